@@ -1,0 +1,335 @@
+// Every request of this layer against the real kernel, in namespaces that the test makes for itself: as root, or as
+// anybody who may make user namespaces. `ip -j` is the witness for addresses and routes.
+#include <fcntl.h>
+#include <linux/if_addr.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/base/unique_fd.h"
+#include "server/netlink/address.h"
+#include "server/netlink/link.h"
+#include "server/netlink/mnl_transport.h"
+#include "server/netlink/route.h"
+#include "server/netlink/session.h"
+
+namespace netprov::netlink {
+namespace {
+
+using ::testing::Contains;
+using ::testing::Eq;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::Optional;
+using ::testing::SizeIs;
+using ::testing::UnorderedElementsAre;
+
+constexpr uint32_t kGroup = 7777;
+
+IpAddress Ip(std::string_view text) { return *IpAddress::Parse(text); }
+
+UniqueFd OpenNetns() { return UniqueFd(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)); }
+
+// What `ip ARGUMENTS` prints in the current namespace.
+std::string RunIp(const std::string& arguments) {
+  std::string output;
+  FILE* pipe = ::popen(("ip " + arguments + " 2>&1").c_str(), "re");
+  if (pipe == nullptr) return "popen failed";
+  char buffer[4096];
+  while (size_t size = std::fread(buffer, 1, sizeof(buffer), pipe)) output.append(buffer, size);
+  ::pclose(pipe);
+  return output;
+}
+
+// Starts in a fresh namespace, `home_`, with a session in it, and with another, `away_`.
+class KernelTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (std::getenv("NETPROV_TEST_SKIP_KERNEL") != nullptr) GTEST_SKIP() << "NETPROV_TEST_SKIP_KERNEL is set";
+    if (::unshare(CLONE_NEWNET) != 0) {
+      // As in a user namespace of its own, in which the test is root.
+      ASSERT_EQ(::unshare(CLONE_NEWUSER | CLONE_NEWNET), 0) << ErrnoError("unshare").ToString();
+    }
+    UniqueFd away = OpenNetns();
+    away_ = Open();
+    ASSERT_EQ(::unshare(CLONE_NEWNET), 0) << ErrnoError("unshare").ToString();
+    home_ = Open();
+    away_fd_ = std::move(away);
+    ASSERT_TRUE(away_fd_.valid());
+    ASSERT_TRUE(home_ != nullptr && away_ != nullptr);
+  }
+
+  static std::unique_ptr<Session> Open() {
+    KernelResult<std::unique_ptr<MnlTransport>> transport = MnlTransport::Open();
+    if (!transport.ok()) {
+      ADD_FAILURE() << transport.error().ToString();
+      return nullptr;
+    }
+    return std::make_unique<Session>(std::move(transport).value());
+  }
+
+  static void Do(Session& session, const Request& request) {
+    KernelResult<void> result = session.Execute(request);
+    EXPECT_TRUE(result.ok()) << result.error().ToString();
+  }
+
+  static std::optional<Link> Get(Session& session, const LinkRef& ref) {
+    KernelResult<Payload> payload = session.Get(EncodeGetLink(ref));
+    if (!payload.ok()) {
+      EXPECT_THAT(payload.error().code, Eq(ENODEV)) << payload.error().ToString();
+      return std::nullopt;
+    }
+    KernelResult<Link> link = DecodeLink(*payload);
+    EXPECT_TRUE(link.ok()) << link.error().ToString();
+    return link.ok() ? std::optional(*link) : std::nullopt;
+  }
+
+  static std::vector<std::string> Names(Session& session) {
+    std::vector<std::string> names;
+    KernelResult<std::vector<Payload>> dump = session.Dump(EncodeDumpLinks());
+    EXPECT_TRUE(dump.ok());
+    if (!dump.ok()) return names;
+    for (const Payload& payload : *dump) {
+      KernelResult<Link> link = DecodeLink(payload);
+      EXPECT_TRUE(link.ok()) << link.error().ToString();
+      if (link.ok() && link->kind == "veth") names.push_back(link->name);
+    }
+    return names;
+  }
+
+  VethRequest Veth(const std::string& name) {
+    VethRequest veth;
+    veth.end = {.name = name, .group = kGroup, .up = true};
+    veth.peer = {.name = name + "p", .group = kGroup, .netns_fd = away_fd_.get()};
+    return veth;
+  }
+
+  UniqueFd away_fd_;
+  std::unique_ptr<Session> home_;
+  std::unique_ptr<Session> away_;
+};
+
+TEST_F(KernelTest, AVethIsBornInPlaceWithAllThatWasAsked) {
+  VethRequest veth = Veth("v");
+  veth.end.mac = MacAddress{{2, 0, 0, 0, 0, 1}};
+  veth.end.mtu = 1400;
+  veth.peer.mac = MacAddress{{2, 0, 0, 0, 0, 2}};
+  veth.peer.mtu = 9000;
+  veth.peer.group = 8888;
+  Do(*home_, EncodeNewVeth(veth));
+  Do(*away_, EncodeSetLink("vp", {.up = true}));
+  EXPECT_THAT(RunIp("-d link show v"), HasSubstr("numtxqueues 1 numrxqueues 1"));
+
+  std::optional<Link> end = Get(*home_, "v");
+  std::optional<Link> peer = Get(*away_, "vp");
+  ASSERT_TRUE(end && peer);
+  EXPECT_THAT(end->kind, Eq("veth"));
+  EXPECT_THAT(end->mac, Optional(MacAddress{{2, 0, 0, 0, 0, 1}}));
+  EXPECT_THAT(end->mtu, Eq(1400u));
+  EXPECT_THAT(end->group, Eq(kGroup));
+  EXPECT_TRUE(end->up && end->running);
+  EXPECT_THAT(end->link, Optional(peer->ifindex));
+  EXPECT_TRUE(end->link_netnsid.has_value());
+  EXPECT_THAT(peer->mac, Optional(MacAddress{{2, 0, 0, 0, 0, 2}}));
+  EXPECT_THAT(peer->mtu, Eq(9000u));
+  EXPECT_THAT(peer->group, Eq(8888u));
+  EXPECT_TRUE(peer->up && peer->running);
+  EXPECT_THAT(peer->link, Optional(end->ifindex));
+
+  KernelResult<void> again = home_->Execute(EncodeNewVeth(veth));
+  ASSERT_FALSE(again.ok());
+  EXPECT_THAT(again.error().code, Eq(EEXIST));
+  Do(*home_, EncodeDeleteLink("v"));
+  EXPECT_FALSE(Get(*home_, "v").has_value());
+  EXPECT_FALSE(Get(*away_, "vp").has_value());
+}
+
+TEST_F(KernelTest, BothEndsCanBeBornElsewhereAndDown) {
+  VethRequest veth = Veth("v");
+  veth.end.netns_fd = away_fd_.get();
+  veth.end.up = false;
+  veth.peer.netns_fd.reset();
+  Do(*home_, EncodeNewVeth(veth));
+  std::optional<Link> end = Get(*away_, "v");
+  std::optional<Link> peer = Get(*home_, "vp");
+  ASSERT_TRUE(end && peer);
+  EXPECT_FALSE(end->up || peer->up);
+}
+
+TEST_F(KernelTest, ALinkChangesInEveryWay) {
+  Do(*home_, EncodeNewVeth(Veth("v")));
+  std::optional<Link> before = Get(*home_, "v");
+  ASSERT_TRUE(before.has_value());
+  Do(*home_, EncodeSetLink(before->ifindex, {.up = false,
+                                             .name = "w",
+                                             .mac = MacAddress{{2, 0, 0, 0, 0, 9}},
+                                             .mtu = 1300,
+                                             .group = 5,
+                                             .alias = "netprov:v"}));
+  std::optional<Link> after = Get(*home_, before->ifindex);
+  ASSERT_TRUE(after.has_value());
+  EXPECT_THAT(after->name, Eq("w"));
+  EXPECT_FALSE(after->up);
+  EXPECT_THAT(after->mac, Optional(MacAddress{{2, 0, 0, 0, 0, 9}}));
+  EXPECT_THAT(after->mtu, Eq(1300u));
+  EXPECT_THAT(after->group, Eq(5u));
+  EXPECT_THAT(after->alias, Eq("netprov:v"));
+
+  Do(*home_, EncodeSetLink("w", {.up = true, .alias = ""}));
+  after = Get(*home_, "w");
+  ASSERT_TRUE(after.has_value());
+  EXPECT_TRUE(after->up);
+  EXPECT_THAT(after->alias, Eq(""));
+  EXPECT_THAT(after->mtu, Eq(1300u));
+
+  Do(*home_, EncodeSetLink("w", {.netns_fd = away_fd_.get()}));
+  EXPECT_FALSE(Get(*home_, "w").has_value());
+  EXPECT_TRUE(Get(*away_, "w").has_value());
+}
+
+TEST_F(KernelTest, ABatchGoesOnAfterARefusal) {
+  const std::vector<Request> requests = {EncodeNewVeth(Veth("a")), EncodeNewVeth(Veth("a")),
+                                         EncodeNewVeth(Veth("a-name-that-is-too-long")), EncodeNewVeth(Veth("b")),
+                                         EncodeGetLink("b")};
+  std::vector<Outcome> outcomes = home_->ExecuteBatch(requests);
+  ASSERT_THAT(outcomes, SizeIs(5));
+  EXPECT_TRUE(outcomes[0].ok());
+  EXPECT_THAT(outcomes[1].error->code, Eq(EEXIST));
+  EXPECT_THAT(outcomes[2].error->code, Eq(ERANGE));
+  EXPECT_FALSE(outcomes[2].error->extack.empty());
+  EXPECT_TRUE(outcomes[3].ok());
+  ASSERT_THAT(outcomes[4].replies, SizeIs(1));
+  EXPECT_THAT(DecodeLink(outcomes[4].replies[0])->name, Eq("b"));
+  EXPECT_THAT(Names(*home_), UnorderedElementsAre("a", "b"));
+}
+
+TEST_F(KernelTest, TheAnswersToTheLargestBatchFitTheSocket) {
+  Do(*home_, EncodeNewVeth(Veth("v")));
+  std::vector<Request> gets(Session::kMaxBatchRequests, EncodeGetLink("v"));
+  for (const Outcome& outcome : home_->ExecuteBatch(gets)) {
+    ASSERT_TRUE(outcome.ok()) << outcome.error->ToString();
+    EXPECT_THAT(outcome.replies, SizeIs(1));
+  }
+}
+
+TEST_F(KernelTest, AGroupIsDeletedInOneGo) {
+  std::vector<Request> requests;
+  for (int i = 0; i < 3; ++i) requests.push_back(EncodeNewVeth(Veth("g" + std::to_string(i))));
+  VethRequest other = Veth("other");
+  other.end.group = kGroup + 1;
+  requests.push_back(EncodeNewVeth(other));
+  for (const Outcome& outcome : home_->ExecuteBatch(requests)) EXPECT_TRUE(outcome.ok());
+
+  Do(*home_, EncodeDeleteLinkGroup(kGroup));
+  EXPECT_THAT(Names(*home_), UnorderedElementsAre("other"));
+  EXPECT_THAT(Names(*away_), UnorderedElementsAre("otherp"));
+  EXPECT_THAT(home_->Execute(EncodeDeleteLinkGroup(kGroup)).error().code, Eq(ENODEV));
+  EXPECT_THAT(home_->Execute(EncodeDeleteLinkGroup(0)).error().code, Eq(EPERM));
+}
+
+TEST_F(KernelTest, AddressesAreAddedListedAndDeleted) {
+  Do(*home_, EncodeNewVeth(Veth("v")));
+  const int ifindex = Get(*home_, "v")->ifindex;
+  const std::vector<Address> wanted = {
+      {.ifindex = ifindex, .local = {Ip("192.0.2.1"), 24}, .protocol = 110},
+      {.ifindex = ifindex, .local = {Ip("198.51.100.1"), 32}, .peer = Ip("198.51.100.2"), .scope = 253},
+      {.ifindex = ifindex, .local = {Ip("2001:db8::1"), 64}, .flags = IFA_F_NODAD | IFA_F_NOPREFIXROUTE},
+      {.ifindex = ifindex, .local = {Ip("2001:db8:1::1"), 128}, .peer = Ip("2001:db8:1::2"), .flags = IFA_F_NODAD},
+  };
+  for (const Address& address : wanted) Do(*home_, EncodeNewAddress(address));
+  EXPECT_THAT(home_->Execute(EncodeNewAddress(wanted[0])).error().code, Eq(EEXIST));
+
+  std::vector<Address> found;
+  for (IpFamily family : {IpFamily::kIpv4, IpFamily::kIpv6}) {
+    KernelResult<std::vector<Payload>> dump = home_->Dump(EncodeDumpAddresses(family, ifindex));
+    ASSERT_TRUE(dump.ok()) << dump.error().ToString();
+    for (const Payload& payload : *dump) {
+      KernelResult<Address> address = DecodeAddress(payload);
+      ASSERT_TRUE(address.ok()) << address.error().ToString();
+      found.push_back(*address);
+    }
+  }
+  for (Address address : wanted) {
+    address.flags |= IFA_F_PERMANENT;
+    EXPECT_THAT(found, Contains(address)) << address.local.ToString();
+  }
+  const std::string witness = RunIp("-j addr show dev v");
+  for (const char* text : {R"("local":"192.0.2.1","prefixlen":24)", R"("address":"198.51.100.2","prefixlen":32)",
+                           R"("local":"2001:db8::1","prefixlen":64)", R"("nodad":true)", R"("noprefixroute":true)",
+                           R"("address":"2001:db8:1::2","prefixlen":128)"}) {
+    EXPECT_THAT(witness, HasSubstr(text));
+  }
+
+  KernelResult<std::vector<Payload>> all = home_->Dump(EncodeDumpAddresses());
+  ASSERT_TRUE(all.ok()) << all.error().ToString();
+  EXPECT_GE(all->size(), wanted.size());
+
+  for (const Address& address : wanted) Do(*home_, EncodeDeleteAddress(address));
+  EXPECT_THAT(home_->Execute(EncodeDeleteAddress(wanted[0])).error().code, Eq(EADDRNOTAVAIL));
+  EXPECT_THAT(RunIp("-j addr show dev v"), Not(HasSubstr("192.0.2.1")));
+}
+
+TEST_F(KernelTest, RoutesAreAddedListedAndDeleted) {
+  Do(*home_, EncodeNewVeth(Veth("v")));
+  const int ifindex = Get(*home_, "v")->ifindex;
+  Do(*home_, EncodeNewAddress({.ifindex = ifindex, .local = {Ip("192.0.2.1"), 24}}));
+  Do(*home_, EncodeNewAddress({.ifindex = ifindex, .local = {Ip("2001:db8::1"), 64}, .flags = IFA_F_NODAD}));
+  const std::vector<Route> wanted = {
+      {.destination = {Ip("0.0.0.0"), 0}, .gateway = Ip("192.0.2.2"), .ifindex = ifindex, .protocol = 110},
+      {.destination = {Ip("10.1.0.0"), 16}, .ifindex = ifindex, .scope = 253, .preferred_source = Ip("192.0.2.1")},
+      {.destination = {Ip("10.2.0.0"), 16},
+       .gateway = Ip("203.0.113.1"),
+       .ifindex = ifindex,
+       .metric = 100,
+       .table = 1000,
+       .onlink = true,
+       .mtu = 1400},
+      {.destination = {Ip("::"), 0}, .gateway = Ip("2001:db8::2"), .ifindex = ifindex, .metric = 1024},
+      {.destination = {Ip("2001:db8:2::"), 48}, .ifindex = ifindex, .metric = 5, .table = 1000, .mtu = 1400},
+  };
+  for (const Route& route : wanted) Do(*home_, EncodeNewRoute(route));
+  EXPECT_THAT(home_->Execute(EncodeNewRoute(wanted[0])).error().code, Eq(EEXIST));
+
+  EXPECT_THAT(home_->Dump(EncodeDumpRoutes(IpFamily::kIpv4, 4242)).error().code, Eq(ENOENT));
+
+  auto dump_routes = [&](IpFamily family, std::optional<uint32_t> table) {
+    std::vector<Route> routes;
+    KernelResult<std::vector<Payload>> dump = home_->Dump(EncodeDumpRoutes(family, table));
+    EXPECT_TRUE(dump.ok());
+    if (!dump.ok()) return routes;
+    for (const Payload& payload : *dump) {
+      KernelResult<Route> route = DecodeRoute(payload);
+      EXPECT_TRUE(route.ok()) << route.error().ToString();
+      if (route.ok()) routes.push_back(*route);
+    }
+    return routes;
+  };
+  for (const Route& route : wanted) {
+    const IpFamily family = route.destination.address.family();
+    EXPECT_THAT(dump_routes(family, std::nullopt), Contains(route)) << route.destination.ToString();
+    EXPECT_THAT(dump_routes(family, route.table), Contains(route)) << route.destination.ToString();
+    EXPECT_THAT(dump_routes(family, 255), Not(Contains(route))) << route.destination.ToString();
+  }
+  EXPECT_THAT(RunIp("-j route show table all"),
+              HasSubstr(R"("dst":"10.2.0.0/16","gateway":"203.0.113.1","dev":"v","table":"1000","protocol":"static")"));
+  EXPECT_THAT(RunIp("-6 route show default"), HasSubstr("via 2001:db8::2 dev v proto static metric 1024"));
+
+  for (const Route& route : wanted) Do(*home_, EncodeDeleteRoute(route));
+  EXPECT_THAT(home_->Execute(EncodeDeleteRoute(wanted[0])).error().code, Eq(ESRCH));
+  for (const Route& route : wanted) {
+    EXPECT_THAT(dump_routes(route.destination.address.family(), std::nullopt), Not(Contains(route)));
+  }
+}
+
+}  // namespace
+}  // namespace netprov::netlink

@@ -1,0 +1,89 @@
+#include "server/netlink/mnl_transport.h"
+
+#include <libmnl/libmnl.h>
+#include <linux/netlink.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include <cerrno>
+#include <cstddef>
+
+namespace netprov::netlink {
+namespace {
+
+// The kernel fills at most 32 KiB per datagram of a dump if the buffer allows. A single link with many virtual
+// functions is longer than that.
+constexpr size_t kReceiveSize = size_t{64} * 1024;
+
+// Room for the replies to a batch, which are all queued before the first is read.
+constexpr int kReceiveQueue = 1024 * 1024;
+
+}  // namespace
+
+KernelResult<std::unique_ptr<MnlTransport>> MnlTransport::Open(std::chrono::milliseconds timeout) {
+  if (timeout.count() <= 0) return KernelError{.code = EINVAL, .operation = "setsockopt(SO_RCVTIMEO)", .extack = {}};
+
+  mnl_socket* socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+  if (socket == nullptr) return ErrnoError("socket(NETLINK_ROUTE)");
+  std::unique_ptr<MnlTransport> transport(new MnlTransport(socket));
+  if (mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0) return ErrnoError("bind(NETLINK_ROUTE)");
+
+  struct Option {
+    int number;
+    const char* operation;
+  };
+  for (const Option& option :
+       {Option{NETLINK_EXT_ACK, "setsockopt(NETLINK_EXT_ACK)"}, Option{NETLINK_CAP_ACK, "setsockopt(NETLINK_CAP_ACK)"},
+        Option{NETLINK_GET_STRICT_CHK, "setsockopt(NETLINK_GET_STRICT_CHK)"}}) {
+    int on = 1;
+    if (mnl_socket_setsockopt(socket, option.number, &on, sizeof(on)) < 0) return ErrnoError(option.operation);
+  }
+
+  timeval wait{.tv_sec = timeout.count() / 1000, .tv_usec = timeout.count() % 1000 * 1000};
+  if (::setsockopt(transport->fd(), SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) < 0) {
+    return ErrnoError("setsockopt(SO_RCVTIMEO)");
+  }
+
+  // In a user namespace only the second is allowed, up to net.core.rmem_max. If that is too little, an overrun is
+  // noticed.
+  if (::setsockopt(transport->fd(), SOL_SOCKET, SO_RCVBUFFORCE, &kReceiveQueue, sizeof(kReceiveQueue)) < 0 &&
+      ::setsockopt(transport->fd(), SOL_SOCKET, SO_RCVBUF, &kReceiveQueue, sizeof(kReceiveQueue)) < 0) {
+    return ErrnoError("setsockopt(SO_RCVBUF)");
+  }
+  return transport;
+}
+
+MnlTransport::MnlTransport(mnl_socket* socket) : socket_(socket), buffer_(kReceiveSize) {}
+
+MnlTransport::~MnlTransport() { mnl_socket_close(socket_); }
+
+KernelResult<void> MnlTransport::Send(std::span<const std::byte> datagram) {
+  if (mnl_socket_sendto(socket_, datagram.data(), datagram.size()) < 0) return ErrnoError("sendto(NETLINK_ROUTE)");
+  return {};
+}
+
+KernelResult<Datagram> MnlTransport::Receive() {
+  // mnl_socket_recvfrom does not tell who sent.
+  sockaddr_nl sender = {};
+  iovec part{.iov_base = buffer_.data(), .iov_len = buffer_.size()};
+  msghdr message = {};
+  message.msg_name = &sender;
+  message.msg_namelen = sizeof(sender);
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  ssize_t size = ::recvmsg(fd(), &message, 0);
+  if (size < 0) {
+    KernelError error = ErrnoError("recvmsg(NETLINK_ROUTE)");
+    if (error.code == EAGAIN) error.code = ETIMEDOUT;
+    return error;
+  }
+  return Datagram{.bytes = std::vector<std::byte>(buffer_.begin(), buffer_.begin() + size),
+                  .sender = sender.nl_pid,
+                  .truncated = (message.msg_flags & MSG_TRUNC) != 0};
+}
+
+uint32_t MnlTransport::port_id() const { return mnl_socket_get_portid(socket_); }
+
+int MnlTransport::fd() const { return mnl_socket_get_fd(socket_); }
+
+}  // namespace netprov::netlink

@@ -1,0 +1,75 @@
+// Routes in rtnetlink: RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE. rtnetlink(7), Linux net/ipv4/fib_frontend.c and
+// net/ipv6/route.c. Pure functions; requests are made for Session, and replies come from it.
+#ifndef NETPROV_SERVER_NETLINK_ROUTE_H_
+#define NETPROV_SERVER_NETLINK_ROUTE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "server/base/kernel_error.h"
+#include "server/netlink/ip_address.h"
+#include "server/netlink/message.h"
+
+namespace netprov::netlink {
+
+// A route with at most one next hop.
+struct Route {
+  // Where it leads; 0.0.0.0/0 and ::/0 are the default routes. Bits after the prefix must be 0, or the kernel answers
+  // EINVAL.
+  IpPrefix destination;
+
+  // The next hop, of the destination's family.
+  std::optional<IpAddress> gateway;
+
+  // The link that packets leave through (RTA_OIF), an ifindex in the session's namespace; positive.
+  std::optional<int> ifindex;
+
+  // RTA_PRIORITY, the lowest wins. Left out, IPv4 has 0 and IPv6 1024.
+  std::optional<uint32_t> metric;
+
+  // 254 is the main table, 255 the local one; any number but 0.
+  uint32_t table = 254;
+
+  // RT_SCOPE_*: 0 (universe) for a route through a gateway, 253 (link) for one straight onto a link, which gateways can
+  // then be reached by. IPv6 has no scopes.
+  uint8_t scope = 0;
+
+  // RTN_*: 1 is unicast.
+  uint8_t type = 1;
+
+  // Who made it (RTPROT_*): 2 the kernel, 3 at boot, 4 an administrator; others are for the taking.
+  uint8_t protocol = 4;
+
+  // The source address that this host's own packets get (RTA_PREFSRC), of the destination's family.
+  std::optional<IpAddress> preferred_source;
+
+  // The gateway counts as reachable through the link even if no prefix says so (RTNH_F_ONLINK).
+  bool onlink = false;
+
+  // Path MTU in bytes (RTAX_MTU in RTA_METRICS).
+  std::optional<uint32_t> mtu;
+
+  friend bool operator==(const Route&, const Route&) = default;
+};
+
+// RTM_NEWROUTE that adds `route`. EEXIST where one of the same destination, table and metric exists. EINVAL in Session
+// for a prefix too long, an address of another family, or table 0.
+Request EncodeNewRoute(const Route& route);
+
+// RTM_DELROUTE for the route that is like `route` in everything that is set. ESRCH where there is none.
+Request EncodeDeleteRoute(const Route& route);
+
+// RTM_GETROUTE for all routes of a family in all tables, or in one, for Session::Dump. A table that does not exist is
+// ENOENT.
+Request EncodeDumpRoutes(IpFamily family, std::optional<uint32_t> table = std::nullopt);
+
+// Reads a reply to EncodeDumpRoutes. EBADMSG where it is malformed: cut short, or an attribute of the wrong length.
+// EAFNOSUPPORT for another family than IPv4 and IPv6. Of a route over several next hops (RTA_MULTIPATH) or with a
+// gateway of another family (RTA_VIA) those are left out.
+KernelResult<Route> DecodeRoute(std::span<const std::byte> payload);
+
+}  // namespace netprov::netlink
+
+#endif  // NETPROV_SERVER_NETLINK_ROUTE_H_

@@ -1,0 +1,284 @@
+#include "server/netlink/session.h"
+
+#include <linux/netlink.h>
+
+#include <cerrno>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace netprov::netlink {
+namespace {
+
+// Linux's MAX_ERRNO.
+constexpr int kMaxErrno = 4095;
+
+nlmsghdr ReadHeader(const Request& request) {
+  nlmsghdr header;
+  std::memcpy(&header, request.message.data(), sizeof(header));
+  return header;
+}
+
+// rtnetlink numbers the messages of a family NEW, DEL, GET, SET from a multiple of 4 on, and answers with NEW.
+bool IsGet(uint16_t type) { return (type & 3) == 2; }
+uint16_t ReplyType(uint16_t request_type) { return request_type & ~3; }
+
+// Only for a get do these bits mean a dump; elsewhere they are NLM_F_REPLACE and NLM_F_EXCL.
+bool IsDump(const Request& request) {
+  nlmsghdr header = ReadHeader(request);
+  return IsGet(header.nlmsg_type) && (header.nlmsg_flags & NLM_F_DUMP) != 0;
+}
+
+KernelError Error(int code, const Request& request, std::string extack = {}) {
+  return {.code = code, .operation = request.operation, .extack = std::move(extack)};
+}
+
+void AppendRequest(std::vector<std::byte>& datagram, const Request& request, uint16_t flags, uint32_t sequence) {
+  nlmsghdr header = ReadHeader(request);
+  header.nlmsg_flags |= flags;
+  header.nlmsg_seq = sequence;
+  header.nlmsg_pid = 0;
+  size_t start = datagram.size();
+  datagram.insert(datagram.end(), request.message.begin(), request.message.end());
+  std::memcpy(datagram.data() + start, &header, sizeof(header));
+}
+
+// NLMSGERR_ATTR_MSG, or nothing.
+std::string FindExtack(std::span<const std::byte> attributes) {
+  AttributeReader reader(attributes);
+  while (std::optional<AttributeView> attribute = reader.Next()) {
+    if (attribute->type == NLMSGERR_ATTR_MSG) return std::string(attribute->String().value_or(""));
+  }
+  return {};
+}
+
+// Reads the errno and the extack of an NLMSG_ERROR, or of an NLMSG_DONE, both of which begin with a negative errno or
+// 0. The code of the result is 0 for success, and EBADMSG where the message is malformed.
+KernelError ReadVerdict(const MessageView& message, const Request& request) {
+  std::span<const std::byte> rest = message.payload;
+  // A DONE without an errno is one without an error; only old dumps of other families send it.
+  if (message.type == NLMSG_DONE && rest.empty()) return Error(0, request);
+  std::optional<int> code = TakeHeader<int>(rest);
+  if (!code || *code > 0 || *code < -kMaxErrno) return Error(EBADMSG, request);
+
+  std::string extack;
+  bool has_attributes = (message.flags & NLM_F_ACK_TLVS) != 0;
+  if (message.type == NLMSG_ERROR) {
+    std::optional<nlmsghdr> refused = TakeHeader<nlmsghdr>(rest);
+    if (!refused) return Error(EBADMSG, request);
+    if ((message.flags & NLM_F_CAPPED) == 0 && refused->nlmsg_len >= sizeof(nlmsghdr)) {
+      // The payload of the request is repeated between the header and the attributes.
+      size_t repeated = (size_t{refused->nlmsg_len} - sizeof(nlmsghdr) + 3) & ~size_t{3};
+      if (repeated > rest.size()) {
+        has_attributes = false;
+      } else {
+        rest = rest.subspan(repeated);
+      }
+    }
+  }
+  if (has_attributes && *code != 0) extack = FindExtack(rest);
+  return Error(-*code, request, std::move(extack));
+}
+
+// Whether `request` can be sent; the errno why not, or 0.
+int CheckRequest(const Request& request) {
+  if (request.error != 0) return request.error;
+  if (request.message.size() < sizeof(nlmsghdr) || request.message.size() % 4 != 0) return EINVAL;
+  return 0;
+}
+
+}  // namespace
+
+bool OutcomeUnknown(const KernelError& error) {
+  return error.code == ETIMEDOUT || error.code == ENOBUFS || error.code == EMSGSIZE || error.code == EBADMSG;
+}
+
+// One complete dump, which a change may have interrupted.
+struct Session::DumpTry {
+  std::vector<Payload> replies;
+  bool interrupted = false;
+};
+
+Session::Session(std::unique_ptr<Transport> transport, SessionOptions options)
+    : owned_(std::move(transport)), transport_(owned_.get()), options_(std::move(options)) {}
+
+Session::Session(Transport& transport, SessionOptions options) : transport_(&transport), options_(std::move(options)) {}
+
+uint32_t Session::TakeSequences(size_t count) {
+  if (std::numeric_limits<uint32_t>::max() - next_sequence_ < count) next_sequence_ = 1;
+  uint32_t first = next_sequence_;
+  next_sequence_ += static_cast<uint32_t>(count);
+  return first;
+}
+
+KernelResult<void> Session::Send(std::span<const std::byte> datagram) {
+  while (true) {
+    KernelResult<void> sent = transport_->Send(datagram);
+    if (sent.ok() || sent.error().code != EINTR) return sent;
+  }
+}
+
+KernelResult<Datagram> Session::Receive(TimePoint deadline) {
+  while (options_.now() < deadline) {
+    KernelResult<Datagram> datagram = transport_->Receive();
+    if (!datagram.ok()) {
+      if (datagram.error().code == EINTR) continue;
+      return datagram;
+    }
+    if (datagram->sender == 0) return datagram;
+  }
+  return KernelError{.code = ETIMEDOUT, .operation = {}, .extack = {}};
+}
+
+KernelResult<void> Session::Execute(const Request& request) {
+  std::vector<Outcome> outcomes = ExecuteBatch(std::span(&request, 1));
+  if (!outcomes[0].ok()) return *std::move(outcomes[0].error);
+  return {};
+}
+
+KernelResult<Payload> Session::Get(const Request& request) {
+  std::vector<Outcome> outcomes = ExecuteBatch(std::span(&request, 1));
+  if (!outcomes[0].ok()) return *std::move(outcomes[0].error);
+  if (outcomes[0].replies.size() != 1) return Error(EBADMSG, request);
+  return std::move(outcomes[0].replies[0]);
+}
+
+std::vector<Outcome> Session::ExecuteBatch(std::span<const Request> requests) {
+  std::vector<Outcome> outcomes(requests.size());
+  auto fail_all = [&](int code) {
+    for (size_t i = 0; i < requests.size(); ++i) outcomes[i].error = Error(code, requests[i]);
+  };
+
+  // Which request each sent message is.
+  std::vector<size_t> sent;
+  size_t size = 0;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    if (int code = CheckRequest(requests[i]); code != 0) {
+      outcomes[i].error = Error(code, requests[i]);
+      continue;
+    }
+    if (IsDump(requests[i])) {
+      fail_all(EINVAL);
+      return outcomes;
+    }
+    sent.push_back(i);
+    size += requests[i].message.size();
+  }
+  if (sent.empty()) return outcomes;
+  if (requests.size() > kMaxBatchRequests || size > kMaxBatchBytes) {
+    fail_all(E2BIG);
+    return outcomes;
+  }
+
+  uint32_t first_sequence = TakeSequences(sent.size());
+  std::vector<std::byte> datagram;
+  datagram.reserve(size);
+  for (size_t i = 0; i < sent.size(); ++i) {
+    AppendRequest(datagram, requests[sent[i]], NLM_F_ACK, first_sequence + static_cast<uint32_t>(i));
+  }
+
+  std::vector<bool> answered(sent.size(), false);
+  size_t waiting = sent.size();
+  auto fail_waiting = [&](int code) {
+    for (size_t i = 0; i < sent.size(); ++i) {
+      if (!answered[i]) outcomes[sent[i]] = {.error = Error(code, requests[sent[i]]), .replies = {}};
+    }
+  };
+
+  TimePoint deadline = options_.now() + options_.max_wait;
+  if (KernelResult<void> result = Send(datagram); !result.ok()) {
+    fail_waiting(result.error().code);
+    return outcomes;
+  }
+  while (waiting > 0) {
+    KernelResult<Datagram> received = Receive(deadline);
+    if (!received.ok()) {
+      fail_waiting(received.error().code);
+      return outcomes;
+    }
+    if (received->truncated) {
+      fail_waiting(EMSGSIZE);
+      return outcomes;
+    }
+    MessageReader reader(received->bytes);
+    while (std::optional<MessageView> message = reader.Next()) {
+      uint32_t index = message->sequence - first_sequence;
+      if (message->port_id != transport_->port_id() || index >= sent.size() || answered[index]) continue;
+      const Request& request = requests[sent[index]];
+      Outcome& outcome = outcomes[sent[index]];
+      if (message->type == NLMSG_ERROR) {
+        KernelError verdict = ReadVerdict(*message, request);
+        if (verdict.code != 0) outcome = {.error = std::move(verdict), .replies = {}};
+        answered[index] = true;
+        --waiting;
+      } else if (message->type == NLMSG_OVERRUN) {
+        fail_waiting(ENOBUFS);
+        return outcomes;
+      } else if (message->type == ReplyType(ReadHeader(request).nlmsg_type)) {
+        outcome.replies.emplace_back(message->payload.begin(), message->payload.end());
+      }
+    }
+    if (reader.malformed()) {
+      fail_waiting(EBADMSG);
+      return outcomes;
+    }
+  }
+  return outcomes;
+}
+
+KernelResult<std::vector<Payload>> Session::Dump(const Request& request) {
+  if (int code = CheckRequest(request); code != 0) return Error(code, request);
+  if (!IsDump(request)) return Error(EINVAL, request);
+  TimePoint deadline = options_.now() + options_.max_wait;
+  for (int i = 0; i < options_.max_dump_tries; ++i) {
+    NETPROV_ASSIGN_OR_RETURN(DumpTry result, TryDump(request, deadline));
+    if (!result.interrupted) return std::move(result.replies);
+  }
+  KernelError error = Error(EAGAIN, request);
+  error.operation += " (changes interrupted every try)";
+  return error;
+}
+
+KernelResult<Session::DumpTry> Session::TryDump(const Request& request, TimePoint deadline) {
+  uint32_t sequence = TakeSequences(1);
+  std::vector<std::byte> datagram;
+  AppendRequest(datagram, request, 0, sequence);
+  if (KernelResult<void> result = Send(datagram); !result.ok()) return Error(result.error().code, request);
+
+  DumpTry dump;
+  // Once a part is lost, the rest is still read: until its end the kernel refuses the next dump on this socket with
+  // EBUSY.
+  int lost = 0;
+  while (true) {
+    KernelResult<Datagram> received = Receive(deadline);
+    if (!received.ok()) return Error(lost != 0 ? lost : received.error().code, request);
+    if (received->truncated) lost = EMSGSIZE;
+    MessageReader reader(received->bytes);
+    while (std::optional<MessageView> message = reader.Next()) {
+      if (message->port_id != transport_->port_id() || message->sequence != sequence) continue;
+      if ((message->flags & NLM_F_DUMP_INTR) != 0) dump.interrupted = true;
+      if (message->type == NLMSG_DONE || message->type == NLMSG_ERROR) {
+        KernelError verdict = ReadVerdict(*message, request);
+        // A plain acknowledgement does not end a dump, so the list would be incomplete.
+        if (message->type == NLMSG_ERROR && verdict.code == 0) verdict.code = EBADMSG;
+        if (lost != 0) return Error(lost, request);
+        if (verdict.code == EINTR) {
+          dump.interrupted = true;
+        } else if (verdict.code != 0) {
+          return verdict;
+        }
+        return dump;
+      }
+      if (message->type == NLMSG_OVERRUN) {
+        lost = ENOBUFS;
+      } else if (message->type == ReplyType(ReadHeader(request).nlmsg_type)) {
+        dump.replies.emplace_back(message->payload.begin(), message->payload.end());
+      }
+    }
+    if (reader.malformed() && lost == 0) lost = EBADMSG;
+  }
+}
+
+}  // namespace netprov::netlink
