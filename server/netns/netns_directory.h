@@ -1,0 +1,75 @@
+// The directory of named network namespaces, shared with ip-netns(8).
+#ifndef NETPROV_SERVER_NETNS_NETNS_DIRECTORY_H_
+#define NETPROV_SERVER_NETNS_NETNS_DIRECTORY_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "server/base/kernel_error.h"
+#include "server/base/unique_fd.h"
+
+namespace netprov::netns {
+
+// /run/netns: an empty file per name with the namespace bind-mounted over it. Everybody who follows ip-netns(8) uses
+// the same place: what is published here, `ip netns` lists, enters and deletes, and the other way round.
+//
+// Names are file names: 1 to 255 bytes, neither `.` nor `..`, without `/` and NUL. Every method refuses any other name
+// with EINVAL before it does anything; none follows a symbolic link; none leaves the directory.
+//
+// Thread-safe, also against other processes that work on the same directory.
+class NetnsDirectory {
+ public:
+  static constexpr char kPath[] = "/run/netns";
+
+  // What a name stands for.
+  enum class Kind {
+    kNone,       // there is no such file
+    kNamespace,  // a network namespace
+    kOther,      // a file that is none: an unfinished `ip netns add`, a stray file, a namespace of another type
+  };
+
+  struct Entry {
+    std::string name;
+    Kind kind;
+  };
+
+  explicit NetnsDirectory(std::string path = kPath) : path_(std::move(path)) {}
+
+  // Makes the directory if it is missing (0755), and makes it a mount of its own with shared propagation, so that
+  // namespaces show in every mount namespace that has it. Does so under flock(2) on the directory, as ip-netns(8) does:
+  // two processes that prepare at once would stack one mount on the other. Costs more the more namespaces are mounted
+  // there.
+  KernelResult<void> Prepare() const;
+
+  // Whether the directory is a mount of its own still. Two microseconds.
+  bool IsPrepared() const;
+
+  // Gives the namespace `netns` a name. Errors: EEXIST when there is a file of that name; open(2), open_tree(2),
+  // move_mount(2). On failure nothing is left. Killed in between, it leaves an empty file that is no namespace.
+  KernelResult<void> Publish(absl::string_view name, int netns) const;
+
+  // Takes the name away: unmounts and removes the file. The namespace lives on while something else holds it. Succeeds
+  // when there is no such file, and removes an empty file that is no namespace; any other is refused with EMEDIUMTYPE.
+  KernelResult<void> Remove(absl::string_view name) const;
+
+  // Opens the namespace of that name. Errors: ENOENT when there is no such file, EMEDIUMTYPE when it is no network
+  // namespace.
+  KernelResult<UniqueFd> Open(absl::string_view name) const;
+
+  // What a name stands for.
+  KernelResult<Kind> Inspect(absl::string_view name) const;
+
+  // Every name, ordered bytewise. Empty when there is no directory.
+  KernelResult<std::vector<Entry>> List() const;
+
+ private:
+  std::string PathOf(absl::string_view name) const;
+  KernelResult<UniqueFd> OpenDirectory() const;
+
+  std::string path_;
+};
+
+}  // namespace netprov::netns
+
+#endif  // NETPROV_SERVER_NETNS_NETNS_DIRECTORY_H_
