@@ -1,0 +1,109 @@
+#include "server/engine/engine.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "server/engine/error.h"
+#include "server/engine/plan.h"
+
+namespace netprov::engine {
+namespace {
+
+std::vector<std::string> SortedKeys(std::vector<std::string> keys, const CallContext& context) {
+  if (!context.request_id.empty()) keys.push_back(absl::StrCat("requests/", context.request_id));
+  std::sort(keys.begin(), keys.end());
+  keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
+  return keys;
+}
+
+void AddNamespaceKeys(const std::string& a, const std::string& b, std::vector<std::string>& keys) {
+  for (const std::string& id : {a, b}) {
+    if (!id.empty()) keys.push_back(NamespaceName(id));
+  }
+}
+
+}  // namespace
+
+EngineResult<std::optional<RequestRecord>> Engine::Replay(const CallContext& context, const std::string& object) {
+  if (context.request_id.empty() || context.validate_only) return std::optional<RequestRecord>();
+  RegistryResult<std::optional<RequestRecord>> answered = registry_.FindRequest(context.request_id);
+  if (!answered.ok()) return RegistryFailure(object, answered.error().message);
+  if (answered->has_value() && (*answered)->fingerprint != context.fingerprint) return RequestIdReused(object);
+  return *std::move(answered);
+}
+
+std::optional<RequestRecord> Engine::Answer(const CallContext& context, std::optional<Namespace> netns,
+                                            std::optional<Veth> veth) const {
+  if (context.request_id.empty()) return std::nullopt;
+  return RequestRecord{.request_id = context.request_id,
+                       .fingerprint = context.fingerprint,
+                       .netns = std::move(netns),
+                       .veth = std::move(veth)};
+}
+
+EngineResult<void> Engine::RecordAnswer(const CallContext& context, const std::string& object,
+                                        std::optional<RequestRecord> answer) {
+  if (context.request_id.empty()) return {};
+  constexpr int64_t kNoIntent = 0;
+  RegistryResult<void> written = registry_.Commit(kNoIntent, {.request = std::move(answer)});
+  if (!written.ok()) return RegistryFailure(object, written.error().message);
+  return {};
+}
+
+EngineResult<void> Engine::Transact(const std::string& object, const Intent& intent, Plan& plan,
+                                    const std::function<Outcome()>& outcome) {
+  RegistryResult<int64_t> sequence = registry_.Begin(intent);
+  if (!sequence.ok()) return RegistryFailure(object, sequence.error().message);
+  if (auto ran = plan.Run(); !ran.ok()) {
+    const PlanFailure& failure = ran.error();
+    Error error = KernelFailure(object, failure.step, failure.error);
+    if (!failure.residue.empty()) {
+      // The intent stays: Recover() tries again.
+      Error rollback = RollbackFailure(object, error.message, failure.residue);
+      rollback.step = error.step;
+      rollback.kernel = error.kernel;
+      return rollback;
+    }
+    // Should this fail, the intent stays, and Recover() finds nothing of it in the kernel.
+    (void)registry_.Abort(*sequence);
+    return error;
+  }
+  RegistryResult<void> written = registry_.Commit(*sequence, outcome());
+  if (written.ok()) return {};
+  std::vector<std::string> residue = plan.Undo();
+  if (!residue.empty()) return RollbackFailure(object, written.error().message, residue);
+  (void)registry_.Abort(*sequence);
+  return RegistryFailure(object, written.error().message);
+}
+
+std::vector<std::string> Engine::Keys(const CreateNamespaceCall& call) const {
+  return SortedKeys({NamespaceName(call.id)}, call.context);
+}
+
+std::vector<std::string> Engine::Keys(const DeleteNamespaceCall& call) const {
+  std::vector<std::string> keys = {NamespaceName(call.id)};
+  for (const VethRecord& veth : registry_.ListVethsOf(call.id)) keys.push_back(VethName(veth.id));
+  return SortedKeys(std::move(keys), call.context);
+}
+
+std::vector<std::string> Engine::Keys(const CreateVethCall& call) const {
+  std::vector<std::string> keys;
+  if (!call.id.empty()) keys.push_back(VethName(call.id));
+  AddNamespaceKeys(call.spec.a.namespace_id, call.spec.b.namespace_id, keys);
+  return SortedKeys(std::move(keys), call.context);
+}
+
+std::vector<std::string> Engine::Keys(const DeleteVethCall& call) const {
+  std::vector<std::string> keys = {VethName(call.id)};
+  if (std::optional<VethRecord> record = registry_.FindVeth(call.id); record.has_value()) {
+    AddNamespaceKeys(record->a.namespace_id, record->b.namespace_id, keys);
+  }
+  return SortedKeys(std::move(keys), call.context);
+}
+
+}  // namespace netprov::engine

@@ -1,0 +1,747 @@
+#include "server/engine/engine.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/engine/fake_kernel.h"
+
+namespace netprov::engine {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+const NetnsRef kHost;
+
+class EngineTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    path_ = absl::StrCat(::testing::TempDir(), "/engine-",
+                         ::testing::UnitTest::GetInstance()->current_test_info()->name(), "-", ::getpid());
+    Restart();
+  }
+
+  // As after the end of the process, however it came.
+  RecoveryReport Restart() {
+    engine_.reset();
+    registry_.reset();
+    auto registry = Registry::Open(path_);
+    EXPECT_TRUE(registry.ok()) << registry.error().message;
+    registry_ = *std::move(registry);
+    engine_ = std::make_unique<Engine>(kernel_, *registry_);
+    auto report = engine_->Recover();
+    EXPECT_TRUE(report.ok());
+    return *report;
+  }
+
+  EngineResult<Namespace> CreateNamespace(const std::string& id, CallContext context = {},
+                                          bool allow_existing = false) {
+    return engine_->CreateNamespace({.context = std::move(context), .id = id, .allow_existing = allow_existing});
+  }
+  EngineResult<void> DeleteNamespace(const std::string& id, CallContext context = {}, bool allow_missing = false) {
+    return engine_->DeleteNamespace({.context = std::move(context), .id = id, .allow_missing = allow_missing});
+  }
+  EngineResult<Veth> CreateVeth(const std::string& id, VethSpec spec, CallContext context = {},
+                                bool allow_existing = false) {
+    return engine_->CreateVeth(
+        {.context = std::move(context), .id = id, .spec = std::move(spec), .allow_existing = allow_existing});
+  }
+  EngineResult<void> DeleteVeth(const std::string& id, CallContext context = {}, bool allow_missing = false) {
+    return engine_->DeleteVeth({.context = std::move(context), .id = id, .allow_missing = allow_missing});
+  }
+  // h0 in the host, eth0 in `netns`.
+  static VethSpec HostTo(const std::string& netns) {
+    return {.a = {.interface_name = "h0"}, .b = {.namespace_id = netns, .interface_name = "eth0"}};
+  }
+  // A namespace and a pair from the host to it.
+  void MakeBlueWithVeth() {
+    ASSERT_TRUE(CreateNamespace("blue").ok());
+    auto veth = CreateVeth("v", HostTo("blue"));
+    ASSERT_TRUE(veth.ok()) << veth.error().message;
+  }
+
+  std::string path_;
+  FakeKernel kernel_;
+  std::unique_ptr<Registry> registry_;
+  std::unique_ptr<Engine> engine_;
+};
+
+#define EXPECT_REFUSED(result, expected_reason)                                                    \
+  do {                                                                                             \
+    const auto& netprov_refused = (result);                                                        \
+    ASSERT_FALSE(netprov_refused.ok());                                                            \
+    EXPECT_EQ(netprov_refused.error().reason, expected_reason) << netprov_refused.error().message; \
+  } while (false)
+
+// ---- Namespaces
+
+TEST_F(EngineTest, CreatesAndReadsANamespace) {
+  auto created = CreateNamespace("blue");
+  ASSERT_TRUE(created.ok());
+  EXPECT_EQ(created->id, "blue");
+  EXPECT_EQ(created->uid.size(), 36u);
+  EXPECT_TRUE(created->managed);
+  EXPECT_NE(created->cookie, 0u);
+  for (bool restarted : {false, true}) {
+    if (restarted) Restart();
+    auto read = engine_->GetNamespace("blue");
+    ASSERT_TRUE(read.ok());
+    EXPECT_EQ(read->uid, created->uid);
+    EXPECT_EQ(read->cookie, created->cookie);
+    EXPECT_EQ(read->create_time, created->create_time);
+    EXPECT_EQ(read->state, NamespaceState::kActive);
+  }
+  EXPECT_THAT(kernel_.DumpForTest(), HasSubstr("netprov:" + created->uid + ":namespaces/blue"));
+}
+
+TEST_F(EngineTest, ANamespaceThatExistsIsRefusedOrReturned) {
+  auto created = CreateNamespace("blue");
+  auto again = CreateNamespace("blue");
+  EXPECT_REFUSED(again, Reason::kNamespaceAlreadyExists);
+  EXPECT_EQ(again.error().specs_match, true);
+  auto allowed = CreateNamespace("blue", {}, /*allow_existing=*/true);
+  ASSERT_TRUE(allowed.ok());
+  EXPECT_EQ(allowed->uid, created->uid);
+}
+
+TEST_F(EngineTest, ForeignNamesAreShownAndLeftAlone) {
+  kernel_.AddForeignNetnsForTest("foreign");
+  kernel_.AddStaleFileForTest("stale");
+  const std::string before = kernel_.DumpForTest();
+  auto foreign = engine_->GetNamespace("foreign");
+  ASSERT_TRUE(foreign.ok());
+  EXPECT_FALSE(foreign->managed);
+  EXPECT_EQ(foreign->state, NamespaceState::kActive);
+  EXPECT_EQ(engine_->GetNamespace("stale")->state, NamespaceState::kStale);
+  for (bool allow : {false, true}) {
+    EXPECT_REFUSED(CreateNamespace("foreign", {}, allow), Reason::kNamespaceNotManaged);
+    EXPECT_REFUSED(CreateNamespace("stale", {}, allow), Reason::kNamespaceFileStale);
+    EXPECT_REFUSED(DeleteNamespace("foreign", {}, allow), Reason::kNamespaceNotManaged);
+    EXPECT_REFUSED(DeleteNamespace("stale", {}, allow), Reason::kNamespaceFileStale);
+  }
+  EXPECT_REFUSED(CreateVeth("v", HostTo("foreign")), Reason::kNamespaceNotManaged);
+  EXPECT_REFUSED(CreateVeth("v", HostTo("stale")), Reason::kNamespaceFileStale);
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+}
+
+TEST_F(EngineTest, DeletingANamespaceTakesItsPairsWithIt) {
+  const std::string before = kernel_.DumpForTest();
+  MakeBlueWithVeth();
+  kernel_.AddForeignLinkForTest({.name = "blue", .cookie = engine_->GetNamespace("blue")->cookie}, "dummy0");
+  ASSERT_TRUE(DeleteNamespace("blue").ok());
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+  EXPECT_REFUSED(engine_->GetVeth("v"), Reason::kVethNotFound);
+  EXPECT_REFUSED(engine_->GetNamespace("blue"), Reason::kNamespaceNotFound);
+  Restart();
+  EXPECT_REFUSED(engine_->GetVeth("v"), Reason::kVethNotFound);
+  MakeBlueWithVeth();
+}
+
+TEST_F(EngineTest, DeletingWhatIsNotThere) {
+  EXPECT_REFUSED(DeleteNamespace("blue"), Reason::kNamespaceNotFound);
+  EXPECT_TRUE(DeleteNamespace("blue", {}, /*allow_missing=*/true).ok());
+  EXPECT_REFUSED(DeleteVeth("v"), Reason::kVethNotFound);
+  EXPECT_TRUE(DeleteVeth("v", {}, /*allow_missing=*/true).ok());
+}
+
+TEST_F(EngineTest, ListsOursAndOthersInPages) {
+  for (const char* id : {"d", "b"}) ASSERT_TRUE(CreateNamespace(id).ok());
+  kernel_.AddForeignNetnsForTest("a");
+  kernel_.AddForeignNetnsForTest("c");
+  std::vector<std::string> seen;
+  std::string after;
+  while (true) {
+    auto page = engine_->ListNamespaces(after, 3);
+    ASSERT_TRUE(page.ok());
+    for (const Namespace& netns : page->items) seen.push_back(absl::StrCat(netns.id, netns.managed ? " ours" : ""));
+    if (!page->more) break;
+    after = page->items.back().id;
+  }
+  EXPECT_THAT(seen, ElementsAre("a", "b ours", "c", "d ours"));
+}
+
+TEST_F(EngineTest, AnExactlyFullLastPageSaysSo) {
+  for (const char* id : {"a", "b"}) ASSERT_TRUE(CreateNamespace(id).ok());
+  EXPECT_FALSE(engine_->ListNamespaces("", 2)->more);
+  EXPECT_TRUE(engine_->ListNamespaces("", 1)->more);
+}
+
+TEST_F(EngineTest, ANamespaceThatWasRemovedBehindOurBackIsMissingAndCanBeMadeAnew) {
+  MakeBlueWithVeth();
+  const std::string uid = engine_->GetNamespace("blue")->uid;
+  kernel_.RemoveForeignNetnsForTest("blue");
+  EXPECT_EQ(engine_->GetNamespace("blue")->state, NamespaceState::kMissing);
+  EXPECT_EQ(engine_->GetVeth("v")->state, VethState::kMissing);
+  EXPECT_EQ(engine_->ListNamespaces("", 10)->items.size(), 1u);
+  EXPECT_REFUSED(CreateVeth("w", HostTo("blue")), Reason::kNamespaceMissing);
+  auto again = CreateNamespace("blue");
+  ASSERT_TRUE(again.ok());
+  EXPECT_NE(again->uid, uid);
+  EXPECT_REFUSED(engine_->GetVeth("v"), Reason::kVethNotFound);
+  EXPECT_TRUE(CreateVeth("v", HostTo("blue")).ok());
+}
+
+TEST_F(EngineTest, AMissingNamespaceCanBeDeleted) {
+  MakeBlueWithVeth();
+  kernel_.RemoveForeignNetnsForTest("blue");
+  ASSERT_TRUE(DeleteNamespace("blue").ok());
+  EXPECT_REFUSED(engine_->GetNamespace("blue"), Reason::kNamespaceNotFound);
+}
+
+TEST_F(EngineTest, ANamespaceThatWasReplacedIsNeverTouched) {
+  MakeBlueWithVeth();
+  kernel_.RemoveForeignNetnsForTest("blue");
+  kernel_.AddForeignNetnsForTest("blue");
+  const std::string before = kernel_.DumpForTest();
+  EXPECT_EQ(engine_->GetNamespace("blue")->state, NamespaceState::kMissing);
+  EXPECT_REFUSED(CreateNamespace("blue"), Reason::kNamespaceNotManaged);
+  EXPECT_REFUSED(CreateVeth("w", HostTo("blue")), Reason::kNamespaceMissing);
+  ASSERT_TRUE(DeleteNamespace("blue").ok()) << "our record of it can go";
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+  EXPECT_FALSE(engine_->GetNamespace("blue")->managed);
+}
+
+TEST_F(EngineTest, ADeleteThatWasKilledBeforeTheFileWentIsCompleted) {
+  const std::string empty = kernel_.DumpForTest();
+  for (const bool by_recovery : {true, false}) {
+    MakeBlueWithVeth();
+    if (by_recovery) {
+      ASSERT_TRUE(
+          registry_->Begin({.kind = Intent::Kind::kDeleteNamespace, .netns = *registry_->FindNamespace("blue")}).ok());
+    }
+    kernel_.RemoveForeignNetnsForTest("blue");
+    kernel_.AddStaleFileForTest("blue");
+    if (by_recovery) {
+      EXPECT_EQ(Restart().completed, 1);
+    } else {
+      EXPECT_TRUE(DeleteNamespace("blue").ok());
+    }
+    EXPECT_EQ(kernel_.DumpForTest(), empty);
+  }
+  MakeBlueWithVeth();
+  kernel_.RemoveForeignNetnsForTest("blue");
+  kernel_.AddStaleFileForTest("blue");
+  EXPECT_TRUE(CreateNamespace("blue").ok()) << "nor is it in the way of a create";
+}
+
+TEST_F(EngineTest, AForeignNamespaceThatCannotBeReadDoesNotHideTheOthers) {
+  ASSERT_TRUE(CreateNamespace("blue").ok());
+  kernel_.AddForeignNetnsForTest("another");
+  kernel_.FailNextForTest("FindNetns", EPERM);
+  auto page = engine_->ListNamespaces("", 10);
+  ASSERT_TRUE(page.ok());
+  ASSERT_EQ(page->items.size(), 2u);
+  EXPECT_EQ(page->items[0].id, "another");
+  EXPECT_EQ(page->items[0].state, NamespaceState::kStale);
+  EXPECT_FALSE(page->items[0].managed);
+}
+
+TEST_F(EngineTest, AfterARebootEverythingIsMissingAndCanBeMadeAnew) {
+  MakeBlueWithVeth();
+  kernel_.RebootForTest();
+  Restart();
+  EXPECT_EQ(engine_->GetNamespace("blue")->state, NamespaceState::kMissing);
+  auto veth = engine_->GetVeth("v");
+  EXPECT_EQ(veth->state, VethState::kMissing);
+  EXPECT_EQ(veth->a.ifindex, 0u);
+  MakeBlueWithVeth();
+  EXPECT_EQ(engine_->GetVeth("v")->state, VethState::kActive);
+}
+
+// ---- Veth pairs
+
+TEST_F(EngineTest, CreatesAndReadsAPair) {
+  ASSERT_TRUE(CreateNamespace("blue").ok());
+  VethSpec spec = HostTo("blue");
+  spec.a.mac = netlink::MacAddress::Parse("02:00:00:00:00:07");
+  spec.b.mtu = 9000;
+  spec.b.up = false;
+  auto created = CreateVeth("v", spec);
+  ASSERT_TRUE(created.ok()) << created.error().message;
+  EXPECT_EQ(created->a.interface_name, "h0");
+  EXPECT_EQ(created->a.mac, spec.a.mac);
+  EXPECT_EQ(created->a.mtu, 1500u);
+  EXPECT_TRUE(created->a.up);
+  EXPECT_EQ(created->b.namespace_id, "blue");
+  EXPECT_EQ(created->b.mtu, 9000u);
+  EXPECT_FALSE(created->b.up);
+  EXPECT_TRUE(created->b.mac.has_value());
+  EXPECT_NE(created->b.ifindex, 0u);
+  for (bool restarted : {false, true}) {
+    if (restarted) Restart();
+    auto read = engine_->GetVeth("v");
+    ASSERT_TRUE(read.ok());
+    EXPECT_EQ(read->uid, created->uid);
+    EXPECT_EQ(read->state, VethState::kActive);
+    EXPECT_EQ(read->a.ifindex, created->a.ifindex);
+    EXPECT_EQ(read->b.mac, created->b.mac);
+  }
+  EXPECT_THAT(kernel_.DumpForTest(), HasSubstr("h0 1500 up 28272 netprov:" + created->uid + ":veths/v"));
+}
+
+TEST_F(EngineTest, PatternsBecomeTheLowestFreeName) {
+  ASSERT_TRUE(CreateNamespace("blue").ok());
+  kernel_.AddForeignLinkForTest(kHost, "veth0");
+  auto first =
+      CreateVeth("a", {.a = {.interface_name = "veth%d"}, .b = {.namespace_id = "blue", .interface_name = "veth%d"}});
+  ASSERT_TRUE(first.ok()) << first.error().message;
+  EXPECT_EQ(first->a.interface_name, "veth1");
+  EXPECT_EQ(first->b.interface_name, "veth0");
+  auto both_here = CreateVeth("b", {.a = {.interface_name = "veth%d"}, .b = {.interface_name = "veth%d"}});
+  ASSERT_TRUE(both_here.ok()) << both_here.error().message;
+  EXPECT_EQ(both_here->a.interface_name, "veth2");
+  EXPECT_EQ(both_here->b.interface_name, "veth3");
+  auto fixed_b = CreateVeth("c", {.a = {.interface_name = "veth%d"}, .b = {.interface_name = "veth4"}});
+  ASSERT_TRUE(fixed_b.ok()) << fixed_b.error().message;
+  EXPECT_EQ(fixed_b->a.interface_name, "veth5");
+}
+
+TEST_F(EngineTest, APatternIsTriedAgainWhenSomebodyTakesTheName) {
+  int races = 3;
+  kernel_.SetFaultForTest([&](const std::string& operation) -> std::optional<KernelError> {
+    if (operation == "CreateVeth" && races > 0) {
+      kernel_.AddForeignLinkForTest(kHost, absl::StrCat("veth", 3 - races));
+      --races;
+    }
+    return std::nullopt;
+  });
+  auto made = CreateVeth("v", {.a = {.interface_name = "veth%d"}, .b = {.interface_name = "p0"}});
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  EXPECT_EQ(made->a.interface_name, "veth3");
+  EXPECT_THAT(*registry_->ListPending(), IsEmpty());
+}
+
+TEST_F(EngineTest, SaysWhichEndsNameIsTaken) {
+  ASSERT_TRUE(CreateNamespace("blue").ok());
+  const NetnsRef blue{.name = "blue", .cookie = engine_->GetNamespace("blue")->cookie};
+  kernel_.AddForeignLinkForTest(blue, "eth0");
+  auto taken_b = CreateVeth("v", HostTo("blue"));
+  EXPECT_REFUSED(taken_b, Reason::kInterfaceNameTaken);
+  EXPECT_EQ(taken_b.error().field, "endpoint_b.interface_name");
+  EXPECT_EQ(taken_b.error().interface_name, "eth0");
+  kernel_.AddForeignLinkForTest(kHost, "h0");
+  auto taken_a = CreateVeth("v", HostTo("blue"));
+  EXPECT_REFUSED(taken_a, Reason::kInterfaceNameTaken);
+  EXPECT_EQ(taken_a.error().field, "endpoint_a.interface_name");
+  auto validated = CreateVeth("v", HostTo("blue"), {.validate_only = true});
+  EXPECT_REFUSED(validated, Reason::kInterfaceNameTaken);
+  EXPECT_THAT(*registry_->ListPending(), IsEmpty());
+}
+
+TEST_F(EngineTest, SaysWhichNamespaceCannotBeUsed) {
+  ASSERT_TRUE(CreateNamespace("blue").ok());
+  auto unknown_b = CreateVeth("v", HostTo("green"));
+  EXPECT_REFUSED(unknown_b, Reason::kNamespaceNotFound);
+  EXPECT_EQ(unknown_b.error().field, "endpoint_b.namespace");
+  EXPECT_EQ(unknown_b.error().object, "namespaces/green");
+  auto unknown_a = CreateVeth(
+      "v", {.a = {.namespace_id = "red", .interface_name = "a"}, .b = {.namespace_id = "blue", .interface_name = "b"}});
+  EXPECT_REFUSED(unknown_a, Reason::kNamespaceNotFound);
+  EXPECT_EQ(unknown_a.error().field, "endpoint_a.namespace");
+  EXPECT_REFUSED(CreateVeth("v", HostTo("green"), {.validate_only = true}), Reason::kNamespaceNotFound);
+}
+
+TEST_F(EngineTest, ANamespaceThatGoesWhileThePairIsMadeIsSaid) {
+  ASSERT_TRUE(CreateNamespace("blue").ok());
+  kernel_.SetFaultForTest([&](const std::string& operation) -> std::optional<KernelError> {
+    if (operation == "CreateVeth") kernel_.RemoveForeignNetnsForTest("blue");
+    return std::nullopt;
+  });
+  auto refused = CreateVeth("v", HostTo("blue"));
+  EXPECT_REFUSED(refused, Reason::kNamespaceMissing);
+  EXPECT_EQ(refused.error().field, "endpoint_b.namespace");
+}
+
+TEST_F(EngineTest, APairThatExistsIsRefusedOrReturned) {
+  MakeBlueWithVeth();
+  auto same = CreateVeth("v", HostTo("blue"));
+  EXPECT_REFUSED(same, Reason::kVethAlreadyExists);
+  EXPECT_EQ(same.error().specs_match, true);
+  VethSpec other = HostTo("blue");
+  other.b.mtu = 9000;
+  for (bool allow : {false, true}) {
+    auto refused = CreateVeth("v", other, {}, allow);
+    EXPECT_REFUSED(refused, Reason::kVethAlreadyExists);
+    EXPECT_EQ(refused.error().specs_match, false);
+  }
+  auto allowed = CreateVeth("v", HostTo("blue"), {}, /*allow_existing=*/true);
+  ASSERT_TRUE(allowed.ok());
+  EXPECT_EQ(allowed->uid, engine_->GetVeth("v")->uid);
+}
+
+TEST_F(EngineTest, ChoosesAnIdWhereNoneIsGiven) {
+  auto made = CreateVeth("", {.a = {.interface_name = "a"}, .b = {.interface_name = "b"}});
+  ASSERT_TRUE(made.ok());
+  EXPECT_THAT(made->id, StartsWith("veth-"));
+  EXPECT_TRUE(engine_->GetVeth(made->id).ok());
+}
+
+TEST_F(EngineTest, DeletesAPair) {
+  ASSERT_TRUE(CreateNamespace("blue").ok());
+  const std::string before = kernel_.DumpForTest();
+  ASSERT_TRUE(CreateVeth("v", HostTo("blue")).ok());
+  ASSERT_TRUE(DeleteVeth("v").ok());
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+  EXPECT_REFUSED(engine_->GetVeth("v"), Reason::kVethNotFound);
+}
+
+TEST_F(EngineTest, APairThatWasRenamedIsStillOurs) {
+  MakeBlueWithVeth();
+  kernel_.RenameLinkForTest(kHost, "h0", "uplink");
+  auto read = engine_->GetVeth("v");
+  EXPECT_EQ(read->state, VethState::kActive);
+  EXPECT_EQ(read->a.interface_name, "uplink");
+  ASSERT_TRUE(DeleteVeth("v").ok());
+  EXPECT_THAT(kernel_.DumpForTest(), Not(HasSubstr("uplink")));
+}
+
+TEST_F(EngineTest, APairThatSomebodyRemovedIsMissingAndCanBeDeletedOrMadeAnew) {
+  MakeBlueWithVeth();
+  ASSERT_TRUE(kernel_.DeleteLink(kHost, engine_->GetVeth("v")->a.ifindex).ok());
+  EXPECT_EQ(engine_->GetVeth("v")->state, VethState::kMissing);
+  ASSERT_TRUE(CreateVeth("v", HostTo("blue")).ok());
+  EXPECT_EQ(engine_->GetVeth("v")->state, VethState::kActive);
+  ASSERT_TRUE(kernel_.DeleteLink(kHost, engine_->GetVeth("v")->a.ifindex).ok());
+  kernel_.AddForeignLinkForTest(kHost, "h0");
+  ASSERT_TRUE(DeleteVeth("v").ok());
+  EXPECT_THAT(kernel_.DumpForTest(), HasSubstr("h0")) << "another's link of the same name stays";
+}
+
+TEST_F(EngineTest, WhatIsLeftOfAPairGoesOnlyWhenTheNewOneCanBeMade) {
+  MakeBlueWithVeth();
+  ASSERT_TRUE(CreateNamespace("green").ok());
+  // Its other end is not where it was.
+  kernel_.FailNextForTest("FindLink", ENOENT);
+  ASSERT_EQ(engine_->GetVeth("v")->state, VethState::kMissing);
+  kernel_.AddForeignLinkForTest(kHost, "taken");
+  const std::string before = kernel_.DumpForTest();
+  VethSpec spec = HostTo("green");
+  spec.a.interface_name = "taken";
+  kernel_.FailNextForTest("FindLink", ENOENT);
+  EXPECT_REFUSED(CreateVeth("v", spec), Reason::kInterfaceNameTaken);
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+  EXPECT_TRUE(engine_->GetVeth("v").ok());
+  // The name of the old pair itself is not in its own way.
+  for (const bool validate_only : {true, false}) {
+    kernel_.FailNextForTest("FindLink", ENOENT);
+    auto made = CreateVeth("v", HostTo("green"), {.validate_only = validate_only});
+    EXPECT_TRUE(made.ok()) << made.error().message;
+  }
+}
+
+TEST_F(EngineTest, AFailedCreateIsSwept) {
+  ASSERT_TRUE(CreateNamespace("blue").ok());
+  const std::string before = kernel_.DumpForTest();
+  // The pair was made, but the answer was lost and reading back failed.
+  const NetnsRef blue{.name = "blue", .cookie = engine_->GetNamespace("blue")->cookie};
+  bool first = true;
+  kernel_.SetFaultForTest([&](const std::string& operation) -> std::optional<KernelError> {
+    if (operation != "CreateVeth" || !std::exchange(first, false)) return std::nullopt;
+    EXPECT_TRUE(kernel_.CreateVeth({.name = "h0"}, {.netns = blue, .name = "eth0"}, "").ok());
+    return KernelError{.code = ETIMEDOUT, .operation = operation, .extack = {}};
+  });
+  EXPECT_REFUSED(CreateVeth("v", HostTo("blue")), Reason::kKernel);
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+
+  first = true;
+  kernel_.FailNextForTest("DeleteLink", ENOMEM);
+  EXPECT_REFUSED(CreateVeth("v", HostTo("blue")), Reason::kRollbackFailed);
+  kernel_.SetFaultForTest(nullptr);
+  EXPECT_EQ(Restart().rolled_back, 1) << "the intent was kept";
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+}
+
+// ---- What every mutation promises
+
+TEST_F(EngineTest, ValidateOnlyChangesNothing) {
+  MakeBlueWithVeth();
+  const std::string before = kernel_.DumpForTest();
+  const CallContext validate{.request_id = "r", .fingerprint = "f", .validate_only = true};
+  auto netns = CreateNamespace("green", validate);
+  ASSERT_TRUE(netns.ok());
+  EXPECT_EQ(netns->uid, "");
+  auto veth = CreateVeth("w", {.a = {.interface_name = "veth%d"}, .b = {.namespace_id = "blue", .interface_name = "p"}},
+                         validate);
+  ASSERT_TRUE(veth.ok());
+  EXPECT_EQ(veth->a.interface_name, "veth0");
+  EXPECT_EQ(veth->a.ifindex, 0u);
+  EXPECT_TRUE(DeleteVeth("v", validate).ok());
+  EXPECT_TRUE(DeleteNamespace("blue", validate).ok());
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+  EXPECT_FALSE(registry_->FindRequest("r")->has_value());
+  EXPECT_REFUSED(engine_->GetNamespace("green"), Reason::kNamespaceNotFound);
+  EXPECT_TRUE(engine_->GetVeth("v").ok());
+}
+
+TEST_F(EngineTest, ARepeatedRequestGetsTheFirstAnswer) {
+  const CallContext create{.request_id = "r1", .fingerprint = "create blue"};
+  const CallContext create_veth{.request_id = "r2", .fingerprint = "create v"};
+  const CallContext remove{.request_id = "r3", .fingerprint = "delete blue"};
+  auto netns = CreateNamespace("blue", create);
+  auto veth = CreateVeth("", HostTo("blue"), create_veth);
+  ASSERT_TRUE(netns.ok() && veth.ok());
+  for (bool restarted : {false, true}) {
+    if (restarted) Restart();
+    EXPECT_EQ(CreateNamespace("blue", create)->uid, netns->uid);
+    auto repeated = CreateVeth("", HostTo("blue"), create_veth);
+    EXPECT_EQ(repeated->uid, veth->uid);
+    EXPECT_EQ(repeated->id, veth->id);
+    EXPECT_EQ(repeated->a.ifindex, veth->a.ifindex);
+    EXPECT_EQ(repeated->b.mac, veth->b.mac);
+  }
+  EXPECT_EQ(engine_->ListVeths("", 10)->items.size(), 1u);
+  ASSERT_TRUE(DeleteNamespace("blue", remove).ok());
+  EXPECT_TRUE(DeleteNamespace("blue", remove).ok());
+  ASSERT_TRUE(CreateNamespace("blue").ok());
+  Restart();
+  EXPECT_TRUE(DeleteNamespace("blue", remove).ok());
+  EXPECT_TRUE(engine_->GetNamespace("blue").ok()) << "the repeat of a delete must not delete what came after it";
+  EXPECT_EQ(CreateNamespace("blue", create)->uid, netns->uid) << "the first answer, though another is there now";
+}
+
+TEST_F(EngineTest, ARequestIdBelongsToOneRequest) {
+  ASSERT_TRUE(CreateNamespace("blue", {.request_id = "r", .fingerprint = "create blue"}).ok());
+  const CallContext reused{.request_id = "r", .fingerprint = "another"};
+  EXPECT_REFUSED(CreateNamespace("green", reused), Reason::kRequestIdReused);
+  EXPECT_REFUSED(DeleteNamespace("blue", reused), Reason::kRequestIdReused);
+  EXPECT_REFUSED(CreateVeth("v", HostTo("blue"), reused), Reason::kRequestIdReused);
+  EXPECT_REFUSED(DeleteVeth("v", reused), Reason::kRequestIdReused);
+}
+
+TEST_F(EngineTest, AFailedRequestIsNotRemembered) {
+  const CallContext context{.request_id = "r", .fingerprint = "create blue"};
+  kernel_.FailNextForTest("CreateNetns", ENOSPC);
+  EXPECT_REFUSED(CreateNamespace("blue", context), Reason::kKernel);
+  EXPECT_TRUE(CreateNamespace("blue", context).ok());
+}
+
+TEST_F(EngineTest, AllowedAnswersAreRememberedToo) {
+  ASSERT_TRUE(CreateNamespace("blue").ok());
+  const CallContext create{.request_id = "r1", .fingerprint = "f1"};
+  const CallContext remove{.request_id = "r2", .fingerprint = "f2"};
+  auto existing = CreateNamespace("blue", create, /*allow_existing=*/true);
+  ASSERT_TRUE(existing.ok());
+  ASSERT_TRUE(DeleteNamespace("green", remove, /*allow_missing=*/true).ok());
+  ASSERT_TRUE(DeleteNamespace("blue").ok());
+  ASSERT_TRUE(CreateNamespace("green").ok());
+  EXPECT_EQ(CreateNamespace("blue", create, true)->uid, existing->uid);
+  ASSERT_TRUE(DeleteNamespace("green", remove, true).ok());
+  EXPECT_TRUE(engine_->GetNamespace("green").ok());
+}
+
+TEST_F(EngineTest, ACallerThatGaveUpChangesNothing) {
+  MakeBlueWithVeth();
+  const std::string before = kernel_.DumpForTest();
+  const CallContext stopped{.stopped = [] { return true; }};
+  EXPECT_REFUSED(CreateNamespace("green", stopped), Reason::kStopped);
+  EXPECT_REFUSED(CreateVeth("w", {.a = {.interface_name = "a"}, .b = {.interface_name = "b"}}, stopped),
+                 Reason::kStopped);
+  EXPECT_REFUSED(DeleteVeth("v", stopped), Reason::kStopped);
+  EXPECT_REFUSED(DeleteNamespace("blue", stopped), Reason::kStopped);
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+}
+
+// Fails each kernel operation of a call in turn, until the call gets through: whatever fails, nothing is left.
+TEST_F(EngineTest, WhateverFailsNothingIsLeft) {
+  MakeBlueWithVeth();
+  struct Case {
+    const char* name;
+    std::function<bool()> call;
+    std::function<void()> undo;
+  };
+  const std::vector<Case> cases = {
+      {"CreateNamespace", [&] { return CreateNamespace("green").ok(); },
+       [&] { EXPECT_TRUE(DeleteNamespace("green").ok()); }},
+      {"CreateVeth",
+       [&] {
+         return CreateVeth("w",
+                           {.a = {.interface_name = "veth%d"}, .b = {.namespace_id = "blue", .interface_name = "p"}})
+             .ok();
+       },
+       [&] { EXPECT_TRUE(DeleteVeth("w").ok()); }},
+  };
+  for (const Case& test : cases) {
+    const std::string before = kernel_.DumpForTest();
+    for (int point = 0;; ++point) {
+      int operation = 0;
+      bool failed = false;
+      kernel_.SetFaultForTest([&](const std::string& name) -> std::optional<KernelError> {
+        if (operation++ != point) return std::nullopt;
+        failed = true;
+        return KernelError{.code = ENOMEM, .operation = name, .extack = {}};
+      });
+      const bool ok = test.call();
+      kernel_.SetFaultForTest(nullptr);
+      if (!failed) {
+        EXPECT_TRUE(ok) << test.name;
+        EXPECT_GT(point, 1) << "the fault was never injected";
+        break;
+      }
+      EXPECT_FALSE(ok) << test.name << " " << point;
+      EXPECT_EQ(kernel_.DumpForTest(), before) << test.name << " " << point;
+      EXPECT_THAT(*registry_->ListPending(), IsEmpty()) << test.name << " " << point;
+    }
+    test.undo();
+    EXPECT_EQ(kernel_.DumpForTest(), before);
+  }
+}
+
+TEST_F(EngineTest, AKernelErrorNamesTheStepAndCarriesTheKernelsWords) {
+  ASSERT_TRUE(CreateNamespace("blue").ok());
+  kernel_.FailNextForTest("CreateVeth", ERANGE, "too many");
+  auto refused = CreateVeth("v", HostTo("blue"));
+  EXPECT_REFUSED(refused, Reason::kKernel);
+  EXPECT_EQ(refused.error().step, "create veth h0 <-> eth0");
+  EXPECT_EQ(refused.error().kernel->code, ERANGE);
+  EXPECT_EQ(refused.error().kernel->extack, "too many");
+  EXPECT_EQ(refused.error().object, "veths/v");
+}
+
+TEST_F(EngineTest, ADeleteThatFailsHalfWaySaysWhatIsLeftAndIsCompletedLater) {
+  const std::string before = kernel_.DumpForTest();
+  MakeBlueWithVeth();
+  kernel_.FailNextForTest("RemoveNetns", EBUSY);
+  auto refused = DeleteNamespace("blue");
+  EXPECT_REFUSED(refused, Reason::kRollbackFailed);
+  EXPECT_THAT(refused.error().residue, HasSubstr("'delete the links of namespace blue' is done for good"));
+  EXPECT_EQ(engine_->GetNamespace("blue")->state, NamespaceState::kActive);
+  EXPECT_EQ(engine_->GetVeth("v")->state, VethState::kMissing);
+  const RecoveryReport report = Restart();
+  EXPECT_EQ(report.completed, 1);
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+  EXPECT_REFUSED(engine_->GetNamespace("blue"), Reason::kNamespaceNotFound);
+}
+
+// ---- Recovery: the process dies after an operation of the kernel, before the outcome is written.
+
+TEST_F(EngineTest, AnUnfinishedCreateIsRolledBack) {
+  const std::string empty = kernel_.DumpForTest();
+  auto netns = registry_->Begin(
+      {.kind = Intent::Kind::kCreateNamespace, .netns = {.id = "blue", .uid = "u", .boot_id = kernel_.BootId()}});
+  ASSERT_TRUE(netns.ok());
+  ASSERT_TRUE(kernel_.CreateNetns("blue", "netprov:u:namespaces/blue").ok());
+  EXPECT_EQ(Restart().rolled_back, 1);
+  EXPECT_EQ(kernel_.DumpForTest(), empty);
+
+  ASSERT_TRUE(CreateNamespace("blue").ok());
+  const std::string before = kernel_.DumpForTest();
+  const NetnsRef blue{.name = "blue", .cookie = engine_->GetNamespace("blue")->cookie};
+  for (const char* alias : {"", "netprov:u:veths/v"}) {
+    ASSERT_TRUE(registry_
+                    ->Begin({.kind = Intent::Kind::kCreateVeth,
+                             .veth = {.id = "v",
+                                      .uid = "u",
+                                      .boot_id = kernel_.BootId(),
+                                      .a = {.interface_name = "h0"},
+                                      .b = {.namespace_id = "blue", .interface_name = "eth0"}}})
+                    .ok());
+    ASSERT_TRUE(kernel_.CreateVeth({.name = "h0"}, {.netns = blue, .name = "eth0"}, alias).ok());
+    EXPECT_EQ(Restart().rolled_back, 1);
+    EXPECT_EQ(kernel_.DumpForTest(), before);
+  }
+  EXPECT_THAT(*registry_->ListPending(), IsEmpty());
+}
+
+TEST_F(EngineTest, AnIntentThatWasNotBegunIsForgotten) {
+  ASSERT_TRUE(registry_
+                  ->Begin({.kind = Intent::Kind::kCreateNamespace,
+                           .netns = {.id = "blue", .uid = "u", .boot_id = kernel_.BootId()}})
+                  .ok());
+  EXPECT_EQ(Restart().rolled_back, 1);
+  EXPECT_TRUE(CreateNamespace("blue").ok());
+}
+
+TEST_F(EngineTest, RollingBackNeverTouchesAnothers) {
+  for (const char* id : {"foreign", "stale", "full"}) {
+    ASSERT_TRUE(registry_
+                    ->Begin({.kind = Intent::Kind::kCreateNamespace,
+                             .netns = {.id = id, .uid = "u", .boot_id = kernel_.BootId()}})
+                    .ok());
+  }
+  kernel_.AddForeignNetnsForTest("foreign");
+  kernel_.AddStaleFileForTest("stale", /*empty=*/true);
+  kernel_.AddStaleFileForTest("full", /*empty=*/false);
+  ASSERT_TRUE(registry_
+                  ->Begin({.kind = Intent::Kind::kCreateVeth,
+                           .veth = {.id = "v",
+                                    .uid = "u",
+                                    .boot_id = kernel_.BootId(),
+                                    .a = {.interface_name = "h0"},
+                                    .b = {.interface_name = "h1"}}})
+                  .ok());
+  kernel_.AddForeignLinkForTest(kHost, "h0");
+  ASSERT_TRUE(kernel_.CreateVeth({.name = "h1"}, {.name = "h2"}, "netprov:another:veths/w").ok());
+  Restart();
+  EXPECT_THAT(*kernel_.ListNetns(), ElementsAre("foreign", "full")) << "an empty file is what our own half-made one is";
+  for (const char* name : {"h0", "h1", "h2"}) EXPECT_TRUE((*kernel_.FindLink(kHost, std::string(name))).has_value());
+}
+
+TEST_F(EngineTest, AnUnfinishedDeleteIsCompleted) {
+  const std::string empty = kernel_.DumpForTest();
+  MakeBlueWithVeth();
+  ASSERT_TRUE(registry_->Begin({.kind = Intent::Kind::kDeleteVeth, .veth = *registry_->FindVeth("v")}).ok());
+  EXPECT_EQ(Restart().completed, 1);
+  EXPECT_REFUSED(engine_->GetVeth("v"), Reason::kVethNotFound);
+  ASSERT_TRUE(CreateVeth("v", HostTo("blue")).ok());
+  ASSERT_TRUE(
+      registry_->Begin({.kind = Intent::Kind::kDeleteNamespace, .netns = *registry_->FindNamespace("blue")}).ok());
+  EXPECT_EQ(Restart().completed, 1);
+  EXPECT_EQ(kernel_.DumpForTest(), empty);
+  EXPECT_EQ(Restart().completed, 0);
+}
+
+TEST_F(EngineTest, AnOldDeleteDoesNotTouchWhatWasMadeSince) {
+  MakeBlueWithVeth();
+  ASSERT_TRUE(registry_->Begin({.kind = Intent::Kind::kDeleteVeth, .veth = *registry_->FindVeth("v")}).ok());
+  ASSERT_TRUE(
+      registry_->Begin({.kind = Intent::Kind::kDeleteNamespace, .netns = *registry_->FindNamespace("blue")}).ok());
+  // The caller tries again, and goes on.
+  ASSERT_TRUE(DeleteNamespace("blue").ok());
+  MakeBlueWithVeth();
+  const std::string before = kernel_.DumpForTest();
+  Restart();
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+  EXPECT_EQ(engine_->GetVeth("v")->state, VethState::kActive);
+  EXPECT_THAT(*registry_->ListPending(), IsEmpty());
+}
+
+TEST_F(EngineTest, WhatRecoveryCannotDoIsReportedAndTriedAgain) {
+  MakeBlueWithVeth();
+  ASSERT_TRUE(registry_->Begin({.kind = Intent::Kind::kDeleteVeth, .veth = *registry_->FindVeth("v")}).ok());
+  kernel_.FailNextForTest("FindLink", ENOMEM);
+  const RecoveryReport report = Restart();
+  EXPECT_EQ(report.completed, 0);
+  EXPECT_THAT(report.failures, ElementsAre(HasSubstr("veths/v: delete veth v failed")));
+  EXPECT_EQ(Restart().completed, 1);
+}
+
+// ---- Keys
+
+TEST_F(EngineTest, KeysNameAllThatACallTouches) {
+  MakeBlueWithVeth();
+  EXPECT_THAT(engine_->Keys(CreateNamespaceCall{.context = {.request_id = "r"}, .id = "blue"}),
+              ElementsAre("namespaces/blue", "requests/r"));
+  EXPECT_THAT(engine_->Keys(DeleteNamespaceCall{.id = "blue"}), ElementsAre("namespaces/blue", "veths/v"));
+  EXPECT_THAT(engine_->Keys(DeleteVethCall{.id = "v"}), ElementsAre("namespaces/blue", "veths/v"));
+  EXPECT_THAT(engine_->Keys(DeleteVethCall{.id = "w"}), ElementsAre("veths/w"));
+  EXPECT_THAT(
+      engine_->Keys(CreateVethCall{.id = "w", .spec = {.a = {.namespace_id = "red"}, .b = {.namespace_id = "blue"}}}),
+      ElementsAre("namespaces/blue", "namespaces/red", "veths/w"));
+  EXPECT_THAT(engine_->Keys(CreateVethCall{.spec = {.a = {.namespace_id = "blue"}, .b = {.namespace_id = "blue"}}}),
+              ElementsAre("namespaces/blue"));
+}
+
+}  // namespace
+}  // namespace netprov::engine

@@ -1,0 +1,295 @@
+#include <algorithm>
+#include <cerrno>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "server/engine/engine.h"
+#include "server/engine/error.h"
+#include "server/engine/plan.h"
+#include "server/engine/tag.h"
+
+namespace netprov::engine {
+namespace {
+
+// Somebody else may take a name between our looking for a free one and using it; so often in a row only on purpose.
+constexpr int kMostNamingAttempts = 16;
+
+bool IsPattern(const std::string& interface_name) { return absl::StrContains(interface_name, '%'); }
+
+Endpoint ToEndpoint(const EndpointSpec& spec, const Link& link) {
+  return {.namespace_id = spec.namespace_id,
+          .interface_name = link.name,
+          .mac = link.mac,
+          .mtu = link.mtu,
+          .up = link.up,
+          .ifindex = link.ifindex};
+}
+
+// What is known of an end before it is made.
+Endpoint Projected(const EndpointSpec& spec, const std::string& interface_name) {
+  return {.namespace_id = spec.namespace_id,
+          .interface_name = interface_name,
+          .mac = spec.mac,
+          .mtu = spec.mtu.value_or(0),
+          .up = spec.up};
+}
+
+}  // namespace
+
+EngineResult<NetnsRef> Engine::Resolve(const EndpointSpec& spec, const std::string& field) {
+  if (spec.namespace_id.empty()) return NetnsRef{};
+  std::optional<NamespaceRecord> record = registry_.FindNamespace(spec.namespace_id);
+  // Whether it is there the kernel says when it is used: looking first would cost a visit to the namespace.
+  if (record.has_value() && record->boot_id == kernel_.BootId()) {
+    return NetnsRef{.name = spec.namespace_id, .cookie = record->cookie};
+  }
+  return ResolveByLooking(spec, field);
+}
+
+EngineResult<NetnsRef> Engine::ResolveByLooking(const EndpointSpec& spec, const std::string& field) {
+  if (spec.namespace_id.empty()) return NetnsRef{};
+  const std::string& id = spec.namespace_id;
+  NETPROV_ASSIGN_OR_RETURN(std::optional<NetnsEntry> entry, FindNetns(id));
+  std::optional<NamespaceRecord> record = registry_.FindNamespace(id);
+  if (record.has_value() && IsThere(*record, entry)) return NetnsRef{.name = id, .cookie = record->cookie};
+  Error error = record.has_value()   ? NamespaceMissing(id)
+                : !entry.has_value() ? NamespaceNotFound(id)
+                : entry->is_netns    ? NamespaceNotManaged(id)
+                                     : NamespaceFileStale(id);
+  error.field = field + ".namespace";
+  return error;
+}
+
+NetnsRef Engine::RefOf(const std::string& namespace_id) const {
+  if (namespace_id.empty()) return {};
+  std::optional<NamespaceRecord> record = registry_.FindNamespace(namespace_id);
+  // A cookie is never 0, so a reference to a namespace that we do not know matches none.
+  return {.name = namespace_id, .cookie = record.has_value() ? record->cookie : 0};
+}
+
+KernelResult<std::optional<Link>> Engine::FindEnd(const VethRecord& record, const Endpoint& end,
+                                                  const Endpoint& other) {
+  if (record.boot_id != kernel_.BootId()) return std::optional<Link>();
+  KernelResult<std::optional<Link>> link = kernel_.FindLink(RefOf(end.namespace_id), end.ifindex);
+  if (!link.ok()) {
+    if (NamespaceIsGone(link.error())) return std::optional<Link>();
+    return link;
+  }
+  // The kernel hands out indexes in sequence, so that the same number at both ends is the same pair; the group or the
+  // alias tells it from one of another machine's namespace that has the same numbers.
+  if (link->has_value() &&
+      ((*link)->kind != "veth" || (*link)->peer_ifindex != other.ifindex ||
+       ((*link)->group != kOwnedGroup && (*link)->alias != TagOf(record.uid, VethName(record.id))))) {
+    link->reset();
+  }
+  return link;
+}
+
+KernelResult<void> Engine::DeleteLinksOf(const VethRecord& record) {
+  for (const auto& [end, other] : {std::pair(&record.a, &record.b), std::pair(&record.b, &record.a)}) {
+    NETPROV_ASSIGN_OR_RETURN(std::optional<Link> link, FindEnd(record, *end, *other));
+    if (!link.has_value()) continue;
+    KernelResult<void> deleted = kernel_.DeleteLink(RefOf(end->namespace_id), link->ifindex);
+    if (deleted.ok()) return {};  // And the other end with it.
+    // Somebody was faster.
+    if (deleted.error().code != ENODEV && !NamespaceIsGone(deleted.error())) return deleted;
+  }
+  return {};
+}
+
+EngineResult<Veth> Engine::Describe(const VethRecord& record) {
+  Veth veth = record.ToVeth();
+  for (const auto& [end, other] : {std::pair(&veth.a, &record.b), std::pair(&veth.b, &record.a)}) {
+    KernelResult<std::optional<Link>> link = FindEnd(record, *end, *other);
+    if (!link.ok()) return KernelFailure(VethName(record.id), "look at veth " + record.id, link.error());
+    if (link->has_value()) {
+      end->interface_name = (*link)->name;
+      end->mac = (*link)->mac;
+      end->mtu = (*link)->mtu;
+      end->up = (*link)->up;
+    } else {
+      veth.state = VethState::kMissing;
+      end->ifindex = 0;
+    }
+  }
+  return veth;
+}
+
+EngineResult<void> Engine::DeleteRecordedVeth(const VethRecord& record, std::optional<RequestRecord> answer) {
+  Plan plan;
+  plan.Add({.name = "delete veth " + record.id, .run = [&] { return DeleteLinksOf(record); }, .undo = nullptr});
+  return Transact(VethName(record.id), {.kind = Intent::Kind::kDeleteVeth, .netns = {}, .veth = record}, plan,
+                  [&] { return Outcome{.remove_veths = {record}, .request = answer}; });
+}
+
+EngineResult<std::string> Engine::ChooseName(const EndpointSpec& spec, const NetnsRef& netns, const std::string& field,
+                                             const std::vector<std::string>& taken, const std::string& object) {
+  if (!IsPattern(spec.interface_name)) return spec.interface_name;
+  KernelResult<std::string> name = kernel_.FreeLinkName(netns, spec.interface_name, taken);
+  if (name.ok()) return *std::move(name);
+  Error error = KernelFailure(object, "choose a name for " + spec.interface_name, name.error());
+  error.field = field + ".interface_name";
+  return error;
+}
+
+EngineResult<void> Engine::CheckNameIsFree(const EndpointSpec& spec, const NetnsRef& netns, const std::string& field,
+                                           const std::string& object, const std::optional<VethRecord>& replaced) {
+  if (IsPattern(spec.interface_name)) return {};
+  KernelResult<std::optional<Link>> link = kernel_.FindLink(netns, spec.interface_name);
+  if (!link.ok()) return KernelFailure(object, "look for " + spec.interface_name, link.error());
+  if (!link->has_value()) return {};
+  if (replaced.has_value()) {
+    for (const auto& [end, other] : {std::pair(&replaced->a, &replaced->b), std::pair(&replaced->b, &replaced->a)}) {
+      if (end->namespace_id != spec.namespace_id) continue;
+      KernelResult<std::optional<Link>> old = FindEnd(*replaced, *end, *other);
+      if (old.ok() && old->has_value() && (*old)->ifindex == (*link)->ifindex) return {};
+    }
+  }
+  return InterfaceNameTaken(object, field, spec.interface_name, spec.namespace_id);
+}
+
+EngineResult<Veth> Engine::CreateVeth(const CreateVethCall& call) {
+  VethRecord record{.id = call.id,
+                    .uid = NewUid(),
+                    .create_time = absl::Now(),
+                    .boot_id = kernel_.BootId(),
+                    .spec = call.spec,
+                    .a = {},
+                    .b = {}};
+  if (record.id.empty()) record.id = absl::StrCat("veth-", record.uid.substr(0, 8), record.uid.substr(9, 4));
+  const std::string object = VethName(record.id);
+  NETPROV_ASSIGN_OR_RETURN(std::optional<RequestRecord> answered, Replay(call.context, object));
+  if (answered.has_value() && answered->veth.has_value()) return *answered->veth;
+
+  const std::optional<VethRecord> existing = registry_.FindVeth(record.id);
+  if (existing.has_value()) {
+    NETPROV_ASSIGN_OR_RETURN(Veth veth, Describe(*existing));
+    const bool matches = existing->spec == call.spec;
+    if (veth.state == VethState::kActive) {
+      if (!call.allow_existing || !matches) {
+        return VethAlreadyExists(call.id, matches);
+      }
+      if (!call.context.validate_only) {
+        NETPROV_RETURN_IF_ERROR(RecordAnswer(call.context, object, Answer(call.context, std::nullopt, veth)));
+      }
+      return veth;
+    }
+  }
+
+  NETPROV_ASSIGN_OR_RETURN(const NetnsRef netns_a, Resolve(call.spec.a, "endpoint_a"));
+  NETPROV_ASSIGN_OR_RETURN(const NetnsRef netns_b, Resolve(call.spec.b, "endpoint_b"));
+  // The kernel says EEXIST without saying of which end, so a name that is taken is looked for: here for the sake of
+  // validate_only, and after a refusal.
+  auto check_names = [&]() -> EngineResult<void> {
+    NETPROV_RETURN_IF_ERROR(CheckNameIsFree(call.spec.a, netns_a, "endpoint_a", object, existing));
+    return CheckNameIsFree(call.spec.b, netns_b, "endpoint_b", object, existing);
+  };
+  // A namespace is gone: says which.
+  auto check_namespaces = [&]() -> EngineResult<void> {
+    NETPROV_RETURN_IF_ERROR(ResolveByLooking(call.spec.a, "endpoint_a"));
+    NETPROV_RETURN_IF_ERROR(ResolveByLooking(call.spec.b, "endpoint_b"));
+    return {};
+  };
+  // Nor may what is left of an old pair of the same id go before it is clear that the new one can be made.
+  if (call.context.validate_only || existing.has_value()) {
+    NETPROV_RETURN_IF_ERROR(check_namespaces());
+    NETPROV_RETURN_IF_ERROR(check_names());
+  }
+
+  for (int attempt = 1;; ++attempt) {
+    // A fixed name in the same place is taken as well, whichever end has it.
+    std::vector<std::string> taken_by_b;
+    if (netns_a == netns_b && !IsPattern(call.spec.b.interface_name)) taken_by_b.push_back(call.spec.b.interface_name);
+    EngineResult<std::string> name_a = ChooseName(call.spec.a, netns_a, "endpoint_a", taken_by_b, object);
+    std::vector<std::string> taken_by_a;
+    if (netns_a == netns_b && name_a.ok()) taken_by_a.push_back(*name_a);
+    EngineResult<std::string> name_b = ChooseName(call.spec.b, netns_b, "endpoint_b", taken_by_a, object);
+    for (EngineResult<std::string>* name : {&name_a, &name_b}) {
+      if (name->ok()) continue;
+      if (NamespaceIsGone(*name->error().kernel)) NETPROV_RETURN_IF_ERROR(check_namespaces());
+      return std::move(*name).error();
+    }
+    record.a = Projected(call.spec.a, *name_a);
+    record.b = Projected(call.spec.b, *name_b);
+    if (call.context.validate_only) {
+      Veth projected = record.ToVeth();
+      projected.uid.clear();
+      if (call.id.empty()) projected.id.clear();
+      return projected;
+    }
+    if (call.context.stopped != nullptr && call.context.stopped()) return Stopped(object);
+    if (existing.has_value() && attempt == 1) {
+      NETPROV_RETURN_IF_ERROR(DeleteRecordedVeth(*existing, std::nullopt));
+    }
+
+    Plan plan;
+    plan.Add({.name = absl::StrCat("create veth ", *name_a, " <-> ", *name_b),
+              .run = [&]() -> KernelResult<void> {
+                auto link = [](const EndpointSpec& spec, const NetnsRef& netns, const std::string& name) {
+                  return LinkSpec{.netns = netns, .name = name, .mac = spec.mac, .mtu = spec.mtu, .up = spec.up};
+                };
+                NETPROV_ASSIGN_OR_RETURN(
+                    auto ends, kernel_.CreateVeth(link(call.spec.a, netns_a, *name_a),
+                                                  link(call.spec.b, netns_b, *name_b), TagOf(record.uid, object)));
+                record.a = ToEndpoint(call.spec.a, ends.first);
+                record.b = ToEndpoint(call.spec.b, ends.second);
+                return {};
+              },
+              .undo = [&] { return kernel_.DeleteLink(netns_a, record.a.ifindex); },
+              .sweep = [&]() -> KernelResult<void> {
+                EngineResult<void> swept = RollBack(record);
+                if (swept.ok()) return {};
+                return *swept.error().kernel;
+              }});
+    EngineResult<void> made = Transact(
+        object, {.kind = Intent::Kind::kCreateVeth, .netns = {}, .veth = record}, plan,
+        [&] { return Outcome{.put_veth = record, .request = Answer(call.context, std::nullopt, record.ToVeth())}; });
+    if (made.ok()) return record.ToVeth();
+    if (made.error().reason != Reason::kKernel) return std::move(made).error();
+    if (NamespaceIsGone(*made.error().kernel)) NETPROV_RETURN_IF_ERROR(check_namespaces());
+    if (made.error().kernel->code != EEXIST) return std::move(made).error();
+    NETPROV_RETURN_IF_ERROR(check_names());
+    if (attempt == kMostNamingAttempts) return std::move(made).error();
+  }
+}
+
+EngineResult<Veth> Engine::GetVeth(const std::string& id) {
+  std::optional<VethRecord> record = registry_.FindVeth(id);
+  if (!record.has_value()) return VethNotFound(id);
+  return Describe(*record);
+}
+
+EngineResult<Page<Veth>> Engine::ListVeths(const std::string& after, size_t limit) {
+  std::vector<VethRecord> records = registry_.ListVeths(after, limit + 1);
+  Page<Veth> page;
+  page.more = records.size() > limit;
+  if (page.more) records.pop_back();
+  for (const VethRecord& record : records) {
+    NETPROV_ASSIGN_OR_RETURN(Veth veth, Describe(record));
+    page.items.push_back(std::move(veth));
+  }
+  return page;
+}
+
+EngineResult<void> Engine::DeleteVeth(const DeleteVethCall& call) {
+  const std::string object = VethName(call.id);
+  NETPROV_ASSIGN_OR_RETURN(std::optional<RequestRecord> answered, Replay(call.context, object));
+  if (answered.has_value()) return {};
+  std::optional<VethRecord> record = registry_.FindVeth(call.id);
+  if (!record.has_value()) {
+    if (!call.allow_missing) return VethNotFound(call.id);
+    if (call.context.validate_only) return {};
+    return RecordAnswer(call.context, object, Answer(call.context, std::nullopt, std::nullopt));
+  }
+  if (call.context.validate_only) return {};
+  if (call.context.stopped != nullptr && call.context.stopped()) return Stopped(object);
+  return DeleteRecordedVeth(*record, Answer(call.context, std::nullopt, std::nullopt));
+}
+
+}  // namespace netprov::engine

@@ -1,0 +1,97 @@
+#include "server/engine/error.h"
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "server/engine/objects.h"
+
+namespace netprov::engine {
+
+Error KernelFailure(const std::string& object, const std::string& step, const KernelError& error) {
+  return {.reason = Reason::kKernel,
+          .message = absl::StrCat(step, " failed: ", error.ToString()),
+          .object = object,
+          .step = step,
+          .kernel = error};
+}
+
+Error RegistryFailure(const std::string& object, const std::string& message) {
+  return {.reason = Reason::kRegistryFailed, .message = message, .object = object};
+}
+
+Error RollbackFailure(const std::string& object, const std::string& why, const std::vector<std::string>& residue) {
+  return {.reason = Reason::kRollbackFailed,
+          .message = absl::StrCat(why, "; and it could not be undone: ", absl::StrJoin(residue, "; ")),
+          .object = object,
+          .residue = absl::StrJoin(residue, "; ")};
+}
+
+Error Stopped(const std::string& object) {
+  return {.reason = Reason::kStopped, .message = "the caller gave up before anything was changed", .object = object};
+}
+
+Error NamespaceNotFound(const std::string& id) {
+  return {.reason = Reason::kNamespaceNotFound,
+          .message = absl::StrCat("there is no network namespace '", id, "'"),
+          .object = NamespaceName(id)};
+}
+
+Error NamespaceAlreadyExists(const std::string& id) {
+  return {.reason = Reason::kNamespaceAlreadyExists,
+          .message = absl::StrCat("the network namespace '", id, "' exists already"),
+          .object = NamespaceName(id),
+          .specs_match = true};
+}
+
+Error NamespaceNotManaged(const std::string& id) {
+  return {.reason = Reason::kNamespaceNotManaged,
+          .message = absl::StrCat("the network namespace '", id, "' was not made by netprov"),
+          .object = NamespaceName(id)};
+}
+
+Error NamespaceFileStale(const std::string& id) {
+  return {.reason = Reason::kNamespaceFileStale,
+          .message = absl::StrCat("the file of the name '", id, "' at /run/netns is no network namespace"),
+          .object = NamespaceName(id)};
+}
+
+Error NamespaceMissing(const std::string& id) {
+  return {.reason = Reason::kNamespaceMissing,
+          .message = absl::StrCat("the network namespace '", id, "' was removed or replaced by somebody else"),
+          .object = NamespaceName(id)};
+}
+
+Error VethNotFound(const std::string& id) {
+  return {.reason = Reason::kVethNotFound,
+          .message = absl::StrCat("there is no veth pair '", id, "'"),
+          .object = VethName(id)};
+}
+
+Error InterfaceNameTaken(const std::string& object, const std::string& field, const std::string& interface_name,
+                         const std::string& namespace_id) {
+  return {.reason = Reason::kInterfaceNameTaken,
+          .message = absl::StrCat("there is a link '", interface_name, "' ",
+                                  namespace_id.empty() ? std::string("in the host's namespace")
+                                                       : absl::StrCat("in the namespace '", namespace_id, "'")),
+          .object = object,
+          .field = field + ".interface_name",
+          .interface_name = interface_name};
+}
+
+Error RequestIdReused(const std::string& object) {
+  return {.reason = Reason::kRequestIdReused,
+          .message = "this request_id belongs to another request, which succeeded",
+          .object = object};
+}
+
+Error VethAlreadyExists(const std::string& id, bool specs_match) {
+  return {.reason = Reason::kVethAlreadyExists,
+          .message = absl::StrCat("the veth pair '", id, "' exists already",
+                                  specs_match ? "" : ", and is not the one asked for"),
+          .object = VethName(id),
+          .specs_match = specs_match};
+}
+
+}  // namespace netprov::engine

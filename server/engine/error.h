@@ -1,0 +1,87 @@
+// Why the engine refused or failed.
+#ifndef NETPROV_SERVER_ENGINE_ERROR_H_
+#define NETPROV_SERVER_ENGINE_ERROR_H_
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "server/base/kernel_error.h"
+#include "server/base/result.h"
+
+namespace netprov::engine {
+
+// What went wrong, in the domain's terms. server/api maps each to a gRPC code and an ErrorReason; kKernel by the errno
+// too.
+enum class Reason {
+  kRequestIdReused,         // the request id belongs to another request that succeeded
+  kNamespaceNotFound,       // nothing of that name
+  kNamespaceAlreadyExists,  // ours already; specs_match says whether it is identical
+  kNamespaceNotManaged,     // there, but not ours
+  kNamespaceFileStale,      // the file of that name is no network namespace
+  kNamespaceMissing,        // ours, but gone from the kernel or replaced
+  kVethNotFound,
+  kVethAlreadyExists,   // specs_match says whether it is identical
+  kInterfaceNameTaken,  // `field` says which end
+  kKernel,              // a system call or a netlink request failed; `kernel` holds it; everything was undone
+  kRollbackFailed,      // as kKernel, but undoing failed too; `residue` says what is left
+  kRegistryFailed,      // the registry could not be read or written; everything was undone
+  kStopped,             // the caller's deadline passed or it cancelled, before the first change
+};
+
+// A refusal. Unless the reason is kRollbackFailed, nothing was changed.
+struct Error {
+  Reason reason;
+
+  // One sentence without a full stop, for a person.
+  std::string message;
+
+  // What it is about: `namespaces/blue`, `veths/v1`.
+  std::string object;
+
+  // The request's field that named it, where that is not the call's own resource: `endpoint_a.namespace`.
+  std::string field;
+
+  // The step of the plan that failed, as in `create veth`; empty when none had begun.
+  std::string step;
+
+  // The kernel's words.
+  std::optional<KernelError> kernel;
+
+  // With k...AlreadyExists: whether the object that exists is what was asked for.
+  std::optional<bool> specs_match;
+
+  // With kInterfaceNameTaken: the name.
+  std::string interface_name;
+
+  // With kRollbackFailed: what could not be undone.
+  std::string residue;
+};
+
+template <typename T>
+using EngineResult = netprov::Result<T, Error>;
+
+// The engine's refusals, each made here. `object` is a resource name.
+
+// A step failed; all before it was undone.
+Error KernelFailure(const std::string& object, const std::string& step, const KernelError& error);
+// The same, but `residue` could not be undone. `why` is what failed first.
+Error RollbackFailure(const std::string& object, const std::string& why, const std::vector<std::string>& residue);
+// `message` is the registry's.
+Error RegistryFailure(const std::string& object, const std::string& message);
+Error Stopped(const std::string& object);
+Error RequestIdReused(const std::string& object);
+Error NamespaceNotFound(const std::string& id);
+Error NamespaceAlreadyExists(const std::string& id);
+Error NamespaceNotManaged(const std::string& id);
+Error NamespaceFileStale(const std::string& id);
+Error NamespaceMissing(const std::string& id);
+Error VethNotFound(const std::string& id);
+Error VethAlreadyExists(const std::string& id, bool specs_match);
+// `field` is the end's, as in `endpoint_a`, and `namespace_id` where it lives, empty for the host's namespace.
+Error InterfaceNameTaken(const std::string& object, const std::string& field, const std::string& interface_name,
+                         const std::string& namespace_id);
+
+}  // namespace netprov::engine
+
+#endif  // NETPROV_SERVER_ENGINE_ERROR_H_

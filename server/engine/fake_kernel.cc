@@ -1,0 +1,342 @@
+#include "server/engine/fake_kernel.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+
+namespace netprov::engine {
+namespace {
+
+constexpr size_t kLongestLinkName = 15;  // IFNAMSIZ less the terminating zero
+constexpr size_t kLongestAlias = 254;    // IFALIASZ - 1, the terminating zero among them
+
+KernelError Fail(int code, std::string operation, std::string extack = "") {
+  return {.code = code, .operation = std::move(operation), .extack = std::move(extack)};
+}
+
+bool IsFileName(const std::string& name) {
+  return !name.empty() && name.size() <= 255 && name != "." && name != ".." && !absl::StrContains(name, '/') &&
+         !absl::StrContains(name, '\0');
+}
+
+// dev_valid_name() of the kernel.
+bool IsLinkName(const std::string& name) {
+  return !name.empty() && name.size() <= kLongestLinkName && name != "." && name != ".." &&
+         std::none_of(name.begin(), name.end(),
+                      [](unsigned char c) { return c == '/' || c == ':' || isspace(c) != 0; });
+}
+
+}  // namespace
+
+FakeKernel::FakeKernel() { Boot(); }
+
+void FakeKernel::Boot() {
+  ++boots_;
+  namespaces_.clear();
+  files_.clear();
+  host_cookie_ = AddNetns("");
+}
+
+uint64_t FakeKernel::AddNetns(const std::string& alias) {
+  const uint64_t cookie = next_cookie_++;
+  FakeNetns& netns = namespaces_[cookie];
+  const uint32_t ifindex = netns.next_ifindex++;
+  netns.links[ifindex].link = {.ifindex = ifindex, .name = "lo", .mtu = 65536, .up = true, .alias = alias};
+  return cookie;
+}
+
+void FakeKernel::DeleteLinkAndPeer(uint64_t cookie, uint32_t ifindex) {
+  FakeNetns& netns = namespaces_[cookie];
+  const FakeLink link = netns.links[ifindex];
+  netns.links.erase(ifindex);
+  if (auto peer = namespaces_.find(link.peer_cookie); peer != namespaces_.end()) {
+    peer->second.links.erase(link.link.peer_ifindex);
+  }
+}
+
+void FakeKernel::DestroyNetns(uint64_t cookie) {
+  std::vector<uint32_t> indexes;
+  for (const auto& [ifindex, link] : namespaces_[cookie].links) indexes.push_back(ifindex);
+  for (uint32_t ifindex : indexes) DeleteLinkAndPeer(cookie, ifindex);
+  namespaces_.erase(cookie);
+}
+
+std::optional<KernelError> FakeKernel::Ask(const std::string& operation) {
+  Fault fault;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    for (auto next = fail_next_.begin(); next != fail_next_.end(); ++next) {
+      if (next->first != operation) continue;
+      KernelError error = next->second;
+      fail_next_.erase(next);
+      return error;
+    }
+    fault = fault_;
+  }
+  return fault == nullptr ? std::nullopt : fault(operation);
+}
+
+KernelResult<FakeKernel::FakeNetns*> FakeKernel::Enter(const NetnsRef& netns) {
+  if (netns.is_host()) return &namespaces_[host_cookie_];
+  auto file = files_.find(netns.name);
+  if (file == files_.end()) return Fail(ENOENT, absl::StrCat("open(/run/netns/", netns.name, ")"));
+  if (file->second.cookie != netns.cookie) return Fail(ESTALE, absl::StrCat("open(/run/netns/", netns.name, ")"));
+  return &namespaces_[netns.cookie];
+}
+
+std::optional<Link> FakeKernel::Find(const FakeNetns& netns, const std::string& name) {
+  for (const auto& [ifindex, link] : netns.links) {
+    if (link.link.name == name) return link.link;
+  }
+  return std::nullopt;
+}
+
+uint32_t FakeKernel::AddLink(FakeNetns& netns, const LinkSpec& spec, const std::string& alias) {
+  const uint32_t ifindex = netns.next_ifindex++;
+  const netlink::MacAddress chosen = {{0x02, 0, 0, 0, 0, next_mac_++}};
+  netns.links[ifindex].link = {.ifindex = ifindex,
+                               .name = spec.name,
+                               .mac = spec.mac.value_or(chosen),
+                               .mtu = spec.mtu.value_or(1500),
+                               .up = spec.up,
+                               .group = kOwnedGroup,
+                               .alias = alias,
+                               .kind = "veth"};
+  return ifindex;
+}
+
+// ---- For tests
+
+void FakeKernel::SetFaultForTest(Fault fault) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  fault_ = std::move(fault);
+}
+
+void FakeKernel::FailNextForTest(const std::string& operation, int code, const std::string& extack) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  fail_next_.emplace_back(operation, Fail(code, operation, extack));
+}
+
+void FakeKernel::AddForeignNetnsForTest(const std::string& name) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  files_[name].cookie = AddNetns("");
+}
+
+void FakeKernel::RemoveForeignNetnsForTest(const std::string& name) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (files_[name].cookie != 0) DestroyNetns(files_[name].cookie);
+  files_.erase(name);
+}
+
+void FakeKernel::AddStaleFileForTest(const std::string& name, bool empty) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  files_[name] = {.cookie = 0, .empty = empty};
+}
+
+void FakeKernel::AddForeignLinkForTest(const NetnsRef& netns, const std::string& name) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  KernelResult<FakeNetns*> inside = Enter(netns);
+  if (!inside.ok()) return;
+  const uint32_t ifindex = AddLink(**inside, {.netns = netns, .name = name}, "");
+  (*inside)->links[ifindex].link.group = 0;
+  (*inside)->links[ifindex].link.kind = "dummy";
+}
+
+void FakeKernel::RenameLinkForTest(const NetnsRef& netns, const std::string& name, const std::string& new_name) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  KernelResult<FakeNetns*> inside = Enter(netns);
+  if (!inside.ok()) return;
+  for (auto& [ifindex, link] : (*inside)->links) {
+    if (link.link.name == name) link.link.name = new_name;
+  }
+}
+
+void FakeKernel::RebootForTest() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  Boot();
+}
+
+std::string FakeKernel::DumpForTest() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  std::string text;
+  std::map<std::string, uint64_t> places = {{"(host)", host_cookie_}};
+  for (const auto& [name, file] : files_) {
+    if (file.cookie == 0) absl::StrAppend(&text, "file ", name, "\n");
+    if (file.cookie != 0) places[name] = file.cookie;
+  }
+  for (const auto& [name, cookie] : places) {
+    absl::StrAppend(&text, "netns ", name, "\n");
+    for (const auto& [ifindex, link] : namespaces_.at(cookie).links) {
+      absl::StrAppend(&text, "  ", link.link.name, " ", link.link.mtu, " ", link.link.up ? "up" : "down", " ",
+                      link.link.group, " ", link.link.alias, "\n");
+    }
+  }
+  absl::StrAppend(&text, namespaces_.size(), " namespaces\n");
+  return text;
+}
+
+// ---- Kernel
+
+std::string FakeKernel::BootId() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return absl::StrCat("boot-", boots_);
+}
+
+KernelResult<uint64_t> FakeKernel::CreateNetns(const std::string& name, const std::string& alias) {
+  if (auto error = Ask("CreateNetns"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (!IsFileName(name)) return Fail(EINVAL, "CreateNetns");
+  if (alias.size() > kLongestAlias) return Fail(ERANGE, "RTM_SETLINK lo");
+  if (files_.contains(name)) return Fail(EEXIST, absl::StrCat("open(/run/netns/", name, ")"));
+  const uint64_t cookie = AddNetns(alias);
+  files_[name].cookie = cookie;
+  return cookie;
+}
+
+KernelResult<void> FakeKernel::DeleteLinksInside(const NetnsRef& netns) {
+  if (auto error = Ask("DeleteLinksInside"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  NETPROV_ASSIGN_OR_RETURN(FakeNetns * inside, Enter(netns));
+  std::vector<uint32_t> links;
+  for (const auto& [ifindex, link] : inside->links) {
+    if (!link.link.kind.empty()) links.push_back(ifindex);
+  }
+  const uint64_t cookie = netns.is_host() ? host_cookie_ : netns.cookie;
+  for (uint32_t ifindex : links) {
+    if (inside->links.contains(ifindex)) DeleteLinkAndPeer(cookie, ifindex);
+  }
+  return {};
+}
+
+KernelResult<void> FakeKernel::RemoveNetns(const NetnsRef& netns) {
+  if (auto error = Ask("RemoveNetns"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  KernelResult<FakeNetns*> inside = Enter(netns);
+  if (!inside.ok()) {
+    if (inside.error().code == ENOENT) return {};
+    return std::move(inside).error();
+  }
+  files_.erase(netns.name);
+  DestroyNetns(netns.cookie);
+  return {};
+}
+
+KernelResult<void> FakeKernel::RemoveStaleNetnsFile(const std::string& name) {
+  if (auto error = Ask("RemoveStaleNetnsFile"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  auto file = files_.find(name);
+  if (file == files_.end()) return {};
+  if (file->second.cookie != 0 || !file->second.empty) return Fail(EMEDIUMTYPE, "RemoveStaleNetnsFile");
+  files_.erase(file);
+  return {};
+}
+
+KernelResult<std::optional<NetnsEntry>> FakeKernel::FindNetns(const std::string& name) {
+  if (auto error = Ask("FindNetns"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (!IsFileName(name)) return Fail(EINVAL, "FindNetns");
+  auto file = files_.find(name);
+  if (file == files_.end()) return std::optional<NetnsEntry>();
+  return std::optional(NetnsEntry{.name = name, .is_netns = file->second.cookie != 0, .cookie = file->second.cookie});
+}
+
+KernelResult<std::vector<std::string>> FakeKernel::ListNetns() {
+  if (auto error = Ask("ListNetns"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  std::vector<std::string> names;
+  for (const auto& [name, file] : files_) names.push_back(name);
+  return names;
+}
+
+KernelResult<std::pair<Link, Link>> FakeKernel::CreateVeth(const LinkSpec& a, const LinkSpec& b,
+                                                           const std::string& alias) {
+  if (auto error = Ask("CreateVeth"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  NETPROV_ASSIGN_OR_RETURN(FakeNetns * netns_a, Enter(a.netns));
+  NETPROV_ASSIGN_OR_RETURN(FakeNetns * netns_b, Enter(b.netns));
+  for (const LinkSpec* spec : {&a, &b}) {
+    if (spec->name.size() > kLongestLinkName) return Fail(ERANGE, absl::StrCat("RTM_NEWLINK ", spec->name));
+    if (!IsLinkName(spec->name)) return Fail(EINVAL, absl::StrCat("RTM_NEWLINK ", spec->name));
+    if (spec->mac.has_value() && (!spec->mac->IsUnicast() || spec->mac->IsZero())) {
+      return Fail(EADDRNOTAVAIL, absl::StrCat("RTM_NEWLINK ", spec->name), "Invalid address");
+    }
+    if (spec->mtu.has_value() && (*spec->mtu < 68 || *spec->mtu > 65535)) {
+      return Fail(EINVAL, absl::StrCat("RTM_NEWLINK ", spec->name), "mtu out of range");
+    }
+  }
+  if (Find(*netns_a, a.name).has_value() || Find(*netns_b, b.name).has_value() ||
+      (netns_a == netns_b && a.name == b.name)) {
+    return Fail(EEXIST, absl::StrCat("RTM_NEWLINK ", a.name));
+  }
+  if (alias.size() > kLongestAlias) return Fail(ERANGE, absl::StrCat("RTM_SETLINK ", a.name));
+  // The kernel registers the peer first.
+  const uint32_t index_b = AddLink(*netns_b, b, alias);
+  const uint32_t index_a = AddLink(*netns_a, a, alias);
+  FakeLink& link_a = netns_a->links[index_a];
+  FakeLink& link_b = netns_b->links[index_b];
+  link_a.link.peer_ifindex = index_b;
+  link_a.peer_cookie = b.netns.is_host() ? host_cookie_ : b.netns.cookie;
+  link_b.link.peer_ifindex = index_a;
+  link_b.peer_cookie = a.netns.is_host() ? host_cookie_ : a.netns.cookie;
+  return std::pair(link_a.link, link_b.link);
+}
+
+KernelResult<void> FakeKernel::DeleteLink(const NetnsRef& netns, uint32_t ifindex) {
+  if (auto error = Ask("DeleteLink"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  NETPROV_ASSIGN_OR_RETURN(FakeNetns * inside, Enter(netns));
+  auto found = inside->links.find(ifindex);
+  if (found == inside->links.end()) return Fail(ENODEV, "RTM_DELLINK");
+  if (found->second.link.kind.empty()) return Fail(EOPNOTSUPP, "RTM_DELLINK");
+  DeleteLinkAndPeer(netns.is_host() ? host_cookie_ : netns.cookie, ifindex);
+  return {};
+}
+
+KernelResult<std::optional<Link>> FakeKernel::FindLink(const NetnsRef& netns, const std::string& name) {
+  if (auto error = Ask("FindLink"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  NETPROV_ASSIGN_OR_RETURN(FakeNetns * inside, Enter(netns));
+  return Find(*inside, name);
+}
+
+KernelResult<std::optional<Link>> FakeKernel::FindLink(const NetnsRef& netns, uint32_t ifindex) {
+  if (auto error = Ask("FindLink"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  NETPROV_ASSIGN_OR_RETURN(FakeNetns * inside, Enter(netns));
+  auto found = inside->links.find(ifindex);
+  if (found == inside->links.end()) return std::optional<Link>();
+  return std::optional(found->second.link);
+}
+
+KernelResult<std::vector<Link>> FakeKernel::ListLinks(const NetnsRef& netns) {
+  if (auto error = Ask("ListLinks"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  NETPROV_ASSIGN_OR_RETURN(FakeNetns * inside, Enter(netns));
+  std::vector<Link> links;
+  for (const auto& [ifindex, link] : inside->links) links.push_back(link.link);
+  return links;
+}
+
+KernelResult<std::string> FakeKernel::FreeLinkName(const NetnsRef& netns, const std::string& pattern,
+                                                   const std::vector<std::string>& taken) {
+  if (auto error = Ask("FreeLinkName"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  NETPROV_ASSIGN_OR_RETURN(FakeNetns * inside, Enter(netns));
+  for (int number = 0;; ++number) {
+    std::string name = absl::StrReplaceAll(pattern, {{"%d", absl::StrCat(number)}});
+    if (name.size() > kLongestLinkName) return Fail(ENFILE, absl::StrCat("name ", pattern));
+    if (!Find(*inside, name).has_value() && std::find(taken.begin(), taken.end(), name) == taken.end()) return name;
+  }
+}
+
+}  // namespace netprov::engine

@@ -1,0 +1,98 @@
+// A model of the kernel in memory, for tests.
+#ifndef NETPROV_SERVER_ENGINE_FAKE_KERNEL_H_
+#define NETPROV_SERVER_ENGINE_FAKE_KERNEL_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "server/engine/kernel.h"
+
+namespace netprov::engine {
+
+// Does what the machine does, as far as the Kernel interface shows it; tests/contract holds it to that. Thread-safe.
+//
+// Besides, tests can make operations fail, and do what other programs on the machine do.
+class FakeKernel : public Kernel {
+ public:
+  // Asked before every operation with its name, as in `CreateVeth`: an error is returned in its place, and nothing
+  // changes. Called without a lock, so it may also block, or do something to the kernel behind the engine's back.
+  using Fault = std::function<std::optional<KernelError>(const std::string& operation)>;
+
+  FakeKernel();
+
+  void SetFaultForTest(Fault fault);
+  // Fails the next operation of that name once.
+  void FailNextForTest(const std::string& operation, int code, const std::string& extack = "");
+  // As the same operation by another program: `ip netns add`, `ip netns delete`, `touch /run/netns/NAME`, `ip link
+  // delete`.
+  void AddForeignNetnsForTest(const std::string& name);
+  void RemoveForeignNetnsForTest(const std::string& name);
+  void AddStaleFileForTest(const std::string& name, bool empty = true);
+  void AddForeignLinkForTest(const NetnsRef& netns, const std::string& name);
+  // `ip link set NAME name NEW_NAME`.
+  void RenameLinkForTest(const NetnsRef& netns, const std::string& name, const std::string& new_name);
+  void RebootForTest();
+  // A text of everything that exists, equal for equal states; cookies and indexes are left out, as a create and a
+  // delete use them up.
+  std::string DumpForTest() const;
+
+  std::string BootId() override;
+  KernelResult<uint64_t> CreateNetns(const std::string& name, const std::string& alias) override;
+  KernelResult<void> DeleteLinksInside(const NetnsRef& netns) override;
+  KernelResult<void> RemoveNetns(const NetnsRef& netns) override;
+  KernelResult<void> RemoveStaleNetnsFile(const std::string& name) override;
+  KernelResult<std::optional<NetnsEntry>> FindNetns(const std::string& name) override;
+  KernelResult<std::vector<std::string>> ListNetns() override;
+  KernelResult<std::pair<Link, Link>> CreateVeth(const LinkSpec& a, const LinkSpec& b,
+                                                 const std::string& alias) override;
+  KernelResult<void> DeleteLink(const NetnsRef& netns, uint32_t ifindex) override;
+  KernelResult<std::optional<Link>> FindLink(const NetnsRef& netns, const std::string& name) override;
+  KernelResult<std::optional<Link>> FindLink(const NetnsRef& netns, uint32_t ifindex) override;
+  KernelResult<std::vector<Link>> ListLinks(const NetnsRef& netns) override;
+  KernelResult<std::string> FreeLinkName(const NetnsRef& netns, const std::string& pattern,
+                                         const std::vector<std::string>& taken) override;
+
+ private:
+  // A link with the namespace that its peer is in.
+  struct FakeLink {
+    Link link;
+    uint64_t peer_cookie = 0;
+  };
+  struct FakeNetns {
+    std::map<uint32_t, FakeLink> links;
+    uint32_t next_ifindex = 1;
+  };
+  struct File {
+    uint64_t cookie = 0;  // 0: no namespace
+    bool empty = true;
+  };
+
+  std::optional<KernelError> Ask(const std::string& operation);
+  void Boot();
+  uint64_t AddNetns(const std::string& alias);
+  void DestroyNetns(uint64_t cookie);
+  void DeleteLinkAndPeer(uint64_t cookie, uint32_t ifindex);
+  KernelResult<FakeNetns*> Enter(const NetnsRef& netns);
+  static std::optional<Link> Find(const FakeNetns& netns, const std::string& name);
+  uint32_t AddLink(FakeNetns& netns, const LinkSpec& spec, const std::string& alias);
+
+  mutable std::mutex mutex_;
+  Fault fault_;
+  std::vector<std::pair<std::string, KernelError>> fail_next_;
+  int boots_ = 0;
+  uint64_t next_cookie_ = 1;
+  uint8_t next_mac_ = 1;
+  uint64_t host_cookie_ = 0;
+  std::map<uint64_t, FakeNetns> namespaces_;  // by cookie; the host's among them
+  std::map<std::string, File> files_;         // /run/netns
+};
+
+}  // namespace netprov::engine
+
+#endif  // NETPROV_SERVER_ENGINE_FAKE_KERNEL_H_

@@ -1,0 +1,127 @@
+// The kernel as the engine needs it: typed operations on named namespaces and links.
+#ifndef NETPROV_SERVER_ENGINE_KERNEL_H_
+#define NETPROV_SERVER_ENGINE_KERNEL_H_
+
+#include <cerrno>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "server/base/kernel_error.h"
+#include "server/netlink/mac_address.h"
+
+namespace netprov::engine {
+
+// The IFLA_GROUP of every link that netprov makes, set at creation, so that even a link whose maker died shows whose it
+// is. The letters `np`.
+inline constexpr uint32_t kOwnedGroup = 0x6e70;
+
+// A named namespace, as the engine knows it. The default is the host's namespace.
+struct NetnsRef {
+  // The name at /run/netns; empty: the host's namespace.
+  std::string name;
+
+  // Its SO_NETNS_COOKIE: an operation on a namespace of the same name but another cookie fails with ESTALE and does
+  // nothing.
+  uint64_t cookie = 0;
+
+  bool is_host() const { return name.empty(); }
+  friend bool operator==(const NetnsRef&, const NetnsRef&) = default;
+};
+
+// What a name at /run/netns stands for.
+struct NetnsEntry {
+  std::string name;
+  bool is_netns = false;  // false: a file that is no network namespace
+  uint64_t cookie = 0;    // 0 when it is none
+
+  friend bool operator==(const NetnsEntry&, const NetnsEntry&) = default;
+};
+
+// One end of a veth pair to be made.
+struct LinkSpec {
+  NetnsRef netns;
+  std::string name;                        // final: no pattern
+  std::optional<netlink::MacAddress> mac;  // nullopt: the kernel's choice
+  std::optional<uint32_t> mtu;             // nullopt: the kernel's default
+  bool up = true;
+};
+
+// A link as the kernel reports it.
+struct Link {
+  uint32_t ifindex = 0;
+  std::string name;
+  netlink::MacAddress mac;
+  uint32_t mtu = 0;
+  bool up = false;
+  uint32_t group = 0;
+  std::string alias;
+  std::string kind;           // `veth`; empty for a device without link operations such as `lo`
+  uint32_t peer_ifindex = 0;  // of a veth: the other end's, in its own namespace
+
+  friend bool operator==(const Link&, const Link&) = default;
+};
+
+// Whether an operation failed because its namespace is not there any more.
+inline bool NamespaceIsGone(const KernelError& error) { return error.code == ENOENT || error.code == ESTALE; }
+
+// The seam between the engine and the machine. LinuxKernel is the machine, FakeKernel a model of it in memory that
+// fails as the machine fails; one suite of tests (tests/contract) holds both to this contract.
+//
+// Every operation is atomic: when it fails, it has changed nothing. Errors are the kernel's; those that the engine
+// relies on are named below. Thread-safe.
+class Kernel {
+ public:
+  virtual ~Kernel() = default;
+
+  // Names the time since the host was started (/proc/sys/kernel/random/boot_id): cookies and indexes are of one boot.
+  virtual std::string BootId() = 0;
+
+  // Makes a namespace, brings its loopback link up with `alias` as its IFLA_IFALIAS, and publishes it under `name`,
+  // whole. Returns its cookie. EEXIST: there is a file of that name.
+  virtual KernelResult<uint64_t> CreateNetns(const std::string& name, const std::string& alias) = 0;
+
+  // Deletes every link inside that can be deleted (all that have a kind), and with a veth its other end, wherever that
+  // is, all in one kernel operation. ENOENT, ESTALE: the namespace is not there.
+  virtual KernelResult<void> DeleteLinksInside(const NetnsRef& netns) = 0;
+
+  // Takes the name away; the kernel destroys the namespace once nothing holds it. ESTALE: the name stands for another
+  // namespace. Succeeds when there is no such name.
+  virtual KernelResult<void> RemoveNetns(const NetnsRef& netns) = 0;
+
+  // Removes the empty file that a half-made namespace leaves. EMEDIUMTYPE: it is something else.
+  virtual KernelResult<void> RemoveStaleNetnsFile(const std::string& name) = 0;
+
+  // What `name` stands for; nullopt: nothing.
+  virtual KernelResult<std::optional<NetnsEntry>> FindNetns(const std::string& name) = 0;
+
+  // Every name at /run/netns, ordered bytewise.
+  virtual KernelResult<std::vector<std::string>> ListNetns() = 0;
+
+  // Makes a veth pair in one kernel operation, both ends in their namespaces, of group kOwnedGroup, then gives both
+  // `alias`. Returns both ends. EEXIST: one of the names is taken where it shall be. ENOENT, ESTALE: a namespace is not
+  // there.
+  virtual KernelResult<std::pair<Link, Link>> CreateVeth(const LinkSpec& a, const LinkSpec& b,
+                                                         const std::string& alias) = 0;
+
+  // Deletes a link, of a veth pair both ends. ENODEV: there is none.
+  virtual KernelResult<void> DeleteLink(const NetnsRef& netns, uint32_t ifindex) = 0;
+
+  // One link by its name or by its index; nullopt: there is none. ENOENT, ESTALE: the namespace is not there.
+  virtual KernelResult<std::optional<Link>> FindLink(const NetnsRef& netns, const std::string& name) = 0;
+  virtual KernelResult<std::optional<Link>> FindLink(const NetnsRef& netns, uint32_t ifindex) = 0;
+
+  // Every link of a namespace, ordered by ifindex.
+  virtual KernelResult<std::vector<Link>> ListLinks(const NetnsRef& netns) = 0;
+
+  // The name that dev_alloc_name() would give a link in the namespace for `pattern`, which has one `%d`: with the
+  // lowest number that is free and is not among `taken`. ENFILE: none whose name fits into 15 bytes.
+  virtual KernelResult<std::string> FreeLinkName(const NetnsRef& netns, const std::string& pattern,
+                                                 const std::vector<std::string>& taken) = 0;
+};
+
+}  // namespace netprov::engine
+
+#endif  // NETPROV_SERVER_ENGINE_KERNEL_H_

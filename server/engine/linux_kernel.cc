@@ -1,0 +1,326 @@
+#include "server/engine/linux_kernel.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/string_view.h"
+#include "server/netlink/link.h"
+#include "server/netlink/message.h"
+#include "server/netlink/mnl_transport.h"
+#include "server/netlink/session.h"
+#include "server/netns/netns.h"
+
+namespace netprov::engine {
+namespace {
+
+// The group into which links are put that the next RTM_DELLINK shall delete together: one by one each would cost a
+// grace period of 16 ms. Only ever used inside a namespace that is being deleted.
+constexpr uint32_t kDoomedGroup = kOwnedGroup + 1;
+
+constexpr size_t kLongestLinkName = 15;  // IFNAMSIZ less the terminating zero
+
+KernelResult<std::string> ReadBootId() {
+  constexpr char kPath[] = "/proc/sys/kernel/random/boot_id";
+  UniqueFd file(::open(kPath, O_RDONLY | O_CLOEXEC));
+  if (!file.valid()) return ErrnoError(absl::StrCat("open(", kPath, ")"));
+  std::array<char, 64> text;
+  const ssize_t size = ::read(file.get(), text.data(), text.size());
+  if (size <= 0) return ErrnoError(absl::StrCat("read(", kPath, ")"));
+  return std::string(absl::StripAsciiWhitespace(absl::string_view(text.data(), static_cast<size_t>(size))));
+}
+
+Link ToLink(const netlink::Link& link) {
+  return {.ifindex = static_cast<uint32_t>(link.ifindex),
+          .name = link.name,
+          .mac = link.mac.value_or(netlink::MacAddress{}),
+          .mtu = link.mtu,
+          .up = link.up,
+          .group = link.group,
+          .alias = link.alias,
+          .kind = link.kind,
+          .peer_ifindex = link.kind == "veth" ? static_cast<uint32_t>(link.link.value_or(0)) : 0};
+}
+
+// nullopt: there is no such link.
+KernelResult<std::optional<Link>> Get(netlink::Session& session, const netlink::LinkRef& ref) {
+  KernelResult<netlink::Payload> payload = session.Get(netlink::EncodeGetLink(ref));
+  if (!payload.ok()) {
+    if (payload.error().code == ENODEV) return std::optional<Link>();
+    return std::move(payload).error();
+  }
+  NETPROV_ASSIGN_OR_RETURN(netlink::Link link, netlink::DecodeLink(*payload));
+  return std::optional(ToLink(link));
+}
+
+KernelResult<std::vector<Link>> DumpLinks(netlink::Session& session) {
+  NETPROV_ASSIGN_OR_RETURN(std::vector<netlink::Payload> payloads, session.Dump(netlink::EncodeDumpLinks()));
+  std::vector<Link> links;
+  links.reserve(payloads.size());
+  for (const netlink::Payload& payload : payloads) {
+    NETPROV_ASSIGN_OR_RETURN(netlink::Link link, netlink::DecodeLink(payload));
+    links.push_back(ToLink(link));
+  }
+  std::sort(links.begin(), links.end(), [](const Link& a, const Link& b) { return a.ifindex < b.ifindex; });
+  return links;
+}
+
+netlink::LinkRef Index(uint32_t ifindex) { return static_cast<int>(ifindex); }
+
+netlink::VethEnd ToVethEnd(const LinkSpec& spec) {
+  return {.name = spec.name,
+          .mac = spec.mac,
+          .mtu = spec.mtu,
+          .group = kOwnedGroup,
+          .up = spec.up,
+          .netns_fd = std::nullopt,
+          .queues = 1};
+}
+
+}  // namespace
+
+// A netlink session inside a namespace, with a descriptor of it.
+class LinuxKernel::Connection {
+ public:
+  // The host's: `netns` is none of its own.
+  Connection(std::unique_ptr<netlink::MnlTransport> transport, UniqueFd netns, uint64_t cookie)
+      : netns_(std::move(netns)), cookie_(cookie), session_(std::make_unique<netlink::Session>(std::move(transport))) {}
+
+  netlink::Session& session() { return *session_; }
+  int netns() const { return netns_.get(); }
+  uint64_t cookie() const { return cookie_; }
+
+ private:
+  UniqueFd netns_;
+  uint64_t cookie_;
+  std::unique_ptr<netlink::Session> session_;
+};
+
+KernelResult<std::unique_ptr<LinuxKernel>> LinuxKernel::Open() {
+  NETPROV_ASSIGN_OR_RETURN(UniqueFd home, netns::OpenCurrent());
+  NETPROV_ASSIGN_OR_RETURN(std::string boot_id, ReadBootId());
+  std::unique_ptr<LinuxKernel> kernel(new LinuxKernel(std::move(home), std::move(boot_id)));
+  NETPROV_RETURN_IF_ERROR(kernel->directory_.Prepare());
+  return kernel;
+}
+
+KernelResult<uint64_t> LinuxKernel::HostCookie() const {
+  NETPROV_ASSIGN_OR_RETURN(std::unique_ptr<netlink::MnlTransport> transport, netlink::MnlTransport::Open());
+  return netns::Cookie(transport->fd());
+}
+
+KernelResult<LinuxKernel::Connection> LinuxKernel::ConnectByName(const std::string& name) const {
+  NETPROV_ASSIGN_OR_RETURN(UniqueFd netns, directory_.Open(name));
+  KernelResult<std::unique_ptr<netlink::MnlTransport>> transport = KernelError{};
+  NETPROV_RETURN_IF_ERROR(
+      netns::RunInside(netns.get(), home_.get(), [&] { transport = netlink::MnlTransport::Open(); }));
+  if (!transport.ok()) return std::move(transport).error();
+  NETPROV_ASSIGN_OR_RETURN(uint64_t cookie, netns::Cookie((*transport)->fd()));
+  return Connection(*std::move(transport), std::move(netns), cookie);
+}
+
+KernelResult<LinuxKernel::Connection> LinuxKernel::Connect(const NetnsRef& netns) const {
+  if (netns.is_host()) {
+    NETPROV_ASSIGN_OR_RETURN(std::unique_ptr<netlink::MnlTransport> transport, netlink::MnlTransport::Open());
+    return Connection(std::move(transport), UniqueFd(), 0);
+  }
+  const KernelError stale{.code = ESTALE, .operation = absl::StrCat("open(/run/netns/", netns.name, ")"), .extack = {}};
+  KernelResult<Connection> connection = ConnectByName(netns.name);
+  if (!connection.ok()) {
+    // The name stands for something that is no namespace.
+    if (connection.error().code == EMEDIUMTYPE) return stale;
+    return connection;
+  }
+  if (connection->cookie() != netns.cookie) return stale;
+  return connection;
+}
+
+KernelResult<uint64_t> LinuxKernel::CreateNetns(const std::string& name, const std::string& alias) {
+  if (!directory_.IsPrepared()) NETPROV_RETURN_IF_ERROR(directory_.Prepare());
+  KernelResult<std::unique_ptr<netlink::MnlTransport>> transport = KernelError{};
+  NETPROV_ASSIGN_OR_RETURN(UniqueFd netns,
+                           netns::MakeAnonymous(home_.get(), [&] { transport = netlink::MnlTransport::Open(); }));
+  if (!transport.ok()) return std::move(transport).error();
+  NETPROV_ASSIGN_OR_RETURN(uint64_t cookie, netns::Cookie((*transport)->fd()));
+  netlink::Session session(*std::move(transport));
+  NETPROV_RETURN_IF_ERROR(session.Execute(netlink::EncodeSetLink("lo", {.up = true, .alias = alias})));
+  // Only what is complete gets a name.
+  NETPROV_RETURN_IF_ERROR(directory_.Publish(name, netns.get()));
+  return cookie;
+}
+
+KernelResult<void> LinuxKernel::DeleteLinksInside(const NetnsRef& netns) {
+  NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
+  netlink::Session& session = connection.session();
+  NETPROV_ASSIGN_OR_RETURN(std::vector<Link> links, DumpLinks(session));
+  std::vector<netlink::Request> doom;
+  for (const Link& link : links) {
+    if (!link.kind.empty()) doom.push_back(netlink::EncodeSetLink(Index(link.ifindex), {.group = kDoomedGroup}));
+  }
+  if (doom.empty()) return {};
+  for (size_t begin = 0; begin < doom.size(); begin += netlink::Session::kMaxBatchRequests) {
+    const size_t size = std::min(doom.size() - begin, netlink::Session::kMaxBatchRequests);
+    for (const netlink::Outcome& outcome : session.ExecuteBatch(std::span(doom).subspan(begin, size))) {
+      // ENODEV: somebody was faster.
+      if (!outcome.ok() && outcome.error->code != ENODEV) return *outcome.error;
+    }
+  }
+  KernelResult<void> deleted = session.Execute(netlink::EncodeDeleteLinkGroup(kDoomedGroup));
+  if (deleted.ok() || deleted.error().code == ENODEV) return {};
+  if (!netlink::OutcomeUnknown(deleted.error())) return deleted;
+  NETPROV_ASSIGN_OR_RETURN(links, DumpLinks(session));
+  const bool some_left = std::any_of(links.begin(), links.end(), [](const Link& link) { return !link.kind.empty(); });
+  return some_left ? deleted : KernelResult<void>();
+}
+
+KernelResult<void> LinuxKernel::RemoveNetns(const NetnsRef& netns) {
+  {
+    KernelResult<Connection> connection = Connect(netns);
+    if (!connection.ok()) {
+      if (connection.error().code == ENOENT) return {};
+      return std::move(connection).error();
+    }
+  }
+  return directory_.Remove(netns.name);
+}
+
+KernelResult<void> LinuxKernel::RemoveStaleNetnsFile(const std::string& name) {
+  NETPROV_ASSIGN_OR_RETURN(netns::NetnsDirectory::Kind kind, directory_.Inspect(name));
+  if (kind == netns::NetnsDirectory::Kind::kNamespace) {
+    return KernelError{.code = EMEDIUMTYPE, .operation = absl::StrCat("remove(/run/netns/", name, ")"), .extack = {}};
+  }
+  return directory_.Remove(name);
+}
+
+KernelResult<std::optional<NetnsEntry>> LinuxKernel::FindNetns(const std::string& name) {
+  KernelResult<Connection> connection = ConnectByName(name);
+  if (connection.ok()) return std::optional(NetnsEntry{.name = name, .is_netns = true, .cookie = connection->cookie()});
+  if (connection.error().code == ENOENT) return std::optional<NetnsEntry>();
+  if (connection.error().code == EMEDIUMTYPE) return std::optional(NetnsEntry{.name = name});
+  return std::move(connection).error();
+}
+
+KernelResult<std::vector<std::string>> LinuxKernel::ListNetns() {
+  NETPROV_ASSIGN_OR_RETURN(std::vector<netns::NetnsDirectory::Entry> entries, directory_.List());
+  std::vector<std::string> names;
+  names.reserve(entries.size());
+  for (netns::NetnsDirectory::Entry& entry : entries) names.push_back(std::move(entry.name));
+  return names;
+}
+
+KernelResult<std::pair<Link, Link>> LinuxKernel::CreateVeth(const LinkSpec& a, const LinkSpec& b,
+                                                            const std::string& alias) {
+  // The request goes out from where `a` shall live, as the kernel checks its name where the socket is.
+  NETPROV_ASSIGN_OR_RETURN(Connection at_a, Connect(a.netns));
+  std::optional<Connection> at_b;
+  if (b.netns != a.netns) {
+    NETPROV_ASSIGN_OR_RETURN(at_b, Connect(b.netns));
+  }
+  netlink::VethRequest request{.end = ToVethEnd(a), .peer = ToVethEnd(b)};
+  // veth_newlink() configures the peer before it joins the two, so the kernel refuses a peer that is up from birth
+  // (ENOTCONN). It is set up with its alias.
+  request.peer.up = false;
+  if (at_b.has_value()) request.peer.netns_fd = b.netns.is_host() ? home_.get() : at_b->netns();
+
+  netlink::Session& session_a = at_a.session();
+  netlink::Session& session_b = at_b.has_value() ? at_b->session() : session_a;
+  const std::array requests = {netlink::EncodeNewVeth(request), netlink::EncodeGetLink(a.name)};
+  std::vector<netlink::Outcome> outcomes = session_a.ExecuteBatch(requests);
+  std::optional<Link> link_a;
+  if (outcomes[0].ok() && outcomes[1].ok() && outcomes[1].replies.size() == 1) {
+    NETPROV_ASSIGN_OR_RETURN(netlink::Link link, netlink::DecodeLink(outcomes[1].replies[0]));
+    link_a = ToLink(link);
+  } else if (outcomes[0].ok() || netlink::OutcomeUnknown(*outcomes[0].error)) {
+    // An acknowledgement was lost. Only our pair can have the group, no alias yet and a peer of the other name.
+    NETPROV_ASSIGN_OR_RETURN(Connection again_a, Connect(a.netns));
+    NETPROV_ASSIGN_OR_RETURN(Connection again_b, Connect(b.netns));
+    NETPROV_ASSIGN_OR_RETURN(link_a, Get(again_a.session(), a.name));
+    NETPROV_ASSIGN_OR_RETURN(std::optional<Link> peer, Get(again_b.session(), b.name));
+    if (link_a.has_value() && (link_a->kind != "veth" || link_a->group != kOwnedGroup || !link_a->alias.empty() ||
+                               !peer.has_value() || link_a->peer_ifindex != peer->ifindex)) {
+      link_a.reset();
+    }
+  }
+  if (!link_a.has_value()) {
+    if (!outcomes[0].ok()) return *outcomes[0].error;
+    return KernelError{.code = ENODEV, .operation = absl::StrCat("RTM_GETLINK ", a.name), .extack = {}};
+  }
+
+  auto tag = [&]() -> KernelResult<Link> {
+    NETPROV_RETURN_IF_ERROR(session_a.Execute(netlink::EncodeSetLink(Index(link_a->ifindex), {.alias = alias})));
+    netlink::LinkChange change{.alias = alias};
+    if (b.up) change.up = true;
+    const std::array tag_and_get = {netlink::EncodeSetLink(Index(link_a->peer_ifindex), change),
+                                    netlink::EncodeGetLink(Index(link_a->peer_ifindex))};
+    std::vector<netlink::Outcome> tagged = session_b.ExecuteBatch(tag_and_get);
+    for (const netlink::Outcome& outcome : tagged) {
+      if (!outcome.ok()) return *outcome.error;
+    }
+    if (tagged[1].replies.size() != 1) {
+      return KernelError{.code = EBADMSG, .operation = absl::StrCat("RTM_GETLINK ", b.name), .extack = {}};
+    }
+    NETPROV_ASSIGN_OR_RETURN(netlink::Link link, netlink::DecodeLink(tagged[1].replies[0]));
+    return ToLink(link);
+  };
+  KernelResult<Link> link_b = tag();
+  if (!link_b.ok()) {
+    if (KernelResult<void> deleted = DeleteLink(a.netns, link_a->ifindex); !deleted.ok()) {
+      link_b.error().extack = absl::StrCat(link_b.error().extack, link_b.error().extack.empty() ? "" : "; ",
+                                           "the pair is left behind: ", deleted.error().ToString());
+    }
+    return std::move(link_b).error();
+  }
+  link_a->alias = alias;
+  return std::pair(*std::move(link_a), *std::move(link_b));
+}
+
+KernelResult<void> LinuxKernel::DeleteLink(const NetnsRef& netns, uint32_t ifindex) {
+  NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
+  KernelResult<void> deleted = connection.session().Execute(netlink::EncodeDeleteLink(Index(ifindex)));
+  if (deleted.ok() || !netlink::OutcomeUnknown(deleted.error())) return deleted;
+  NETPROV_ASSIGN_OR_RETURN(std::optional<Link> left, Get(connection.session(), Index(ifindex)));
+  return left.has_value() ? deleted : KernelResult<void>();
+}
+
+KernelResult<std::optional<Link>> LinuxKernel::FindLink(const NetnsRef& netns, const std::string& name) {
+  NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
+  return Get(connection.session(), name);
+}
+
+KernelResult<std::optional<Link>> LinuxKernel::FindLink(const NetnsRef& netns, uint32_t ifindex) {
+  NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
+  return Get(connection.session(), Index(ifindex));
+}
+
+KernelResult<std::vector<Link>> LinuxKernel::ListLinks(const NetnsRef& netns) {
+  NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
+  return DumpLinks(connection.session());
+}
+
+KernelResult<std::string> LinuxKernel::FreeLinkName(const NetnsRef& netns, const std::string& pattern,
+                                                    const std::vector<std::string>& taken) {
+  NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
+  for (int number = 0;; ++number) {
+    std::string name = absl::StrReplaceAll(pattern, {{"%d", absl::StrCat(number)}});
+    if (name.size() > kLongestLinkName) {
+      return KernelError{.code = ENFILE, .operation = absl::StrCat("name ", pattern), .extack = {}};
+    }
+    if (std::find(taken.begin(), taken.end(), name) != taken.end()) continue;
+    NETPROV_ASSIGN_OR_RETURN(std::optional<Link> link, Get(connection.session(), name));
+    if (!link.has_value()) return name;
+  }
+}
+
+}  // namespace netprov::engine

@@ -1,0 +1,66 @@
+// The kernel of this machine.
+#ifndef NETPROV_SERVER_ENGINE_LINUX_KERNEL_H_
+#define NETPROV_SERVER_ENGINE_LINUX_KERNEL_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "server/base/kernel_error.h"
+#include "server/base/unique_fd.h"
+#include "server/engine/kernel.h"
+#include "server/netns/netns_directory.h"
+
+namespace netprov::engine {
+
+// Kernel over rtnetlink and /run/netns. Needs CAP_SYS_ADMIN and CAP_NET_ADMIN, and Linux 5.14 (SO_NETNS_COOKIE).
+//
+// "The host's namespace" is the network namespace of the thread that called Open(). Every other thread that uses the
+// object must be in the same one, and is again when a call returns. Sockets are opened per operation (some 10 us): one
+// that is kept in a namespace would keep the namespace, and with it the host's ends of its links, alive after its
+// deletion.
+class LinuxKernel : public Kernel {
+ public:
+  // Prepares /run/netns (NetnsDirectory::Prepare). Errors: those of the system calls, EPERM above all.
+  static KernelResult<std::unique_ptr<LinuxKernel>> Open();
+
+  // The SO_NETNS_COOKIE of the host's namespace.
+  KernelResult<uint64_t> HostCookie() const;
+
+  std::string BootId() override { return boot_id_; }
+  KernelResult<uint64_t> CreateNetns(const std::string& name, const std::string& alias) override;
+  KernelResult<void> DeleteLinksInside(const NetnsRef& netns) override;
+  KernelResult<void> RemoveNetns(const NetnsRef& netns) override;
+  KernelResult<void> RemoveStaleNetnsFile(const std::string& name) override;
+  KernelResult<std::optional<NetnsEntry>> FindNetns(const std::string& name) override;
+  KernelResult<std::vector<std::string>> ListNetns() override;
+  KernelResult<std::pair<Link, Link>> CreateVeth(const LinkSpec& a, const LinkSpec& b,
+                                                 const std::string& alias) override;
+  KernelResult<void> DeleteLink(const NetnsRef& netns, uint32_t ifindex) override;
+  KernelResult<std::optional<Link>> FindLink(const NetnsRef& netns, const std::string& name) override;
+  KernelResult<std::optional<Link>> FindLink(const NetnsRef& netns, uint32_t ifindex) override;
+  KernelResult<std::vector<Link>> ListLinks(const NetnsRef& netns) override;
+  KernelResult<std::string> FreeLinkName(const NetnsRef& netns, const std::string& pattern,
+                                         const std::vector<std::string>& taken) override;
+
+ private:
+  class Connection;
+
+  LinuxKernel(UniqueFd home, std::string boot_id) : home_(std::move(home)), boot_id_(std::move(boot_id)) {}
+
+  // A netlink session in a namespace. ENOENT, ESTALE: it is not there.
+  KernelResult<Connection> Connect(const NetnsRef& netns) const;
+  // The same for whatever namespace has the name now.
+  KernelResult<Connection> ConnectByName(const std::string& name) const;
+
+  netns::NetnsDirectory directory_;
+  UniqueFd home_;  // the host's namespace
+  std::string boot_id_;
+};
+
+}  // namespace netprov::engine
+
+#endif  // NETPROV_SERVER_ENGINE_LINUX_KERNEL_H_

@@ -1,0 +1,214 @@
+#include "server/engine/record_json.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "absl/time/time.h"
+#include "nlohmann/json.hpp"
+#include "server/netlink/mac_address.h"
+
+// nlohmann::json finds these by argument-dependent lookup, so each sits in the namespace of its type.
+namespace netprov::netlink {
+
+static void to_json(nlohmann::json& json, const MacAddress& mac) { json = mac.ToString(); }
+
+static void from_json(const nlohmann::json& json, MacAddress& mac) {
+  std::optional<MacAddress> parsed = MacAddress::Parse(json.get<std::string>());
+  if (!parsed.has_value()) throw nlohmann::json::other_error::create(500, "not a MAC address", &json);
+  mac = *parsed;
+}
+
+}  // namespace netprov::netlink
+
+namespace netprov::engine {
+namespace {
+
+using nlohmann::json;
+
+template <typename T>
+void Put(json& to, const char* key, const std::optional<T>& value) {
+  if (value.has_value()) to[key] = *value;
+}
+
+template <typename T>
+void Get(const json& from, const char* key, std::optional<T>& value) {
+  if (auto found = from.find(key); found != from.end()) value = found->get<T>();
+}
+
+absl::Time TimeFrom(const json& from) { return absl::FromUnixNanos(from.at("create_time").get<int64_t>()); }
+
+}  // namespace
+
+static void to_json(json& to, const NamespaceRecord& record) {
+  to = {{"id", record.id},
+        {"uid", record.uid},
+        {"create_time", absl::ToUnixNanos(record.create_time)},
+        {"boot_id", record.boot_id},
+        {"cookie", record.cookie}};
+}
+
+static void from_json(const json& from, NamespaceRecord& record) {
+  record.id = from.at("id");
+  record.uid = from.at("uid");
+  record.create_time = TimeFrom(from);
+  record.boot_id = from.at("boot_id");
+  record.cookie = from.at("cookie");
+}
+
+static void to_json(json& to, const EndpointSpec& spec) {
+  to = {{"namespace", spec.namespace_id}, {"interface_name", spec.interface_name}, {"up", spec.up}};
+  Put(to, "mac", spec.mac);
+  Put(to, "mtu", spec.mtu);
+}
+
+static void from_json(const json& from, EndpointSpec& spec) {
+  spec.namespace_id = from.at("namespace");
+  spec.interface_name = from.at("interface_name");
+  spec.up = from.at("up");
+  Get(from, "mac", spec.mac);
+  Get(from, "mtu", spec.mtu);
+}
+
+static void to_json(json& to, const Endpoint& endpoint) {
+  to = {{"namespace", endpoint.namespace_id},
+        {"interface_name", endpoint.interface_name},
+        {"mtu", endpoint.mtu},
+        {"up", endpoint.up},
+        {"ifindex", endpoint.ifindex}};
+  Put(to, "mac", endpoint.mac);
+}
+
+static void from_json(const json& from, Endpoint& endpoint) {
+  endpoint.namespace_id = from.at("namespace");
+  endpoint.interface_name = from.at("interface_name");
+  endpoint.mtu = from.at("mtu");
+  endpoint.up = from.at("up");
+  endpoint.ifindex = from.at("ifindex");
+  Get(from, "mac", endpoint.mac);
+}
+
+static void to_json(json& to, const VethRecord& record) {
+  to = {{"id", record.id},
+        {"uid", record.uid},
+        {"create_time", absl::ToUnixNanos(record.create_time)},
+        {"boot_id", record.boot_id},
+        {"spec", {{"a", record.spec.a}, {"b", record.spec.b}}},
+        {"a", record.a},
+        {"b", record.b}};
+}
+
+static void from_json(const json& from, VethRecord& record) {
+  record.id = from.at("id");
+  record.uid = from.at("uid");
+  record.create_time = TimeFrom(from);
+  record.boot_id = from.at("boot_id");
+  record.spec.a = from.at("spec").at("a");
+  record.spec.b = from.at("spec").at("b");
+  record.a = from.at("a");
+  record.b = from.at("b");
+}
+
+// An answer is what was said at the time, so it is stored as the object and not as the record.
+static void to_json(json& to, const Namespace& netns) {
+  to = {{"id", netns.id},
+        {"uid", netns.uid},
+        {"create_time", absl::ToUnixNanos(netns.create_time)},
+        {"cookie", netns.cookie}};
+}
+
+static void from_json(const json& from, Namespace& netns) {
+  netns.id = from.at("id");
+  netns.uid = from.at("uid");
+  netns.create_time = TimeFrom(from);
+  netns.cookie = from.at("cookie");
+  netns.managed = true;
+  netns.state = NamespaceState::kActive;
+}
+
+static void to_json(json& to, const Veth& veth) {
+  to = {{"id", veth.id},
+        {"uid", veth.uid},
+        {"create_time", absl::ToUnixNanos(veth.create_time)},
+        {"a", veth.a},
+        {"b", veth.b}};
+}
+
+static void from_json(const json& from, Veth& veth) {
+  veth.id = from.at("id");
+  veth.uid = from.at("uid");
+  veth.create_time = TimeFrom(from);
+  veth.state = VethState::kActive;
+  veth.a = from.at("a");
+  veth.b = from.at("b");
+}
+
+static void to_json(json& to, const Intent& intent) {
+  switch (intent.kind) {
+    case Intent::Kind::kCreateNamespace:
+      to = {{"create_namespace", intent.netns}};
+      break;
+    case Intent::Kind::kDeleteNamespace:
+      to = {{"delete_namespace", intent.netns}};
+      break;
+    case Intent::Kind::kCreateVeth:
+      to = {{"create_veth", intent.veth}};
+      break;
+    case Intent::Kind::kDeleteVeth:
+      to = {{"delete_veth", intent.veth}};
+      break;
+  }
+}
+
+static void from_json(const json& from, Intent& intent) {
+  if (from.contains("create_namespace")) {
+    intent.kind = Intent::Kind::kCreateNamespace;
+    intent.netns = from["create_namespace"];
+  } else if (from.contains("delete_namespace")) {
+    intent.kind = Intent::Kind::kDeleteNamespace;
+    intent.netns = from["delete_namespace"];
+  } else if (from.contains("create_veth")) {
+    intent.kind = Intent::Kind::kCreateVeth;
+    intent.veth = from["create_veth"];
+  } else {
+    intent.kind = Intent::Kind::kDeleteVeth;
+    intent.veth = from.at("delete_veth");
+  }
+}
+
+static void to_json(json& to, const RequestRecord& record) {
+  to = json::object();
+  Put(to, "namespace", record.netns);
+  Put(to, "veth", record.veth);
+}
+
+static void from_json(const json& from, RequestRecord& record) {
+  Get(from, "namespace", record.netns);
+  Get(from, "veth", record.veth);
+}
+
+namespace {
+
+template <typename T>
+std::optional<T> Parse(const std::string& text) {
+  // The library reports what is missing or of another type by exceptions only; they go no further than this.
+  try {
+    return json::parse(text).get<T>();
+  } catch (const json::exception&) {
+    return std::nullopt;
+  }
+}
+
+}  // namespace
+
+std::string ToJson(const NamespaceRecord& record) { return json(record).dump(); }
+std::string ToJson(const VethRecord& record) { return json(record).dump(); }
+std::string ToJson(const Intent& intent) { return json(intent).dump(); }
+std::string AnswerToJson(const RequestRecord& record) { return json(record).dump(); }
+
+std::optional<NamespaceRecord> NamespaceRecordFromJson(const std::string& text) { return Parse<NamespaceRecord>(text); }
+std::optional<VethRecord> VethRecordFromJson(const std::string& text) { return Parse<VethRecord>(text); }
+std::optional<Intent> IntentFromJson(const std::string& text) { return Parse<Intent>(text); }
+std::optional<RequestRecord> AnswerFromJson(const std::string& text) { return Parse<RequestRecord>(text); }
+
+}  // namespace netprov::engine

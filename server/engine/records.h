@@ -1,0 +1,80 @@
+// What the registry keeps.
+#ifndef NETPROV_SERVER_ENGINE_RECORDS_H_
+#define NETPROV_SERVER_ENGINE_RECORDS_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "server/engine/objects.h"
+
+namespace netprov::engine {
+
+// A namespace that netprov made.
+struct NamespaceRecord {
+  std::string id;
+  std::string uid;
+  absl::Time create_time;
+  std::string boot_id;  // /proc/sys/kernel/random/boot_id at creation: cookies and links are of that boot only
+  uint64_t cookie = 0;  // 0 in an intent to create
+
+  // As it was made.
+  Namespace ToNamespace() const;
+};
+
+// A veth pair that netprov made.
+struct VethRecord {
+  std::string id;
+  std::string uid;
+  absl::Time create_time;
+  std::string boot_id;
+  VethSpec spec;  // as asked for
+  Endpoint a;     // as made; in an intent to create, with the names that will be used
+  Endpoint b;
+
+  // As it was made.
+  Veth ToVeth() const;
+
+  // Whether an end lives in that namespace.
+  bool EndsIn(const std::string& namespace_id) const {
+    return a.namespace_id == namespace_id || b.namespace_id == namespace_id;
+  }
+};
+
+// What a change is about to do, written before it does it.
+struct Intent {
+  enum class Kind { kCreateNamespace, kDeleteNamespace, kCreateVeth, kDeleteVeth };
+  Kind kind;
+  NamespaceRecord netns;  // with the first two kinds
+  VethRecord veth;        // with the others
+};
+
+// An intent that has no outcome: its maker died in between, or could not undo it.
+struct PendingIntent {
+  int64_t sequence;
+  Intent intent;
+};
+
+// The answer to a request id.
+struct RequestRecord {
+  std::string request_id;
+  std::string fingerprint;
+  // What was created, as it was answered; both empty for a delete.
+  std::optional<Namespace> netns;
+  std::optional<Veth> veth;
+};
+
+// What a change did: these records are written and removed together, and the intent with them.
+struct Outcome {
+  std::optional<NamespaceRecord> put_namespace;
+  std::optional<VethRecord> put_veth;
+  std::optional<NamespaceRecord> remove_namespace;  // by id, where the uid is the same
+  std::vector<VethRecord> remove_veths;             // by id, where the uid is the same
+  std::optional<RequestRecord> request;
+};
+
+}  // namespace netprov::engine
+
+#endif  // NETPROV_SERVER_ENGINE_RECORDS_H_

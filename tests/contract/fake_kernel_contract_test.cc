@@ -1,0 +1,26 @@
+#include <memory>
+#include <string>
+
+#include "gtest/gtest.h"
+#include "server/engine/fake_kernel.h"
+#include "tests/contract/kernel_contract.h"
+
+namespace netprov::testing {
+namespace {
+
+class FakeWorld : public World {
+ public:
+  engine::Kernel& kernel() override { return kernel_; }
+  void AddForeignNetns(const std::string& name) override { kernel_.AddForeignNetnsForTest(name); }
+  void RemoveForeignNetns(const std::string& name) override { kernel_.RemoveForeignNetnsForTest(name); }
+  void AddStaleFile(const std::string& name, bool empty) override { kernel_.AddStaleFileForTest(name, empty); }
+
+ private:
+  engine::FakeKernel kernel_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Fake, KernelContractTest,
+                         ::testing::Values([]() -> std::unique_ptr<World> { return std::make_unique<FakeWorld>(); }));
+
+}  // namespace
+}  // namespace netprov::testing

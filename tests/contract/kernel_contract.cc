@@ -1,0 +1,323 @@
+#include "tests/contract/kernel_contract.h"
+
+#include <cerrno>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/netlink/mac_address.h"
+
+namespace netprov::testing {
+namespace {
+
+using engine::Link;
+using engine::LinkSpec;
+using engine::NetnsEntry;
+using engine::NetnsRef;
+using netlink::MacAddress;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+const NetnsRef kHost;
+
+// The error's code, 0 after success.
+template <typename T>
+int CodeOf(const KernelResult<T>& result) {
+  return result.ok() ? 0 : result.error().code;
+}
+
+}  // namespace
+
+NetnsRef KernelContractTest::MakeNetns(const std::string& name) {
+  KernelResult<uint64_t> cookie = kernel_.CreateNetns(name, "alias of " + name.substr(0, 200));
+  EXPECT_TRUE(cookie.ok()) << cookie.error().ToString();
+  return {.name = name, .cookie = cookie.ok() ? *cookie : 0};
+}
+
+void KernelContractTest::TearDown() {
+  // What a test leaves is cleaned up by the interface itself, as the machine outlives the test.
+  KernelResult<std::vector<std::string>> names = kernel_.ListNetns();
+  ASSERT_TRUE(names.ok());
+  for (const std::string& name : *names) {
+    KernelResult<std::optional<NetnsEntry>> entry = kernel_.FindNetns(name);
+    ASSERT_TRUE(entry.ok() && entry->has_value());
+    if ((*entry)->is_netns) {
+      EXPECT_EQ(CodeOf(kernel_.DeleteLinksInside({.name = name, .cookie = (*entry)->cookie})), 0);
+      EXPECT_EQ(CodeOf(kernel_.RemoveNetns({.name = name, .cookie = (*entry)->cookie})), 0);
+    } else {
+      world_->AddStaleFile(name, /*empty=*/true);
+      EXPECT_EQ(CodeOf(kernel_.RemoveStaleNetnsFile(name)), 0);
+    }
+  }
+  KernelResult<std::vector<Link>> links = kernel_.ListLinks(kHost);
+  ASSERT_TRUE(links.ok());
+  for (const Link& link : *links) {
+    if (link.kind != "veth") continue;
+    EXPECT_THAT(CodeOf(kernel_.DeleteLink(kHost, link.ifindex)), ::testing::AnyOf(0, ENODEV));
+  }
+}
+
+TEST_P(KernelContractTest, MakesANamespaceWithItsLoopbackUpAndTagged) {
+  const NetnsRef netns = MakeNetns("blue");
+  EXPECT_NE(netns.cookie, 0u);
+
+  KernelResult<std::optional<NetnsEntry>> entry = kernel_.FindNetns("blue");
+  ASSERT_TRUE(entry.ok());
+  EXPECT_EQ(*entry, (NetnsEntry{.name = "blue", .is_netns = true, .cookie = netns.cookie}));
+
+  KernelResult<std::vector<Link>> links = kernel_.ListLinks(netns);
+  ASSERT_TRUE(links.ok()) << links.error().ToString();
+  ASSERT_EQ(links->size(), 1u);
+  EXPECT_EQ((*links)[0].name, "lo");
+  EXPECT_EQ((*links)[0].alias, "alias of blue");
+  EXPECT_TRUE((*links)[0].up);
+  EXPECT_EQ((*links)[0].kind, "");
+}
+
+TEST_P(KernelContractTest, GivesEachNamespaceACookieOfItsOwn) {
+  const NetnsRef blue = MakeNetns("blue");
+  const NetnsRef green = MakeNetns("green");
+  EXPECT_NE(blue.cookie, green.cookie);
+  ASSERT_EQ(CodeOf(kernel_.RemoveNetns(blue)), 0);
+  EXPECT_NE(MakeNetns("blue").cookie, blue.cookie);
+}
+
+TEST_P(KernelContractTest, RefusesANameThatIsTaken) {
+  MakeNetns("blue");
+  world_->AddForeignNetns("green");
+  world_->AddStaleFile("red", /*empty=*/true);
+  for (const char* name : {"blue", "green", "red"}) EXPECT_EQ(CodeOf(kernel_.CreateNetns(name, "")), EEXIST) << name;
+}
+
+TEST_P(KernelContractTest, RefusesWhatIsNoFileName) {
+  for (const std::string& name : {std::string(), std::string("."), std::string(".."), std::string("a/b"),
+                                  std::string("../a"), std::string("a\0b", 3), std::string(256, 'a')}) {
+    EXPECT_EQ(CodeOf(kernel_.CreateNetns(name, "")), EINVAL) << name;
+    EXPECT_EQ(CodeOf(kernel_.FindNetns(name)), EINVAL) << name;
+  }
+  MakeNetns(std::string(255, 'a'));
+}
+
+TEST_P(KernelContractTest, RefusesAnAliasOver254BytesAndLeavesNothing) {
+  EXPECT_EQ(CodeOf(kernel_.CreateNetns("blue", std::string(255, 'a'))), ERANGE);
+  EXPECT_EQ(CodeOf(kernel_.CreateVeth({.name = "h0"}, {.name = "p0"}, std::string(255, 'a'))), ERANGE);
+  EXPECT_EQ(*kernel_.FindNetns("blue"), std::nullopt);
+  EXPECT_EQ(*kernel_.FindLink(kHost, std::string("h0")), std::nullopt);
+  EXPECT_EQ(CodeOf(kernel_.CreateNetns("blue", std::string(254, 'a'))), 0);
+}
+
+TEST_P(KernelContractTest, ListsNamesInOrderWhoeverMadeThem) {
+  MakeNetns("c");
+  world_->AddForeignNetns("b");
+  world_->AddStaleFile("a", /*empty=*/false);
+  KernelResult<std::vector<std::string>> names = kernel_.ListNetns();
+  ASSERT_TRUE(names.ok());
+  EXPECT_THAT(*names, ElementsAre("a", "b", "c"));
+}
+
+TEST_P(KernelContractTest, TellsANamespaceFromAFile) {
+  world_->AddForeignNetns("netns");
+  world_->AddStaleFile("file", /*empty=*/false);
+  EXPECT_TRUE((**kernel_.FindNetns("netns")).is_netns);
+  EXPECT_EQ(**kernel_.FindNetns("file"), (NetnsEntry{.name = "file"}));
+  EXPECT_EQ(*kernel_.FindNetns("nothing"), std::nullopt);
+}
+
+TEST_P(KernelContractTest, RemovesOnlyTheNamespaceThatWasMeant) {
+  const NetnsRef old = MakeNetns("blue");
+  world_->RemoveForeignNetns("blue");
+  EXPECT_EQ(CodeOf(kernel_.RemoveNetns(old)), 0) << "nothing to remove is fine";
+  world_->AddForeignNetns("blue");
+  EXPECT_EQ(CodeOf(kernel_.RemoveNetns(old)), ESTALE);
+  EXPECT_TRUE((*kernel_.FindNetns("blue")).has_value());
+  world_->RemoveForeignNetns("blue");
+  world_->AddStaleFile("blue", /*empty=*/true);
+  EXPECT_EQ(CodeOf(kernel_.RemoveNetns(old)), ESTALE);
+  EXPECT_TRUE((*kernel_.FindNetns("blue")).has_value());
+}
+
+TEST_P(KernelContractTest, RemovesAStaleFileOnlyIfItIsEmpty) {
+  world_->AddStaleFile("empty", /*empty=*/true);
+  world_->AddStaleFile("full", /*empty=*/false);
+  MakeNetns("netns");
+  EXPECT_EQ(CodeOf(kernel_.RemoveStaleNetnsFile("empty")), 0);
+  EXPECT_EQ(CodeOf(kernel_.RemoveStaleNetnsFile("nothing")), 0);
+  EXPECT_EQ(CodeOf(kernel_.RemoveStaleNetnsFile("full")), EMEDIUMTYPE);
+  EXPECT_EQ(CodeOf(kernel_.RemoveStaleNetnsFile("netns")), EMEDIUMTYPE);
+  EXPECT_THAT(*kernel_.ListNetns(), ElementsAre("full", "netns"));
+}
+
+TEST_P(KernelContractTest, MakesAPairBetweenTheHostAndANamespace) {
+  const NetnsRef netns = MakeNetns("blue");
+  auto made = kernel_.CreateVeth({.name = "h0", .mac = MacAddress::Parse("02:00:00:00:00:01"), .mtu = 1400},
+                                 {.netns = netns, .name = "eth0", .up = false}, "tag");
+  ASSERT_TRUE(made.ok()) << made.error().ToString();
+  const auto& [a, b] = *made;
+  EXPECT_EQ(a.name, "h0");
+  EXPECT_EQ(a.mac, *MacAddress::Parse("02:00:00:00:00:01"));
+  EXPECT_EQ(a.mtu, 1400u);
+  EXPECT_TRUE(a.up);
+  EXPECT_EQ(b.name, "eth0");
+  EXPECT_TRUE(b.mac.IsUnicast());
+  EXPECT_FALSE(b.mac.IsZero());
+  EXPECT_EQ(b.mtu, 1500u);
+  EXPECT_FALSE(b.up);
+  EXPECT_FALSE((**kernel_.FindLink(netns, std::string("eth0"))).up);
+  for (const Link& link : {a, b}) {
+    EXPECT_EQ(link.kind, "veth");
+    EXPECT_EQ(link.group, engine::kOwnedGroup);
+    EXPECT_EQ(link.alias, "tag");
+  }
+  EXPECT_EQ(a.peer_ifindex, b.ifindex);
+  EXPECT_EQ(b.peer_ifindex, a.ifindex);
+
+  EXPECT_EQ(**kernel_.FindLink(kHost, std::string("h0")), a);
+  EXPECT_EQ(**kernel_.FindLink(kHost, a.ifindex), a);
+  EXPECT_EQ(**kernel_.FindLink(netns, std::string("eth0")), b);
+  EXPECT_EQ(**kernel_.FindLink(netns, b.ifindex), b);
+  EXPECT_EQ(*kernel_.FindLink(kHost, std::string("eth0")), std::nullopt);
+  EXPECT_EQ(*kernel_.FindLink(kHost, uint32_t{9999}), std::nullopt);
+}
+
+TEST_P(KernelContractTest, MakesAPairInEveryCombinationOfPlaces) {
+  const NetnsRef blue = MakeNetns("blue");
+  const NetnsRef green = MakeNetns("green");
+  int number = 0;
+  for (const auto& [place_a, place_b] : {std::pair(kHost, kHost), std::pair(kHost, blue), std::pair(blue, kHost),
+                                         std::pair(blue, green), std::pair(green, green)}) {
+    const LinkSpec a{.netns = place_a, .name = absl::StrCat("a", number)};
+    const LinkSpec b{.netns = place_b, .name = absl::StrCat("b", number)};
+    ++number;
+    auto made = kernel_.CreateVeth(a, b, "tag");
+    ASSERT_TRUE(made.ok()) << made.error().ToString();
+    EXPECT_EQ(**kernel_.FindLink(place_a, a.name), made->first);
+    EXPECT_EQ(**kernel_.FindLink(place_b, b.name), made->second);
+    EXPECT_EQ(made->first.peer_ifindex, made->second.ifindex);
+    EXPECT_EQ(made->second.peer_ifindex, made->first.ifindex);
+    EXPECT_TRUE(made->first.up && made->second.up);
+  }
+}
+
+TEST_P(KernelContractTest, ANameInAnotherNamespaceIsNotTaken) {
+  const NetnsRef blue = MakeNetns("blue");
+  const NetnsRef green = MakeNetns("green");
+  ASSERT_EQ(CodeOf(kernel_.CreateVeth({.name = "same"}, {.netns = blue, .name = "same"}, "")), 0);
+  EXPECT_EQ(CodeOf(kernel_.CreateVeth({.netns = green, .name = "same"}, {.name = "other"}, "")), 0)
+      << "the host has that name, but the link is not born there";
+}
+
+TEST_P(KernelContractTest, ATakenNameOfEitherEndLeavesNothing) {
+  const NetnsRef blue = MakeNetns("blue");
+  ASSERT_EQ(CodeOf(kernel_.CreateVeth({.name = "h0"}, {.netns = blue, .name = "n0"}, "")), 0);
+  EXPECT_EQ(CodeOf(kernel_.CreateVeth({.name = "h0"}, {.netns = blue, .name = "n1"}, "")), EEXIST);
+  EXPECT_EQ(CodeOf(kernel_.CreateVeth({.name = "h1"}, {.netns = blue, .name = "n0"}, "")), EEXIST);
+  EXPECT_EQ(CodeOf(kernel_.CreateVeth({.name = "h2"}, {.name = "h2"}, "")), EEXIST);
+  EXPECT_EQ((**kernel_.FindLink(kHost, std::string("h0"))).alias, "") << "the link that was there is untouched";
+  for (const char* name : {"h1", "h2"}) EXPECT_EQ(*kernel_.FindLink(kHost, std::string(name)), std::nullopt);
+  EXPECT_EQ(*kernel_.FindLink(blue, std::string("n1")), std::nullopt);
+}
+
+TEST_P(KernelContractTest, BadAttributesLeaveNothing) {
+  const MacAddress multicast = *MacAddress::Parse("01:00:5e:00:00:01");
+  EXPECT_EQ(CodeOf(kernel_.CreateVeth({.name = "h0"}, {.name = "p0", .mac = multicast}, "")), EADDRNOTAVAIL);
+  EXPECT_EQ(CodeOf(kernel_.CreateVeth({.name = "h0", .mac = multicast}, {.name = "p0"}, "")), EADDRNOTAVAIL);
+  EXPECT_EQ(CodeOf(kernel_.CreateVeth({.name = "h0", .mtu = 67}, {.name = "p0"}, "")), EINVAL);
+  EXPECT_EQ(CodeOf(kernel_.CreateVeth({.name = "h0"}, {.name = "p0", .mtu = 65536}, "")), EINVAL);
+  EXPECT_EQ(CodeOf(kernel_.CreateVeth({.name = "a/b"}, {.name = "p0"}, "")), EINVAL);
+  EXPECT_EQ(CodeOf(kernel_.CreateVeth({.name = "h0"}, {.name = "a b"}, "")), EINVAL);
+  EXPECT_EQ(CodeOf(kernel_.CreateVeth({.name = "sixteen-letters."}, {.name = "p0"}, "")), ERANGE);
+  for (const char* name : {"h0", "p0"}) EXPECT_EQ(*kernel_.FindLink(kHost, std::string(name)), std::nullopt);
+}
+
+TEST_P(KernelContractTest, TheLimitsOfTheMtuAreTaken) {
+  auto made = kernel_.CreateVeth({.name = "h0", .mtu = 68}, {.name = "p0", .mtu = 65535}, "");
+  ASSERT_TRUE(made.ok()) << made.error().ToString();
+  EXPECT_EQ(made->first.mtu, 68u);
+  EXPECT_EQ(made->second.mtu, 65535u);
+}
+
+TEST_P(KernelContractTest, ANamespaceThatIsGoneOrReplacedIsNotUsed) {
+  const NetnsRef blue = MakeNetns("blue");
+  world_->RemoveForeignNetns("blue");
+  const LinkSpec inside{.netns = blue, .name = "n0"};
+  auto expect_all_fail_with = [&](int code) {
+    EXPECT_EQ(CodeOf(kernel_.CreateVeth({.name = "h0"}, inside, "")), code);
+    EXPECT_EQ(CodeOf(kernel_.CreateVeth(inside, {.name = "h0"}, "")), code);
+    EXPECT_EQ(CodeOf(kernel_.DeleteLinksInside(blue)), code);
+    EXPECT_EQ(CodeOf(kernel_.DeleteLink(blue, 1)), code);
+    EXPECT_EQ(CodeOf(kernel_.FindLink(blue, std::string("lo"))), code);
+    EXPECT_EQ(CodeOf(kernel_.ListLinks(blue)), code);
+    EXPECT_EQ(CodeOf(kernel_.FreeLinkName(blue, "veth%d", {})), code);
+    EXPECT_EQ(*kernel_.FindLink(kHost, std::string("h0")), std::nullopt);
+  };
+  expect_all_fail_with(ENOENT);
+  world_->AddForeignNetns("blue");
+  expect_all_fail_with(ESTALE);
+  world_->RemoveForeignNetns("blue");
+  world_->AddStaleFile("blue", /*empty=*/true);
+  expect_all_fail_with(ESTALE);
+}
+
+TEST_P(KernelContractTest, DeletingOneEndDeletesTheOther) {
+  const NetnsRef blue = MakeNetns("blue");
+  for (bool by_a : {true, false}) {
+    auto made = kernel_.CreateVeth({.name = "h0"}, {.netns = blue, .name = "n0"}, "");
+    ASSERT_TRUE(made.ok());
+    EXPECT_EQ(
+        CodeOf(by_a ? kernel_.DeleteLink(kHost, made->first.ifindex) : kernel_.DeleteLink(blue, made->second.ifindex)),
+        0);
+    EXPECT_EQ(*kernel_.FindLink(kHost, std::string("h0")), std::nullopt);
+    EXPECT_EQ(*kernel_.FindLink(blue, std::string("n0")), std::nullopt);
+    EXPECT_EQ(CodeOf(kernel_.DeleteLink(kHost, made->first.ifindex)), ENODEV);
+  }
+}
+
+TEST_P(KernelContractTest, TheLoopbackLinkCannotBeDeleted) {
+  EXPECT_EQ(CodeOf(kernel_.DeleteLink(MakeNetns("blue"), 1)), EOPNOTSUPP);
+}
+
+TEST_P(KernelContractTest, DeletesEveryPairThatEndsInside) {
+  const NetnsRef blue = MakeNetns("blue");
+  const NetnsRef green = MakeNetns("green");
+  EXPECT_EQ(CodeOf(kernel_.DeleteLinksInside(blue)), 0) << "none";
+  // More than one batch of netlink requests.
+  for (int i = 0; i < 150; ++i) {
+    ASSERT_EQ(
+        CodeOf(kernel_.CreateVeth({.name = absl::StrCat("h", i)}, {.netns = blue, .name = absl::StrCat("n", i)}, "")),
+        0);
+  }
+  ASSERT_EQ(CodeOf(kernel_.CreateVeth({.netns = green, .name = "g0"}, {.netns = blue, .name = "g0"}, "")), 0);
+  ASSERT_EQ(CodeOf(kernel_.CreateVeth({.netns = blue, .name = "self0"}, {.netns = blue, .name = "self1"}, "")), 0);
+  ASSERT_EQ(CodeOf(kernel_.CreateVeth({.name = "kept0"}, {.netns = green, .name = "kept1"}, "")), 0);
+
+  ASSERT_EQ(CodeOf(kernel_.DeleteLinksInside(blue)), 0);
+  EXPECT_THAT(*kernel_.ListLinks(blue), ::testing::SizeIs(1));
+  EXPECT_THAT(*kernel_.ListLinks(green), ::testing::SizeIs(2)) << "lo and kept1";
+  for (int i = 0; i < 150; ++i) {
+    EXPECT_EQ(*kernel_.FindLink(kHost, absl::StrCat("h", i)), std::nullopt);
+  }
+  EXPECT_TRUE((*kernel_.FindLink(kHost, std::string("kept0"))).has_value());
+}
+
+TEST_P(KernelContractTest, ChoosesTheLowestFreeNumber) {
+  const NetnsRef blue = MakeNetns("blue");
+  EXPECT_EQ(*kernel_.FreeLinkName(blue, "eth%d", {}), "eth0");
+  ASSERT_EQ(CodeOf(kernel_.CreateVeth({.netns = blue, .name = "eth0"}, {.netns = blue, .name = "eth2"}, "")), 0);
+  EXPECT_EQ(*kernel_.FreeLinkName(blue, "eth%d", {}), "eth1");
+  EXPECT_EQ(*kernel_.FreeLinkName(blue, "eth%d", {"eth1", "eth3"}), "eth4");
+  EXPECT_EQ(*kernel_.FreeLinkName(blue, "%dx", {}), "0x");
+  EXPECT_EQ(CodeOf(kernel_.FreeLinkName(blue, "abcdefghijklmno%d", {})), ENFILE);
+}
+
+TEST_P(KernelContractTest, KnowsTheBoot) {
+  EXPECT_THAT(kernel_.BootId(), Not(IsEmpty()));
+  EXPECT_EQ(kernel_.BootId(), kernel_.BootId());
+}
+
+}  // namespace netprov::testing

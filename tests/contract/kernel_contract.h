@@ -1,0 +1,42 @@
+// What engine::Kernel promises, as tests that run on the fake and on the real kernel, so that the fake stays honest.
+#ifndef NETPROV_TESTS_CONTRACT_KERNEL_CONTRACT_H_
+#define NETPROV_TESTS_CONTRACT_KERNEL_CONTRACT_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "gtest/gtest.h"
+#include "server/engine/kernel.h"
+
+namespace netprov::testing {
+
+// A kernel, and what other programs do to the same machine.
+class World {
+ public:
+  virtual ~World() = default;
+  virtual engine::Kernel& kernel() = 0;
+  // As `ip netns add` and `ip netns delete`.
+  virtual void AddForeignNetns(const std::string& name) = 0;
+  virtual void RemoveForeignNetns(const std::string& name) = 0;
+  // Puts a file at /run/netns that is no namespace.
+  virtual void AddStaleFile(const std::string& name, bool empty) = 0;
+};
+
+using MakeWorld = std::function<std::unique_ptr<World>()>;
+
+// The suite; a test binary instantiates it with its world. The world's host may have links, and has no names at
+// /run/netns.
+class KernelContractTest : public ::testing::TestWithParam<MakeWorld> {
+ protected:
+  std::unique_ptr<World> world_ = GetParam()();
+  engine::Kernel& kernel_ = world_->kernel();
+
+  void TearDown() override;
+  // A namespace that is there.
+  engine::NetnsRef MakeNetns(const std::string& name);
+};
+
+}  // namespace netprov::testing
+
+#endif  // NETPROV_TESTS_CONTRACT_KERNEL_CONTRACT_H_
