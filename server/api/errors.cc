@@ -1,0 +1,356 @@
+#include "server/api/errors.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/cord.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "google/rpc/error_details.pb.h"
+#include "netprov/v1/error_reason.pb.h"
+#include "server/api/resource_name.h"
+#include "server/api/text.h"
+
+namespace netprov::api {
+namespace {
+
+using google::rpc::BadRequest;
+using google::rpc::ErrorInfo;
+using google::rpc::PreconditionFailure;
+using google::rpc::QuotaFailure;
+using google::rpc::ResourceInfo;
+using google::rpc::RetryInfo;
+
+// The message stands both in the trailer and in google.rpc.Status; see the header for the sum.
+constexpr size_t kLongestMessage = 1000;
+constexpr size_t kLongestDescription = 300;
+constexpr size_t kLongestMetadata = 300;
+constexpr size_t kLongestName = 800;  // `namespaces/` and 255 bytes, each percent-encoded
+
+constexpr char kNamespaceType[] = "netprov.v1.Namespace";
+constexpr char kVethType[] = "netprov.v1.Veth";
+constexpr char kLinkType[] = "link";
+
+// How long a caller that found the queue full should wait: the queue's work of some calls.
+constexpr int kQueueRetryMilliseconds = 100;
+// And one that met a shutdown: a restart takes about so long.
+constexpr int kRestartRetryMilliseconds = 1000;
+
+std::string ReasonName(v1::ErrorReason reason) {
+  return std::string(absl::StripPrefix(v1::ErrorReason_Name(reason), "ERROR_REASON_"));
+}
+
+// Makes a status piece by piece.
+class StatusBuilder {
+ public:
+  StatusBuilder(absl::StatusCode code, v1::ErrorReason reason, absl::string_view message)
+      : status_(code, Printable(message, kLongestMessage)) {
+    info_.set_reason(ReasonName(reason));
+    info_.set_domain(kErrorDomain);
+  }
+
+  StatusBuilder& Metadata(const std::string& key, absl::string_view value) {
+    if (!value.empty()) (*info_.mutable_metadata())[key] = Printable(value, kLongestMetadata);
+    return *this;
+  }
+
+  StatusBuilder& Resource(absl::string_view type, absl::string_view name) {
+    ResourceInfo resource;
+    resource.set_resource_type(std::string(type));
+    resource.set_resource_name(Printable(name, kLongestName));
+    resource.set_description(Description());
+    return Add(resource);
+  }
+
+  StatusBuilder& Precondition(absl::string_view subject) {
+    PreconditionFailure failure;
+    PreconditionFailure::Violation& violation = *failure.add_violations();
+    violation.set_type(info_.reason());
+    violation.set_subject(Printable(subject, kLongestName));
+    violation.set_description(Description());
+    return Add(failure);
+  }
+
+  StatusBuilder& Quota(absl::string_view subject) {
+    QuotaFailure failure;
+    QuotaFailure::Violation& violation = *failure.add_violations();
+    violation.set_subject(std::string(subject));
+    violation.set_description(Description());
+    return Add(failure);
+  }
+
+  StatusBuilder& Retry(int milliseconds) {
+    RetryInfo retry;
+    retry.mutable_retry_delay()->set_seconds(milliseconds / 1000);
+    retry.mutable_retry_delay()->set_nanos(milliseconds % 1000 * 1000000);
+    return Add(retry);
+  }
+
+  StatusBuilder& Fields(const std::vector<FieldViolation>& violations) {
+    BadRequest bad;
+    for (const FieldViolation& violation : violations) {
+      BadRequest::FieldViolation& added = *bad.add_field_violations();
+      added.set_field(violation.field);
+      added.set_description(Printable(violation.description, kLongestDescription));
+    }
+    return Add(bad);
+  }
+
+  StatusBuilder& Field(const std::string& field) {
+    if (!field.empty()) Fields({{.field = field, .description = std::string(status_.message())}});
+    return *this;
+  }
+
+  absl::Status Build() {
+    Add(info_);
+    return std::move(status_);
+  }
+
+ private:
+  template <typename Detail>
+  StatusBuilder& Add(const Detail& detail) {
+    status_.SetPayload(absl::StrCat(kTypeUrlPrefix, Detail::descriptor()->full_name()),
+                       absl::Cord(detail.SerializeAsString()));
+    return *this;
+  }
+
+  std::string Description() const { return Printable(status_.message(), kLongestDescription); }
+
+  absl::Status status_;
+  ErrorInfo info_;
+};
+
+// The resource name of what an engine error is about: its ids are bytes, and resource names percent-encoded.
+std::string ResourceNameOf(const engine::Error& error) {
+  absl::string_view id = error.object;
+  if (absl::ConsumePrefix(&id, "namespaces/")) return FormatNamespaceName(id);
+  return error.object;
+}
+
+absl::string_view ResourceTypeOf(const engine::Error& error) {
+  return absl::StartsWith(error.object, "veths") ? kVethType : kNamespaceType;
+}
+
+// Only the bodies of CreateVeth have fields that the engine names, and those stand in the request's `veth`.
+std::string FieldOf(const engine::Error& error) {
+  return error.field.empty() ? std::string() : absl::StrCat("veth.", error.field);
+}
+
+absl::Status RequestIdReused(const engine::Error& error) {
+  return StatusBuilder(absl::StatusCode::kInvalidArgument, v1::ERROR_REASON_REQUEST_ID_REUSED, error.message)
+      .Fields({{.field = "request_id", .description = "belongs to another request, which succeeded; use a new UUID"}})
+      .Build();
+}
+
+absl::Status NotFound(v1::ErrorReason reason, const engine::Error& error) {
+  return StatusBuilder(absl::StatusCode::kNotFound, reason, error.message)
+      .Resource(ResourceTypeOf(error), ResourceNameOf(error))
+      .Metadata("field", FieldOf(error))
+      .Field(FieldOf(error))
+      .Build();
+}
+
+absl::Status AlreadyExists(v1::ErrorReason reason, const engine::Error& error) {
+  return StatusBuilder(absl::StatusCode::kAlreadyExists, reason, error.message)
+      .Resource(ResourceTypeOf(error), ResourceNameOf(error))
+      .Metadata("specs_match", error.specs_match.value_or(false) ? "true" : "false")
+      .Build();
+}
+
+// Something is in a state in which it can't be used for this call.
+absl::Status NamespaceUnusable(v1::ErrorReason reason, const engine::Error& error) {
+  const std::string name = ResourceNameOf(error);
+  return StatusBuilder(absl::StatusCode::kFailedPrecondition, reason, error.message)
+      .Resource(kNamespaceType, name)
+      .Precondition(name)
+      .Metadata("field", FieldOf(error))
+      .Field(FieldOf(error))
+      .Build();
+}
+
+absl::Status NamespaceNotManaged(Method method, const engine::Error& error) {
+  if (method != Method::kCreateNamespace) {
+    return NamespaceUnusable(v1::ERROR_REASON_NAMESPACE_NOT_MANAGED, error);
+  }
+  return StatusBuilder(absl::StatusCode::kAlreadyExists, v1::ERROR_REASON_NAMESPACE_NOT_MANAGED, error.message)
+      .Resource(kNamespaceType, ResourceNameOf(error))
+      .Build();
+}
+
+absl::Status InterfaceNameTaken(const engine::Error& error) {
+  return StatusBuilder(absl::StatusCode::kAlreadyExists, v1::ERROR_REASON_INTERFACE_NAME_TAKEN, error.message)
+      .Resource(kLinkType, error.interface_name)
+      .Metadata("field", FieldOf(error))
+      .Metadata("interface", error.interface_name)
+      .Field(FieldOf(error))
+      .Build();
+}
+
+void AddKernelMetadata(const engine::Error& error, StatusBuilder& builder) {
+  builder.Metadata("step", error.step).Metadata("field", FieldOf(error));
+  if (!error.kernel.has_value()) return;
+  const char* symbol = strerrorname_np(error.kernel->code);
+  builder.Metadata("errno", symbol != nullptr ? std::string(symbol) : absl::StrCat(error.kernel->code))
+      .Metadata("operation", error.kernel->operation)
+      .Metadata("extack", error.kernel->extack);
+}
+
+// What a refusal of the kernel means to the caller, by operation and errno. Whatever is not here is KERNEL_REFUSED: a
+// wrong guess, above all a retryable code for what never succeeds, is worse than none.
+struct KernelMeaning {
+  // The system call or the netlink message that failed: the first word of KernelError::operation. Empty: any.
+  absl::string_view operation;
+  int code;
+  absl::StatusCode status;
+  v1::ErrorReason reason;
+};
+
+constexpr absl::StatusCode kPrecondition = absl::StatusCode::kFailedPrecondition;
+constexpr absl::StatusCode kExhausted = absl::StatusCode::kResourceExhausted;
+
+constexpr KernelMeaning kKernelMeanings[] = {
+    // A kernel built without CONFIG_NET_NS (unshare(2)).
+    {"unshare", EINVAL, kPrecondition, v1::ERROR_REASON_KERNEL_FEATURE_MISSING},
+    // The limit user.max_net_namespaces (namespaces(7)).
+    {"unshare", ENOSPC, kExhausted, v1::ERROR_REASON_KERNEL_RESOURCES_EXHAUSTED},
+    {"unshare", EUSERS, kExhausted, v1::ERROR_REASON_KERNEL_RESOURCES_EXHAUSTED},
+    // A system call, a kind of link ("Unknown device type"), a socket option or family that this kernel does not have.
+    {"", ENOSYS, kPrecondition, v1::ERROR_REASON_KERNEL_FEATURE_MISSING},
+    {"", EOPNOTSUPP, kPrecondition, v1::ERROR_REASON_KERNEL_FEATURE_MISSING},
+    {"", ENOPROTOOPT, kPrecondition, v1::ERROR_REASON_KERNEL_FEATURE_MISSING},
+    {"", EAFNOSUPPORT, kPrecondition, v1::ERROR_REASON_KERNEL_FEATURE_MISSING},
+    {"", EPROTONOSUPPORT, kPrecondition, v1::ERROR_REASON_KERNEL_FEATURE_MISSING},
+    {"", EPERM, kPrecondition, v1::ERROR_REASON_KERNEL_PERMISSION_DENIED},
+    {"", EACCES, kPrecondition, v1::ERROR_REASON_KERNEL_PERMISSION_DENIED},
+    {"", ENOMEM, kExhausted, v1::ERROR_REASON_KERNEL_RESOURCES_EXHAUSTED},
+    {"", ENOBUFS, kExhausted, v1::ERROR_REASON_KERNEL_RESOURCES_EXHAUSTED},
+    {"", EMFILE, kExhausted, v1::ERROR_REASON_KERNEL_RESOURCES_EXHAUSTED},
+    // File descriptors of the whole machine, or the numbers that a pattern such as `eth%d` can stand for.
+    {"", ENFILE, kExhausted, v1::ERROR_REASON_KERNEL_RESOURCES_EXHAUSTED},
+    // mount(2): fs.mount-max. open(2): the inodes of the tmpfs.
+    {"", ENOSPC, kExhausted, v1::ERROR_REASON_KERNEL_RESOURCES_EXHAUSTED},
+};
+
+absl::string_view FirstWord(absl::string_view operation) {
+  return operation.substr(0, std::min(operation.size(), operation.find_first_of(" (")));
+}
+
+absl::Status KernelFailed(const engine::Error& error) {
+  absl::StatusCode code = absl::StatusCode::kInternal;
+  v1::ErrorReason reason = v1::ERROR_REASON_KERNEL_REFUSED;
+  if (error.kernel.has_value()) {
+    for (const KernelMeaning& meaning : kKernelMeanings) {
+      if (meaning.code != error.kernel->code) continue;
+      if (!meaning.operation.empty() && meaning.operation != FirstWord(error.kernel->operation)) continue;
+      code = meaning.status;
+      reason = meaning.reason;
+      break;
+    }
+  }
+  StatusBuilder builder(code, reason, error.message);
+  AddKernelMetadata(error, builder);
+  builder.Resource(ResourceTypeOf(error), ResourceNameOf(error));
+  if (code == kPrecondition) builder.Precondition("kernel");
+  if (code == kExhausted) builder.Quota("kernel");
+  return builder.Build();
+}
+
+absl::Status RollbackFailed(const engine::Error& error) {
+  StatusBuilder builder(absl::StatusCode::kInternal, v1::ERROR_REASON_ROLLBACK_FAILED, error.message);
+  AddKernelMetadata(error, builder);
+  return builder.Metadata("residue", error.residue).Resource(ResourceTypeOf(error), ResourceNameOf(error)).Build();
+}
+
+absl::Status RegistryFailed(const engine::Error& error) {
+  return StatusBuilder(absl::StatusCode::kInternal, v1::ERROR_REASON_REGISTRY_FAILED,
+                       absl::StrCat("the server's registry failed: ", error.message))
+      .Build();
+}
+
+}  // namespace
+
+absl::Status InvalidFields(const std::vector<FieldViolation>& violations) {
+  const FieldViolation& first = violations.front();
+  std::string message = absl::StrCat(first.field, " ", first.description);
+  if (violations.size() > 1) absl::StrAppend(&message, " (and ", violations.size() - 1, " more)");
+  return StatusBuilder(absl::StatusCode::kInvalidArgument, v1::ERROR_REASON_INVALID_FIELD, message)
+      .Fields(violations)
+      .Metadata("field", first.field)
+      .Build();
+}
+
+absl::Status MalformedRequest(const FieldViolation& violation) {
+  StatusBuilder builder(
+      absl::StatusCode::kInvalidArgument, v1::ERROR_REASON_MALFORMED_REQUEST,
+      violation.field.empty() ? violation.description : absl::StrCat(violation.field, " ", violation.description));
+  if (!violation.field.empty()) builder.Fields({violation}).Metadata("field", violation.field);
+  return builder.Build();
+}
+
+absl::Status QueueFull() {
+  return StatusBuilder(absl::StatusCode::kUnavailable, v1::ERROR_REASON_QUEUE_FULL, "too many calls are waiting")
+      .Retry(kQueueRetryMilliseconds)
+      .Build();
+}
+
+absl::Status ShuttingDown() {
+  return StatusBuilder(absl::StatusCode::kUnavailable, v1::ERROR_REASON_SHUTTING_DOWN, "the server is shutting down")
+      .Retry(kRestartRetryMilliseconds)
+      .Build();
+}
+
+absl::Status DeadlineExceeded() {
+  return StatusBuilder(absl::StatusCode::kDeadlineExceeded, v1::ERROR_REASON_DEADLINE_EXCEEDED,
+                       "the deadline passed before anything was changed")
+      .Build();
+}
+
+absl::Status CallCancelled() {
+  return StatusBuilder(absl::StatusCode::kCancelled, v1::ERROR_REASON_CALL_CANCELLED,
+                       "the caller cancelled before anything was changed")
+      .Build();
+}
+
+absl::Status FromEngine(Method method, const engine::Error& error) {
+  switch (error.reason) {
+    case engine::Reason::kRequestIdReused:
+      return RequestIdReused(error);
+    case engine::Reason::kNamespaceNotFound:
+      return NotFound(v1::ERROR_REASON_NAMESPACE_NOT_FOUND, error);
+    case engine::Reason::kNamespaceAlreadyExists:
+      return AlreadyExists(v1::ERROR_REASON_NAMESPACE_ALREADY_EXISTS, error);
+    case engine::Reason::kNamespaceNotManaged:
+      return NamespaceNotManaged(method, error);
+    case engine::Reason::kNamespaceFileStale:
+      return NamespaceUnusable(v1::ERROR_REASON_NAMESPACE_FILE_STALE, error);
+    case engine::Reason::kNamespaceMissing:
+      return NamespaceUnusable(v1::ERROR_REASON_NAMESPACE_MISSING, error);
+    case engine::Reason::kVethNotFound:
+      return NotFound(v1::ERROR_REASON_VETH_NOT_FOUND, error);
+    case engine::Reason::kVethAlreadyExists:
+      return AlreadyExists(v1::ERROR_REASON_VETH_ALREADY_EXISTS, error);
+    case engine::Reason::kInterfaceNameTaken:
+      return InterfaceNameTaken(error);
+    case engine::Reason::kKernel:
+      return KernelFailed(error);
+    case engine::Reason::kRollbackFailed:
+      return RollbackFailed(error);
+    case engine::Reason::kRegistryFailed:
+      return RegistryFailed(error);
+    case engine::Reason::kStopped:
+      return CallCancelled();
+  }
+  return KernelFailed(error);
+}
+
+std::string ReasonOf(const absl::Status& status) {
+  const auto payload = status.GetPayload(absl::StrCat(kTypeUrlPrefix, ErrorInfo::descriptor()->full_name()));
+  ErrorInfo info;
+  if (!payload.has_value() || !info.ParseFromString(std::string(*payload))) return "";
+  return info.reason();
+}
+
+}  // namespace netprov::api

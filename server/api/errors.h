@@ -1,0 +1,61 @@
+// Every error that the server answers with, each made here and by a named function, with its details.
+//
+// An error is an absl::Status whose payloads are serialized messages of google.rpc under their type URLs, such as
+// `type.googleapis.com/google.rpc.ErrorInfo`. That one is always there; docs/errors.md says what else goes with which
+// reason. All text in it is printable ASCII, and the whole stays well below the 8 KiB that gRPC allows for trailing
+// metadata.
+#ifndef NETPROV_SERVER_API_ERRORS_H_
+#define NETPROV_SERVER_API_ERRORS_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "server/engine/error.h"
+
+namespace netprov::api {
+
+inline constexpr char kErrorDomain[] = "netprov.v1";
+inline constexpr char kTypeUrlPrefix[] = "type.googleapis.com/";
+
+// A field of the request that is wrong.
+struct FieldViolation {
+  std::string field;        // its path, as in `veth.endpoint_a.mtu`; empty where it is not known
+  std::string description;  // a sentence: what is wrong and what is allowed
+};
+
+// Which call failed. The same failure can mean different things to different callers.
+enum class Method {
+  kCreateNamespace,
+  kGetNamespace,
+  kListNamespaces,
+  kDeleteNamespace,
+  kCreateVeth,
+  kGetVeth,
+  kListVeths,
+  kDeleteVeth,
+};
+
+// INVALID_FIELD. `violations` must not be empty; all of them are told.
+absl::Status InvalidFields(const std::vector<FieldViolation>& violations);
+
+// MALFORMED_REQUEST.
+absl::Status MalformedRequest(const FieldViolation& violation);
+
+// QUEUE_FULL, SHUTTING_DOWN, DEADLINE_EXCEEDED, CALL_CANCELLED: nothing was changed.
+absl::Status QueueFull();
+absl::Status ShuttingDown();
+absl::Status DeadlineExceeded();
+absl::Status CallCancelled();
+
+// What the engine refused or failed with. Its Reason::kStopped becomes CALL_CANCELLED; who knows that the cause was
+// another one answers with that instead.
+absl::Status FromEngine(Method method, const engine::Error& error);
+
+// The reason in the status's ErrorInfo, as in `NAMESPACE_NOT_FOUND`; empty when it has none.
+std::string ReasonOf(const absl::Status& status);
+
+}  // namespace netprov::api
+
+#endif  // NETPROV_SERVER_API_ERRORS_H_

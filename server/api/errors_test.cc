@@ -1,0 +1,286 @@
+#include "server/api/errors.h"
+
+#include <cerrno>
+#include <fstream>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "gmock/gmock.h"
+#include "google/rpc/error_details.pb.h"
+#include "gtest/gtest.h"
+#include "netprov/v1/error_reason.pb.h"
+
+namespace netprov::api {
+namespace {
+
+using engine::Error;
+using engine::Reason;
+using google::rpc::BadRequest;
+using google::rpc::ErrorInfo;
+using google::rpc::PreconditionFailure;
+using google::rpc::QuotaFailure;
+using google::rpc::ResourceInfo;
+using google::rpc::RetryInfo;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Pair;
+using ::testing::UnorderedElementsAre;
+
+template <typename Detail>
+std::optional<Detail> Get(const absl::Status& status) {
+  const auto payload = status.GetPayload(absl::StrCat(kTypeUrlPrefix, Detail::descriptor()->full_name()));
+  Detail detail;
+  if (!payload.has_value() || !detail.ParseFromString(std::string(*payload))) return std::nullopt;
+  return detail;
+}
+
+std::map<std::string, std::string> MetadataOf(const absl::Status& status) {
+  const std::optional<ErrorInfo> info = Get<ErrorInfo>(status);
+  if (!info.has_value()) return {};
+  return {info->metadata().begin(), info->metadata().end()};
+}
+
+constexpr Method kMethods[] = {Method::kCreateNamespace, Method::kGetNamespace, Method::kListNamespaces,
+                               Method::kDeleteNamespace, Method::kCreateVeth,   Method::kGetVeth,
+                               Method::kListVeths,       Method::kDeleteVeth};
+
+constexpr Reason kReasons[] = {Reason::kRequestIdReused,
+                               Reason::kNamespaceNotFound,
+                               Reason::kNamespaceAlreadyExists,
+                               Reason::kNamespaceNotManaged,
+                               Reason::kNamespaceFileStale,
+                               Reason::kNamespaceMissing,
+                               Reason::kVethNotFound,
+                               Reason::kVethAlreadyExists,
+                               Reason::kInterfaceNameTaken,
+                               Reason::kKernel,
+                               Reason::kRollbackFailed,
+                               Reason::kRegistryFailed,
+                               Reason::kStopped};
+
+Error KernelError(int code, const std::string& operation) {
+  return {.reason = Reason::kKernel,
+          .message = "create veth v failed",
+          .object = "veths/v",
+          .step = "create veth v",
+          .kernel = netprov::KernelError{.code = code, .operation = operation, .extack = "because"}};
+}
+
+// Every status that the server can answer with, by all the ways that lead to one.
+std::vector<absl::Status> AllStatuses() {
+  std::vector<absl::Status> all = {InvalidFields({{.field = "name", .description = "must be set"}}),
+                                   MalformedRequest({.field = "", .description = "the request is no message"}),
+                                   QueueFull(),
+                                   ShuttingDown(),
+                                   DeadlineExceeded(),
+                                   CallCancelled()};
+  for (Method method : kMethods) {
+    for (Reason reason : kReasons)
+      all.push_back(FromEngine(method, {.reason = reason, .message = "m", .object = "veths/v"}));
+    for (int code = 1; code < 134; ++code) {
+      for (const char* operation : {"RTM_NEWLINK veth0", "unshare(CLONE_NEWNET)", "open(/run/netns/x)"}) {
+        all.push_back(FromEngine(method, KernelError(code, operation)));
+      }
+    }
+  }
+  return all;
+}
+
+// The codes of each reason.
+using Table = std::map<std::string, std::set<std::string>>;
+
+// The rows of docs/errors.md whose first cell is a reason.
+Table ReadDocumentation() {
+  std::ifstream file("docs/errors.md");
+  EXPECT_TRUE(file.is_open());
+  Table table;
+  bool in_table = false;
+  for (std::string line; std::getline(file, line);) {
+    if (absl::StartsWith(line, "| Reason |")) in_table = true;
+    if (line.empty()) in_table = false;
+    if (!in_table || !absl::StartsWith(line, "| `")) continue;
+    const std::vector<std::string> cells = absl::StrSplit(line, '|');
+    EXPECT_EQ(cells.size(), 6u) << line;
+    auto unquote = [](absl::string_view cell) {
+      cell = absl::StripAsciiWhitespace(cell);
+      EXPECT_TRUE(absl::ConsumePrefix(&cell, "`") && absl::ConsumeSuffix(&cell, "`")) << cell;
+      return std::string(cell);
+    };
+    std::set<std::string>& codes = table[unquote(cells[1])];
+    EXPECT_TRUE(codes.empty()) << "twice: " << line;
+    for (absl::string_view code : absl::StrSplit(cells[2], ',')) codes.insert(unquote(code));
+  }
+  return table;
+}
+
+TEST(ErrorReasonTest, EnumCodeAndDocumentationListTheSame) {
+  Table returned;
+  for (const absl::Status& status : AllStatuses()) {
+    returned[ReasonOf(status)].insert(absl::StatusCodeToString(status.code()));
+  }
+  EXPECT_EQ(returned, ReadDocumentation());
+
+  std::set<std::string> names;
+  for (int number = 1; number < v1::ErrorReason_ARRAYSIZE; ++number) {
+    ASSERT_TRUE(v1::ErrorReason_IsValid(number));
+    names.insert(
+        std::string(absl::StripPrefix(v1::ErrorReason_Name(static_cast<v1::ErrorReason>(number)), "ERROR_REASON_")));
+  }
+  std::set<std::string> reasons;
+  for (const auto& [reason, codes] : returned) reasons.insert(reason);
+  EXPECT_EQ(reasons, names);
+}
+
+TEST(ErrorDetailsTest, GoWithTheirCodes) {
+  for (const absl::Status& status : AllStatuses()) {
+    const std::optional<ErrorInfo> info = Get<ErrorInfo>(status);
+    ASSERT_TRUE(info.has_value()) << status;
+    EXPECT_EQ(info->domain(), "netprov.v1");
+    EXPECT_FALSE(status.message().empty());
+    EXPECT_EQ(Get<RetryInfo>(status).has_value(), status.code() == absl::StatusCode::kUnavailable) << status;
+    EXPECT_EQ(Get<QuotaFailure>(status).has_value(), status.code() == absl::StatusCode::kResourceExhausted) << status;
+    EXPECT_EQ(Get<PreconditionFailure>(status).has_value(), status.code() == absl::StatusCode::kFailedPrecondition)
+        << status;
+    if (status.code() == absl::StatusCode::kNotFound || status.code() == absl::StatusCode::kAlreadyExists) {
+      EXPECT_TRUE(Get<ResourceInfo>(status).has_value()) << status;
+    }
+  }
+}
+
+TEST(ErrorTest, NotFoundNamesTheResourceAndTheFieldThatNamedIt) {
+  Error error{.reason = Reason::kNamespaceNotFound,
+              .message = "there is no network namespace 'my net'",
+              .object = "namespaces/my net"};
+  absl::Status status = FromEngine(Method::kGetNamespace, error);
+  EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(status.message(), "there is no network namespace 'my net'");
+  EXPECT_EQ(Get<ResourceInfo>(status)->resource_type(), "netprov.v1.Namespace");
+  EXPECT_EQ(Get<ResourceInfo>(status)->resource_name(), "namespaces/my%20net");
+  EXPECT_FALSE(Get<BadRequest>(status).has_value());
+
+  error.field = "endpoint_b.namespace";
+  status = FromEngine(Method::kCreateVeth, error);
+  EXPECT_EQ(Get<BadRequest>(status)->field_violations(0).field(), "veth.endpoint_b.namespace");
+  EXPECT_EQ(ReasonOf(status), "NAMESPACE_NOT_FOUND");
+
+  status = FromEngine(Method::kGetVeth, {.reason = Reason::kVethNotFound, .message = "m", .object = "veths/v"});
+  EXPECT_EQ(Get<ResourceInfo>(status)->resource_type(), "netprov.v1.Veth");
+}
+
+TEST(ErrorTest, AForeignNamespaceIsAlreadyExistsOnlyForItsCreation) {
+  const Error error{.reason = Reason::kNamespaceNotManaged, .message = "m", .object = "namespaces/x"};
+  EXPECT_EQ(FromEngine(Method::kCreateNamespace, error).code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(FromEngine(Method::kDeleteNamespace, error).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(FromEngine(Method::kCreateVeth, error).code(), absl::StatusCode::kFailedPrecondition);
+  const PreconditionFailure failure = *Get<PreconditionFailure>(FromEngine(Method::kDeleteNamespace, error));
+  EXPECT_EQ(failure.violations(0).type(), "NAMESPACE_NOT_MANAGED");
+  EXPECT_EQ(failure.violations(0).subject(), "namespaces/x");
+}
+
+TEST(ErrorTest, AlreadyExistsSaysWhetherTheSpecsMatch) {
+  Error error{.reason = Reason::kVethAlreadyExists, .message = "m", .object = "veths/v", .specs_match = true};
+  EXPECT_THAT(MetadataOf(FromEngine(Method::kCreateVeth, error)), ElementsAre(Pair("specs_match", "true")));
+  error.specs_match = false;
+  EXPECT_THAT(MetadataOf(FromEngine(Method::kCreateVeth, error)), ElementsAre(Pair("specs_match", "false")));
+}
+
+TEST(ErrorTest, ATakenNameIsNamedWithItsEnd) {
+  const absl::Status status = FromEngine(Method::kCreateVeth, {.reason = Reason::kInterfaceNameTaken,
+                                                               .message = "m",
+                                                               .object = "veths/v",
+                                                               .field = "endpoint_a.interface_name",
+                                                               .interface_name = "h0"});
+  EXPECT_THAT(MetadataOf(status),
+              UnorderedElementsAre(Pair("field", "veth.endpoint_a.interface_name"), Pair("interface", "h0")));
+  EXPECT_EQ(Get<BadRequest>(status)->field_violations(0).field(), "veth.endpoint_a.interface_name");
+  EXPECT_EQ(Get<ResourceInfo>(status)->resource_name(), "h0");
+}
+
+TEST(ErrorTest, KernelErrorsAreReadByOperationAndErrno) {
+  auto code = [](int error, const char* operation) {
+    const absl::Status status = FromEngine(Method::kCreateVeth, KernelError(error, operation));
+    return absl::StrCat(absl::StatusCodeToString(status.code()), " ", ReasonOf(status));
+  };
+  EXPECT_EQ(code(EPERM, "RTM_NEWLINK veth0"), "FAILED_PRECONDITION KERNEL_PERMISSION_DENIED");
+  EXPECT_EQ(code(EOPNOTSUPP, "RTM_NEWLINK veth0"), "FAILED_PRECONDITION KERNEL_FEATURE_MISSING");
+  EXPECT_EQ(code(ENOPROTOOPT, "getsockopt(SO_NETNS_COOKIE)"), "FAILED_PRECONDITION KERNEL_FEATURE_MISSING");
+  EXPECT_EQ(code(ENODEV, "RTM_NEWLINK veth0"), "INTERNAL KERNEL_REFUSED");
+  EXPECT_EQ(code(EINVAL, "unshare(CLONE_NEWNET)"), "FAILED_PRECONDITION KERNEL_FEATURE_MISSING");
+  EXPECT_EQ(code(EINVAL, "unshared(x)"), "INTERNAL KERNEL_REFUSED");
+  EXPECT_EQ(code(EINVAL, ""), "INTERNAL KERNEL_REFUSED");
+  EXPECT_EQ(code(ENOSPC, "mount(/run/netns/x)"), "RESOURCE_EXHAUSTED KERNEL_RESOURCES_EXHAUSTED");
+  EXPECT_EQ(code(ENOMEM, "RTM_NEWLINK veth0"), "RESOURCE_EXHAUSTED KERNEL_RESOURCES_EXHAUSTED");
+  // What absl::ErrnoToStatusCode would call retryable, or already there.
+  EXPECT_EQ(code(ENETUNREACH, "RTM_NEWROUTE"), "INTERNAL KERNEL_REFUSED");
+  EXPECT_EQ(code(EADDRNOTAVAIL, "RTM_NEWLINK veth0"), "INTERNAL KERNEL_REFUSED");
+  EXPECT_EQ(code(EBUSY, "umount2"), "INTERNAL KERNEL_REFUSED");
+}
+
+TEST(ErrorTest, KernelErrorsKeepTheKernelsWords) {
+  EXPECT_THAT(MetadataOf(FromEngine(Method::kCreateVeth, KernelError(EINVAL, "RTM_NEWLINK veth0"))),
+              UnorderedElementsAre(Pair("errno", "EINVAL"), Pair("operation", "RTM_NEWLINK veth0"),
+                                   Pair("extack", "because"), Pair("step", "create veth v")));
+}
+
+TEST(ErrorTest, AFailedRollbackSaysWhatIsLeft) {
+  Error error = KernelError(EIO, "RTM_NEWLINK veth0");
+  error.reason = Reason::kRollbackFailed;
+  error.residue = "create veth v: RTM_DELLINK: EBUSY";
+  EXPECT_EQ(MetadataOf(FromEngine(Method::kCreateVeth, error))["residue"], "create veth v: RTM_DELLINK: EBUSY");
+}
+
+TEST(ErrorTest, InvalidFieldsTellsAll) {
+  const absl::Status status =
+      InvalidFields({{.field = "a", .description = "must be x"}, {.field = "b", .description = "must be y"}});
+  EXPECT_EQ(status.message(), "a must be x (and 1 more)");
+  const BadRequest bad = *Get<BadRequest>(status);
+  ASSERT_EQ(bad.field_violations_size(), 2);
+  EXPECT_EQ(bad.field_violations(1).field(), "b");
+  EXPECT_EQ(bad.field_violations(1).description(), "must be y");
+}
+
+// gRPC drops a call whose trailing metadata exceed 8 KiB, which would hide the error.
+TEST(ErrorTest, IsSmallAndPrintableWhateverItHolds) {
+  const std::string hostile(100000, '\xff');
+  Error error{.reason = Reason::kRollbackFailed,
+              .message = hostile,
+              .object = absl::StrCat("namespaces/", std::string(255, '\xff')),
+              .field = "endpoint_a.interface_name",
+              .step = hostile,
+              .kernel = netprov::KernelError{.code = 99999, .operation = hostile, .extack = hostile},
+              .specs_match = false,
+              .interface_name = hostile,
+              .residue = hostile};
+  std::vector<absl::Status> statuses;
+  for (Reason reason : kReasons) {
+    error.reason = reason;
+    for (Method method : kMethods) statuses.push_back(FromEngine(method, error));
+  }
+  statuses.push_back(MalformedRequest({.field = "name", .description = hostile}));
+  statuses.push_back(InvalidFields(std::vector<FieldViolation>(
+      12, {.field = "veth.endpoint_a.interface_name", .description = std::string(200, 'x')})));
+  for (const absl::Status& status : statuses) {
+    size_t bytes = status.message().size();
+    status.ForEachPayload(
+        [&](absl::string_view url, const absl::Cord& payload) { bytes += url.size() + payload.size() + 8; });
+    // The details travel in base64, beside the message.
+    EXPECT_LT(status.message().size() + (bytes + 2) / 3 * 4, 7500u) << status.message().substr(0, 100);
+    for (char c : status.message()) ASSERT_TRUE(absl::ascii_isprint(c));
+  }
+}
+
+TEST(ReasonOfTest, IsEmptyWithoutOne) {
+  EXPECT_EQ(ReasonOf(absl::OkStatus()), "");
+  EXPECT_EQ(ReasonOf(absl::InternalError("x")), "");
+}
+
+}  // namespace
+}  // namespace netprov::api

@@ -1,0 +1,95 @@
+#include "server/api/namespace.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/api/page_token.h"
+#include "server/api/request.h"
+#include "server/api/resource_name.h"
+#include "server/api/text.h"
+#include "server/api/timestamp.h"
+
+namespace netprov::api {
+namespace {
+
+constexpr char kListMethod[] = "ListNamespaces";
+
+// Where ip-netns(8) keeps named namespaces.
+constexpr char kDirectory[] = "/run/netns/";
+
+}  // namespace
+
+absl::StatusOr<engine::CreateNamespaceCall> ToCall(const v1::CreateNamespaceRequest& request) {
+  Violations violations;
+  engine::CreateNamespaceCall call{.context = {.request_id = CheckRequestId(request.request_id(), violations),
+                                               .fingerprint = {},
+                                               .validate_only = request.validate_only(),
+                                               .stopped = nullptr},
+                                   .id = request.namespace_id(),
+                                   .allow_existing = request.allow_existing()};
+  if (netprov::Result<void, NameError> valid = CheckNamespaceId(call.id); !valid.ok()) {
+    violations.Add("namespace_id", absl::StrCat("must ", valid.error().message));
+  }
+  if (!violations.empty()) return violations.ToStatus();
+  if (!call.context.request_id.empty()) call.context.fingerprint = Fingerprint("CreateNamespace", request);
+  return call;
+}
+
+absl::StatusOr<engine::DeleteNamespaceCall> ToCall(const v1::DeleteNamespaceRequest& request) {
+  Violations violations;
+  engine::DeleteNamespaceCall call{.context = {.request_id = CheckRequestId(request.request_id(), violations),
+                                               .fingerprint = {},
+                                               .validate_only = request.validate_only(),
+                                               .stopped = nullptr},
+                                   .id = CheckNamespaceName("name", request.name(), violations),
+                                   .allow_missing = request.allow_missing()};
+  if (!violations.empty()) return violations.ToStatus();
+  if (!call.context.request_id.empty()) call.context.fingerprint = Fingerprint("DeleteNamespace", request);
+  return call;
+}
+
+absl::StatusOr<ListCall> ToCall(const v1::ListNamespacesRequest& request) {
+  Violations violations;
+  ListCall call = CheckPage(kListMethod, request.page_size(), request.page_token(), violations);
+  if (!violations.empty()) return violations.ToStatus();
+  return call;
+}
+
+absl::StatusOr<std::string> ToCall(const v1::GetNamespaceRequest& request) {
+  Violations violations;
+  std::string id = CheckNamespaceName("name", request.name(), violations);
+  if (!violations.empty()) return violations.ToStatus();
+  return id;
+}
+
+v1::Namespace ToProto(const engine::Namespace& netns) {
+  v1::Namespace proto;
+  proto.set_name(FormatNamespaceName(netns.id));
+  proto.set_uid(netns.uid);
+  if (netns.managed) *proto.mutable_create_time() = ToTimestamp(netns.create_time);
+  proto.set_managed(netns.managed);
+  switch (netns.state) {
+    case engine::NamespaceState::kActive:
+      proto.set_state(v1::Namespace::STATE_ACTIVE);
+      break;
+    case engine::NamespaceState::kMissing:
+      proto.set_state(v1::Namespace::STATE_MISSING);
+      break;
+    case engine::NamespaceState::kStale:
+      proto.set_state(v1::Namespace::STATE_STALE);
+      break;
+  }
+  // A string that is not UTF-8 would make the whole answer unreadable.
+  if (IsUtf8(netns.id)) proto.set_path(absl::StrCat(kDirectory, netns.id));
+  proto.set_cookie(netns.cookie);
+  return proto;
+}
+
+v1::ListNamespacesResponse ToProto(const engine::Page<engine::Namespace>& page) {
+  v1::ListNamespacesResponse proto;
+  for (const engine::Namespace& netns : page.items) *proto.add_namespaces() = ToProto(netns);
+  if (page.more) proto.set_next_page_token(FormatPageToken(kListMethod, page.items.back().id));
+  return proto;
+}
+
+}  // namespace netprov::api

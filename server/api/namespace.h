@@ -1,0 +1,27 @@
+// Namespaces: requests to calls of the engine, and its answers to messages.
+#ifndef NETPROV_SERVER_API_NAMESPACE_H_
+#define NETPROV_SERVER_API_NAMESPACE_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "netprov/v1/namespace.pb.h"
+#include "server/api/validate.h"
+#include "server/engine/engine.h"
+#include "server/engine/objects.h"
+
+namespace netprov::api {
+
+// Checks everything that can be checked without looking at the machine. INVALID_FIELD, with every field that is wrong.
+absl::StatusOr<engine::CreateNamespaceCall> ToCall(const v1::CreateNamespaceRequest& request);
+absl::StatusOr<engine::DeleteNamespaceCall> ToCall(const v1::DeleteNamespaceRequest& request);
+absl::StatusOr<ListCall> ToCall(const v1::ListNamespacesRequest& request);
+// The id of the namespace to read.
+absl::StatusOr<std::string> ToCall(const v1::GetNamespaceRequest& request);
+
+v1::Namespace ToProto(const engine::Namespace& netns);
+v1::ListNamespacesResponse ToProto(const engine::Page<engine::Namespace>& page);
+
+}  // namespace netprov::api
+
+#endif  // NETPROV_SERVER_API_NAMESPACE_H_

@@ -1,0 +1,115 @@
+#include "server/api/namespace.h"
+
+#include <string>
+
+#include "absl/time/time.h"
+#include "gmock/gmock.h"
+#include "google/rpc/error_details.pb.h"
+#include "gtest/gtest.h"
+#include "server/api/page_token.h"
+
+namespace netprov::api {
+namespace {
+
+constexpr char kUuid[] = "8f14e45f-ceea-467f-a0e6-90ab5d3c1f52";
+
+TEST(NamespaceRequestTest, CreateBecomesACall) {
+  v1::CreateNamespaceRequest request;
+  request.set_namespace_id("blue");
+  request.set_request_id(kUuid);
+  request.set_validate_only(true);
+  request.set_allow_existing(true);
+  request.mutable_namespace_()->set_name("ignored, as only the server sets it");
+  const auto call = ToCall(request);
+  ASSERT_TRUE(call.ok()) << call.status();
+  EXPECT_EQ(call->id, "blue");
+  EXPECT_EQ(call->context.request_id, kUuid);
+  EXPECT_FALSE(call->context.fingerprint.empty());
+  EXPECT_TRUE(call->context.validate_only);
+  EXPECT_TRUE(call->allow_existing);
+}
+
+TEST(NamespaceRequestTest, CreateTellsAllThatIsWrong) {
+  v1::CreateNamespaceRequest request;
+  request.set_namespace_id("../etc");
+  request.set_request_id("x");
+  const absl::Status status = ToCall(request).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  google::rpc::BadRequest bad;
+  ASSERT_TRUE(bad.ParseFromString(std::string(*status.GetPayload("type.googleapis.com/google.rpc.BadRequest"))));
+  ASSERT_EQ(bad.field_violations_size(), 2);
+  EXPECT_EQ(bad.field_violations(0).field(), "request_id");
+  EXPECT_EQ(bad.field_violations(1).field(), "namespace_id");
+}
+
+TEST(NamespaceRequestTest, DeleteBecomesACall) {
+  v1::DeleteNamespaceRequest request;
+  request.set_name("namespaces/my%20net");
+  request.set_allow_missing(true);
+  const auto call = ToCall(request);
+  ASSERT_TRUE(call.ok()) << call.status();
+  EXPECT_EQ(call->id, "my net");
+  EXPECT_TRUE(call->allow_missing);
+  EXPECT_TRUE(call->context.fingerprint.empty());  // There is no request id to go with it.
+  request.set_name("blue");
+  EXPECT_FALSE(ToCall(request).ok());
+}
+
+TEST(NamespaceRequestTest, GetAndListBecomeCalls) {
+  v1::GetNamespaceRequest get;
+  EXPECT_FALSE(ToCall(get).ok());
+  get.set_name("namespaces/blue");
+  EXPECT_EQ(*ToCall(get), "blue");
+  v1::ListNamespacesRequest list;
+  list.set_page_token(FormatPageToken("ListNamespaces", "blue"));
+  EXPECT_EQ(ToCall(list)->after, "blue");
+  EXPECT_EQ(ToCall(list)->limit, 100u);
+  list.set_page_token(FormatPageToken("ListVeths", "blue"));
+  EXPECT_FALSE(ToCall(list).ok());
+}
+
+TEST(NamespaceToProtoTest, ShowsAManagedOne) {
+  const v1::Namespace proto = ToProto(engine::Namespace{.id = "blue",
+                                                        .uid = kUuid,
+                                                        .create_time = absl::FromUnixNanos(1700000000000000001),
+                                                        .managed = true,
+                                                        .state = engine::NamespaceState::kActive,
+                                                        .cookie = 42});
+  EXPECT_EQ(proto.name(), "namespaces/blue");
+  EXPECT_EQ(proto.path(), "/run/netns/blue");
+  EXPECT_EQ(proto.uid(), kUuid);
+  EXPECT_EQ(proto.create_time().seconds(), 1700000000);
+  EXPECT_EQ(proto.create_time().nanos(), 1);
+  EXPECT_TRUE(proto.managed());
+  EXPECT_EQ(proto.state(), v1::Namespace::STATE_ACTIVE);
+  EXPECT_EQ(proto.cookie(), 42u);
+}
+
+TEST(NamespaceToProtoTest, ShowsAForeignOne) {
+  v1::Namespace proto = ToProto(engine::Namespace{.id = "my net", .state = engine::NamespaceState::kStale});
+  EXPECT_EQ(proto.name(), "namespaces/my%20net");
+  EXPECT_EQ(proto.path(), "/run/netns/my net");
+  EXPECT_FALSE(proto.has_create_time());
+  EXPECT_EQ(proto.state(), v1::Namespace::STATE_STALE);
+  // A string can't hold the path, and one that did would make the message unreadable.
+  proto = ToProto(engine::Namespace{.id = "\xff", .state = engine::NamespaceState::kMissing});
+  EXPECT_EQ(proto.name(), "namespaces/%FF");
+  EXPECT_EQ(proto.path(), "");
+  EXPECT_EQ(proto.state(), v1::Namespace::STATE_MISSING);
+  EXPECT_TRUE(v1::Namespace().ParseFromString(proto.SerializeAsString()));
+}
+
+TEST(NamespaceToProtoTest, APageNamesTheNext) {
+  engine::Page<engine::Namespace> page;
+  page.items = {{.id = "a"}, {.id = "b"}};
+  EXPECT_EQ(ToProto(page).next_page_token(), "");
+  page.more = true;
+  const v1::ListNamespacesResponse response = ToProto(page);
+  EXPECT_EQ(response.namespaces_size(), 2);
+  v1::ListNamespacesRequest next;
+  next.set_page_token(response.next_page_token());
+  EXPECT_EQ(ToCall(next)->after, "b");
+}
+
+}  // namespace
+}  // namespace netprov::api

@@ -1,0 +1,149 @@
+#include "server/api/veth.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/api/page_token.h"
+#include "server/api/request.h"
+#include "server/api/resource_name.h"
+#include "server/api/text.h"
+#include "server/api/timestamp.h"
+
+namespace netprov::api {
+namespace {
+
+constexpr char kListMethod[] = "ListVeths";
+
+engine::EndpointSpec ToSpec(const std::string& field, const v1::VethEndpoint& endpoint, Violations& violations) {
+  engine::EndpointSpec spec;
+  switch (endpoint.location_case()) {
+    case v1::VethEndpoint::kHost:
+      break;
+    case v1::VethEndpoint::kNamespace:
+      spec.namespace_id = CheckNamespaceName(field + ".namespace", endpoint.namespace_(), violations);
+      break;
+    case v1::VethEndpoint::LOCATION_NOT_SET:
+      violations.Add(field, "must say where it lives: set host or namespace");
+      break;
+  }
+  spec.interface_name = CheckInterfaceName(field + ".interface_name", endpoint.interface_name(), violations);
+  spec.mac = CheckMacAddress(field + ".mac_address", endpoint.mac_address(), violations);
+  spec.mtu = CheckMtu(field + ".mtu", endpoint.mtu(), violations);
+  switch (endpoint.admin_state()) {
+    case v1::VethEndpoint::ADMIN_STATE_UNSPECIFIED:
+    case v1::VethEndpoint::ADMIN_STATE_UP:
+      spec.up = true;
+      break;
+    case v1::VethEndpoint::ADMIN_STATE_DOWN:
+      spec.up = false;
+      break;
+    default:
+      violations.Add(field + ".admin_state",
+                     absl::StrCat("must be ADMIN_STATE_UP or ADMIN_STATE_DOWN, but is ", endpoint.admin_state()));
+  }
+  return spec;
+}
+
+v1::VethEndpoint ToProto(const engine::Endpoint& endpoint) {
+  v1::VethEndpoint proto;
+  if (endpoint.namespace_id.empty()) {
+    proto.mutable_host();
+  } else {
+    proto.set_namespace_(FormatNamespaceName(endpoint.namespace_id));
+  }
+  // Another program may have given the link a name that a string can't hold.
+  proto.set_interface_name(IsUtf8(endpoint.interface_name) ? endpoint.interface_name
+                                                           : Printable(endpoint.interface_name, 64));
+  if (endpoint.mac.has_value()) proto.set_mac_address(endpoint.mac->ToString());
+  proto.set_mtu(endpoint.mtu);
+  proto.set_admin_state(endpoint.up ? v1::VethEndpoint::ADMIN_STATE_UP : v1::VethEndpoint::ADMIN_STATE_DOWN);
+  proto.set_ifindex(endpoint.ifindex);
+  return proto;
+}
+
+}  // namespace
+
+absl::StatusOr<engine::CreateVethCall> ToCall(const v1::CreateVethRequest& request) {
+  Violations violations;
+  engine::CreateVethCall call{.context = {.request_id = CheckRequestId(request.request_id(), violations),
+                                          .fingerprint = {},
+                                          .validate_only = request.validate_only(),
+                                          .stopped = nullptr},
+                              .id = request.veth_id(),
+                              .spec = {},
+                              .allow_existing = request.allow_existing()};
+  if (!call.id.empty()) {
+    if (netprov::Result<void, NameError> valid = CheckVethId(call.id); !valid.ok()) {
+      violations.Add("veth_id", absl::StrCat("must ", valid.error().message, "; left out, the server chooses one"));
+    }
+  } else if (call.allow_existing) {
+    violations.Add("allow_existing", "must not be set without a veth_id: a pair is looked for by its id");
+  }
+  const v1::Veth& veth = request.veth();
+  if (!request.has_veth()) {
+    violations.Add("veth", "must be set: it says what to create");
+  } else {
+    const size_t before = violations.size();
+    if (veth.has_endpoint_a()) call.spec.a = ToSpec("veth.endpoint_a", veth.endpoint_a(), violations);
+    if (!veth.has_endpoint_a()) violations.Add("veth.endpoint_a", "must be set: a pair has two ends");
+    if (veth.has_endpoint_b()) call.spec.b = ToSpec("veth.endpoint_b", veth.endpoint_b(), violations);
+    if (!veth.has_endpoint_b()) violations.Add("veth.endpoint_b", "must be set: a pair has two ends");
+    if (violations.size() == before && call.spec.a.namespace_id == call.spec.b.namespace_id &&
+        call.spec.a.interface_name == call.spec.b.interface_name &&
+        !IsInterfaceNamePattern(call.spec.b.interface_name)) {
+      violations.Add("veth.endpoint_b.interface_name",
+                     absl::StrCat("must differ from that of endpoint_a, as both ends live in the same place, but is ",
+                                  Quote(call.spec.b.interface_name)));
+    }
+  }
+  if (!violations.empty()) return violations.ToStatus();
+  if (!call.context.request_id.empty()) call.context.fingerprint = Fingerprint("CreateVeth", request);
+  return call;
+}
+
+absl::StatusOr<engine::DeleteVethCall> ToCall(const v1::DeleteVethRequest& request) {
+  Violations violations;
+  engine::DeleteVethCall call{.context = {.request_id = CheckRequestId(request.request_id(), violations),
+                                          .fingerprint = {},
+                                          .validate_only = request.validate_only(),
+                                          .stopped = nullptr},
+                              .id = CheckVethName("name", request.name(), violations),
+                              .allow_missing = request.allow_missing()};
+  if (!violations.empty()) return violations.ToStatus();
+  if (!call.context.request_id.empty()) call.context.fingerprint = Fingerprint("DeleteVeth", request);
+  return call;
+}
+
+absl::StatusOr<ListCall> ToCall(const v1::ListVethsRequest& request) {
+  Violations violations;
+  ListCall call = CheckPage(kListMethod, request.page_size(), request.page_token(), violations);
+  if (!violations.empty()) return violations.ToStatus();
+  return call;
+}
+
+absl::StatusOr<std::string> ToCall(const v1::GetVethRequest& request) {
+  Violations violations;
+  std::string id = CheckVethName("name", request.name(), violations);
+  if (!violations.empty()) return violations.ToStatus();
+  return id;
+}
+
+v1::Veth ToProto(const engine::Veth& veth) {
+  v1::Veth proto;
+  if (!veth.id.empty()) proto.set_name(FormatVethName(veth.id));
+  proto.set_uid(veth.uid);
+  *proto.mutable_create_time() = ToTimestamp(veth.create_time);
+  proto.set_state(veth.state == engine::VethState::kActive ? v1::Veth::STATE_ACTIVE : v1::Veth::STATE_MISSING);
+  *proto.mutable_endpoint_a() = ToProto(veth.a);
+  *proto.mutable_endpoint_b() = ToProto(veth.b);
+  return proto;
+}
+
+v1::ListVethsResponse ToProto(const engine::Page<engine::Veth>& page) {
+  v1::ListVethsResponse proto;
+  for (const engine::Veth& veth : page.items) *proto.add_veths() = ToProto(veth);
+  if (page.more) proto.set_next_page_token(FormatPageToken(kListMethod, page.items.back().id));
+  return proto;
+}
+
+}  // namespace netprov::api
