@@ -1,0 +1,205 @@
+#include "server/rpc/call_runner.h"
+
+#include <grpcpp/support/proto_buffer_writer.h>
+#include <grpcpp/support/slice.h>
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
+#include "server/api/errors.h"
+#include "server/api/request.h"
+#include "server/rpc/call_log.h"
+#include "server/rpc/handover.h"
+#include "server/rpc/status.h"
+
+namespace netprov::rpc {
+namespace {
+
+absl::Status ReadRequest(const grpc::ByteBuffer& bytes, google::protobuf::Message& request) {
+  grpc::Slice slice;
+  // A call without any message has no buffer.
+  if (!bytes.Valid() || !bytes.DumpToSingleSlice(&slice).ok()) {
+    return api::MalformedRequest({.field = "", .description = "the call has no request message"});
+  }
+  return api::Decode(absl::string_view(reinterpret_cast<const char*>(slice.begin()), slice.size()), request);
+}
+
+void WriteResponse(const google::protobuf::Message& message, grpc::ByteBuffer* response) {
+  constexpr int kBlockBytes = 1 << 20;
+  grpc::ByteBuffer bytes;
+  {
+    grpc::ProtoBufferWriter writer(&bytes, kBlockBytes, static_cast<int>(message.ByteSizeLong()));
+    message.SerializeToZeroCopyStream(&writer);
+  }
+  response->Swap(&bytes);
+}
+
+// What the caller is told of a resource whose name the server chose.
+std::string NameOf(const google::protobuf::Message& response) { return api::Summarize(response).resource; }
+
+}  // namespace
+
+// One call. It owns itself: gRPC says in OnDone() that nobody needs it any more, which is after Finish() and after
+// Start() returned.
+class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
+ public:
+  UnaryCall(CallRunner& runner, const Call& call) : runner_(runner), call_(call), arrival_(absl::Now()) {}
+
+  void Describe(const google::protobuf::Message& request) { summary_ = api::Summarize(request); }
+
+  // Answers at once, in place of Enqueue().
+  void Fail(const absl::Status& status) {
+    *taken_ = true;
+    Answer(status);
+  }
+
+  // Gives the work to its executor, which may have answered before this returns: the call must not be touched
+  // afterwards.
+  void Enqueue(Work work) {
+    Executor& executor = work.changes ? runner_.workers_ : runner_.readers_;
+    queued_at_ = absl::Now();
+    // Copied, as the work moves.
+    const std::vector<std::string> keys = work.keys;
+    HandOver(this);
+    // Once taken, the call may be gone by the time that its turn comes.
+    auto task = [this, taken = taken_, run = std::move(work.run)] {
+      if (!taken->exchange(true)) Execute(run);
+    };
+    switch (executor.Submit(keys, std::move(task))) {
+      case Executor::Submission::kAccepted:
+        return;
+      case Executor::Submission::kFull:
+        return Fail(api::QueueFull());
+      case Executor::Submission::kShutDown:
+        return Fail(api::ShuttingDown());
+    }
+  }
+
+  // The caller gave up, or its deadline passed. If the call still waits, it is over now; its place in the queue stays
+  // taken until its turn comes.
+  void OnCancel() override {
+    TakeOver(this);
+    if (taken_->exchange(true)) return;
+    queued_ = absl::Now() - queued_at_;
+    IsStopped();
+    Answer(stop_status_.ok() ? api::CallCancelled() : stop_status_);
+  }
+
+  void OnDone() override {
+    TakeOver(this);
+    CallRunner& runner = runner_;
+    delete this;
+    runner.Forget();
+  }
+
+ private:
+  void Execute(const std::function<Response(const Stopped&)>& run) {
+    queued_ = absl::Now() - queued_at_;
+    if (IsStopped()) return Answer(stop_status_);
+    Response response = run([this] { return IsStopped(); });
+    if (response.ok()) {
+      WriteResponse(**response, call_.response);
+      if (summary_.resource.empty()) summary_.resource = NameOf(**response);
+      return Answer(absl::OkStatus());
+    }
+    // The engine knows that it was stopped, and we why.
+    const bool was_stopped = response.status().code() == absl::StatusCode::kCancelled && !stop_status_.ok();
+    Answer(was_stopped ? stop_status_ : response.status());
+  }
+
+  bool IsStopped() {
+    if (std::chrono::system_clock::now() >= call_.context->deadline()) {
+      stop_status_ = api::DeadlineExceeded();
+    } else if (call_.context->IsCancelled()) {
+      stop_status_ = api::CallCancelled();
+    } else if (runner_.abandoning_) {
+      stop_status_ = api::ShuttingDown();
+    }
+    return !stop_status_.ok();
+  }
+
+  void Answer(const absl::Status& status) {
+    // What fails inside of the server is the operator's concern; all else is the caller's.
+    const auto level = status.code() == absl::StatusCode::kInternal ? spdlog::level::err : spdlog::level::info;
+    if (runner_.log_->should_log(level)) {
+      runner_.log_->log(level, FormatCall({.method = call_.method,
+                                           .resource = summary_.resource,
+                                           .status = status,
+                                           .duration = absl::Now() - arrival_,
+                                           .queued = queued_,
+                                           .peer = call_.context->peer(),
+                                           .request_id = summary_.request_id,
+                                           .validate_only = summary_.validate_only}));
+    }
+    HandOver(this);
+    // Frees the call, maybe before it returns.
+    Finish(ToGrpcStatus(status));
+  }
+
+  CallRunner& runner_;
+  const Call call_;
+  const absl::Time arrival_;
+  api::RequestSummary summary_;
+  // Whether somebody sees to the answer already: its turn in the queue, or the caller's end, whichever comes first.
+  const std::shared_ptr<std::atomic<bool>> taken_ = std::make_shared<std::atomic<bool>>(false);
+  absl::Time queued_at_;
+  absl::Duration queued_;
+  absl::Status stop_status_;
+};
+
+CallRunner::CallRunner(const Options& options)
+    : log_(options.log),
+      workers_({.name = "worker", .threads = options.workers, .queue_limit = options.queue_limit, .paused = true}),
+      readers_({.name = "reader", .threads = options.readers, .queue_limit = options.queue_limit, .paused = true}) {}
+
+CallRunner::~CallRunner() { Stop(); }
+
+grpc::ServerUnaryReactor* CallRunner::Run(const Call& call, google::protobuf::Message& request,
+                                          const std::function<absl::StatusOr<Work>()>& prepare) {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    ++active_;
+  }
+  auto* unary = new UnaryCall(*this, call);
+  absl::Status status = ReadRequest(*call.request, request);
+  if (status.ok()) {
+    unary->Describe(request);
+    if (refusing_) status = api::ShuttingDown();
+  }
+  if (status.ok()) {
+    absl::StatusOr<Work> work = prepare();
+    if (work.ok()) {
+      unary->Enqueue(*std::move(work));
+      return unary;
+    }
+    status = work.status();
+  }
+  unary->Fail(status);
+  return unary;
+}
+
+void CallRunner::Forget() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (--active_ == 0) idle_.notify_all();
+}
+
+void CallRunner::Resume() {
+  workers_.Resume();
+  readers_.Resume();
+}
+
+bool CallRunner::WaitUntilIdle(absl::Time deadline) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  return idle_.wait_until(lock, absl::ToChronoTime(deadline), [this] { return active_ == 0; });
+}
+
+void CallRunner::Stop() {
+  workers_.Shutdown();
+  readers_.Shutdown();
+}
+
+}  // namespace netprov::rpc

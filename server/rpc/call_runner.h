@@ -1,0 +1,102 @@
+// The life of every call, the same for all methods.
+#ifndef NETPROV_SERVER_RPC_CALL_RUNNER_H_
+#define NETPROV_SERVER_RPC_CALL_RUNNER_H_
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/server_callback.h>
+#include <spdlog/logger.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <mutex>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "google/protobuf/message.h"
+#include "server/rpc/executor.h"
+#include "server/rpc/work.h"
+
+namespace netprov::rpc {
+
+// Takes a call from gRPC, reads and checks its request, waits for its turn on an executor, does it, answers, and logs
+// one line.
+//
+// Requests are read here and not by gRPC, which answers a message that it can't parse with INTERNAL and no word about
+// the field.
+//
+// Deadline and cancellation count until the first change: a call that is given up while it waits is answered at once
+// and never reaches the engine, and one that has begun to change things is finished, answered to nobody, and can be
+// asked for again by its request id.
+//
+// Threading: thread-safe. Start() is called on gRPC's callback threads and never blocks.
+class CallRunner {
+ public:
+  struct Options {
+    int workers = 4;            // threads for mutations
+    int readers = 2;            // threads for reads
+    size_t queue_limit = 1024;  // of each of the two
+    std::shared_ptr<spdlog::logger> log;
+  };
+
+  // What gRPC hands to a method. `method` is its name and must live forever.
+  struct Call {
+    grpc::CallbackServerContext* context;
+    const grpc::ByteBuffer* request;
+    grpc::ByteBuffer* response;
+    const char* method;
+  };
+
+  // Nothing runs until Resume().
+  explicit CallRunner(const Options& options);
+  // Every call must have ended (WaitUntilIdle()).
+  ~CallRunner();
+
+  // Begins a call. `prepare` checks the request and says what to do; it must not block. The result is gRPC's to keep.
+  template <typename Request>
+  grpc::ServerUnaryReactor* Start(const Call& call,
+                                  const std::function<absl::StatusOr<Work>(const Request&)>& prepare) {
+    Request request;
+    return Run(call, request, [&] { return prepare(request); });
+  }
+
+  void Resume();
+
+  // From now on, new calls are answered with SHUTTING_DOWN.
+  void Refuse() { refusing_ = true; }
+  // So are those that have not changed anything yet.
+  void Abandon() { abandoning_ = true; }
+  // Whether all calls ended before the deadline, their answers handed to the transport.
+  bool WaitUntilIdle(absl::Time deadline);
+  // Runs what waits and ends the threads.
+  void Stop();
+
+  // How many calls wait for their turn, those included that were given up meanwhile.
+  size_t waiting() const { return workers_.waiting() + readers_.waiting(); }
+
+ private:
+  class UnaryCall;
+
+  grpc::ServerUnaryReactor* Run(const Call& call, google::protobuf::Message& request,
+                                const std::function<absl::StatusOr<Work>()>& prepare);
+  void Forget();
+
+  const std::shared_ptr<spdlog::logger> log_;
+  std::atomic<bool> refusing_ = false;
+  std::atomic<bool> abandoning_ = false;
+
+  std::mutex mutex_;
+  std::condition_variable idle_;
+  size_t active_ = 0;
+
+  Executor workers_;
+  Executor readers_;
+};
+
+}  // namespace netprov::rpc
+
+#endif  // NETPROV_SERVER_RPC_CALL_RUNNER_H_

@@ -1,0 +1,262 @@
+#include "server/rpc/executor.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <future>
+#include <map>
+#include <mutex>
+#include <random>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace netprov::rpc {
+namespace {
+
+using ::testing::ElementsAre;
+using Submission = Executor::Submission;
+
+constexpr std::chrono::seconds kPatience(10);
+
+// Something that tasks wait at until the test opens it.
+class Gate {
+ public:
+  void Open() { promise_.set_value(); }
+  // Fails the test rather than hang.
+  void Wait() { ASSERT_EQ(future_.wait_for(kPatience), std::future_status::ready); }
+
+ private:
+  std::promise<void> promise_;
+  std::shared_future<void> future_ = promise_.get_future().share();
+};
+
+// What happened, in order.
+class Trace {
+ public:
+  void Add(const std::string& event) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    events_.push_back(event);
+  }
+  std::vector<std::string> events() const {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return events_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<std::string> events_;
+};
+
+TEST(ExecutorTest, RunsWhatItAccepted) {
+  Executor executor({.threads = 2});
+  std::atomic<int> runs = 0;
+  for (int i = 0; i < 100; ++i) ASSERT_EQ(executor.Submit({}, [&] { ++runs; }), Submission::kAccepted);
+  executor.Drain();
+  EXPECT_EQ(runs, 100);
+  EXPECT_EQ(executor.waiting(), 0u);
+}
+
+TEST(ExecutorTest, CallsOnOneKeyKeepTheirOrder) {
+  Executor executor({.threads = 4});
+  Gate gate;
+  Trace trace;
+  executor.Submit({"k"}, [&] {
+    gate.Wait();
+    trace.Add("0");
+  });
+  for (int i = 1; i < 5; ++i) executor.Submit({"k"}, [&, i] { trace.Add(std::to_string(i)); });
+  EXPECT_THAT(trace.events(), ElementsAre());
+  gate.Open();
+  executor.Drain();
+  EXPECT_THAT(trace.events(), ElementsAre("0", "1", "2", "3", "4"));
+}
+
+TEST(ExecutorTest, ABusyKeyHoldsNoThread) {
+  // One key's line is longer than there are threads; another key still gets one.
+  Executor executor({.threads = 2});
+  Gate gate;
+  Gate other_ran;
+  for (int i = 0; i < 10; ++i) executor.Submit({"busy"}, [&] { gate.Wait(); });
+  executor.Submit({"other"}, [&] { other_ran.Open(); });
+  other_ran.Wait();
+  gate.Open();
+  executor.Drain();
+}
+
+TEST(ExecutorTest, ATaskWaitsForAllItsKeys) {
+  Executor executor({.threads = 4});
+  Gate a;
+  Gate b;
+  Gate a_done;
+  Trace trace;
+  executor.Submit({"a"}, [&] {
+    a.Wait();
+    trace.Add("a");
+  });
+  executor.Submit({"b"}, [&] {
+    b.Wait();
+    trace.Add("b");
+  });
+  executor.Submit({"a", "b"}, [&] { trace.Add("ab"); });
+  // In line behind the one with both, though `a` is free sooner.
+  executor.Submit({"a"}, [&] {
+    trace.Add("a2");
+    a_done.Open();
+  });
+  a.Open();
+  Gate probe;
+  executor.Submit({"c"}, [&] { probe.Open(); });
+  probe.Wait();
+  b.Open();
+  a_done.Wait();
+  executor.Drain();
+  EXPECT_THAT(trace.events(), ElementsAre("a", "b", "ab", "a2"));
+}
+
+TEST(ExecutorTest, ATaskWithoutKeysPasses) {
+  Executor executor({.threads = 2});
+  Gate gate;
+  Gate passed;
+  executor.Submit({"k"}, [&] { gate.Wait(); });
+  executor.Submit({"k"}, [] {});
+  executor.Submit({}, [&] { passed.Open(); });
+  passed.Wait();
+  gate.Open();
+}
+
+TEST(ExecutorTest, AFullQueueRefusesAtOnce) {
+  Executor executor({.threads = 1, .queue_limit = 2});
+  Gate started;
+  Gate gate;
+  std::atomic<int> runs = 0;
+  executor.Submit({}, [&] {
+    started.Open();
+    gate.Wait();
+  });
+  started.Wait();  // What runs does not count.
+  EXPECT_EQ(executor.Submit({}, [&] { ++runs; }), Submission::kAccepted);
+  EXPECT_EQ(executor.Submit({"k"}, [&] { ++runs; }), Submission::kAccepted);
+  EXPECT_EQ(executor.Submit({"k"}, [&] { ++runs; }), Submission::kFull);
+  EXPECT_EQ(executor.Submit({}, [&] { ++runs; }), Submission::kFull);
+  EXPECT_EQ(executor.waiting(), 2u);
+  gate.Open();
+  executor.Drain();
+  EXPECT_EQ(runs, 2);
+  EXPECT_EQ(executor.Submit({"k"}, [&] { ++runs; }), Submission::kAccepted);
+  executor.Drain();
+  EXPECT_EQ(runs, 3);
+}
+
+TEST(ExecutorTest, PausedItTakesTasksInAndRunsNone) {
+  Executor executor({.threads = 2, .paused = true});
+  Trace trace;
+  executor.Submit({"k"}, [&] { trace.Add("1"); });
+  executor.Submit({"k"}, [&] { trace.Add("2"); });
+  EXPECT_EQ(executor.waiting(), 2u);
+  EXPECT_THAT(trace.events(), ElementsAre());
+  executor.Resume();
+  executor.Drain();
+  EXPECT_THAT(trace.events(), ElementsAre("1", "2"));
+}
+
+TEST(ExecutorTest, ShutdownRunsWhatWaitsAndRefusesTheRest) {
+  std::atomic<int> runs = 0;
+  Executor executor({.threads = 3});
+  Gate gate;
+  executor.Submit({"k"}, [&] { gate.Wait(); });
+  for (int i = 0; i < 20; ++i) executor.Submit({"k"}, [&] { ++runs; });
+  std::thread opener([&] { gate.Open(); });
+  executor.Shutdown();
+  opener.join();
+  EXPECT_EQ(runs, 20);
+  EXPECT_EQ(executor.Submit({}, [&] { ++runs; }), Submission::kShutDown);
+  executor.Shutdown();
+  EXPECT_EQ(runs, 20);
+}
+
+TEST(ExecutorTest, ShutdownEndsAPause) {
+  std::atomic<int> runs = 0;
+  {
+    Executor executor({.threads = 2, .paused = true});
+    for (int i = 0; i < 5; ++i) executor.Submit({"k"}, [&] { ++runs; });
+  }
+  EXPECT_EQ(runs, 5);
+}
+
+TEST(ExecutorTest, TasksMaySubmitTasks) {
+  Executor executor({.threads = 1});
+  std::atomic<int> runs = 0;
+  executor.Submit({"k"}, [&] {
+    executor.Submit({"k"}, [&] { ++runs; });
+    ++runs;
+  });
+  executor.Drain();
+  EXPECT_EQ(runs, 2);
+}
+
+TEST(ExecutorTest, WhatATaskHoldsIsGoneWhenItIsDone) {
+  Executor executor({.threads = 1});
+  auto held = std::make_shared<int>(1);
+  std::weak_ptr<int> watch = held;
+  executor.Submit({}, [held = std::move(held)] {});
+  executor.Drain();
+  EXPECT_TRUE(watch.expired());
+}
+
+// Tasks of random keys from several threads: each runs once; tasks that share a key never overlap, and those of one
+// submitter keep their order.
+TEST(ExecutorTest, RandomTasksKeepThePromises) {
+  constexpr int kSubmitters = 4;
+  constexpr int kTasks = 3000;
+  constexpr int kKeys = 7;
+  struct PerKey {
+    std::atomic<int> inside = 0;
+    std::map<int, int> last_by_submitter;  // guarded by the key itself: that is what the executor promises
+  };
+  std::map<std::string, PerKey> keys;
+  for (int i = 0; i < kKeys; ++i) keys["key" + std::to_string(i)];
+  std::atomic<int> runs = 0;
+  std::atomic<int> overlaps = 0;
+  std::atomic<int> disorders = 0;
+  {
+    Executor executor({.threads = 4, .queue_limit = kSubmitters * kTasks});
+    std::vector<std::thread> submitters;
+    for (int submitter = 0; submitter < kSubmitters; ++submitter) {
+      submitters.emplace_back([&, submitter] {
+        std::mt19937 random(submitter);
+        for (int number = 1; number <= kTasks; ++number) {
+          std::set<std::string> chosen;
+          const int count = static_cast<int>(random() % 4);
+          for (int i = 0; i < count; ++i) chosen.insert("key" + std::to_string(random() % kKeys));
+          const std::vector<std::string> names(chosen.begin(), chosen.end());
+          ASSERT_EQ(executor.Submit(names,
+                                    [&, submitter, number, names] {
+                                      for (const std::string& name : names) {
+                                        PerKey& key = keys.at(name);
+                                        if (key.inside.fetch_add(1) != 0) ++overlaps;
+                                        int& last = key.last_by_submitter[submitter];
+                                        if (last >= number) ++disorders;
+                                        last = number;
+                                      }
+                                      ++runs;
+                                      for (const std::string& name : names) keys.at(name).inside.fetch_sub(1);
+                                    }),
+                    Submission::kAccepted);
+        }
+      });
+    }
+    for (std::thread& submitter : submitters) submitter.join();
+    executor.Drain();
+    EXPECT_EQ(runs, kSubmitters * kTasks);
+  }
+  EXPECT_EQ(overlaps, 0);
+  EXPECT_EQ(disorders, 0);
+}
+
+}  // namespace
+}  // namespace netprov::rpc

@@ -1,0 +1,104 @@
+// The gRPC server: listeners, services, health, reflection, and an orderly end.
+#ifndef NETPROV_SERVER_RPC_SERVER_H_
+#define NETPROV_SERVER_RPC_SERVER_H_
+
+#include <spdlog/logger.h>
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "server/engine/engine.h"
+
+namespace grpc {
+class Channel;
+class Server;
+class Service;
+}  // namespace grpc
+
+namespace netprov::rpc {
+
+class CallRunner;
+
+struct ServerOptions {
+  // The unix socket; empty: none. Its directory is made if missing (0755); the socket has the mode 0660 from its first
+  // moment. A socket that nobody listens on any more is replaced.
+  std::string socket_path;
+
+  // TCP addresses, `HOST:PORT` or `[IPV6]:PORT`; port 0 means any that is free. Needs `insecure`.
+  std::vector<std::string> listen;
+
+  // Serve TCP without TLS and without knowing who calls.
+  bool insecure = false;
+
+  int workers = 4;            // threads that change things
+  int readers = 2;            // threads that only look
+  size_t queue_limit = 1024;  // calls that may wait, of changes and of reads each
+
+  // The largest request. What is larger is refused by gRPC with RESOURCE_EXHAUSTED.
+  int max_request_bytes = 1 << 20;
+
+  // Where calls are logged. Must be set.
+  std::shared_ptr<spdlog::logger> log;
+};
+
+// Checks `HOST:PORT` without resolving the host. INVALID_ARGUMENT, with a sentence.
+absl::Status CheckListenAddress(absl::string_view address);
+
+// Serves an engine, which must outlive it.
+//
+// It begins in two steps, so that a caller can see that it is there while it recovers: Start() opens the listeners,
+// with health at NOT_SERVING and calls waiting in the queue; Serve() lets them run.
+//
+// Threading: thread-safe, but Shutdown() and the destructor must not overlap with anything else.
+class Server {
+ public:
+  // Opens the listeners. Errors, each one sentence that names the address: INVALID_ARGUMENT for an address that can't
+  // be one, FAILED_PRECONDITION for TCP without `insecure`, UNAVAILABLE for an address that can't be listened on.
+  //
+  // Changes the process's umask for the time in which it makes the socket.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(engine::Engine& engine, const ServerOptions& options);
+
+  // Shuts down without grace.
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  // The engine has recovered: runs calls, and sets health to SERVING.
+  void Serve();
+
+  // Where it listens, ports resolved: `unix:/run/netprov/netprovd.sock`, `127.0.0.1:43211`.
+  const std::vector<std::string>& addresses() const { return addresses_; }
+
+  // How many calls wait for their turn; a moment later it may be another number.
+  size_t waiting() const;
+
+  // A channel to this server without any socket. Must not outlive it.
+  std::shared_ptr<grpc::Channel> InProcessChannel();
+
+  // Ends in order: health says NOT_SERVING, new calls are refused with SHUTTING_DOWN, those that were taken in are
+  // finished. When `grace` is over, those that have not changed anything yet are refused too; a change that has begun
+  // is finished in any case. Then the listeners are closed and the socket is removed.
+  void Shutdown(absl::Duration grace);
+
+ private:
+  Server() = default;
+  void SetHealth(bool serving);
+
+  std::unique_ptr<CallRunner> runner_;
+  std::vector<std::unique_ptr<grpc::Service>> services_;
+  std::unique_ptr<grpc::Server> server_;
+  std::string socket_path_;
+  std::vector<std::string> addresses_;
+  bool serving_ = false;
+  bool shut_down_ = false;
+};
+
+}  // namespace netprov::rpc
+
+#endif  // NETPROV_SERVER_RPC_SERVER_H_
