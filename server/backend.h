@@ -1,0 +1,44 @@
+// What stands under the services: the engine over this machine, with its state.
+#ifndef NETPROV_SERVER_BACKEND_H_
+#define NETPROV_SERVER_BACKEND_H_
+
+#include <memory>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "server/engine/engine.h"
+#include "server/engine/kernel.h"
+#include "server/engine/registry.h"
+#include "server/state_lock.h"
+
+namespace netprov {
+
+// The engine over the kernel and the registry STATE_DIR/registry.db, under the lock of the state directory. The same
+// for the daemon and for a command that serves itself.
+class Backend {
+ public:
+  // Takes the lock, then opens registry and kernel. The caller must still let the engine recover. Errors, each one
+  // sentence: those of StateLock::Take(); UNAVAILABLE for a registry that can't be opened; PERMISSION_DENIED or
+  // UNAVAILABLE for the kernel; FAILED_PRECONDITION for a command in another network namespace than the state is about.
+  static absl::StatusOr<std::unique_ptr<Backend>> Open(const StateLock::Options& options);
+
+  engine::Engine& engine() { return engine_; }
+
+ private:
+  Backend(std::unique_ptr<StateLock> lock, std::unique_ptr<engine::Registry> registry,
+          std::unique_ptr<engine::Kernel> kernel)
+      : lock_(std::move(lock)),
+        registry_(std::move(registry)),
+        kernel_(std::move(kernel)),
+        engine_(*kernel_, *registry_) {}
+
+  // In the order of their use: the lock is let go last.
+  std::unique_ptr<StateLock> lock_;
+  std::unique_ptr<engine::Registry> registry_;
+  std::unique_ptr<engine::Kernel> kernel_;
+  engine::Engine engine_;
+};
+
+}  // namespace netprov
+
+#endif  // NETPROV_SERVER_BACKEND_H_

@@ -1,0 +1,81 @@
+#include "server/config.h"
+
+#include <CLI/CLI.hpp>
+#include <sstream>
+
+#include "absl/strings/str_cat.h"
+#include "server/rpc/server.h"
+#include "server/version.h"
+
+namespace netprov {
+namespace {
+
+constexpr int kUsageError = 2;
+
+// The text of CLI11 for an exit; it knows help, version and errors.
+ExitRequest ExitOf(CLI::App& app, const CLI::ParseError& error) {
+  std::ostringstream out;
+  std::ostringstream err;
+  const int code = app.exit(error, out, err);
+  if (code == 0) return {.code = 0, .text = out.str()};
+  return {.code = kUsageError, .text = err.str()};
+}
+
+ExitRequest UsageError(const std::string& message) {
+  return {.code = kUsageError, .text = absl::StrCat(message, "\nRun with --help for more information.\n")};
+}
+
+}  // namespace
+
+std::variant<Config, ExitRequest> ParseConfig(int argc, const char* const* argv) {
+  Config config;
+  std::string grace = absl::FormatDuration(config.shutdown_grace);
+  CLI::App app("netprovd hands out network namespaces and veth pairs over gRPC.", "netprovd");
+  app.set_version_flag("--version", absl::StrCat("netprovd ", kVersion));
+  app.set_config("--config", "",
+                 "A TOML file with any of these options, as in: socket = \"/run/netprov/netprovd.sock\"");
+  app.allow_config_extras(CLI::config_extras_mode::error);
+  app.add_option("--socket", config.socket_path, "The unix socket to serve on; empty for none")->capture_default_str();
+  app.add_option("--state-dir", config.state_dir, "Where the registry is kept")->capture_default_str();
+  app.add_option("--listen", config.listen, "A TCP address to serve on as well, as 127.0.0.1:7001; may be repeated")
+      ->take_all();
+  app.add_flag("--insecure", config.insecure, "Serve TCP without TLS: whoever reaches the port controls the network");
+  app.add_option("--workers", config.workers, "How many changes are worked on at once")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
+  app.add_option("--queue-limit", config.queue_limit, "How many calls may wait; more are refused")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
+  app.add_option("--shutdown-grace", grace, "How long calls may take to finish after SIGTERM, as 10s or 500ms")
+      ->capture_default_str();
+  app.add_option("--log-level", config.log_level, "What to log")
+      ->check(CLI::IsMember({"debug", "info", "warn", "error", "off"}))
+      ->capture_default_str();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return ExitOf(app, error);
+  }
+  if (!absl::ParseDuration(grace, &config.shutdown_grace) || config.shutdown_grace < absl::ZeroDuration() ||
+      config.shutdown_grace > absl::Hours(24)) {
+    return UsageError(
+        absl::StrCat("--shutdown-grace: must be a time such as 10s or 500ms, 0s to 24h, but is '", grace, "'"));
+  }
+  for (const std::string& address : config.listen) {
+    if (absl::Status valid = rpc::CheckListenAddress(address); !valid.ok()) {
+      return UsageError(absl::StrCat("--listen: ", std::string(valid.message())));
+    }
+  }
+  if (!config.listen.empty() && !config.insecure) {
+    return UsageError(absl::StrCat("--listen ", config.listen.front(),
+                                   " needs --insecure: there is no TLS yet, so whoever ",
+                                   "reaches the port controls the network of this host"));
+  }
+  if (config.socket_path.empty() && config.listen.empty()) {
+    return UsageError("--socket: without a socket, --listen must say where to serve");
+  }
+  if (config.state_dir.empty()) return UsageError("--state-dir: must not be empty");
+  return config;
+}
+
+}  // namespace netprov

@@ -1,0 +1,37 @@
+// What the daemon is told by its command line and its configuration file.
+#ifndef NETPROV_SERVER_CONFIG_H_
+#define NETPROV_SERVER_CONFIG_H_
+
+#include <cstddef>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/time/time.h"
+
+namespace netprov {
+
+struct Config {
+  std::string socket_path = "/run/netprov/netprovd.sock";  // empty: none
+  std::string state_dir = "/var/lib/netprov";
+  std::vector<std::string> listen;  // TCP addresses
+  bool insecure = false;
+  int workers = 4;
+  size_t queue_limit = 1024;
+  absl::Duration shutdown_grace = absl::Seconds(10);
+  std::string log_level = "info";  // debug, info, warn, error or off
+};
+
+// What to do in place of serving: print `text`, to standard output when the exit code is 0, and exit.
+struct ExitRequest {
+  int code;  // 0 after --help and --version, 2 for a usage error
+  std::string text;
+};
+
+// Reads the command line, and the file that --config names: TOML, whose keys are the long options, as in `listen =
+// ["[::1]:7001"]`. The command line wins over the file. A key that is no option is an error.
+std::variant<Config, ExitRequest> ParseConfig(int argc, const char* const* argv);
+
+}  // namespace netprov
+
+#endif  // NETPROV_SERVER_CONFIG_H_

@@ -1,0 +1,134 @@
+#include "server/config.h"
+
+#include <fstream>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace netprov {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+std::variant<Config, ExitRequest> Parse(std::vector<const char*> arguments) {
+  arguments.insert(arguments.begin(), "netprovd");
+  return ParseConfig(static_cast<int>(arguments.size()), arguments.data());
+}
+
+Config Parsed(const std::vector<const char*>& arguments) {
+  auto result = Parse(arguments);
+  if (const ExitRequest* exit = std::get_if<ExitRequest>(&result)) ADD_FAILURE() << exit->text;
+  return std::holds_alternative<Config>(result) ? std::get<Config>(result) : Config{};
+}
+
+ExitRequest Refused(const std::vector<const char*>& arguments) {
+  auto result = Parse(arguments);
+  EXPECT_TRUE(std::holds_alternative<ExitRequest>(result));
+  return std::holds_alternative<ExitRequest>(result) ? std::get<ExitRequest>(result) : ExitRequest{};
+}
+
+std::string WriteFile(const std::string& content) {
+  static int number = 0;
+  std::string path = absl::StrCat(::testing::TempDir(), "/config_test_", ++number, ".toml");
+  std::ofstream(path) << content;
+  return path;
+}
+
+TEST(ConfigTest, HasTheDocumentedDefaults) {
+  const Config config = Parsed({});
+  EXPECT_EQ(config.socket_path, "/run/netprov/netprovd.sock");
+  EXPECT_EQ(config.state_dir, "/var/lib/netprov");
+  EXPECT_THAT(config.listen, ElementsAre());
+  EXPECT_FALSE(config.insecure);
+  EXPECT_EQ(config.workers, 4);
+  EXPECT_EQ(config.queue_limit, 1024u);
+  EXPECT_EQ(config.shutdown_grace, absl::Seconds(10));
+  EXPECT_EQ(config.log_level, "info");
+}
+
+TEST(ConfigTest, ReadsEveryFlag) {
+  const Config config =
+      Parsed({"--socket", "/s", "--state-dir=/d", "--listen", "127.0.0.1:0", "--listen", "[::1]:7001", "--insecure",
+              "--workers", "2", "--queue-limit", "9", "--shutdown-grace", "500ms", "--log-level", "debug"});
+  EXPECT_EQ(config.socket_path, "/s");
+  EXPECT_EQ(config.state_dir, "/d");
+  EXPECT_THAT(config.listen, ElementsAre("127.0.0.1:0", "[::1]:7001"));
+  EXPECT_TRUE(config.insecure);
+  EXPECT_EQ(config.workers, 2);
+  EXPECT_EQ(config.queue_limit, 9u);
+  EXPECT_EQ(config.shutdown_grace, absl::Milliseconds(500));
+  EXPECT_EQ(config.log_level, "debug");
+}
+
+TEST(ConfigTest, ReadsAFileThatTheCommandLineOverrides) {
+  const std::string path = WriteFile(
+      "socket = \"/from/file\"\nstate-dir = \"/state\"\nlisten = [\"127.0.0.1:1\", \"[::1]:2\"]\ninsecure = true\n"
+      "workers = 3\nqueue-limit = 7\nshutdown-grace = \"1s\"\nlog-level = \"warn\"\n");
+  const Config config = Parsed({"--config", path.c_str(), "--workers", "8"});
+  EXPECT_EQ(config.socket_path, "/from/file");
+  EXPECT_EQ(config.state_dir, "/state");
+  EXPECT_THAT(config.listen, ElementsAre("127.0.0.1:1", "[::1]:2"));
+  EXPECT_TRUE(config.insecure);
+  EXPECT_EQ(config.workers, 8);
+  EXPECT_EQ(config.queue_limit, 7u);
+  EXPECT_EQ(config.shutdown_grace, absl::Seconds(1));
+  EXPECT_EQ(config.log_level, "warn");
+}
+
+TEST(ConfigTest, RefusesAFileWithWhatItDoesNotKnow) {
+  const std::string path = WriteFile("sokket = \"/x\"\n");
+  const ExitRequest exit = Refused({"--config", path.c_str()});
+  EXPECT_EQ(exit.code, 2);
+  EXPECT_THAT(exit.text, HasSubstr("sokket"));
+  EXPECT_EQ(Refused({"--config", "/no/such/file"}).code, 2);
+}
+
+TEST(ConfigTest, RefusesTcpWithoutInsecure) {
+  const ExitRequest exit = Refused({"--listen", "127.0.0.1:0"});
+  EXPECT_EQ(exit.code, 2);
+  EXPECT_THAT(exit.text, HasSubstr("--listen 127.0.0.1:0 needs --insecure: there is no TLS yet"));
+}
+
+TEST(ConfigTest, NamesTheFlagThatIsWrong) {
+  for (const auto& [arguments, flag] : std::vector<std::pair<std::vector<const char*>, const char*>>{
+           {{"--workers", "0"}, "--workers"},
+           {{"--workers", "many"}, "--workers"},
+           {{"--queue-limit", "-1"}, "--queue-limit"},
+           {{"--shutdown-grace", "soon"}, "--shutdown-grace"},
+           {{"--shutdown-grace", "-1s"}, "--shutdown-grace"},
+           {{"--log-level", "loud"}, "--log-level"},
+           {{"--insecure", "--listen", "nowhere"}, "--listen"},
+           {{"--insecure", "--listen", "host:99999"}, "--listen"},
+           {{"--insecure", "--listen", ":7001"}, "--listen"},
+           {{"--insecure", "--listen", "::1:7001"}, "--listen"},
+           {{"--insecure", "--listen", "unix:/x:1"}, "--listen"},
+           {{"--socket="}, "--socket"},
+           {{"--state-dir="}, "--state-dir"},
+           {{"--no-such-flag"}, "--no-such-flag"},
+           {{"stray"}, "stray"},
+       }) {
+    const ExitRequest exit = Refused(arguments);
+    EXPECT_EQ(exit.code, 2) << exit.text;
+    EXPECT_THAT(exit.text, HasSubstr(flag));
+  }
+}
+
+TEST(ConfigTest, HelpAndVersionAreNoErrors) {
+  const ExitRequest help = Refused({"--help"});
+  EXPECT_EQ(help.code, 0);
+  for (const char* flag : {"--socket", "--state-dir", "--listen", "--insecure", "--workers", "--queue-limit",
+                           "--shutdown-grace", "--log-level", "--version", "--config"}) {
+    EXPECT_THAT(help.text, HasSubstr(flag));
+  }
+  const ExitRequest version = Refused({"--version"});
+  EXPECT_EQ(version.code, 0);
+  EXPECT_THAT(version.text, HasSubstr("netprovd 0.1.0"));
+}
+
+}  // namespace
+}  // namespace netprov
