@@ -1,0 +1,151 @@
+#include "client/client.h"
+
+#include <utility>
+
+#include "client/request_id.h"
+
+namespace netprov::client {
+namespace {
+
+// The most that the server puts on one page.
+constexpr int kPageSize = 1000;
+
+template <typename T>
+void Choose(T& target, const std::optional<T>& of_call, const std::optional<T>& of_client) {
+  if (of_call.has_value()) {
+    target = *of_call;
+  } else if (of_client.has_value()) {
+    target = *of_client;
+  }
+}
+
+CallOptions Resolve(const Options& of_call, const Options& of_client) {
+  CallOptions options;
+  Choose(options.timeout, of_call.timeout, of_client.timeout);
+  Choose(options.attempt_timeout, of_call.attempt_timeout, of_client.attempt_timeout);
+  Choose(options.retry, of_call.retry, of_client.retry);
+  Choose(options.backoff, of_call.backoff, of_client.backoff);
+  return options;
+}
+
+// The request as it is sent: with a request_id, if it shall have one.
+template <typename Mutation>
+Mutation Named(Mutation request, const Options& of_call, const Options& of_client) {
+  bool generate = true;
+  Choose(generate, of_call.generate_request_id, of_client.generate_request_id);
+  if (generate && request.request_id().empty() && !request.validate_only()) request.set_request_id(NewRequestId());
+  return request;
+}
+
+template <typename Request>
+Request WithName(std::string_view collection, std::string_view id) {
+  Request request;
+  request.set_name(std::string(collection).append(id));
+  return request;
+}
+
+constexpr char kNamespaces[] = "namespaces/";
+constexpr char kVeths[] = "veths/";
+
+// All items of a paged list. `page` calls the RPC, and `items` takes them out of its response.
+template <typename Item, typename Request, typename Page, typename Items>
+absl::StatusOr<std::vector<Item>> ListAll(Page page, Items items) {
+  std::vector<Item> all;
+  Request request;
+  request.set_page_size(kPageSize);
+  for (;;) {
+    auto response = page(request);
+    if (!response.ok()) return response.status();
+    for (Item& item : *items(*response)) all.push_back(std::move(item));
+    if (response->next_page_token().empty()) return all;
+    if (response->next_page_token() == request.page_token()) {
+      return absl::InternalError("the server sent the same page token twice");
+    }
+    request.set_page_token(response->next_page_token());
+  }
+}
+
+}  // namespace
+
+Client::Client(std::shared_ptr<Connection> connection, Options options)
+    : connection_(std::move(connection)), options_(std::move(options)) {}
+
+absl::StatusOr<v1::Namespace> Client::CreateNamespace(std::string_view namespace_id, const Options& options) const {
+  v1::CreateNamespaceRequest request;
+  request.set_namespace_id(std::string(namespace_id));
+  return CreateNamespace(request, options);
+}
+
+absl::StatusOr<v1::Namespace> Client::CreateNamespace(const v1::CreateNamespaceRequest& request,
+                                                      const Options& options) const {
+  return connection_->CreateNamespace(Named(request, options, options_), Resolve(options, options_));
+}
+
+absl::StatusOr<v1::Namespace> Client::GetNamespace(std::string_view namespace_id, const Options& options) const {
+  return GetNamespace(WithName<v1::GetNamespaceRequest>(kNamespaces, namespace_id), options);
+}
+
+absl::StatusOr<v1::Namespace> Client::GetNamespace(const v1::GetNamespaceRequest& request,
+                                                   const Options& options) const {
+  return connection_->GetNamespace(request, Resolve(options, options_));
+}
+
+absl::StatusOr<std::vector<v1::Namespace>> Client::ListNamespaces(const Options& options) const {
+  return ListAll<v1::Namespace, v1::ListNamespacesRequest>(
+      [&](const v1::ListNamespacesRequest& request) { return ListNamespacesPage(request, options); },
+      [](v1::ListNamespacesResponse& response) { return response.mutable_namespaces(); });
+}
+
+absl::StatusOr<v1::ListNamespacesResponse> Client::ListNamespacesPage(const v1::ListNamespacesRequest& request,
+                                                                      const Options& options) const {
+  return connection_->ListNamespaces(request, Resolve(options, options_));
+}
+
+absl::Status Client::DeleteNamespace(std::string_view namespace_id, const Options& options) const {
+  return DeleteNamespace(WithName<v1::DeleteNamespaceRequest>(kNamespaces, namespace_id), options);
+}
+
+absl::Status Client::DeleteNamespace(const v1::DeleteNamespaceRequest& request, const Options& options) const {
+  return connection_->DeleteNamespace(Named(request, options, options_), Resolve(options, options_));
+}
+
+absl::StatusOr<v1::Veth> Client::CreateVeth(std::string_view veth_id, const v1::Veth& veth,
+                                            const Options& options) const {
+  v1::CreateVethRequest request;
+  request.set_veth_id(std::string(veth_id));
+  *request.mutable_veth() = veth;
+  return CreateVeth(request, options);
+}
+
+absl::StatusOr<v1::Veth> Client::CreateVeth(const v1::CreateVethRequest& request, const Options& options) const {
+  return connection_->CreateVeth(Named(request, options, options_), Resolve(options, options_));
+}
+
+absl::StatusOr<v1::Veth> Client::GetVeth(std::string_view veth_id, const Options& options) const {
+  return GetVeth(WithName<v1::GetVethRequest>(kVeths, veth_id), options);
+}
+
+absl::StatusOr<v1::Veth> Client::GetVeth(const v1::GetVethRequest& request, const Options& options) const {
+  return connection_->GetVeth(request, Resolve(options, options_));
+}
+
+absl::StatusOr<std::vector<v1::Veth>> Client::ListVeths(const Options& options) const {
+  return ListAll<v1::Veth, v1::ListVethsRequest>(
+      [&](const v1::ListVethsRequest& request) { return ListVethsPage(request, options); },
+      [](v1::ListVethsResponse& response) { return response.mutable_veths(); });
+}
+
+absl::StatusOr<v1::ListVethsResponse> Client::ListVethsPage(const v1::ListVethsRequest& request,
+                                                            const Options& options) const {
+  return connection_->ListVeths(request, Resolve(options, options_));
+}
+
+absl::Status Client::DeleteVeth(std::string_view veth_id, const Options& options) const {
+  return DeleteVeth(WithName<v1::DeleteVethRequest>(kVeths, veth_id), options);
+}
+
+absl::Status Client::DeleteVeth(const v1::DeleteVethRequest& request, const Options& options) const {
+  return connection_->DeleteVeth(Named(request, options, options_), Resolve(options, options_));
+}
+
+}  // namespace netprov::client

@@ -1,0 +1,82 @@
+// The C++ client of netprovd.
+//
+//   absl::StatusOr<std::shared_ptr<netprov::client::Connection>> connection =
+//       netprov::client::MakeConnection(netprov::client::kDefaultEndpoint);
+//   if (!connection.ok()) return connection.status();
+//   netprov::client::Client client(*connection);
+//   absl::StatusOr<netprov::v1::Namespace> blue = client.CreateNamespace("blue");
+//   if (!blue.ok()) std::cerr << blue.status().message();
+//
+// example.cc is a whole program.
+#ifndef NETPROV_CLIENT_CLIENT_H_
+#define NETPROV_CLIENT_CLIENT_H_
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "client/connection.h"
+#include "client/endpoint.h"         // IWYU pragma: export
+#include "client/grpc_connection.h"  // IWYU pragma: export
+#include "client/options.h"
+#include "client/status.h"  // IWYU pragma: export
+
+namespace netprov::client {
+
+// Calls netprovd. Each method blocks until its call has ended, and returns what the server answered, or an error with
+// the server's details (client/status.h). What the calls do and how they fail stands in netprov/v1/*.proto.
+//
+// Every call has an overload that takes the whole request, for its rarer fields (request_id, validate_only,
+// allow_existing, allow_missing). The other overloads take ids, without `namespaces/` or `veths/`.
+//
+// A mutation whose request has no request_id gets a fresh one unless it only validates or Options say otherwise, so it
+// can be retried. Options of a call come before the client's, and those before the defaults (client/options.h).
+//
+// A value type: copies are cheap and share the connection. Thread-safe.
+class Client {
+ public:
+  explicit Client(std::shared_ptr<Connection> connection, Options options = {});
+
+  absl::StatusOr<v1::Namespace> CreateNamespace(std::string_view namespace_id, const Options& options = {}) const;
+  absl::StatusOr<v1::Namespace> CreateNamespace(const v1::CreateNamespaceRequest& request,
+                                                const Options& options = {}) const;
+
+  absl::StatusOr<v1::Namespace> GetNamespace(std::string_view namespace_id, const Options& options = {}) const;
+  absl::StatusOr<v1::Namespace> GetNamespace(const v1::GetNamespaceRequest& request, const Options& options = {}) const;
+
+  // All namespaces, page after page. INTERNAL when the server sends the same page token twice in a row.
+  absl::StatusOr<std::vector<v1::Namespace>> ListNamespaces(const Options& options = {}) const;
+  // One page.
+  absl::StatusOr<v1::ListNamespacesResponse> ListNamespacesPage(const v1::ListNamespacesRequest& request,
+                                                                const Options& options = {}) const;
+
+  absl::Status DeleteNamespace(std::string_view namespace_id, const Options& options = {}) const;
+  absl::Status DeleteNamespace(const v1::DeleteNamespaceRequest& request, const Options& options = {}) const;
+
+  // An empty `veth_id` lets the server choose one.
+  absl::StatusOr<v1::Veth> CreateVeth(std::string_view veth_id, const v1::Veth& veth,
+                                      const Options& options = {}) const;
+  absl::StatusOr<v1::Veth> CreateVeth(const v1::CreateVethRequest& request, const Options& options = {}) const;
+
+  absl::StatusOr<v1::Veth> GetVeth(std::string_view veth_id, const Options& options = {}) const;
+  absl::StatusOr<v1::Veth> GetVeth(const v1::GetVethRequest& request, const Options& options = {}) const;
+
+  // As with namespaces.
+  absl::StatusOr<std::vector<v1::Veth>> ListVeths(const Options& options = {}) const;
+  absl::StatusOr<v1::ListVethsResponse> ListVethsPage(const v1::ListVethsRequest& request,
+                                                      const Options& options = {}) const;
+
+  absl::Status DeleteVeth(std::string_view veth_id, const Options& options = {}) const;
+  absl::Status DeleteVeth(const v1::DeleteVethRequest& request, const Options& options = {}) const;
+
+ private:
+  std::shared_ptr<Connection> connection_;
+  Options options_;
+};
+
+}  // namespace netprov::client
+
+#endif  // NETPROV_CLIENT_CLIENT_H_

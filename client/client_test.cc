@@ -1,0 +1,184 @@
+#include "client/client.h"
+
+#include <string>
+#include <utility>
+
+#include "client/mock_connection.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace netprov::client {
+namespace {
+
+using ::testing::_;
+using ::testing::DoAll;
+using ::testing::ElementsAre;
+using ::testing::Property;
+using ::testing::Return;
+using ::testing::SaveArg;
+using ::testing::SizeIs;
+using ::testing::StrictMock;
+
+constexpr char kId[] = "5bd4f2d5-0b70-4d38-9b5e-0c8bbd4a9a3e";
+
+class ClientTest : public ::testing::Test {
+ protected:
+  const std::shared_ptr<StrictMock<MockConnection>> connection_ = std::make_shared<StrictMock<MockConnection>>();
+  const Client client_{connection_};
+};
+
+TEST_F(ClientTest, CreateNamespaceSendsTheIdAndAFreshRequestId) {
+  v1::CreateNamespaceRequest first, second;
+  v1::Namespace answer;
+  answer.set_name("namespaces/blue");
+  EXPECT_CALL(*connection_, CreateNamespace)
+      .WillOnce(DoAll(SaveArg<0>(&first), Return(answer)))
+      .WillOnce(DoAll(SaveArg<0>(&second), Return(answer)));
+  EXPECT_EQ(client_.CreateNamespace("blue")->name(), "namespaces/blue");
+  EXPECT_TRUE(client_.CreateNamespace("blue").ok());
+  EXPECT_EQ(first.namespace_id(), "blue");
+  EXPECT_THAT(first.request_id(), SizeIs(36));
+  EXPECT_NE(first.request_id(), second.request_id());
+}
+
+TEST_F(ClientTest, RequestIdOfTheRequestStays) {
+  v1::CreateNamespaceRequest request;
+  request.set_request_id(kId);
+  EXPECT_CALL(*connection_, CreateNamespace(Property(&v1::CreateNamespaceRequest::request_id, kId), _))
+      .WillOnce(Return(v1::Namespace()));
+  EXPECT_TRUE(client_.CreateNamespace(request).ok());
+}
+
+TEST_F(ClientTest, EveryMutationGetsARequestId) {
+  EXPECT_CALL(*connection_, DeleteNamespace(Property(&v1::DeleteNamespaceRequest::request_id, SizeIs(36)), _))
+      .WillOnce(Return(absl::OkStatus()));
+  EXPECT_CALL(*connection_, CreateVeth(Property(&v1::CreateVethRequest::request_id, SizeIs(36)), _))
+      .WillOnce(Return(v1::Veth()));
+  EXPECT_CALL(*connection_, DeleteVeth(Property(&v1::DeleteVethRequest::request_id, SizeIs(36)), _))
+      .WillOnce(Return(absl::OkStatus()));
+  EXPECT_TRUE(client_.DeleteNamespace("blue").ok());
+  EXPECT_TRUE(client_.CreateVeth("uplink", v1::Veth()).ok());
+  EXPECT_TRUE(client_.DeleteVeth("uplink").ok());
+}
+
+TEST_F(ClientTest, ValidationNeedsNoRequestId) {
+  v1::DeleteVethRequest request;
+  request.set_validate_only(true);
+  EXPECT_CALL(*connection_, DeleteVeth(Property(&v1::DeleteVethRequest::request_id, ""), _))
+      .WillOnce(Return(absl::OkStatus()));
+  EXPECT_TRUE(client_.DeleteVeth(request).ok());
+}
+
+TEST_F(ClientTest, RequestIdsCanBeTurnedOffAndOn) {
+  const Client without(connection_, {.generate_request_id = false});
+  EXPECT_CALL(*connection_, DeleteVeth(Property(&v1::DeleteVethRequest::request_id, ""), _))
+      .WillOnce(Return(absl::OkStatus()));
+  EXPECT_TRUE(without.DeleteVeth("uplink").ok());
+  EXPECT_CALL(*connection_, DeleteVeth(Property(&v1::DeleteVethRequest::request_id, SizeIs(36)), _))
+      .WillOnce(Return(absl::OkStatus()));
+  EXPECT_TRUE(without.DeleteVeth("uplink", {.generate_request_id = true}).ok());
+}
+
+TEST_F(ClientTest, IdsBecomeNames) {
+  EXPECT_CALL(*connection_, GetNamespace(Property(&v1::GetNamespaceRequest::name, "namespaces/blue"), _))
+      .WillOnce(Return(v1::Namespace()));
+  EXPECT_CALL(*connection_, DeleteNamespace(Property(&v1::DeleteNamespaceRequest::name, "namespaces/blue"), _))
+      .WillOnce(Return(absl::OkStatus()));
+  EXPECT_CALL(*connection_, GetVeth(Property(&v1::GetVethRequest::name, "veths/uplink"), _))
+      .WillOnce(Return(v1::Veth()));
+  EXPECT_CALL(*connection_, DeleteVeth(Property(&v1::DeleteVethRequest::name, "veths/uplink"), _))
+      .WillOnce(Return(absl::OkStatus()));
+  EXPECT_TRUE(client_.GetNamespace("blue").ok());
+  EXPECT_TRUE(client_.DeleteNamespace("blue").ok());
+  EXPECT_TRUE(client_.GetVeth("uplink").ok());
+  EXPECT_TRUE(client_.DeleteVeth("uplink").ok());
+}
+
+TEST_F(ClientTest, CreateVethSendsIdAndSpec) {
+  v1::Veth veth;
+  veth.mutable_endpoint_a()->set_interface_name("a0");
+  v1::CreateVethRequest sent;
+  EXPECT_CALL(*connection_, CreateVeth).WillOnce(DoAll(SaveArg<0>(&sent), Return(veth)));
+  EXPECT_TRUE(client_.CreateVeth("uplink", veth).ok());
+  EXPECT_EQ(sent.veth_id(), "uplink");
+  EXPECT_EQ(sent.veth().endpoint_a().interface_name(), "a0");
+}
+
+TEST_F(ClientTest, DefaultsAreAsWritten) {
+  CallOptions options;
+  EXPECT_CALL(*connection_, GetVeth).WillOnce(DoAll(SaveArg<1>(&options), Return(v1::Veth())));
+  EXPECT_TRUE(client_.GetVeth("uplink").ok());
+  EXPECT_EQ(options.timeout, absl::Seconds(30));
+  EXPECT_EQ(options.attempt_timeout, absl::InfiniteDuration());
+  EXPECT_TRUE(options.retry);
+  EXPECT_EQ(options.backoff.initial, absl::Milliseconds(100));
+  EXPECT_EQ(options.backoff.max, absl::Seconds(5));
+  EXPECT_EQ(options.backoff.multiplier, 2);
+}
+
+TEST_F(ClientTest, CallComesBeforeClientAndClientBeforeDefault) {
+  const Backoff slow{.initial = absl::Seconds(1), .max = absl::Seconds(9), .multiplier = 3};
+  const Client client(connection_, {.timeout = absl::Seconds(5), .retry = false, .backoff = slow});
+  CallOptions options;
+  EXPECT_CALL(*connection_, GetVeth).WillOnce(DoAll(SaveArg<1>(&options), Return(v1::Veth())));
+  EXPECT_TRUE(client.GetVeth("uplink", {.timeout = absl::Seconds(2), .attempt_timeout = absl::Seconds(1)}).ok());
+  EXPECT_EQ(
+      options,
+      (CallOptions{.timeout = absl::Seconds(2), .attempt_timeout = absl::Seconds(1), .retry = false, .backoff = slow}));
+}
+
+TEST_F(ClientTest, ListNamespacesGoesThroughAllPages) {
+  v1::ListNamespacesResponse first, second;
+  first.add_namespaces()->set_name("namespaces/a");
+  first.add_namespaces()->set_name("namespaces/b");
+  first.set_next_page_token("more");
+  second.add_namespaces()->set_name("namespaces/c");
+  EXPECT_CALL(*connection_, ListNamespaces(Property(&v1::ListNamespacesRequest::page_token, ""), _))
+      .WillOnce(Return(first));
+  EXPECT_CALL(*connection_, ListNamespaces(Property(&v1::ListNamespacesRequest::page_token, "more"), _))
+      .WillOnce(Return(second));
+  const absl::StatusOr<std::vector<v1::Namespace>> all = client_.ListNamespaces();
+  ASSERT_TRUE(all.ok()) << all.status();
+  EXPECT_THAT(
+      *all, ElementsAre(Property(&v1::Namespace::name, "namespaces/a"), Property(&v1::Namespace::name, "namespaces/b"),
+                        Property(&v1::Namespace::name, "namespaces/c")));
+}
+
+TEST_F(ClientTest, ListVethsGoesThroughAllPages) {
+  v1::ListVethsResponse first, second;
+  first.set_next_page_token("more");  // An empty page need not be the last one.
+  second.add_veths()->set_name("veths/a");
+  EXPECT_CALL(*connection_, ListVeths(Property(&v1::ListVethsRequest::page_token, ""), _)).WillOnce(Return(first));
+  EXPECT_CALL(*connection_, ListVeths(Property(&v1::ListVethsRequest::page_token, "more"), _)).WillOnce(Return(second));
+  EXPECT_THAT(*client_.ListVeths(), ElementsAre(Property(&v1::Veth::name, "veths/a")));
+}
+
+TEST_F(ClientTest, ListFailsWhole) {
+  v1::ListVethsResponse first;
+  first.add_veths()->set_name("veths/a");
+  first.set_next_page_token("more");
+  EXPECT_CALL(*connection_, ListVeths)
+      .WillOnce(Return(first))
+      .WillOnce(Return(absl::UnavailableError("shutting down")));
+  EXPECT_EQ(client_.ListVeths().status(), absl::UnavailableError("shutting down"));
+}
+
+TEST_F(ClientTest, ListEndsWhereTheServerTurnsInCircles) {
+  v1::ListVethsResponse same;
+  same.set_next_page_token("same");
+  EXPECT_CALL(*connection_, ListVeths).Times(2).WillRepeatedly(Return(same));
+  EXPECT_TRUE(absl::IsInternal(client_.ListVeths().status()));
+}
+
+TEST_F(ClientTest, OnePageIsPassedThrough) {
+  v1::ListNamespacesRequest request;
+  request.set_page_size(7);
+  v1::ListNamespacesResponse response;
+  response.set_next_page_token("more");
+  EXPECT_CALL(*connection_, ListNamespaces(Property(&v1::ListNamespacesRequest::page_size, 7), _))
+      .WillOnce(Return(response));
+  EXPECT_EQ(client_.ListNamespacesPage(request)->next_page_token(), "more");
+}
+
+}  // namespace
+}  // namespace netprov::client

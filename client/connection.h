@@ -1,0 +1,39 @@
+// Where calls go: the seam between Client and the transport, and the one to mock.
+#ifndef NETPROV_CLIENT_CONNECTION_H_
+#define NETPROV_CLIENT_CONNECTION_H_
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "client/options.h"
+#include "netprov/v1/namespace.pb.h"
+#include "netprov/v1/veth.pb.h"
+
+namespace netprov::client {
+
+// One method per RPC of netprov.v1. A method blocks until the call has ended, with all its attempts. Its error carries
+// the server's details as payloads (client/status.h).
+//
+// Implementations are thread-safe. client/grpc_connection.h has the real one, client/mock_connection.h the one for
+// tests.
+class Connection {
+ public:
+  virtual ~Connection() = default;
+
+  virtual absl::StatusOr<v1::Namespace> CreateNamespace(const v1::CreateNamespaceRequest& request,
+                                                        const CallOptions& options) = 0;
+  virtual absl::StatusOr<v1::Namespace> GetNamespace(const v1::GetNamespaceRequest& request,
+                                                     const CallOptions& options) = 0;
+  virtual absl::StatusOr<v1::ListNamespacesResponse> ListNamespaces(const v1::ListNamespacesRequest& request,
+                                                                    const CallOptions& options) = 0;
+  virtual absl::Status DeleteNamespace(const v1::DeleteNamespaceRequest& request, const CallOptions& options) = 0;
+
+  virtual absl::StatusOr<v1::Veth> CreateVeth(const v1::CreateVethRequest& request, const CallOptions& options) = 0;
+  virtual absl::StatusOr<v1::Veth> GetVeth(const v1::GetVethRequest& request, const CallOptions& options) = 0;
+  virtual absl::StatusOr<v1::ListVethsResponse> ListVeths(const v1::ListVethsRequest& request,
+                                                          const CallOptions& options) = 0;
+  virtual absl::Status DeleteVeth(const v1::DeleteVethRequest& request, const CallOptions& options) = 0;
+};
+
+}  // namespace netprov::client
+
+#endif  // NETPROV_CLIENT_CONNECTION_H_

@@ -1,0 +1,123 @@
+#include "client/grpc_connection.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "client/endpoint.h"
+#include "client/retry.h"
+#include "client/status.h"
+#include "client/utf8.h"
+#include "client/version.h"
+#include "google/protobuf/empty.pb.h"
+#include "netprov/v1/namespace.grpc.pb.h"
+#include "netprov/v1/veth.grpc.pb.h"
+
+namespace netprov::client {
+namespace {
+
+// Whether a second call does no harm.
+template <typename Mutation>
+bool IsRepeatable(const Mutation& request) {
+  return !request.request_id().empty() || request.validate_only();
+}
+
+class GrpcConnection final : public Connection {
+ public:
+  GrpcConnection(std::shared_ptr<grpc::Channel> channel, std::shared_ptr<Clock> clock)
+      : namespaces_(v1::NamespaceService::NewStub(channel)),
+        veths_(v1::VethService::NewStub(channel)),
+        clock_(std::move(clock)) {}
+
+  absl::StatusOr<v1::Namespace> CreateNamespace(const v1::CreateNamespaceRequest& request,
+                                                const CallOptions& options) override {
+    return Call<v1::Namespace>(*namespaces_, &v1::NamespaceService::Stub::CreateNamespace, request, options,
+                               IsRepeatable(request));
+  }
+
+  absl::StatusOr<v1::Namespace> GetNamespace(const v1::GetNamespaceRequest& request,
+                                             const CallOptions& options) override {
+    return Call<v1::Namespace>(*namespaces_, &v1::NamespaceService::Stub::GetNamespace, request, options, true);
+  }
+
+  absl::StatusOr<v1::ListNamespacesResponse> ListNamespaces(const v1::ListNamespacesRequest& request,
+                                                            const CallOptions& options) override {
+    return Call<v1::ListNamespacesResponse>(*namespaces_, &v1::NamespaceService::Stub::ListNamespaces, request, options,
+                                            true);
+  }
+
+  absl::Status DeleteNamespace(const v1::DeleteNamespaceRequest& request, const CallOptions& options) override {
+    return Call<google::protobuf::Empty>(*namespaces_, &v1::NamespaceService::Stub::DeleteNamespace, request, options,
+                                         IsRepeatable(request))
+        .status();
+  }
+
+  absl::StatusOr<v1::Veth> CreateVeth(const v1::CreateVethRequest& request, const CallOptions& options) override {
+    return Call<v1::Veth>(*veths_, &v1::VethService::Stub::CreateVeth, request, options, IsRepeatable(request));
+  }
+
+  absl::StatusOr<v1::Veth> GetVeth(const v1::GetVethRequest& request, const CallOptions& options) override {
+    return Call<v1::Veth>(*veths_, &v1::VethService::Stub::GetVeth, request, options, true);
+  }
+
+  absl::StatusOr<v1::ListVethsResponse> ListVeths(const v1::ListVethsRequest& request,
+                                                  const CallOptions& options) override {
+    return Call<v1::ListVethsResponse>(*veths_, &v1::VethService::Stub::ListVeths, request, options, true);
+  }
+
+  absl::Status DeleteVeth(const v1::DeleteVethRequest& request, const CallOptions& options) override {
+    return Call<google::protobuf::Empty>(*veths_, &v1::VethService::Stub::DeleteVeth, request, options,
+                                         IsRepeatable(request))
+        .status();
+  }
+
+ private:
+  template <typename Response, typename Stub, typename Request>
+  absl::StatusOr<Response> Call(Stub& stub,
+                                grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+                                const Request& request, const CallOptions& options, bool repeatable) {
+    if (absl::Status status = CheckUtf8(request); !status.ok()) return status;
+    Response response;
+    absl::Status status = CallWithRetries(options, repeatable, *clock_, [&](absl::Duration timeout) {
+      grpc::ClientContext context;
+      if (timeout != absl::InfiniteDuration()) {
+        context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+      }
+      response.Clear();
+      return FromGrpcStatus((stub.*method)(&context, request, &response));
+    });
+    if (!status.ok()) return status;
+    return response;
+  }
+
+  const std::unique_ptr<v1::NamespaceService::Stub> namespaces_;
+  const std::unique_ptr<v1::VethService::Stub> veths_;
+  const std::shared_ptr<Clock> clock_;
+};
+
+}  // namespace
+
+std::shared_ptr<Connection> MakeConnection(std::shared_ptr<grpc::Channel> channel, std::shared_ptr<Clock> clock) {
+  return std::make_shared<GrpcConnection>(std::move(channel), std::move(clock));
+}
+
+absl::StatusOr<std::shared_ptr<Connection>> MakeConnection(std::string_view endpoint) {
+  const absl::StatusOr<Endpoint> parsed = ParseEndpoint(endpoint);
+  if (!parsed.ok()) return parsed.status();
+  grpc::ChannelArguments arguments;
+  arguments.SetUserAgentPrefix(absl::StrCat("netprov-cpp/", kVersion));
+  // Only CallWithRetries repeats a call, and no DNS record changes how.
+  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
+  arguments.SetInt(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  // While gRPC waits to connect again, attempts fail without being made; so it has to wait about as long as
+  // CallWithRetries does.
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 5000);
+  return MakeConnection(grpc::CreateCustomChannel(GrpcTarget(*parsed), grpc::InsecureChannelCredentials(), arguments),
+                        SystemClock());
+}
+
+}  // namespace netprov::client

@@ -1,0 +1,29 @@
+// A Connection for tests of code that uses Client.
+#ifndef NETPROV_CLIENT_MOCK_CONNECTION_H_
+#define NETPROV_CLIENT_MOCK_CONNECTION_H_
+
+#include "client/connection.h"
+#include "gmock/gmock.h"
+
+namespace netprov::client {
+
+// Answers as the test tells it to.
+class MockConnection : public Connection {
+ public:
+  MOCK_METHOD(absl::StatusOr<v1::Namespace>, CreateNamespace, (const v1::CreateNamespaceRequest&, const CallOptions&),
+              (override));
+  MOCK_METHOD(absl::StatusOr<v1::Namespace>, GetNamespace, (const v1::GetNamespaceRequest&, const CallOptions&),
+              (override));
+  MOCK_METHOD(absl::StatusOr<v1::ListNamespacesResponse>, ListNamespaces,
+              (const v1::ListNamespacesRequest&, const CallOptions&), (override));
+  MOCK_METHOD(absl::Status, DeleteNamespace, (const v1::DeleteNamespaceRequest&, const CallOptions&), (override));
+  MOCK_METHOD(absl::StatusOr<v1::Veth>, CreateVeth, (const v1::CreateVethRequest&, const CallOptions&), (override));
+  MOCK_METHOD(absl::StatusOr<v1::Veth>, GetVeth, (const v1::GetVethRequest&, const CallOptions&), (override));
+  MOCK_METHOD(absl::StatusOr<v1::ListVethsResponse>, ListVeths, (const v1::ListVethsRequest&, const CallOptions&),
+              (override));
+  MOCK_METHOD(absl::Status, DeleteVeth, (const v1::DeleteVethRequest&, const CallOptions&), (override));
+};
+
+}  // namespace netprov::client
+
+#endif  // NETPROV_CLIENT_MOCK_CONNECTION_H_
