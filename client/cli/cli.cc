@@ -1,0 +1,234 @@
+#include "client/cli/cli.h"
+
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "client/cli/command_line.h"
+#include "client/cli/error_text.h"
+#include "client/cli/output.h"
+#include "client/client.h"
+
+namespace netprov::cli {
+namespace {
+
+constexpr int kOutputFailed = 1;
+constexpr int kUsage = 2;
+
+struct Server {
+  std::shared_ptr<client::Connection> connection;
+  // Empty for the one in this process.
+  std::string endpoint;
+  // Whether it is on this host for sure.
+  bool local = false;
+};
+
+absl::StatusOr<Server> ConnectTo(const std::string& endpoint, const Environment& environment) {
+  const absl::StatusOr<client::Endpoint> parsed = client::ParseEndpoint(endpoint);
+  if (!parsed.ok()) return parsed.status();
+  absl::StatusOr<std::shared_ptr<client::Connection>> connection = environment.connect(endpoint);
+  if (!connection.ok()) return connection.status();
+  return Server{.connection = *std::move(connection), .endpoint = endpoint, .local = parsed->is_local()};
+}
+
+absl::StatusOr<Server> Serve(const std::string& state_dir, absl::Duration wait, const Environment& environment) {
+  absl::StatusOr<std::shared_ptr<client::Connection>> connection = environment.serve(state_dir, wait);
+  if (!connection.ok()) return connection.status();
+  return Server{.connection = *std::move(connection), .endpoint = "", .local = true};
+}
+
+absl::StatusOr<Server> FindServer(absl::Duration timeout, const Environment& environment) {
+  const std::string socket_path = client::ParseEndpoint(client::kDefaultEndpoint)->socket_path;
+  absl::StatusOr<bool> listening = environment.is_listening(socket_path);
+  if (!listening.ok()) return listening.status();
+  if (*listening) return ConnectTo(client::kDefaultEndpoint, environment);
+  absl::StatusOr<Server> server = Serve(kDefaultStateDir, timeout, environment);
+  if (server.ok()) return server;
+  // Perhaps the state is a daemon's that has come up meanwhile.
+  listening = environment.is_listening(socket_path);
+  if (listening.ok() && *listening) return ConnectTo(client::kDefaultEndpoint, environment);
+  return server;
+}
+
+// `sentence` in the default format, what `print` returns in any other.
+absl::StatusOr<std::string> Sentence(Format format, const std::string& sentence,
+                                     const std::function<absl::StatusOr<std::string>()>& print) {
+  if (format == Format::kDefault) return sentence + "\n";
+  return print();
+}
+
+// `Created network namespace: blue`. The server does not say whether a tolerated object was there before.
+std::string Outcome(bool validate_only, bool tolerant, const char* verb, const char* past, const char* state,
+                    const char* kind, const std::string& what) {
+  if (validate_only) return absl::StrCat("Would ", verb, " ", kind, ": ", Printable(what));
+  if (tolerant) {
+    std::string sentence = absl::StrCat(kind, " is ", state, ": ", Printable(what));
+    sentence[0] = absl::ascii_toupper(sentence[0]);
+    return sentence;
+  }
+  return absl::StrCat(past, " ", kind, ": ", Printable(what));
+}
+
+// The id that the server chose, as nothing else tells it.
+std::string IdUnlessKnown(const v1::CreateVethRequest& request, const v1::Veth& veth) {
+  if (!request.veth_id().empty() || veth.name().empty()) return "";
+  return absl::StrCat(", id ", Printable(ShortName(veth.name())));
+}
+
+// Runs one command against `client`; returns what it prints.
+class Runner {
+ public:
+  Runner(const client::Client& client, Format format) : client_(client), format_(format) {}
+
+  absl::StatusOr<std::string> operator()(const v1::CreateNamespaceRequest& request) const {
+    const absl::StatusOr<v1::Namespace> ns = client_.CreateNamespace(request);
+    if (!ns.ok()) return ns.status();
+    return Sentence(format_,
+                    Outcome(request.validate_only(), request.allow_existing(), "create", "Created", "there",
+                            "network namespace", ShortName(ns->name())),
+                    [&] { return PrintNamespace(format_, *ns); });
+  }
+
+  absl::StatusOr<std::string> operator()(const v1::DeleteNamespaceRequest& request) const {
+    if (const absl::Status status = client_.DeleteNamespace(request); !status.ok()) return status;
+    return Sentence(format_,
+                    Outcome(request.validate_only(), request.allow_missing(), "delete", "Deleted", "gone",
+                            "network namespace", ShortName(request.name())),
+                    [&] { return PrintName(format_, request.name()); });
+  }
+
+  absl::StatusOr<std::string> operator()(const v1::ListNamespacesRequest&) const {
+    const absl::StatusOr<std::vector<v1::Namespace>> namespaces = client_.ListNamespaces();
+    if (!namespaces.ok()) return namespaces.status();
+    return PrintNamespaces(format_, *namespaces);
+  }
+
+  absl::StatusOr<std::string> operator()(const v1::GetNamespaceRequest& request) const {
+    const absl::StatusOr<v1::Namespace> ns = client_.GetNamespace(request);
+    if (!ns.ok()) return ns.status();
+    return PrintNamespace(format_, *ns);
+  }
+
+  absl::StatusOr<std::string> operator()(const v1::CreateVethRequest& request) const {
+    const absl::StatusOr<v1::Veth> veth = client_.CreateVeth(request);
+    if (!veth.ok()) return veth.status();
+    return Sentence(format_,
+                    Outcome(request.validate_only(), request.allow_existing(), "create", "Created", "there",
+                            "veth pair", DescribeVeth(*veth) + IdUnlessKnown(request, *veth)),
+                    [&] { return PrintVeth(format_, *veth); });
+  }
+
+  absl::StatusOr<std::string> operator()(const v1::DeleteVethRequest& request) const {
+    if (const absl::Status status = client_.DeleteVeth(request); !status.ok()) return status;
+    return Sentence(format_,
+                    Outcome(request.validate_only(), request.allow_missing(), "delete", "Deleted", "gone", "veth pair",
+                            ShortName(request.name())),
+                    [&] { return PrintName(format_, request.name()); });
+  }
+
+  absl::StatusOr<std::string> operator()(const v1::ListVethsRequest&) const {
+    const absl::StatusOr<std::vector<v1::Veth>> veths = client_.ListVeths();
+    if (!veths.ok()) return veths.status();
+    return PrintVeths(format_, *veths);
+  }
+
+  absl::StatusOr<std::string> operator()(const v1::GetVethRequest& request) const {
+    const absl::StatusOr<v1::Veth> veth = client_.GetVeth(request);
+    if (!veth.ok()) return veth.status();
+    return PrintVeth(format_, *veth);
+  }
+
+ private:
+  const client::Client& client_;
+  const Format format_;
+};
+
+int Report(const absl::Status& status, const std::string& endpoint, const Environment& environment) {
+  *environment.err << ErrorText(status);
+  if (absl::IsUnavailable(status) && !endpoint.empty()) *environment.err << "  endpoint: " << endpoint << "\n";
+  return ExitCode(status);
+}
+
+int Print(const std::string& text, const Environment& environment) {
+  *environment.out << text;
+  environment.out->flush();
+  if (environment.out->good()) return 0;
+  *environment.err << "contain: standard output can't be written\n";
+  return kOutputFailed;
+}
+
+// Finds the namespace, lets go of the server, and becomes the command.
+int Exec(const ExecCommand& command, Server server, absl::Duration timeout, const Environment& environment) {
+  if (!server.local) {
+    *environment.err << "contain: net exec needs a server on this host, by a unix socket or in this process, not "
+                     << server.endpoint << "\n";
+    return kUsage;
+  }
+  v1::GetNamespaceRequest request;
+  request.set_name(command.namespace_name);
+  const absl::StatusOr<v1::Namespace> ns =
+      client::Client(server.connection, {.timeout = timeout, .retry = false}).GetNamespace(request);
+  if (!ns.ok()) return Report(ns.status(), server.endpoint, environment);
+  server.connection.reset();
+  if (ns->state() != v1::Namespace::STATE_ACTIVE) {
+    const char* const why =
+        ns->state() == v1::Namespace::STATE_MISSING ? " is gone from the kernel" : " is no network namespace";
+    return Report(absl::FailedPreconditionError(ns->path() + why), server.endpoint, environment);
+  }
+  environment.err->flush();
+  const ExecFailure failure =
+      environment.exec({.path = ns->path(), .cookie = ns->cookie(), .command = command.command});
+  *environment.err << "contain: " << Printable(failure.message) << "\n";
+  return failure.exit_code;
+}
+
+}  // namespace
+
+int Run(const std::vector<std::string>& arguments, const Environment& environment) {
+  std::variant<CommandLine, Exit> parsed = ParseCommandLine(arguments);
+  if (const Exit* exit = std::get_if<Exit>(&parsed)) {
+    if (exit->code == 0) return Print(exit->text, environment);
+    *environment.err << exit->text;
+    return exit->code;
+  }
+  const CommandLine& line = std::get<CommandLine>(parsed);
+
+  absl::StatusOr<Server> server = absl::InternalError("no server was chosen");
+  const std::optional<std::string> variable = environment.getenv("NETPROV_ENDPOINT");
+  if (line.endpoint.has_value()) {
+    server = ConnectTo(*line.endpoint, environment);
+  } else if (line.state_dir.has_value()) {
+    server = Serve(*line.state_dir, line.timeout, environment);
+  } else if (variable.has_value() && !variable->empty()) {
+    if (const auto endpoint = client::ParseEndpoint(*variable); !endpoint.ok()) {
+      *environment.err << "contain: NETPROV_ENDPOINT: " << Printable(std::string(endpoint.status().message())) << "\n";
+      return kUsage;
+    }
+    server = ConnectTo(*variable, environment);
+  } else {
+    server = FindServer(line.timeout, environment);
+  }
+  if (!server.ok()) return Report(server.status(), "", environment);
+
+  if (const ExecCommand* exec = std::get_if<ExecCommand>(&line.command)) {
+    return Exec(*exec, *std::move(server), line.timeout, environment);
+  }
+  // A person would rather hear at once that nobody answers than wait; a script can repeat the command.
+  const client::Client client(server->connection, {.timeout = line.timeout, .retry = false});
+  const Runner runner(client, line.format);
+  const absl::StatusOr<std::string> text = std::visit(
+      [&runner](const auto& command) -> absl::StatusOr<std::string> {
+        if constexpr (std::is_same_v<std::decay_t<decltype(command)>, ExecCommand>) {
+          return absl::InternalError("exec was handled before");
+        } else {
+          return runner(command);
+        }
+      },
+      line.command);
+  if (!text.ok()) return Report(text.status(), server->endpoint, environment);
+  return Print(*text, environment);
+}
+
+}  // namespace netprov::cli

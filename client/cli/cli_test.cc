@@ -1,0 +1,408 @@
+#include "client/cli/cli.h"
+
+#include <map>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "client/mock_connection.h"
+#include "client/status.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace netprov::cli {
+namespace {
+
+using ::testing::_;
+using ::testing::DoAll;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Property;
+using ::testing::Return;
+using ::testing::SaveArg;
+using ::testing::SizeIs;
+using ::testing::StartsWith;
+using ::testing::StrictMock;
+
+constexpr char kSocket[] = "/run/netprov/netprovd.sock";
+constexpr char kDefault[] = "unix:///run/netprov/netprovd.sock";
+
+class CliTest : public ::testing::Test {
+ protected:
+  // A daemon listens at the default socket, unless a test says otherwise.
+  int RunCli(const std::vector<std::string>& arguments) {
+    Environment environment;
+    environment.out = &out_;
+    environment.err = &err_;
+    environment.getenv = [this](const std::string& name) -> std::optional<std::string> {
+      const auto it = variables_.find(name);
+      if (it == variables_.end()) return std::nullopt;
+      return it->second;
+    };
+    environment.is_listening = [this](const std::string& path) -> absl::StatusOr<bool> {
+      EXPECT_EQ(path, kSocket);
+      EXPECT_FALSE(listening_.empty());
+      const absl::StatusOr<bool> answer = listening_.front();
+      if (listening_.size() > 1) listening_.erase(listening_.begin());
+      return answer;
+    };
+    environment.connect = [this](const std::string& endpoint) {
+      asked_.push_back("connect " + endpoint);
+      return absl::StatusOr<std::shared_ptr<client::Connection>>(std::exchange(connection_, nullptr));
+    };
+    environment.serve = [this](const std::string& state_dir,
+                               absl::Duration wait) -> absl::StatusOr<std::shared_ptr<client::Connection>> {
+      asked_.push_back("serve " + state_dir + " " + absl::FormatDuration(wait));
+      if (!serve_.ok()) return serve_;
+      return std::exchange(connection_, nullptr);
+    };
+    environment.exec = [this](const ExecRequest& request) {
+      EXPECT_TRUE(alive_.expired()) << "the connection must be gone before";
+      executed_.push_back(request);
+      return exec_failure_;
+    };
+    return cli::Run(arguments, environment);
+  }
+
+  client::MockConnection& mock() { return *mock_; }
+
+  v1::Namespace Namespace(const std::string& id) {
+    v1::Namespace ns;
+    ns.set_name("namespaces/" + id);
+    ns.set_state(v1::Namespace::STATE_ACTIVE);
+    ns.set_path("/run/netns/" + id);
+    ns.set_cookie(77);
+    return ns;
+  }
+
+  v1::Veth Veth() {
+    v1::Veth veth;
+    veth.set_name("veths/veth-host");
+    veth.set_state(v1::Veth::STATE_ACTIVE);
+    veth.mutable_endpoint_a()->mutable_host();
+    veth.mutable_endpoint_a()->set_interface_name("veth-host");
+    veth.mutable_endpoint_b()->set_namespace_("namespaces/test-ns");
+    veth.mutable_endpoint_b()->set_interface_name("veth0");
+    return veth;
+  }
+
+  std::ostringstream out_;
+  std::ostringstream err_;
+  std::map<std::string, std::string> variables_;
+  std::vector<absl::StatusOr<bool>> listening_ = {true};
+  absl::Status serve_;
+  std::vector<std::string> asked_;
+  std::vector<ExecRequest> executed_;
+  ExecFailure exec_failure_ = {.exit_code = 127, .message = "ls: No such file or directory"};
+
+ private:
+  std::shared_ptr<StrictMock<client::MockConnection>> connection_ =
+      std::make_shared<StrictMock<client::MockConnection>>();
+  StrictMock<client::MockConnection>* const mock_ = connection_.get();
+
+ protected:
+  const std::weak_ptr<client::Connection> alive_ = connection_;
+};
+
+TEST_F(CliTest, CreateNamespace) {
+  EXPECT_CALL(mock(), CreateNamespace(Property(&v1::CreateNamespaceRequest::namespace_id, "test-ns"), _))
+      .WillOnce(Return(Namespace("test-ns")));
+  EXPECT_EQ(RunCli({"net", "create", "test-ns"}), 0);
+  EXPECT_EQ(out_.str(), "Created network namespace: test-ns\n");
+  EXPECT_EQ(err_.str(), "");
+  EXPECT_THAT(asked_, ElementsAre(std::string("connect ") + kDefault));
+}
+
+TEST_F(CliTest, CreateNamespaceAsJson) {
+  EXPECT_CALL(mock(), CreateNamespace).WillOnce(Return(Namespace("test-ns")));
+  EXPECT_EQ(RunCli({"net", "create", "test-ns", "-o", "json"}), 0);
+  EXPECT_EQ(out_.str(), R"({
+  "name": "namespaces/test-ns",
+  "uid": "",
+  "managed": false,
+  "state": "STATE_ACTIVE",
+  "path": "/run/netns/test-ns",
+  "cookie": "77"
+}
+)");
+}
+
+TEST_F(CliTest, CreateNamespaceTolerantly) {
+  EXPECT_CALL(mock(), CreateNamespace(Property(&v1::CreateNamespaceRequest::allow_existing, true), _))
+      .WillOnce(Return(Namespace("test-ns")));
+  EXPECT_EQ(RunCli({"net", "create", "test-ns", "--allow-existing"}), 0);
+  EXPECT_EQ(out_.str(), "Network namespace is there: test-ns\n");
+}
+
+TEST_F(CliTest, ValidationSaysWhatWouldHappen) {
+  EXPECT_CALL(mock(), CreateNamespace(Property(&v1::CreateNamespaceRequest::validate_only, true), _))
+      .WillOnce(Return(Namespace("test-ns")));
+  EXPECT_EQ(RunCli({"net", "create", "test-ns", "--validate-only"}), 0);
+  EXPECT_EQ(out_.str(), "Would create network namespace: test-ns\n");
+}
+
+TEST_F(CliTest, MutationsCarryARequestIdAndAreNotRetried) {
+  client::CallOptions options;
+  EXPECT_CALL(mock(), CreateNamespace(Property(&v1::CreateNamespaceRequest::request_id, SizeIs(36)), _))
+      .WillOnce(DoAll(SaveArg<1>(&options), Return(Namespace("a"))));
+  EXPECT_EQ(RunCli({"net", "create", "a", "--timeout", "7s"}), 0);
+  EXPECT_EQ(options.timeout, absl::Seconds(7));
+  EXPECT_FALSE(options.retry) << "a person hears at once that nobody answers";
+}
+
+TEST_F(CliTest, DeleteNamespace) {
+  EXPECT_CALL(mock(), DeleteNamespace(Property(&v1::DeleteNamespaceRequest::name, "namespaces/test-ns"), _))
+      .WillOnce(Return(absl::OkStatus()));
+  EXPECT_EQ(RunCli({"net", "delete", "test-ns"}), 0);
+  EXPECT_EQ(out_.str(), "Deleted network namespace: test-ns\n");
+}
+
+TEST_F(CliTest, DeleteNamespaceTolerantly) {
+  EXPECT_CALL(mock(), DeleteNamespace(Property(&v1::DeleteNamespaceRequest::allow_missing, true), _))
+      .WillOnce(Return(absl::OkStatus()));
+  EXPECT_EQ(RunCli({"net", "delete", "test-ns", "--allow-missing"}), 0);
+  EXPECT_EQ(out_.str(), "Network namespace is gone: test-ns\n");
+}
+
+TEST_F(CliTest, DeleteAsName) {
+  EXPECT_CALL(mock(), DeleteNamespace).WillOnce(Return(absl::OkStatus()));
+  EXPECT_EQ(RunCli({"net", "delete", "test-ns", "-o", "name"}), 0);
+  EXPECT_EQ(out_.str(), "namespaces/test-ns\n");
+}
+
+TEST_F(CliTest, ListAndShowNamespaces) {
+  v1::ListNamespacesResponse response;
+  *response.add_namespaces() = Namespace("a");
+  EXPECT_CALL(mock(), ListNamespaces).WillOnce(Return(response));
+  EXPECT_EQ(RunCli({"net", "list"}), 0);
+  EXPECT_EQ(out_.str(),
+            "NAME  STATE   MANAGED  CREATED\n"
+            "a     ACTIVE  no       -\n");
+}
+
+TEST_F(CliTest, ShowNamespace) {
+  EXPECT_CALL(mock(), GetNamespace(Property(&v1::GetNamespaceRequest::name, "namespaces/a"), _))
+      .WillOnce(Return(Namespace("a")));
+  EXPECT_EQ(RunCli({"net", "show", "a", "-o", "yaml"}), 0);
+  EXPECT_THAT(out_.str(), StartsWith("name: \"namespaces/a\"\n"));
+}
+
+TEST_F(CliTest, CreateVeth) {
+  EXPECT_CALL(mock(), CreateVeth(Property(&v1::CreateVethRequest::veth_id, "veth-host"), _)).WillOnce(Return(Veth()));
+  EXPECT_EQ(RunCli({"net", "veth", "--host", "veth-host", "--ns", "test-ns"}), 0);
+  EXPECT_EQ(out_.str(), "Created veth pair: veth-host <-> veth0 (in test-ns)\n");
+}
+
+TEST_F(CliTest, CreateVethTolerantlyAndForTrial) {
+  EXPECT_CALL(mock(), CreateVeth).WillOnce(Return(Veth()));
+  EXPECT_EQ(RunCli({"net", "veth", "--host", "veth-host", "--ns", "test-ns", "--allow-existing"}), 0);
+  EXPECT_EQ(out_.str(), "Veth pair is there: veth-host <-> veth0 (in test-ns)\n");
+}
+
+TEST_F(CliTest, ListShowAndDeleteVeths) {
+  v1::ListVethsResponse response;
+  *response.add_veths() = Veth();
+  EXPECT_CALL(mock(), ListVeths).WillOnce(Return(response));
+  EXPECT_EQ(RunCli({"net", "veth", "list", "-o", "name"}), 0);
+  EXPECT_EQ(out_.str(), "veths/veth-host\n");
+}
+
+TEST_F(CliTest, ShowVeth) {
+  EXPECT_CALL(mock(), GetVeth(Property(&v1::GetVethRequest::name, "veths/veth-host"), _)).WillOnce(Return(Veth()));
+  EXPECT_EQ(RunCli({"net", "veth", "show", "veth-host"}), 0);
+  EXPECT_THAT(out_.str(), HasSubstr("veth-host  ACTIVE  b    veth0      test-ns"));
+}
+
+TEST_F(CliTest, DeleteVeth) {
+  EXPECT_CALL(mock(), DeleteVeth(Property(&v1::DeleteVethRequest::name, "veths/veth-host"), _))
+      .WillOnce(Return(absl::OkStatus()));
+  EXPECT_EQ(RunCli({"net", "veth", "delete", "veth-host"}), 0);
+  EXPECT_EQ(out_.str(), "Deleted veth pair: veth-host\n");
+}
+
+TEST_F(CliTest, ErrorGoesToStderrWithItsDetails) {
+  absl::Status error = absl::InvalidArgumentError("veth.endpoint_a.mtu must be 68 to 65535");
+  google::rpc::BadRequest bad;
+  bad.add_field_violations()->set_field("veth.endpoint_a.mtu");
+  bad.mutable_field_violations(0)->set_description("must be 68 to 65535");
+  client::SetDetail(error, bad);
+  google::rpc::ErrorInfo info;
+  info.set_reason("INVALID_FIELD");
+  client::SetDetail(error, info);
+  EXPECT_CALL(mock(), CreateVeth).WillOnce(Return(error));
+  EXPECT_EQ(RunCli({"net", "veth", "--host", "h", "--ns", "a", "--mtu", "9"}), 64 + 3);
+  EXPECT_EQ(out_.str(), "");
+  EXPECT_EQ(err_.str(),
+            "contain: veth.endpoint_a.mtu must be 68 to 65535\n"
+            "  veth.endpoint_a.mtu: must be 68 to 65535\n"
+            "  reason: INVALID_FIELD\n");
+}
+
+TEST_F(CliTest, EveryCommandReportsItsError) {
+  const absl::Status error = absl::PermissionDeniedError("not you");
+  const std::vector<std::vector<std::string>> kCommands = {
+      {"net", "create", "a"},         {"net", "delete", "a"},           {"net", "list"},
+      {"net", "show", "a"},           {"net", "exec", "a", "--", "ls"}, {"net", "veth", "--host", "h", "--ns", "a"},
+      {"net", "veth", "delete", "a"}, {"net", "veth", "list"},          {"net", "veth", "show", "a"}};
+  for (const std::vector<std::string>& command : kCommands) {
+    auto connection = std::make_shared<testing::NiceMock<client::MockConnection>>();
+    ON_CALL(*connection, CreateNamespace).WillByDefault(Return(error));
+    ON_CALL(*connection, GetNamespace).WillByDefault(Return(error));
+    ON_CALL(*connection, ListNamespaces).WillByDefault(Return(error));
+    ON_CALL(*connection, DeleteNamespace).WillByDefault(Return(error));
+    ON_CALL(*connection, CreateVeth).WillByDefault(Return(error));
+    ON_CALL(*connection, GetVeth).WillByDefault(Return(error));
+    ON_CALL(*connection, ListVeths).WillByDefault(Return(error));
+    ON_CALL(*connection, DeleteVeth).WillByDefault(Return(error));
+    std::ostringstream out, err;
+    const Environment environment{
+        .out = &out,
+        .err = &err,
+        .getenv = [](const std::string&) { return std::nullopt; },
+        .is_listening = [](const std::string&) { return true; },
+        .connect = [&](const std::string&) { return connection; },
+        .serve = [](const std::string&, absl::Duration) { return absl::InternalError("must not be asked"); },
+        .exec = [](const ExecRequest&) { return ExecFailure{.exit_code = 1, .message = "must not be asked"}; },
+    };
+    EXPECT_EQ(cli::Run(command, environment), 64 + 7) << command[1];
+    EXPECT_EQ(out.str(), "");
+    EXPECT_EQ(err.str(), "contain: not you\n");
+  }
+}
+
+TEST_F(CliTest, UnreachableServerIsNamed) {
+  EXPECT_CALL(mock(), ListNamespaces).WillOnce(Return(absl::UnavailableError("failed to connect")));
+  EXPECT_EQ(RunCli({"--endpoint", "host:1", "net", "list"}), 64 + 14);
+  EXPECT_EQ(err_.str(), "contain: failed to connect\n  endpoint: host:1\n");
+}
+
+TEST_F(CliTest, UsageErrorIs2AndAsksNobody) {
+  EXPECT_EQ(RunCli({"net", "create"}), 2);
+  EXPECT_EQ(out_.str(), "");
+  EXPECT_THAT(err_.str(), StartsWith("contain: "));
+  EXPECT_THAT(asked_, IsEmpty());
+}
+
+TEST_F(CliTest, HelpGoesToStdout) {
+  EXPECT_EQ(RunCli({"net", "create", "--help"}), 0);
+  EXPECT_THAT(out_.str(), HasSubstr("Usage: contain net create"));
+  EXPECT_EQ(err_.str(), "");
+}
+
+TEST_F(CliTest, OutputThatCannotBeWrittenIsAnError) {
+  EXPECT_CALL(mock(), ListNamespaces).WillOnce(Return(v1::ListNamespacesResponse()));
+  out_.setstate(std::ios::badbit);
+  EXPECT_EQ(RunCli({"net", "list"}), 1);
+  EXPECT_EQ(err_.str(), "contain: standard output can't be written\n");
+}
+
+TEST_F(CliTest, EndpointFlagComesFirst) {
+  variables_["NETPROV_ENDPOINT"] = "other:2";
+  EXPECT_CALL(mock(), ListNamespaces).WillOnce(Return(v1::ListNamespacesResponse()));
+  EXPECT_EQ(RunCli({"net", "list", "--endpoint", "host:1"}), 0);
+  EXPECT_THAT(asked_, ElementsAre("connect host:1"));
+}
+
+TEST_F(CliTest, StateDirFlagMeansThisProcess) {
+  variables_["NETPROV_ENDPOINT"] = "other:2";
+  EXPECT_CALL(mock(), ListNamespaces).WillOnce(Return(v1::ListNamespacesResponse()));
+  EXPECT_EQ(RunCli({"net", "list", "--state-dir", "/tmp/state", "--timeout", "3s"}), 0);
+  EXPECT_THAT(asked_, ElementsAre("serve /tmp/state 3s"));
+}
+
+TEST_F(CliTest, VariableComesBeforeTheDefault) {
+  variables_["NETPROV_ENDPOINT"] = "other:2";
+  EXPECT_CALL(mock(), ListNamespaces).WillOnce(Return(v1::ListNamespacesResponse()));
+  EXPECT_EQ(RunCli({"net", "list"}), 0);
+  EXPECT_THAT(asked_, ElementsAre("connect other:2"));
+}
+
+TEST_F(CliTest, EmptyVariableIsNone) {
+  variables_["NETPROV_ENDPOINT"] = "";
+  EXPECT_CALL(mock(), ListNamespaces).WillOnce(Return(v1::ListNamespacesResponse()));
+  EXPECT_EQ(RunCli({"net", "list"}), 0);
+  EXPECT_THAT(asked_, ElementsAre(std::string("connect ") + kDefault));
+}
+
+TEST_F(CliTest, WrongVariableIsAUsageError) {
+  variables_["NETPROV_ENDPOINT"] = "nowhere";
+  EXPECT_EQ(RunCli({"net", "list"}), 2);
+  EXPECT_THAT(err_.str(), StartsWith("contain: NETPROV_ENDPOINT: endpoint `nowhere`: must be"));
+}
+
+TEST_F(CliTest, WithoutADaemonItServesItself) {
+  listening_ = {false};
+  EXPECT_CALL(mock(), ListNamespaces).WillOnce(Return(v1::ListNamespacesResponse()));
+  EXPECT_EQ(RunCli({"net", "list"}), 0);
+  EXPECT_THAT(asked_, ElementsAre("serve /var/lib/netprov 30s"));
+}
+
+TEST_F(CliTest, DaemonThatCameUpMeanwhileIsUsed) {
+  listening_ = {false, true};
+  serve_ = absl::FailedPreconditionError("a daemon has the state");
+  EXPECT_CALL(mock(), ListNamespaces).WillOnce(Return(v1::ListNamespacesResponse()));
+  EXPECT_EQ(RunCli({"net", "list"}), 0);
+  EXPECT_THAT(asked_, ElementsAre("serve /var/lib/netprov 30s", std::string("connect ") + kDefault));
+}
+
+TEST_F(CliTest, ErrorOfTheServerInThisProcessIsReported) {
+  listening_ = {false, absl::PermissionDeniedError("no socket for you")};
+  serve_ = absl::PermissionDeniedError("/var/lib/netprov: Permission denied");
+  EXPECT_EQ(RunCli({"net", "list"}), 64 + 7);
+  EXPECT_EQ(err_.str(), "contain: /var/lib/netprov: Permission denied\n");
+}
+
+TEST_F(CliTest, SocketThatCannotBeAskedIsAnError) {
+  listening_ = {absl::PermissionDeniedError("/run/netprov/netprovd.sock: Permission denied")};
+  EXPECT_EQ(RunCli({"net", "list"}), 64 + 7);
+  EXPECT_EQ(err_.str(), "contain: /run/netprov/netprovd.sock: Permission denied\n");
+  EXPECT_THAT(asked_, IsEmpty());
+}
+
+TEST_F(CliTest, ExecLetsGoOfTheServerFirst) {
+  EXPECT_CALL(mock(), GetNamespace(Property(&v1::GetNamespaceRequest::name, "namespaces/blue"), _))
+      .WillOnce(Return(Namespace("blue")));
+  EXPECT_EQ(RunCli({"net", "exec", "blue", "--", "ls", "-l"}), 127);
+  ASSERT_THAT(executed_, SizeIs(1));
+  EXPECT_EQ(executed_[0].path, "/run/netns/blue");
+  EXPECT_EQ(executed_[0].cookie, 77);
+  EXPECT_THAT(executed_[0].command, ElementsAre("ls", "-l"));
+  EXPECT_EQ(out_.str(), "");
+  EXPECT_EQ(err_.str(), "contain: ls: No such file or directory\n");
+}
+
+TEST_F(CliTest, ExecWorksInThisProcessToo) {
+  listening_ = {false};
+  EXPECT_CALL(mock(), GetNamespace).WillOnce(Return(Namespace("blue")));
+  EXPECT_EQ(RunCli({"net", "exec", "blue", "--", "ls"}), 127);
+  EXPECT_THAT(executed_, SizeIs(1));
+}
+
+TEST_F(CliTest, ExecNeedsAServerOnThisHost) {
+  EXPECT_EQ(RunCli({"--endpoint", "host:1", "net", "exec", "blue", "--", "ls"}), 2);
+  EXPECT_THAT(err_.str(), HasSubstr("needs a server on this host"));
+  EXPECT_THAT(executed_, IsEmpty());
+}
+
+TEST_F(CliTest, ExecNeedsANamespaceThatIsThere) {
+  v1::Namespace ns = Namespace("blue");
+  ns.set_state(v1::Namespace::STATE_MISSING);
+  EXPECT_CALL(mock(), GetNamespace).WillOnce(Return(ns));
+  EXPECT_EQ(RunCli({"net", "exec", "blue", "--", "ls"}), 64 + 9);
+  EXPECT_EQ(err_.str(), "contain: /run/netns/blue is gone from the kernel\n");
+  EXPECT_THAT(executed_, IsEmpty());
+}
+
+TEST_F(CliTest, ExecRefusesAStaleFile) {
+  v1::Namespace ns = Namespace("blue");
+  ns.set_state(v1::Namespace::STATE_STALE);
+  EXPECT_CALL(mock(), GetNamespace).WillOnce(Return(ns));
+  EXPECT_EQ(RunCli({"net", "exec", "blue", "--", "ls"}), 64 + 9);
+  EXPECT_EQ(err_.str(), "contain: /run/netns/blue is no network namespace\n");
+}
+
+}  // namespace
+}  // namespace netprov::cli

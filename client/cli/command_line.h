@@ -1,0 +1,53 @@
+// What the user typed, understood.
+#ifndef NETPROV_CLIENT_CLI_COMMAND_LINE_H_
+#define NETPROV_CLIENT_CLI_COMMAND_LINE_H_
+
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "client/cli/output.h"
+#include "netprov/v1/namespace.pb.h"
+#include "netprov/v1/veth.pb.h"
+
+namespace netprov::cli {
+
+// `contain net exec`.
+struct ExecCommand {
+  // `namespaces/{namespace}`.
+  std::string namespace_name;
+  // Not empty.
+  std::vector<std::string> command;
+};
+
+// Each command but exec is a request of the API. Names and ids in it are as typed: the server judges them.
+using Command = std::variant<v1::CreateNamespaceRequest, v1::DeleteNamespaceRequest, v1::ListNamespacesRequest,
+                             v1::GetNamespaceRequest, v1::CreateVethRequest, v1::DeleteVethRequest,
+                             v1::ListVethsRequest, v1::GetVethRequest, ExecCommand>;
+
+struct CommandLine {
+  // --endpoint; understood by client::ParseEndpoint().
+  std::optional<std::string> endpoint;
+  // --state-dir. Never set together with `endpoint`.
+  std::optional<std::string> state_dir;
+  // Positive and finite.
+  absl::Duration timeout = absl::Seconds(30);
+  Format format = Format::kDefault;
+  Command command;
+};
+
+// The program ends here: after help and the version with 0 and text for stdout, after a usage error with 2 and text for
+// stderr.
+struct Exit {
+  int code;
+  std::string text;
+};
+
+// `arguments` are those after the program's name.
+std::variant<CommandLine, Exit> ParseCommandLine(const std::vector<std::string>& arguments);
+
+}  // namespace netprov::cli
+
+#endif  // NETPROV_CLIENT_CLI_COMMAND_LINE_H_

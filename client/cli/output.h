@@ -1,0 +1,53 @@
+// What `contain` prints on stdout.
+#ifndef NETPROV_CLIENT_CLI_OUTPUT_H_
+#define NETPROV_CLIENT_CLI_OUTPUT_H_
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "netprov/v1/namespace.pb.h"
+#include "netprov/v1/veth.pb.h"
+
+namespace netprov::cli {
+
+enum class Format {
+  // What the command prints when nobody chose: a sentence for what changes something, a table for what reads.
+  kDefault,
+  // Aligned columns under a header, two spaces apart; `-` stands for nothing. For people: columns may be added.
+  kTable,
+  // Protobuf's JSON mapping with the fields' names as the .proto files have them, in their order, default values
+  // included; 64-bit
+  // integers are strings, and a message that is not set is left out. A list is an object with one member, `namespaces`
+  // or
+  // `veths`. Stable: fields may be added, nothing else changes.
+  kJson,
+  // The same document in YAML. Strings are always in quotes.
+  kYaml,
+  // Resource names, one a line, as in `namespaces/blue`.
+  kName,
+};
+
+// Each returns whole lines. kDefault counts as kTable. INTERNAL if the server sent what JSON can't express (a time
+// beyond the year 9999).
+absl::StatusOr<std::string> PrintNamespace(Format format, const v1::Namespace& ns);
+absl::StatusOr<std::string> PrintNamespaces(Format format, const std::vector<v1::Namespace>& namespaces);
+// The table has a line for each end.
+absl::StatusOr<std::string> PrintVeth(Format format, const v1::Veth& veth);
+absl::StatusOr<std::string> PrintVeths(Format format, const std::vector<v1::Veth>& veths);
+// What there is to say of a resource that is gone: its name.
+absl::StatusOr<std::string> PrintName(Format format, const std::string& name);
+
+// `veth-host <-> veth0 (in test-ns)`: the ends' interface names, each with its namespace unless that is the host's.
+std::string DescribeVeth(const v1::Veth& veth);
+
+// What follows the last `/`: `blue` for `namespaces/blue`.
+std::string ShortName(std::string_view resource_name);
+
+// `text` with each control character as `\x1b`, so that it can't do anything to a terminal.
+std::string Printable(std::string_view text);
+
+}  // namespace netprov::cli
+
+#endif  // NETPROV_CLIENT_CLI_OUTPUT_H_
