@@ -1,0 +1,65 @@
+// Child processes of tests: the real daemon, and commands with their exit codes.
+#ifndef NETPROV_TESTS_TESTING_PROCESS_H_
+#define NETPROV_TESTS_TESTING_PROCESS_H_
+
+#include <sys/types.h>
+
+#include <condition_variable>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace netprov::testing {
+
+// The binaries, from where Bazel runs a test that has them as data.
+inline constexpr char kNetprovd[] = "server/netprovd";
+inline constexpr char kContain[] = "client/cli/contain";
+
+// A command that has ended.
+struct Completed {
+  int exit_code = -1;  // 128 + N after signal N
+  std::string out;
+  std::string err;
+};
+
+// Runs a command to its end, without a shell.
+Completed RunCommand(const std::vector<std::string>& command);
+
+// A process in the background, whose standard error is collected. Killed when it is destroyed.
+class Process {
+ public:
+  explicit Process(const std::vector<std::string>& command);
+  ~Process();
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
+
+  pid_t pid() const { return pid_; }
+
+  // Waits until the log has a line with `text`, or the process has ended. Returns the first such line, or an empty
+  // string.
+  std::string WaitForLine(const std::string& text);
+
+  // Sends a signal and waits for the end. Returns the exit code, 128 + N after signal N.
+  int Stop(int signal);
+  // Waits for the end.
+  int Wait();
+
+  std::string log();
+
+ private:
+  void Collect(int fd);
+
+  pid_t pid_ = -1;
+  bool ended_ = false;
+  int exit_code_ = -1;
+  std::thread collector_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::string log_;
+  bool closed_ = false;
+};
+
+}  // namespace netprov::testing
+
+#endif  // NETPROV_TESTS_TESTING_PROCESS_H_
