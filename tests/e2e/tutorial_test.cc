@@ -1,0 +1,79 @@
+// The tutorial, word for word, with the real binaries.
+#include <sys/stat.h>
+
+#include <csignal>
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "tests/testing/private_host.h"
+#include "tests/testing/process.h"
+
+namespace netprov::testing {
+namespace {
+
+using ::testing::Contains;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+constexpr char kSocket[] = "/run/netprov/netprovd.sock";
+
+bool Exists(const std::string& path) {
+  struct stat status = {};
+  return ::lstat(path.c_str(), &status) == 0;
+}
+
+void ExpectPrints(const std::vector<std::string>& arguments, const std::string& out) {
+  std::vector<std::string> command = {kContain};
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  const Completed completed = RunCommand(command);
+  EXPECT_EQ(completed.exit_code, 0) << completed.err;
+  EXPECT_EQ(completed.out, out);
+  EXPECT_THAT(completed.err, IsEmpty());
+}
+
+void RunTutorial() {
+  ExpectPrints({"net", "create", "test-ns"}, "Created network namespace: test-ns\n");
+  EXPECT_THAT(Shell("ip netns list"), HasSubstr("test-ns"));
+
+  ExpectPrints({"net", "veth", "--host", "veth-host", "--ns", "test-ns"},
+               "Created veth pair: veth-host <-> veth0 (in test-ns)\n");
+  const auto host_end = nlohmann::json::parse(Shell("ip -j link show veth-host")).at(0);
+  EXPECT_THAT(host_end.at("flags").get<std::vector<std::string>>(), Contains("UP"));
+  EXPECT_EQ(host_end.at("operstate"), "UP");
+  EXPECT_THAT(host_end.at("ifalias").get<std::string>(), HasSubstr("netprov:"));
+  EXPECT_THAT(Shell("ip netns exec test-ns ip link show"), HasSubstr("veth0"));
+
+  ExpectPrints({"net", "delete", "test-ns"}, "Deleted network namespace: test-ns\n");
+  EXPECT_THAT(Shell("ip netns list"), IsEmpty());
+  EXPECT_THAT(Shell("ip -o link show type veth"), IsEmpty());
+  EXPECT_FALSE(Exists("/run/netns/test-ns"));
+}
+
+TEST(TutorialTest, WorksWithNothingStarted) {
+  RunTutorial();
+  EXPECT_FALSE(Exists(kSocket)) << "no daemon is left behind";
+  RunTutorial();
+}
+
+TEST(TutorialTest, WorksWithTheDaemon) {
+  Process daemon({kNetprovd});
+  daemon.WaitForLine("listening address=unix:");
+  RunTutorial();
+  EXPECT_EQ(daemon.Stop(SIGTERM), 0);
+  EXPECT_THAT(daemon.log(), HasSubstr("CreateVeth"));
+}
+
+TEST(TutorialTest, WorksAfterTheDaemonWasKilled) {
+  {
+    Process daemon({kNetprovd});
+    daemon.WaitForLine("listening address=unix:");
+    daemon.Stop(SIGKILL);
+  }
+  EXPECT_TRUE(Exists(kSocket)) << "the socket of a dead daemon is left";
+  RunTutorial();
+}
+
+}  // namespace
+}  // namespace netprov::testing

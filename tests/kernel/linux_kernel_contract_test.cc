@@ -1,0 +1,41 @@
+#include <fstream>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+#include "server/engine/linux_kernel.h"
+#include "tests/contract/kernel_contract.h"
+#include "tests/testing/private_host.h"
+
+namespace netprov::testing {
+namespace {
+
+class LinuxWorld : public World {
+ public:
+  LinuxWorld() {
+    auto kernel = engine::LinuxKernel::Open();
+    if (!kernel.ok()) {
+      ADD_FAILURE() << kernel.error().ToString();
+      std::abort();
+    }
+    kernel_ = *std::move(kernel);
+  }
+
+  engine::Kernel& kernel() override { return *kernel_; }
+  void AddForeignNetns(const std::string& name) override { Shell("ip netns add " + name); }
+  void RemoveForeignNetns(const std::string& name) override { Shell("ip netns delete " + name); }
+  void AddStaleFile(const std::string& name, bool empty) override {
+    std::ofstream(absl::StrCat("/run/netns/", name)) << (empty ? "" : "something");
+  }
+
+ private:
+  std::unique_ptr<engine::LinuxKernel> kernel_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Linux, KernelContractTest,
+                         ::testing::Values([]() -> std::unique_ptr<World> { return std::make_unique<LinuxWorld>(); }));
+
+}  // namespace
+}  // namespace netprov::testing

@@ -1,0 +1,255 @@
+// Named namespaces, held against ip-netns(8) in both directions.
+#include "server/netns/netns.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <fstream>
+#include <memory>
+#include <set>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "server/engine/linux_kernel.h"
+#include "server/netns/netns_directory.h"
+#include "tests/testing/private_host.h"
+
+namespace netprov::testing {
+namespace {
+
+using engine::LinuxKernel;
+using netns::NetnsDirectory;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+std::unique_ptr<LinuxKernel> OpenKernel() {
+  auto kernel = LinuxKernel::Open();
+  EXPECT_TRUE(kernel.ok()) << kernel.error().ToString();
+  return *std::move(kernel);
+}
+
+// The names that `ip netns` knows.
+std::set<std::string> IpNetnsNames() {
+  std::set<std::string> names;
+  const std::string output = Shell("ip -j netns list");
+  // Without a namespace, iproute2 6.1 prints nothing at all.
+  if (output.empty()) return names;
+  for (const auto& item : nlohmann::json::parse(output)) names.insert(item.at("name"));
+  return names;
+}
+
+// The mount points at and below /run/netns, one entry per mount.
+std::multiset<std::string> MountPoints() {
+  std::multiset<std::string> points;
+  std::ifstream mounts("/proc/self/mountinfo");
+  for (std::string line; std::getline(mounts, line);) {
+    const std::vector<std::string> fields = absl::StrSplit(line, ' ');
+    if (absl::StartsWith(fields.at(4), NetnsDirectory::kPath)) points.insert(fields[4]);
+  }
+  return points;
+}
+
+class NetnsTest : public ::testing::Test {
+ protected:
+  void TearDown() override {
+    NetnsDirectory directory;
+    auto entries = directory.List();
+    ASSERT_TRUE(entries.ok());
+    for (const auto& entry : *entries) EXPECT_TRUE(directory.Remove(entry.name).ok()) << entry.name;
+    while (::umount2(NetnsDirectory::kPath, MNT_DETACH | UMOUNT_NOFOLLOW) == 0) {
+    }
+    ::rmdir(NetnsDirectory::kPath);
+  }
+};
+
+TEST_F(NetnsTest, WhatWeMakeIpNetnsListsEntersAndDeletes) {
+  auto kernel = OpenKernel();
+  auto cookie = kernel->CreateNetns("blue", "tag");
+  ASSERT_TRUE(cookie.ok()) << cookie.error().ToString();
+  EXPECT_THAT(IpNetnsNames(), ElementsAre("blue"));
+  const auto links = nlohmann::json::parse(Shell("ip netns exec blue ip -j link show"));
+  ASSERT_EQ(links.size(), 1u);
+  EXPECT_EQ(links[0].at("ifname"), "lo");
+  EXPECT_EQ(links[0].at("ifalias"), "tag");
+  EXPECT_THAT(links[0].at("flags").get<std::vector<std::string>>(), ::testing::Contains("UP"));
+  Shell("ip netns delete blue");
+  EXPECT_EQ(*kernel->FindNetns("blue"), std::nullopt);
+}
+
+TEST_F(NetnsTest, WhatIpNetnsMakesWeListAndRead) {
+  Shell("ip netns add green");
+  auto kernel = OpenKernel();
+  EXPECT_THAT(*kernel->ListNetns(), ElementsAre("green"));
+  auto entry = kernel->FindNetns("green");
+  ASSERT_TRUE(entry.ok() && entry->has_value());
+  EXPECT_TRUE((*entry)->is_netns);
+  EXPECT_NE((*entry)->cookie, 0u);
+}
+
+TEST_F(NetnsTest, TheDirectoryIsOneSharedMount) {
+  OpenKernel();
+  OpenKernel();
+  EXPECT_THAT(MountPoints(), ElementsAre("/run/netns"));
+  EXPECT_THAT(Shell("grep ' /run/netns ' /proc/self/mountinfo"), HasSubstr("shared:"));
+  Shell("ip netns add green");
+  EXPECT_THAT(MountPoints(), ElementsAre("/run/netns", "/run/netns/green"));
+}
+
+TEST_F(NetnsTest, TheDirectoryIsMadeAgainWhenSomebodyUnmountsIt) {
+  auto kernel = OpenKernel();
+  ASSERT_EQ(::umount2(NetnsDirectory::kPath, 0), 0);
+  ASSERT_TRUE(kernel->CreateNetns("blue", "").ok());
+  EXPECT_THAT(MountPoints(), ElementsAre("/run/netns", "/run/netns/blue"));
+}
+
+TEST_F(NetnsTest, AnotherMountNamespaceThatSharesTheDirectorySeesTheNames) {
+  auto kernel = OpenKernel();
+  // A shell in a mount namespace of its own that receives what happens here, as a container with rslave propagation
+  // does.
+  std::FILE* other =
+      ::popen("unshare -m --propagation slave sh -c 'echo ready; read line; ip netns exec blue ip link show lo'", "w");
+  ASSERT_NE(other, nullptr);
+  ASSERT_TRUE(kernel->CreateNetns("blue", "").ok());
+  std::fputs("go\n", other);
+  EXPECT_EQ(::pclose(other), 0);
+}
+
+TEST_F(NetnsTest, ManyProcessesAtOnceAndIpNetnsDoNotCorruptTheMountTree) {
+  constexpr int kProcesses = 4;
+  constexpr int kNames = 15;
+  std::vector<pid_t> children;
+  for (int process = 0; process < kProcesses; ++process) {
+    const pid_t child = ::fork();
+    ASSERT_NE(child, -1);
+    if (child == 0) {
+      auto kernel = LinuxKernel::Open();
+      for (int i = 0; kernel.ok() && i < kNames; ++i) {
+        if (!(*kernel)->CreateNetns(absl::StrCat("ours-", process, "-", i), "").ok()) ::_exit(1);
+      }
+      ::_exit(kernel.ok() ? 0 : 1);
+    }
+    children.push_back(child);
+  }
+  Shell(absl::StrCat("for i in $(seq 0 ", kNames - 1, "); do ip netns add theirs-$i || exit 1; done"));
+  for (pid_t child : children) {
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
+  }
+  EXPECT_EQ(IpNetnsNames().size(), static_cast<size_t>((kProcesses + 1) * kNames));
+  const std::multiset<std::string> mounts = MountPoints();
+  EXPECT_EQ(mounts.size(), static_cast<size_t>((kProcesses + 1) * kNames + 1));
+  EXPECT_EQ(std::set<std::string>(mounts.begin(), mounts.end()).size(), mounts.size()) << "nothing is mounted twice";
+}
+
+TEST_F(NetnsTest, AllWhoWantOneNameAtOnceButOneAreRefused) {
+  OpenKernel();
+  constexpr int kProcesses = 8;
+  std::vector<pid_t> children;
+  for (int process = 0; process < kProcesses; ++process) {
+    const pid_t child = ::fork();
+    ASSERT_NE(child, -1);
+    if (child == 0) {
+      auto kernel = LinuxKernel::Open();
+      auto made = (*kernel)->CreateNetns("blue", "");
+      ::_exit(made.ok() ? 0 : made.error().code == EEXIST ? 1 : 2);
+    }
+    children.push_back(child);
+  }
+  std::multiset<int> outcomes;
+  for (pid_t child : children) {
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    outcomes.insert(WEXITSTATUS(status));
+  }
+  EXPECT_EQ(outcomes.count(0), 1u);
+  EXPECT_EQ(outcomes.count(1), kProcesses - 1u);
+}
+
+TEST_F(NetnsTest, OddFilesAreToldFromNamespacesAndLeftAlone) {
+  auto kernel = OpenKernel();
+  std::ofstream("/run/netns/file") << "content";
+  ASSERT_EQ(::symlink("/etc/hostname", "/run/netns/link"), 0);
+  ASSERT_EQ(::mkfifo("/run/netns/fifo", 0600), 0);
+  ASSERT_EQ(::mkdir("/run/netns/directory", 0700), 0);
+  std::ofstream("/run/netns/uts");
+  ASSERT_EQ(::mount("/proc/self/ns/uts", "/run/netns/uts", nullptr, MS_BIND, nullptr), 0);
+  ASSERT_TRUE(kernel->CreateNetns("blue", "").ok());
+
+  const std::vector<std::string> odd = {"directory", "fifo", "file", "link", "uts"};
+  EXPECT_THAT(*kernel->ListNetns(), ElementsAre("blue", "directory", "fifo", "file", "link", "uts"));
+  for (const std::string& name : odd) {
+    auto entry = kernel->FindNetns(name);
+    ASSERT_TRUE(entry.ok() && entry->has_value()) << name;
+    EXPECT_FALSE((*entry)->is_netns) << name;
+    EXPECT_EQ(kernel->CreateNetns(name, "").error().code, EEXIST) << name;
+    EXPECT_EQ(kernel->RemoveStaleNetnsFile(name).error().code, EMEDIUMTYPE) << name;
+  }
+  struct stat status = {};
+  for (const std::string& name : odd) EXPECT_EQ(::lstat(absl::StrCat("/run/netns/", name).c_str(), &status), 0) << name;
+
+  ASSERT_EQ(::umount2("/run/netns/uts", MNT_DETACH), 0);
+  for (const char* name : {"file", "link", "fifo", "uts"})
+    ASSERT_EQ(::unlink(absl::StrCat("/run/netns/", name).c_str()), 0);
+  ASSERT_EQ(::rmdir("/run/netns/directory"), 0);
+}
+
+TEST_F(NetnsTest, ANamespaceThatCannotBePublishedLeavesNothing) {
+  auto kernel = OpenKernel();
+  // The name exists only since the namespace was begun.
+  std::ofstream("/run/netns/blue");
+  const std::string before = Shell("ls -la --time-style=+ /run/netns");
+  EXPECT_EQ(kernel->CreateNetns("blue", "").error().code, EEXIST);
+  EXPECT_EQ(Shell("ls -la --time-style=+ /run/netns"), before);
+}
+
+TEST_F(NetnsTest, RemovesANameThatSomebodyMountedTwice) {
+  auto kernel = OpenKernel();
+  auto cookie = kernel->CreateNetns("blue", "");
+  ASSERT_TRUE(cookie.ok());
+  ASSERT_EQ(::mount("/run/netns/blue", "/run/netns/blue", nullptr, MS_BIND, nullptr), 0);
+  ASSERT_TRUE(kernel->RemoveNetns({.name = "blue", .cookie = *cookie}).ok());
+  EXPECT_THAT(MountPoints(), ElementsAre("/run/netns"));
+  EXPECT_THAT(*kernel->ListNetns(), IsEmpty());
+}
+
+TEST_F(NetnsTest, AThreadComesBackFromWhereItWasSent) {
+  auto home = netns::OpenCurrent();
+  ASSERT_TRUE(home.ok());
+  auto inode = [](int fd) {
+    struct stat status = {};
+    EXPECT_EQ(::fstat(fd, &status), 0);
+    return status.st_ino;
+  };
+  ino_t inside = 0;
+  auto made = netns::MakeAnonymous(home->get(), [&] { inside = inode(netns::OpenCurrent()->get()); });
+  ASSERT_TRUE(made.ok());
+  EXPECT_EQ(inside, inode(made->get()));
+  EXPECT_EQ(inode(netns::OpenCurrent()->get()), inode(home->get()));
+  inside = 0;
+  ASSERT_TRUE(netns::RunInside(made->get(), home->get(), [&] { inside = inode(netns::OpenCurrent()->get()); }).ok());
+  EXPECT_EQ(inside, inode(made->get()));
+  EXPECT_EQ(inode(netns::OpenCurrent()->get()), inode(home->get()));
+  UniqueFd no_netns(::open("/proc/self/ns/uts", O_RDONLY | O_CLOEXEC));
+  EXPECT_TRUE(netns::IsNetns(home->get()));
+  EXPECT_FALSE(netns::IsNetns(no_netns.get()));
+  auto refused = netns::RunInside(no_netns.get(), home->get(), [] { ADD_FAILURE() << "ran elsewhere"; });
+  EXPECT_EQ(refused.error().code, EINVAL);
+}
+
+}  // namespace
+}  // namespace netprov::testing
