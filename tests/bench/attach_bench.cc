@@ -1,0 +1,286 @@
+// One namespace and one veth pair into it: netprov over its unix socket, the kernel's floor, and the tutorial's `ip`
+// commands, interleaved in one run. Prints medians and ratios; what they should be is in docs/performance.md.
+#include <fcntl.h>
+#include <libmnl/libmnl.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
+#include <linux/veth.h>
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "client/client.h"
+#include "server/base/unique_fd.h"
+#include "tests/testing/private_host.h"
+#include "tests/testing/process.h"
+
+namespace netprov::bench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using Milliseconds = std::chrono::duration<double, std::milli>;
+
+constexpr char kSocket[] = "/run/netprov/netprovd.sock";
+constexpr char kName[] = "bench";
+constexpr char kHostEnd[] = "bench-host";
+// The kernel destroys a namespace in the background for some 40 ms and takes the lock that every create needs: what is
+// measured is not how one subject suffers from another's deletions.
+constexpr int kSettleMicroseconds = 80000;
+constexpr uint32_t kGroup = 0x6e70;
+constexpr char kAlias[] = "netprov:00000000-0000-4000-8000-000000000000:veths/bench";
+
+[[noreturn]] void Die(const std::string& what) {
+  std::perror(what.c_str());
+  std::exit(1);
+}
+
+void Check(bool ok, const char* what) {
+  if (!ok) Die(what);
+}
+
+// ---- The floor: the same end state with libmnl and nothing else: no RPC, no validation, no journal, no reading back.
+
+class Floor {
+ public:
+  Floor() : home_(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)), host_(Open()) {}
+  ~Floor() { ::mnl_socket_close(host_); }
+  Floor(const Floor&) = delete;
+  Floor& operator=(const Floor&) = delete;
+
+  void Create() {
+    Check(::unshare(CLONE_NEWNET) == 0, "unshare");
+    UniqueFd netns(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+    mnl_socket* inside = Open();
+    Check(::setns(home_.get(), CLONE_NEWNET) == 0, "setns");
+    Talk(inside, Set("lo", /*up=*/true));
+    const std::string path = absl::StrCat("/run/netns/", kName);
+    UniqueFd file(::open(path.c_str(), O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444));
+    UniqueFd tree(::open_tree(netns.get(), "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH));
+    Check(::move_mount(tree.get(), "", file.get(), "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) == 0,
+          "move_mount");
+
+    nlmsghdr* create = Start(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, /*up=*/true);
+    PutEnd(create, kHostEnd);
+    nlattr* info = ::mnl_attr_nest_start(create, IFLA_LINKINFO);
+    ::mnl_attr_put_strz(create, IFLA_INFO_KIND, "veth");
+    nlattr* data = ::mnl_attr_nest_start(create, IFLA_INFO_DATA);
+    nlattr* peer = ::mnl_attr_nest_start(create, VETH_INFO_PEER);
+    ::mnl_nlmsg_put_extra_header(create, sizeof(ifinfomsg));
+    PutEnd(create, "veth0");
+    ::mnl_attr_put_u32(create, IFLA_NET_NS_FD, static_cast<uint32_t>(netns.get()));
+    ::mnl_attr_nest_end(create, peer);
+    ::mnl_attr_nest_end(create, data);
+    ::mnl_attr_nest_end(create, info);
+    Talk(host_, create);
+    Talk(host_, Set(kHostEnd, /*up=*/false));
+    Talk(inside, Set("veth0", /*up=*/true));
+    ::mnl_socket_close(inside);
+  }
+
+  void Delete() {
+    nlmsghdr* remove = Start(RTM_DELLINK, 0, /*up=*/false);
+    ::mnl_attr_put_strz(remove, IFLA_IFNAME, kHostEnd);
+    Talk(host_, remove);
+    const std::string path = absl::StrCat("/run/netns/", kName);
+    Check(::umount2(path.c_str(), MNT_DETACH) == 0, "umount2");
+    Check(::unlink(path.c_str()) == 0, "unlink");
+  }
+
+ private:
+  static mnl_socket* Open() {
+    mnl_socket* socket = ::mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+    Check(socket != nullptr && ::mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) == 0, "netlink socket");
+    return socket;
+  }
+
+  nlmsghdr* Start(uint16_t type, uint16_t flags, bool up) {
+    nlmsghdr* message = ::mnl_nlmsg_put_header(buffer_.data());
+    message->nlmsg_type = type;
+    message->nlmsg_flags = static_cast<uint16_t>(NLM_F_REQUEST | NLM_F_ACK | flags);
+    message->nlmsg_seq = ++sequence_;
+    auto* link = static_cast<ifinfomsg*>(::mnl_nlmsg_put_extra_header(message, sizeof(ifinfomsg)));
+    if (up) link->ifi_flags = link->ifi_change = IFF_UP;
+    return message;
+  }
+
+  nlmsghdr* Set(const char* name, bool up) {
+    nlmsghdr* message = Start(RTM_SETLINK, 0, up);
+    ::mnl_attr_put_strz(message, IFLA_IFNAME, name);
+    ::mnl_attr_put_strz(message, IFLA_IFALIAS, kAlias);
+    return message;
+  }
+
+  static void PutEnd(nlmsghdr* message, const char* name) {
+    ::mnl_attr_put_strz(message, IFLA_IFNAME, name);
+    ::mnl_attr_put_u32(message, IFLA_GROUP, kGroup);
+    ::mnl_attr_put_u32(message, IFLA_NUM_TX_QUEUES, 1);
+    ::mnl_attr_put_u32(message, IFLA_NUM_RX_QUEUES, 1);
+  }
+
+  void Talk(mnl_socket* socket, nlmsghdr* message) {
+    Check(::mnl_socket_sendto(socket, message, message->nlmsg_len) > 0, "sendto");
+    std::array<char, 8192> reply;
+    const ssize_t size = ::mnl_socket_recvfrom(socket, reply.data(), reply.size());
+    Check(size > 0 && ::mnl_cb_run(reply.data(), static_cast<size_t>(size), sequence_, ::mnl_socket_get_portid(socket),
+                                   nullptr, nullptr) >= 0,
+          "netlink request");
+  }
+
+  UniqueFd home_;
+  mnl_socket* host_;
+  alignas(nlmsghdr) std::array<char, 4096> buffer_;
+  uint32_t sequence_ = 0;
+};
+
+// ---- `ip`, without a shell in between.
+
+void Ip(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), "ip");
+  std::vector<char*> pointers;
+  for (std::string& argument : arguments) pointers.push_back(argument.data());
+  pointers.push_back(nullptr);
+  pid_t pid = -1;
+  Check(::posix_spawnp(&pid, "ip", nullptr, nullptr, pointers.data(), environ) == 0, "posix_spawnp(ip)");
+  int status = 0;
+  Check(::waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0, "ip");
+}
+
+void IpCreate() {
+  Ip({"netns", "add", kName});
+  Ip({"link", "add", kHostEnd, "type", "veth", "peer", "name", "veth0"});
+  Ip({"link", "set", "veth0", "netns", kName});
+  Ip({"link", "set", kHostEnd, "up"});
+}
+
+void IpDelete() {
+  Ip({"link", "delete", kHostEnd});
+  Ip({"netns", "delete", kName});
+}
+
+// ---- netprov through its client library.
+
+class Netprov {
+ public:
+  explicit Netprov(client::Client client) : client_(std::move(client)) {
+    veth_.mutable_endpoint_a()->mutable_host();
+    veth_.mutable_endpoint_a()->set_interface_name(kHostEnd);
+    veth_.mutable_endpoint_b()->set_namespace_(absl::StrCat("namespaces/", kName));
+    veth_.mutable_endpoint_b()->set_interface_name("veth0");
+  }
+
+  void Create() {
+    Expect(client_.CreateNamespace(kName).status());
+    Expect(client_.CreateVeth(kName, veth_).status());
+  }
+  void Delete() { Expect(client_.DeleteNamespace(kName)); }
+
+  // Two calls that the server refuses at sight: what gRPC alone costs for a create.
+  void CallTwice() {
+    for (int i = 0; i < 2; ++i) {
+      if (!absl::IsInvalidArgument(client_.GetNamespace("/").status())) Expect(absl::InternalError("not refused"));
+    }
+  }
+
+ private:
+  static void Expect(const absl::Status& status) {
+    if (status.ok()) return;
+    std::fprintf(stderr, "%s\n", status.ToString().c_str());
+    std::exit(1);
+  }
+
+  client::Client client_;
+  v1::Veth veth_;
+};
+
+// ---- Measuring.
+
+struct Subject {
+  std::string name;
+  std::function<void()> create;
+  std::function<void()> remove;
+  int every = 1;  // runs in each so many rounds
+  std::vector<double> create_ms;
+  std::vector<double> remove_ms;
+};
+
+double TimeOf(const std::function<void()>& body) {
+  const Clock::time_point begin = Clock::now();
+  body();
+  return Milliseconds(Clock::now() - begin).count();
+}
+
+double Quantile(std::vector<double> values, double q) {
+  std::sort(values.begin(), values.end());
+  return values[static_cast<size_t>(q * static_cast<double>(values.size() - 1))];
+}
+
+int Main(int argc, char** argv) {
+  int rounds = 200;
+  if (argc > 2 || (argc == 2 && (!absl::SimpleAtoi(argv[1], &rounds) || rounds < 10 || rounds > 10000))) {
+    std::fprintf(stderr, "usage: %s [ROUNDS, 10 to 10000]\n", argv[0]);
+    return 2;
+  }
+  if (std::string failure = testing::EnterPrivateHost(); !failure.empty()) {
+    std::fprintf(stderr, "needs root, or unprivileged user namespaces: %s\n", failure.c_str());
+    return 1;
+  }
+  testing::Process daemon({testing::kNetprovd});
+  // By then it has prepared /run/netns, which the others need too.
+  if (daemon.WaitForLine("listening address=unix:").empty()) return 1;
+  Netprov netprov(client::Client(client::MakeConnection(absl::StrCat("unix://", kSocket)).value()));
+  Floor floor;
+
+  std::vector<Subject> subjects(4);
+  subjects[0] = {"kernel floor (libmnl)", [&] { floor.Create(); }, [&] { floor.Delete(); }};
+  subjects[1] = {"netprov (unix socket)", [&] { netprov.Create(); }, [&] { netprov.Delete(); }};
+  subjects[2] = {"ip, four commands", IpCreate, IpDelete, 5};
+  subjects[3] = {"two refused calls", [&] { netprov.CallTwice(); }, [] {}};
+  for (int round = -5; round < rounds; ++round) {  // The first five warm up.
+    for (Subject& subject : subjects) {
+      if (round >= 0 && round % subject.every != 0) continue;
+      ::usleep(kSettleMicroseconds);
+      const double create = TimeOf(subject.create);
+      const double remove = TimeOf(subject.remove);
+      if (round < 0) continue;
+      subject.create_ms.push_back(create);
+      subject.remove_ms.push_back(remove);
+    }
+  }
+
+  absl::PrintF("One namespace and one veth pair into it, %d rounds interleaved, milliseconds\n\n", rounds);
+  absl::PrintF("%-24s %10s %10s %10s %14s\n", "", "create p50", "p90", "p99", "delete p50");
+  for (const Subject& subject : subjects) {
+    absl::PrintF("%-24s %10.2f %10.2f %10.2f %14.2f\n", subject.name, Quantile(subject.create_ms, 0.5),
+                 Quantile(subject.create_ms, 0.9), Quantile(subject.create_ms, 0.99), Quantile(subject.remove_ms, 0.5));
+  }
+  auto ratio = [&](int a, int b) {
+    return Quantile(subjects[a].create_ms, 0.5) / Quantile(subjects[b].create_ms, 0.5);
+  };
+  absl::PrintF("\ncreate: netprov / floor = %.2f, ip / netprov = %.1f\n", ratio(1, 0), ratio(2, 1));
+  const double with_calls = Quantile(subjects[0].create_ms, 0.5) + Quantile(subjects[3].create_ms, 0.5);
+  absl::PrintF("create: netprov / (floor + two refused calls) = %.2f\n",
+               Quantile(subjects[1].create_ms, 0.5) / with_calls);
+  return daemon.Stop(SIGTERM);
+}
+
+}  // namespace
+}  // namespace netprov::bench
+
+int main(int argc, char** argv) { return netprov::bench::Main(argc, argv); }

@@ -1,0 +1,138 @@
+// What the kernel, or anybody who can send to our socket, might answer: read as bare messages, and through a Session.
+//
+// The input's first byte chooses flags of the datagrams, the rest is what arrives. Through the session it comes twice:
+// as it is, and with sequence and port of each message set to what the session waits for, so that the fuzzer need not
+// guess those.
+#include <linux/netlink.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <iterator>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "server/base/kernel_error.h"
+#include "server/netlink/address.h"
+#include "server/netlink/link.h"
+#include "server/netlink/message.h"
+#include "server/netlink/route.h"
+#include "server/netlink/session.h"
+#include "server/netlink/transport.h"
+
+namespace netprov::netlink {
+namespace {
+
+constexpr uint32_t kPortId = 4711;
+
+// Gives out canned datagrams, then times out.
+class CannedTransport : public Transport {
+ public:
+  explicit CannedTransport(std::deque<Datagram> datagrams) : datagrams_(std::move(datagrams)) {}
+
+  KernelResult<void> Send(std::span<const std::byte>) override { return {}; }
+  KernelResult<Datagram> Receive() override {
+    if (datagrams_.empty()) return KernelError{.code = ETIMEDOUT, .operation = {}, .extack = {}};
+    Datagram datagram = std::move(datagrams_.front());
+    datagrams_.pop_front();
+    return datagram;
+  }
+  uint32_t port_id() const override { return kPortId; }
+
+ private:
+  std::deque<Datagram> datagrams_;
+};
+
+void ReadAttributes(std::span<const std::byte> payload, int depth) {
+  AttributeReader reader(payload);
+  while (std::optional<AttributeView> attribute = reader.Next()) {
+    (void)attribute->U8();
+    (void)attribute->U16();
+    (void)attribute->U32();
+    (void)attribute->String();
+    if (depth < 4) ReadAttributes(attribute->payload, depth + 1);
+  }
+}
+
+void Decode(std::span<const std::byte> payload) {
+  ReadAttributes(payload, 0);
+  // What was decoded keeps what the decoder's header promises.
+  KernelResult<Link> link = DecodeLink(payload);
+  if (link.ok() ? (link->ifindex <= 0 || link->name.empty()) : link.error().code != EBADMSG) std::abort();
+  auto foreseen = [](const KernelError& error) { return error.code == EBADMSG || error.code == EAFNOSUPPORT; };
+  KernelResult<Address> address = DecodeAddress(payload);
+  if (address.ok() ? EncodeDeleteAddress(*address).error != 0 : !foreseen(address.error())) std::abort();
+  KernelResult<Route> route = DecodeRoute(payload);
+  if (route.ok() ? route->destination.length > route->destination.address.max_prefix_length() ||
+                       route->ifindex.value_or(1) <= 0
+                 : !foreseen(route.error())) {
+    std::abort();
+  }
+}
+
+void ReadDatagram(std::span<const std::byte> datagram) {
+  MessageReader reader(datagram);
+  while (std::optional<MessageView> message = reader.Next()) Decode(message->payload);
+}
+
+// Sets sequence and port of each well-formed message.
+void Readdress(std::vector<std::byte>& datagram) {
+  size_t offset = 0;
+  nlmsghdr header;
+  while (datagram.size() - offset >= sizeof(header)) {
+    std::memcpy(&header, datagram.data() + offset, sizeof(header));
+    if (header.nlmsg_len < sizeof(header) || header.nlmsg_len > datagram.size() - offset) return;
+    // Answers to three requests, the first of a new session.
+    header.nlmsg_seq = 1 + header.nlmsg_seq % 3;
+    header.nlmsg_pid = kPortId;
+    std::memcpy(datagram.data() + offset, &header, sizeof(header));
+    offset += std::min((size_t{header.nlmsg_len} + 3) & ~size_t{3}, datagram.size() - offset);
+  }
+}
+
+void CheckPayloads(const std::vector<Payload>& payloads) {
+  for (const Payload& payload : payloads) Decode(payload);
+}
+
+void Converse(const std::vector<std::byte>& bytes, uint8_t flags) {
+  auto canned = [&] {
+    // Twice, since a dump may be tried again.
+    Datagram datagram{.bytes = bytes, .sender = flags & 1u, .truncated = (flags & 2) != 0};
+    return CannedTransport({datagram, datagram});
+  };
+  {
+    CannedTransport transport = canned();
+    const Request requests[] = {EncodeGetLink(1), EncodeDeleteLink("veth0"), EncodeGetLink("veth1")};
+    std::vector<Outcome> outcomes = Session(transport).ExecuteBatch(requests);
+    if (outcomes.size() != std::size(requests)) std::abort();
+    for (const Outcome& outcome : outcomes) CheckPayloads(outcome.replies);
+  }
+  {
+    CannedTransport transport = canned();
+    KernelResult<std::vector<Payload>> dump = Session(transport, {.max_dump_tries = 2}).Dump(EncodeDumpLinks());
+    if (dump.ok()) CheckPayloads(*dump);
+  }
+}
+
+}  // namespace
+}  // namespace netprov::netlink
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace netprov::netlink;  // NOLINT(google-build-using-namespace): the function must be global.
+  if (size == 0) return 0;
+  std::span<const std::byte> input = std::as_bytes(std::span(data, size));
+  ReadDatagram(input.subspan(1));
+  Decode(input.subspan(1));
+  std::vector<std::byte> bytes(input.begin() + 1, input.end());
+  Converse(bytes, data[0]);
+  Readdress(bytes);
+  Converse(bytes, data[0]);
+  return 0;
+}

@@ -1,0 +1,146 @@
+// What anybody who can reach the server might send: the bytes of each request, read and checked as the server does.
+//
+// The input's first byte chooses the method, the rest is the request. Whatever is accepted must be safe: an id can't
+// lead out of /run/netns, and an interface name is one that the kernel takes. Whatever is refused must be so with a
+// reason, in text that can be shown, and small enough to be sent.
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/cord.h"
+#include "absl/strings/string_view.h"
+#include "google/protobuf/message.h"
+#include "netprov/v1/namespace.pb.h"
+#include "netprov/v1/veth.pb.h"
+#include "server/api/errors.h"
+#include "server/api/namespace.h"
+#include "server/api/request.h"
+#include "server/api/veth.h"
+
+namespace netprov::api {
+namespace {
+
+// gRPC takes 8 KiB of trailers; details travel in base64, beside the message.
+constexpr size_t kMostErrorBytes = 7500;
+
+void Require(bool condition) {
+  if (!condition) std::abort();
+}
+
+void CheckError(const absl::Status& status) {
+  Require(status.code() == absl::StatusCode::kInvalidArgument);
+  Require(ReasonOf(status) == "INVALID_FIELD" || ReasonOf(status) == "MALFORMED_REQUEST");
+  size_t bytes = status.message().size();
+  status.ForEachPayload(
+      [&](absl::string_view url, const absl::Cord& payload) { bytes += url.size() + payload.size() + 8; });
+  Require(status.message().size() + (bytes + 2) / 3 * 4 < kMostErrorBytes);
+  for (char c : status.message()) Require(c >= 0x20 && c <= 0x7e);
+}
+
+void CheckFileName(const std::string& id) {
+  Require(!id.empty() && id.size() <= 255 && id != "." && id != "..");
+  Require(id.find('/') == std::string::npos && id.find('\0') == std::string::npos);
+}
+
+// The characters that ids of netprov's own have.
+void CheckId(const std::string& id, size_t longest) {
+  CheckFileName(id);
+  Require(id.size() <= longest && id[0] != '-' && id[0] != '.');
+  for (char c : id) {
+    Require((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
+            c == '-');
+  }
+}
+
+void CheckContext(const engine::CallContext& context) {
+  Require(context.request_id.empty() || context.request_id.size() == 36);
+  Require(context.request_id.empty() == context.fingerprint.empty());
+}
+
+void CheckEndpoint(const engine::EndpointSpec& spec) {
+  if (!spec.namespace_id.empty()) CheckFileName(spec.namespace_id);
+  const std::string& name = spec.interface_name;
+  Require(!name.empty() && name.size() <= 15 && name != "." && name != "..");
+  for (char c : name) Require(c > 0x20 && c < 0x7f && c != '/' && c != ':');
+  // The kernel formats a pattern: only one %d may stand in it.
+  const size_t percent = name.find('%');
+  if (percent != std::string::npos) {
+    Require(name.compare(percent, 2, "%d") == 0 && name.find('%', percent + 1) == std::string::npos);
+  }
+  Require(!spec.mac.has_value() || (spec.mac->IsUnicast() && !spec.mac->IsZero()));
+  Require(!spec.mtu.has_value() || (*spec.mtu >= 68 && *spec.mtu <= 65535));
+}
+
+void CheckCall(const std::string& id) { CheckFileName(id); }
+void CheckCall(const ListCall& call) { Require(call.limit >= 1 && call.limit <= 1000 && call.after.size() < 1024); }
+void CheckCall(const engine::CreateNamespaceCall& call) {
+  CheckContext(call.context);
+  CheckId(call.id, 255);
+}
+void CheckCall(const engine::DeleteNamespaceCall& call) {
+  CheckContext(call.context);
+  CheckFileName(call.id);
+}
+void CheckCall(const engine::CreateVethCall& call) {
+  CheckContext(call.context);
+  if (!call.id.empty()) CheckId(call.id, 63);
+  CheckEndpoint(call.spec.a);
+  CheckEndpoint(call.spec.b);
+}
+void CheckCall(const engine::DeleteVethCall& call) {
+  CheckContext(call.context);
+  CheckId(call.id, 63);
+}
+
+template <typename Request>
+void Serve(absl::string_view bytes) {
+  Request request;
+  if (absl::Status status = Decode(bytes, request); !status.ok()) return CheckError(status);
+  Summarize(request);
+  const auto call = ToCall(request);
+  if (!call.ok()) return CheckError(call.status());
+  CheckCall(*call);
+  // Two equal requests must have one fingerprint.
+  Request again;
+  Require(Decode(request.SerializeAsString(), again).ok());
+  Require(Fingerprint("M", request) == Fingerprint("M", again));
+}
+
+}  // namespace
+}  // namespace netprov::api
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace netprov;       // NOLINT(google-build-using-namespace): the function must be global.
+  using namespace netprov::api;  // NOLINT(google-build-using-namespace)
+  if (size == 0) return 0;
+  const absl::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
+  switch (data[0] % 8) {
+    case 0:
+      Serve<v1::CreateNamespaceRequest>(bytes);
+      break;
+    case 1:
+      Serve<v1::GetNamespaceRequest>(bytes);
+      break;
+    case 2:
+      Serve<v1::ListNamespacesRequest>(bytes);
+      break;
+    case 3:
+      Serve<v1::DeleteNamespaceRequest>(bytes);
+      break;
+    case 4:
+      Serve<v1::CreateVethRequest>(bytes);
+      break;
+    case 5:
+      Serve<v1::GetVethRequest>(bytes);
+      break;
+    case 6:
+      Serve<v1::ListVethsRequest>(bytes);
+      break;
+    default:
+      Serve<v1::DeleteVethRequest>(bytes);
+      break;
+  }
+  return 0;
+}
