@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -236,14 +237,14 @@ KernelResult<std::pair<Link, Link>> LinuxKernel::CreateVeth(const LinkSpec& a, c
 
   netlink::Session& session_a = at_a.session();
   netlink::Session& session_b = at_b.has_value() ? at_b->session() : session_a;
-  const std::array requests = {netlink::EncodeNewVeth(request), netlink::EncodeGetLink(a.name)};
-  std::vector<netlink::Outcome> outcomes = session_a.ExecuteBatch(requests);
+  const netlink::Request new_veth = netlink::EncodeNewVeth(request);
+  const netlink::Outcome created = session_a.ExecuteBatch(std::span(&new_veth, 1)).front();
   std::optional<Link> link_a;
-  if (outcomes[0].ok() && outcomes[1].ok() && outcomes[1].replies.size() == 1) {
-    NETPROV_ASSIGN_OR_RETURN(netlink::Link link, netlink::DecodeLink(outcomes[1].replies[0]));
+  if (created.ok() && created.replies.size() == 1) {
+    NETPROV_ASSIGN_OR_RETURN(netlink::Link link, netlink::DecodeLink(created.replies[0]));
     link_a = ToLink(link);
-  } else if (outcomes[0].ok() || netlink::OutcomeUnknown(*outcomes[0].error)) {
-    // An acknowledgement was lost. Only our pair can have the group, no alias yet and a peer of the other name.
+  } else if (created.ok() || netlink::OutcomeUnknown(*created.error)) {
+    // The kernel is older than the echo (Linux 6.2), or an acknowledgement was lost. Only our pair can have the group, no alias yet and a peer of the other name.
     NETPROV_ASSIGN_OR_RETURN(Connection again_a, Connect(a.netns));
     NETPROV_ASSIGN_OR_RETURN(Connection again_b, Connect(b.netns));
     NETPROV_ASSIGN_OR_RETURN(link_a, Get(again_a.session(), a.name));
@@ -254,7 +255,7 @@ KernelResult<std::pair<Link, Link>> LinuxKernel::CreateVeth(const LinkSpec& a, c
     }
   }
   if (!link_a.has_value()) {
-    if (!outcomes[0].ok()) return *outcomes[0].error;
+    if (!created.ok()) return *created.error;
     return KernelError{.code = ENODEV, .operation = absl::StrCat("RTM_GETLINK ", a.name), .extack = {}};
   }
 

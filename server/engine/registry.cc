@@ -34,9 +34,10 @@ constexpr char kSchema[] = R"sql(
   CREATE TABLE namespaces (id TEXT PRIMARY KEY, uid TEXT NOT NULL, record TEXT NOT NULL) WITHOUT ROWID;
   CREATE TABLE veths (id TEXT PRIMARY KEY, uid TEXT NOT NULL, record TEXT NOT NULL) WITHOUT ROWID;
   CREATE TABLE intents (sequence INTEGER PRIMARY KEY, intent TEXT NOT NULL);
+  -- In the order of their answers, so that a new one goes to the end, and the oldest are found at the beginning.
   CREATE TABLE requests (
-    request_id TEXT PRIMARY KEY, fingerprint BLOB NOT NULL, answer TEXT NOT NULL, answered INTEGER NOT NULL) WITHOUT ROWID;
-  CREATE INDEX requests_by_age ON requests (answered);
+    sequence INTEGER PRIMARY KEY, request_id BLOB NOT NULL UNIQUE, fingerprint BLOB NOT NULL, answer TEXT NOT NULL,
+    answered INTEGER NOT NULL);
 )sql";
 
 // Old answers are removed every so many commits, so that no single call pays for many.
@@ -283,7 +284,9 @@ RegistryResult<void> Registry::WriteOutcome(int64_t sequence, const Outcome& out
         put.Bind(record->request_id).BindBlob(record->fingerprint).Bind(AnswerToJson(*record)).Bind(now).Run());
   }
   if (++commits_ % kCommitsPerPruning == 0) {
-    NETPROV_PREPARE(prune, "DELETE FROM requests WHERE answered <= ?");
+    NETPROV_PREPARE(prune,
+                    "DELETE FROM requests WHERE sequence IN (SELECT sequence FROM requests ORDER BY sequence LIMIT 1024) "
+                    "AND answered <= ?");
     NETPROV_RETURN_IF_ERROR(prune.Bind(now - absl::ToInt64Seconds(kRequestRetention)).Run());
   }
   return {};

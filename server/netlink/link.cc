@@ -105,8 +105,10 @@ bool DecodeAttribute(const AttributeView& attribute, Link& link) {
 }  // namespace
 
 Request EncodeNewVeth(const VethRequest& veth) {
+  // The echo goes to the socket that has our port number where the link is born, whoever's that is.
+  const uint16_t echo = veth.end.netns_fd ? 0 : NLM_F_ECHO;
   MessageBuilder message(absl::StrCat("RTM_NEWLINK ", veth.end.name, " peer ", veth.peer.name), RTM_NEWLINK,
-                         NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK);
+                         NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK | echo);
   PutVethEnd(message, veth.end);
   size_t info = message.BeginNest(IFLA_LINKINFO);
   message.PutString(IFLA_INFO_KIND, "veth");

@@ -53,7 +53,8 @@ struct VethRequest {
 
 // RTM_NEWLINK that creates a pair. EEXIST where a name is taken, without a word on which end. The kernel looks
 // `end.name` up in the session's namespace too, even if it is born elsewhere, so the end that lives where the socket is
-// should come first.
+// should come first. Where it does, the request asks for an echo (NLM_F_ECHO): since Linux 6.2 the kernel replies with
+// `end` as it was made.
 Request EncodeNewVeth(const VethRequest& veth);
 
 // Which link of the session's namespace is meant: its ifindex, or its name. A name also finds the link that has it as

@@ -72,7 +72,7 @@ TEST(EncodeNewVethTest, LeavesOutWhatIsNotSet) {
   veth.end.name = "a";
   veth.peer.name = "b";
   ExpectMessage(EncodeNewVeth(veth), "RTM_NEWLINK a peer b", R"(
-    78 00 00 00  10 00 05 06  # 120 bytes, RTM_NEWLINK, NLM_F_REQUEST|NLM_F_ACK|NLM_F_EXCL|NLM_F_CREATE
+    78 00 00 00  10 00 0d 06  # 120 bytes, RTM_NEWLINK, NLM_F_REQUEST|NLM_F_ACK|NLM_F_ECHO|NLM_F_EXCL|NLM_F_CREATE
     00 00 00 00  00 00 00 00
     00 00 00 00  00 00 00 00  00 00 00 00  00 00 00 00  # ifinfomsg: down
     06 00 03 00  61 00 00 00  # IFLA_IFNAME "a"

@@ -7,6 +7,8 @@
 
 #include <cerrno>
 #include <cstddef>
+#include <memory>
+#include <vector>
 
 namespace netprov::netlink {
 namespace {
@@ -53,7 +55,7 @@ KernelResult<std::unique_ptr<MnlTransport>> MnlTransport::Open(std::chrono::mill
   return transport;
 }
 
-MnlTransport::MnlTransport(mnl_socket* socket) : socket_(socket), buffer_(kReceiveSize) {}
+MnlTransport::MnlTransport(mnl_socket* socket) : socket_(socket) {}
 
 MnlTransport::~MnlTransport() { mnl_socket_close(socket_); }
 
@@ -63,9 +65,11 @@ KernelResult<void> MnlTransport::Send(std::span<const std::byte> datagram) {
 }
 
 KernelResult<Datagram> MnlTransport::Receive() {
+  // One per thread and not per socket: sockets are opened by the thousand, and fresh memory costs page faults.
+  thread_local const std::unique_ptr<std::byte[]> buffer = std::make_unique_for_overwrite<std::byte[]>(kReceiveSize);
   // mnl_socket_recvfrom does not tell who sent.
   sockaddr_nl sender = {};
-  iovec part{.iov_base = buffer_.data(), .iov_len = buffer_.size()};
+  iovec part{.iov_base = buffer.get(), .iov_len = kReceiveSize};
   msghdr message = {};
   message.msg_name = &sender;
   message.msg_namelen = sizeof(sender);
@@ -77,7 +81,7 @@ KernelResult<Datagram> MnlTransport::Receive() {
     if (error.code == EAGAIN) error.code = ETIMEDOUT;
     return error;
   }
-  return Datagram{.bytes = std::vector<std::byte>(buffer_.begin(), buffer_.begin() + size),
+  return Datagram{.bytes = std::vector<std::byte>(buffer.get(), buffer.get() + size),
                   .sender = sender.nl_pid,
                   .truncated = (message.msg_flags & MSG_TRUNC) != 0};
 }

@@ -43,7 +43,6 @@ class MnlTransport : public Transport {
   explicit MnlTransport(mnl_socket* socket);
 
   mnl_socket* socket_;
-  std::vector<std::byte> buffer_;
 };
 
 }  // namespace netprov::netlink
