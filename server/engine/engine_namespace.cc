@@ -153,8 +153,8 @@ EngineResult<void> Engine::DeleteRecordedNamespace(const NamespaceRecord& record
                 .undo = nullptr});
     }
   }
-  return Transact(object, {.kind = Intent::Kind::kDeleteNamespace, .netns = record, .veth = {}}, plan,
-                  [&] { return Outcome{.remove_namespace = record, .remove_veths = veths, .request = answer}; });
+  return Transact(object, {.kind = Intent::Kind::kDeleteNamespace, .netns = record, .veth = {}, .request = answer},
+                  plan, [&] { return Outcome{.remove_namespace = record, .remove_veths = veths, .request = answer}; });
 }
 
 EngineResult<void> Engine::DeleteNamespace(const DeleteNamespaceCall& call) {

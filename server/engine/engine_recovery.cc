@@ -30,12 +30,12 @@ EngineResult<RecoveryReport> Engine::Recover() {
       case Intent::Kind::kDeleteNamespace:
         // Where a later call has deleted it, or made another of the same name since, nothing is left to do.
         if (auto now = registry_.FindNamespace(intent.netns.id); now.has_value() && now->uid == intent.netns.uid) {
-          recovered = DeleteRecordedNamespace(*now, std::nullopt);
+          recovered = DeleteRecordedNamespace(*now, intent.request);
         }
         break;
       case Intent::Kind::kDeleteVeth:
         if (auto now = registry_.FindVeth(intent.veth.id); now.has_value() && now->uid == intent.veth.uid) {
-          recovered = DeleteRecordedVeth(*now, std::nullopt);
+          recovered = DeleteRecordedVeth(*now, intent.request);
         }
         break;
     }

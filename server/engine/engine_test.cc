@@ -702,6 +702,30 @@ TEST_F(EngineTest, AnUnfinishedDeleteIsCompleted) {
   EXPECT_EQ(Restart().completed, 0);
 }
 
+TEST_F(EngineTest, ADeleteThatRecoveryCompletedIsAnsweredWhenItIsRepeated) {
+  MakeBlueWithVeth();
+  const CallContext of_veth{.request_id = "r1", .fingerprint = std::string("\0\xff", 2)};
+  const CallContext of_namespace{.request_id = "r2", .fingerprint = "f"};
+  // As written before the first change. The calls then fail, which takes the intents back.
+  std::vector<PendingIntent> written;
+  kernel_.SetFaultForTest([&](const std::string& operation) -> std::optional<KernelError> {
+    if (operation != "DeleteLink" && operation != "DeleteLinksInside") return std::nullopt;
+    written.push_back(registry_->ListPending()->back());
+    return KernelError{.code = EIO, .operation = operation, .extack = {}};
+  });
+  EXPECT_REFUSED(DeleteVeth("v", of_veth), Reason::kKernel);
+  EXPECT_REFUSED(DeleteNamespace("blue", of_namespace), Reason::kKernel);
+  kernel_.SetFaultForTest(nullptr);
+  ASSERT_EQ(written.size(), 2u);
+  for (const PendingIntent& pending : written) ASSERT_TRUE(registry_->Begin(pending.intent).ok());
+  EXPECT_EQ(Restart().completed, 2);
+
+  EXPECT_TRUE(DeleteVeth("v", of_veth).ok());
+  EXPECT_TRUE(DeleteNamespace("blue", of_namespace).ok());
+  EXPECT_REFUSED(DeleteVeth("v"), Reason::kVethNotFound);
+  EXPECT_REFUSED(DeleteNamespace("blue", {.request_id = "r2", .fingerprint = "another"}), Reason::kRequestIdReused);
+}
+
 TEST_F(EngineTest, AnOldDeleteDoesNotTouchWhatWasMadeSince) {
   MakeBlueWithVeth();
   ASSERT_TRUE(registry_->Begin({.kind = Intent::Kind::kDeleteVeth, .veth = *registry_->FindVeth("v")}).ok());

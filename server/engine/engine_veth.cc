@@ -124,7 +124,8 @@ EngineResult<Veth> Engine::Describe(const VethRecord& record) {
 EngineResult<void> Engine::DeleteRecordedVeth(const VethRecord& record, std::optional<RequestRecord> answer) {
   Plan plan;
   plan.Add({.name = "delete veth " + record.id, .run = [&] { return DeleteLinksOf(record); }, .undo = nullptr});
-  return Transact(VethName(record.id), {.kind = Intent::Kind::kDeleteVeth, .netns = {}, .veth = record}, plan,
+  return Transact(VethName(record.id),
+                  {.kind = Intent::Kind::kDeleteVeth, .netns = {}, .veth = record, .request = answer}, plan,
                   [&] { return Outcome{.remove_veths = {record}, .request = answer}; });
 }
 

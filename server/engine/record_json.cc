@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "absl/strings/escaping.h"
 #include "absl/time/time.h"
 #include "nlohmann/json.hpp"
 #include "server/netlink/mac_address.h"
@@ -158,6 +159,11 @@ static void to_json(json& to, const Intent& intent) {
       to = {{"delete_veth", intent.veth}};
       break;
   }
+  if (intent.request.has_value()) {
+    // A fingerprint is bytes, and JSON is text.
+    to["request"] = {{"id", intent.request->request_id},
+                     {"fingerprint", absl::Base64Escape(intent.request->fingerprint)}};
+  }
 }
 
 static void from_json(const json& from, Intent& intent) {
@@ -173,6 +179,13 @@ static void from_json(const json& from, Intent& intent) {
   } else {
     intent.kind = Intent::Kind::kDeleteVeth;
     intent.veth = from.at("delete_veth");
+  }
+  if (auto found = from.find("request"); found != from.end()) {
+    RequestRecord& request = intent.request.emplace();
+    request.request_id = found->at("id");
+    if (!absl::Base64Unescape(found->at("fingerprint").get<std::string>(), &request.fingerprint)) {
+      throw json::other_error::create(500, "not a fingerprint", &from);
+    }
   }
 }
 

@@ -43,20 +43,6 @@ struct VethRecord {
   }
 };
 
-// What a change is about to do, written before it does it.
-struct Intent {
-  enum class Kind { kCreateNamespace, kDeleteNamespace, kCreateVeth, kDeleteVeth };
-  Kind kind;
-  NamespaceRecord netns;  // with the first two kinds
-  VethRecord veth;        // with the others
-};
-
-// An intent that has no outcome: its maker died in between, or could not undo it.
-struct PendingIntent {
-  int64_t sequence;
-  Intent intent;
-};
-
 // The answer to a request id.
 struct RequestRecord {
   std::string request_id;
@@ -64,6 +50,22 @@ struct RequestRecord {
   // What was created, as it was answered; both empty for a delete.
   std::optional<Namespace> netns;
   std::optional<Veth> veth;
+};
+
+// What a change is about to do, written before it does it.
+struct Intent {
+  enum class Kind { kCreateNamespace, kDeleteNamespace, kCreateVeth, kDeleteVeth };
+  Kind kind;
+  NamespaceRecord netns;  // with the first two kinds
+  VethRecord veth;        // with the others
+  // Of a delete: what its caller will be told, also when recovery has to complete it.
+  std::optional<RequestRecord> request;
+};
+
+// An intent that has no outcome: its maker died in between, or could not undo it.
+struct PendingIntent {
+  int64_t sequence;
+  Intent intent;
 };
 
 // What a change did: these records are written and removed together, and the intent with them.
