@@ -3,10 +3,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <csignal>
 #include <filesystem>
-#include <memory>
 #include <random>
 #include <set>
 #include <string>
@@ -19,6 +17,7 @@
 #include "gtest/gtest.h"
 #include "netprov/v1/namespace.grpc.pb.h"
 #include "netprov/v1/veth.grpc.pb.h"
+#include "tests/e2e/daemon_fixture.h"
 #include "tests/testing/private_host.h"
 #include "tests/testing/process.h"
 
@@ -29,71 +28,7 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::MatchesRegex;
 
-constexpr char kSocket[] = "/run/netprov/netprovd.sock";
 constexpr char kRequestId[] = "0b6c9d5e-6f0e-4f39-9f0e-2f6d0c7b8a11";
-
-// A call's context with the deadline that every call of a test has.
-class Context : public grpc::ClientContext {
- public:
-  Context() { set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10)); }
-};
-
-class DaemonTest : public ::testing::Test {
- protected:
-  void SetUp() override { Start(); }
-
-  void Start(std::vector<std::string> flags = {}) {
-    flags.insert(flags.begin(), kNetprovd);
-    daemon_ = std::make_unique<Process>(flags);
-    ASSERT_THAT(daemon_->WaitForLine("listening address=unix:"), HasSubstr(kSocket));
-    auto channel = grpc::CreateChannel(absl::StrCat("unix:", kSocket), grpc::InsecureChannelCredentials());
-    namespaces_ = v1::NamespaceService::NewStub(channel);
-    veths_ = v1::VethService::NewStub(channel);
-  }
-
-  grpc::Status CreateNamespace(const std::string& id, const std::string& request_id = "") {
-    Context context;
-    v1::CreateNamespaceRequest request;
-    request.set_namespace_id(id);
-    request.set_request_id(request_id);
-    return namespaces_->CreateNamespace(&context, request, &netns_);
-  }
-  grpc::Status DeleteNamespace(const std::string& id) {
-    Context context;
-    v1::DeleteNamespaceRequest request;
-    request.set_name("namespaces/" + id);
-    google::protobuf::Empty response;
-    return namespaces_->DeleteNamespace(&context, request, &response);
-  }
-  grpc::Status CreateVeth(const std::string& id, const std::string& host_interface, const std::string& netns) {
-    Context context;
-    v1::CreateVethRequest request;
-    request.set_veth_id(id);
-    request.mutable_veth()->mutable_endpoint_a()->mutable_host();
-    request.mutable_veth()->mutable_endpoint_a()->set_interface_name(host_interface);
-    request.mutable_veth()->mutable_endpoint_b()->set_namespace_("namespaces/" + netns);
-    return veths_->CreateVeth(&context, request, &veth_);
-  }
-  grpc::Status DeleteVeth(const std::string& id) {
-    Context context;
-    v1::DeleteVethRequest request;
-    request.set_name("veths/" + id);
-    google::protobuf::Empty response;
-    return veths_->DeleteVeth(&context, request, &response);
-  }
-
-  std::unique_ptr<Process> daemon_;
-  std::unique_ptr<v1::NamespaceService::Stub> namespaces_;
-  std::unique_ptr<v1::VethService::Stub> veths_;
-  v1::Namespace netns_;  // the answer to the last create
-  v1::Veth veth_;
-};
-
-#define ASSERT_CALL_OK(call)                                            \
-  do {                                                                  \
-    const grpc::Status netprov_status = (call);                         \
-    ASSERT_TRUE(netprov_status.ok()) << netprov_status.error_message(); \
-  } while (false)
 
 TEST_F(DaemonTest, TheSocketIsForItsOwnerAndGroup) {
   struct stat status = {};
