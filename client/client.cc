@@ -25,6 +25,7 @@ CallOptions Resolve(const Options& of_call, const Options& of_client) {
   Choose(options.attempt_timeout, of_call.attempt_timeout, of_client.attempt_timeout);
   Choose(options.retry, of_call.retry, of_client.retry);
   Choose(options.backoff, of_call.backoff, of_client.backoff);
+  Choose(options.owner, of_call.owner, of_client.owner);
   return options;
 }
 
@@ -73,6 +74,14 @@ Client::Client(std::shared_ptr<Connection> connection, Options options)
 absl::StatusOr<v1::Namespace> Client::CreateNamespace(std::string_view namespace_id, const Options& options) const {
   v1::CreateNamespaceRequest request;
   request.set_namespace_id(std::string(namespace_id));
+  return CreateNamespace(request, options);
+}
+
+absl::StatusOr<v1::Namespace> Client::CreateNamespace(std::string_view namespace_id, const v1::Metadata& metadata,
+                                                      const Options& options) const {
+  v1::CreateNamespaceRequest request;
+  request.set_namespace_id(std::string(namespace_id));
+  *request.mutable_namespace_()->mutable_metadata() = metadata;
   return CreateNamespace(request, options);
 }
 
@@ -146,6 +155,43 @@ absl::Status Client::DeleteVeth(std::string_view veth_id, const Options& options
 
 absl::Status Client::DeleteVeth(const v1::DeleteVethRequest& request, const Options& options) const {
   return connection_->DeleteVeth(Named(request, options, options_), Resolve(options, options_));
+}
+
+absl::StatusOr<v1::RenewLeaseResponse> Client::RenewLease(std::string_view owner, const Options& options) const {
+  v1::RenewLeaseRequest request;
+  request.set_owner(std::string(owner));
+  return RenewLease(request, options);
+}
+
+absl::StatusOr<v1::RenewLeaseResponse> Client::RenewLease(const v1::RenewLeaseRequest& request,
+                                                          const Options& options) const {
+  return connection_->RenewLease(request, Resolve(options, options_));
+}
+
+absl::StatusOr<v1::CollectGarbageResponse> Client::CollectGarbage(std::string_view owner,
+                                                                  const std::vector<std::string>& keep,
+                                                                  const Options& options) const {
+  v1::CollectGarbageRequest request;
+  request.set_owner(std::string(owner));
+  request.mutable_keep()->Add(keep.begin(), keep.end());
+  return CollectGarbage(request, options);
+}
+
+absl::StatusOr<v1::CollectGarbageResponse> Client::CollectGarbage(const v1::CollectGarbageRequest& request,
+                                                                  const Options& options) const {
+  return connection_->CollectGarbage(request, Resolve(options, options_));
+}
+
+absl::StatusOr<v1::HostReport> Client::GetHostReport(const Options& options) const {
+  return connection_->GetHostReport({}, Resolve(options, options_));
+}
+
+absl::StatusOr<v1::HostReport> Client::CheckHost(const Options& options) const {
+  return CheckHost(v1::CheckHostRequest(), options);
+}
+
+absl::StatusOr<v1::HostReport> Client::CheckHost(const v1::CheckHostRequest& request, const Options& options) const {
+  return connection_->CheckHost(request, Resolve(options, options_));
 }
 
 }  // namespace netprov::client

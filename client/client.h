@@ -29,11 +29,12 @@ namespace netprov::client {
 // Calls netprovd. Each method blocks until its call has ended, and returns what the server answered, or an error with
 // the server's details (client/status.h). What the calls do and how they fail stands in netprov/v1/*.proto.
 //
-// Every call has an overload that takes the whole request, for its rarer fields (request_id, validate_only,
-// allow_existing, allow_missing). The other overloads take ids, without `namespaces/` or `veths/`.
+// Every call whose request has rarer fields (request_id, validate_only, allow_existing, allow_missing) has an overload
+// that takes the whole request. The other overloads take ids, without `namespaces/` or `veths/`.
 //
-// A mutation whose request has no request_id gets a fresh one unless it only validates or Options say otherwise, so it
-// can be retried. Options of a call come before the client's, and those before the defaults (client/options.h).
+// A create or a delete whose request has no request_id gets a fresh one unless it only validates or Options say
+// otherwise, so it can be retried. Options of a call come before the client's, and those before the defaults
+// (client/options.h).
 //
 // A value type: copies are cheap and share the connection. Thread-safe.
 class Client {
@@ -41,6 +42,8 @@ class Client {
   explicit Client(std::shared_ptr<Connection> connection, Options options = {});
 
   absl::StatusOr<v1::Namespace> CreateNamespace(std::string_view namespace_id, const Options& options = {}) const;
+  absl::StatusOr<v1::Namespace> CreateNamespace(std::string_view namespace_id, const v1::Metadata& metadata,
+                                                const Options& options = {}) const;
   absl::StatusOr<v1::Namespace> CreateNamespace(const v1::CreateNamespaceRequest& request,
                                                 const Options& options = {}) const;
 
@@ -71,6 +74,26 @@ class Client {
 
   absl::Status DeleteVeth(std::string_view veth_id, const Options& options = {}) const;
   absl::Status DeleteVeth(const v1::DeleteVethRequest& request, const Options& options = {}) const;
+
+  // A sign of life from an owner. Any other call is one, too, if its Options name the owner.
+  absl::StatusOr<v1::RenewLeaseResponse> RenewLease(std::string_view owner, const Options& options = {}) const;
+  absl::StatusOr<v1::RenewLeaseResponse> RenewLease(const v1::RenewLeaseRequest& request,
+                                                    const Options& options = {}) const;
+
+  // Deletes the owner's objects but for those to keep. `keep` holds resource names, with `namespaces/` or `veths/`.
+  // OK does not mean that all of them could be deleted: see `failures`. After a retry, `deleted` leaves out what an
+  // attempt deleted whose answer was lost.
+  absl::StatusOr<v1::CollectGarbageResponse> CollectGarbage(std::string_view owner,
+                                                            const std::vector<std::string>& keep,
+                                                            const Options& options = {}) const;
+  absl::StatusOr<v1::CollectGarbageResponse> CollectGarbage(const v1::CollectGarbageRequest& request,
+                                                            const Options& options = {}) const;
+
+  // The report of the last check of the host.
+  absl::StatusOr<v1::HostReport> GetHostReport(const Options& options = {}) const;
+  // Checks the host, and puts right what was left unfinished.
+  absl::StatusOr<v1::HostReport> CheckHost(const Options& options = {}) const;
+  absl::StatusOr<v1::HostReport> CheckHost(const v1::CheckHostRequest& request, const Options& options = {}) const;
 
  private:
   std::shared_ptr<Connection> connection_;

@@ -13,6 +13,7 @@ namespace {
 using ::testing::_;
 using ::testing::DoAll;
 using ::testing::ElementsAre;
+using ::testing::Field;
 using ::testing::Property;
 using ::testing::Return;
 using ::testing::SaveArg;
@@ -114,6 +115,7 @@ TEST_F(ClientTest, DefaultsAreAsWritten) {
   EXPECT_EQ(options.backoff.initial, absl::Milliseconds(100));
   EXPECT_EQ(options.backoff.max, absl::Seconds(5));
   EXPECT_EQ(options.backoff.multiplier, 2);
+  EXPECT_EQ(options.owner, "");
 }
 
 TEST_F(ClientTest, CallComesBeforeClientAndClientBeforeDefault) {
@@ -125,6 +127,68 @@ TEST_F(ClientTest, CallComesBeforeClientAndClientBeforeDefault) {
   EXPECT_EQ(
       options,
       (CallOptions{.timeout = absl::Seconds(2), .attempt_timeout = absl::Seconds(1), .retry = false, .backoff = slow}));
+}
+
+TEST_F(ClientTest, CreateNamespaceSendsMetadata) {
+  v1::Metadata metadata;
+  metadata.set_owner("ci");
+  metadata.set_persistent(true);
+  v1::CreateNamespaceRequest sent;
+  EXPECT_CALL(*connection_, CreateNamespace).WillOnce(DoAll(SaveArg<0>(&sent), Return(v1::Namespace())));
+  EXPECT_TRUE(client_.CreateNamespace("blue", metadata, {.timeout = absl::Seconds(2)}).ok());
+  EXPECT_EQ(sent.namespace_id(), "blue");
+  EXPECT_EQ(sent.namespace_().ShortDebugString(), "metadata { owner: \"ci\" persistent: true }");
+  EXPECT_THAT(sent.request_id(), SizeIs(36));
+}
+
+TEST_F(ClientTest, OwnerOfTheCallComesBeforeThatOfTheClient) {
+  const Client client(connection_, {.owner = "ci"});
+  EXPECT_CALL(*connection_, GetVeth(_, Field(&CallOptions::owner, "ci"))).WillOnce(Return(v1::Veth()));
+  EXPECT_TRUE(client.GetVeth("uplink").ok());
+  EXPECT_CALL(*connection_, GetVeth(_, Field(&CallOptions::owner, "lab"))).WillOnce(Return(v1::Veth()));
+  EXPECT_TRUE(client.GetVeth("uplink", {.owner = "lab"}).ok());
+  EXPECT_CALL(*connection_, GetVeth(_, Field(&CallOptions::owner, ""))).WillOnce(Return(v1::Veth()));
+  EXPECT_TRUE(client.GetVeth("uplink", {.owner = ""}).ok());
+}
+
+TEST_F(ClientTest, RenewLeaseSendsTheOwner) {
+  v1::RenewLeaseResponse answer;
+  answer.set_renewed(3);
+  EXPECT_CALL(*connection_, RenewLease(Property(&v1::RenewLeaseRequest::owner, "ci"), _)).WillOnce(Return(answer));
+  EXPECT_EQ(client_.RenewLease("ci")->renewed(), 3);
+}
+
+TEST_F(ClientTest, CollectGarbageSendsWhatToKeep) {
+  v1::CollectGarbageResponse answer;
+  answer.add_deleted("namespaces/old");
+  v1::CollectGarbageRequest sent;
+  EXPECT_CALL(*connection_, CollectGarbage).WillOnce(DoAll(SaveArg<0>(&sent), Return(answer)));
+  EXPECT_THAT(client_.CollectGarbage("ci", {"namespaces/blue", "veths/uplink"})->deleted(),
+              ElementsAre("namespaces/old"));
+  EXPECT_EQ(sent.ShortDebugString(), "owner: \"ci\" keep: \"namespaces/blue\" keep: \"veths/uplink\"");
+}
+
+TEST_F(ClientTest, CollectGarbageCanOnlyLook) {
+  v1::CollectGarbageRequest request;
+  request.set_validate_only(true);
+  EXPECT_CALL(*connection_, CollectGarbage(Property(&v1::CollectGarbageRequest::validate_only, true), _))
+      .WillOnce(Return(v1::CollectGarbageResponse()));
+  EXPECT_TRUE(client_.CollectGarbage(request).ok());
+}
+
+TEST_F(ClientTest, HostIsReportedAndChecked) {
+  v1::HostReport report;
+  report.set_objects(7);
+  EXPECT_CALL(*connection_, GetHostReport).WillOnce(Return(report));
+  EXPECT_EQ(client_.GetHostReport()->objects(), 7);
+  EXPECT_CALL(*connection_, CheckHost(Property(&v1::CheckHostRequest::validate_only, false), _))
+      .WillOnce(Return(report));
+  EXPECT_EQ(client_.CheckHost()->objects(), 7);
+  v1::CheckHostRequest look;
+  look.set_validate_only(true);
+  EXPECT_CALL(*connection_, CheckHost(Property(&v1::CheckHostRequest::validate_only, true), _))
+      .WillOnce(Return(report));
+  EXPECT_EQ(client_.CheckHost(look)->objects(), 7);
 }
 
 TEST_F(ClientTest, ListNamespacesGoesThroughAllPages) {

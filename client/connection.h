@@ -5,6 +5,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "client/options.h"
+#include "netprov/v1/host.pb.h"
+#include "netprov/v1/lease.pb.h"
 #include "netprov/v1/namespace.pb.h"
 #include "netprov/v1/veth.pb.h"
 
@@ -32,6 +34,15 @@ class Connection {
   virtual absl::StatusOr<v1::ListVethsResponse> ListVeths(const v1::ListVethsRequest& request,
                                                           const CallOptions& options) = 0;
   virtual absl::Status DeleteVeth(const v1::DeleteVethRequest& request, const CallOptions& options) = 0;
+
+  virtual absl::StatusOr<v1::RenewLeaseResponse> RenewLease(const v1::RenewLeaseRequest& request,
+                                                            const CallOptions& options) = 0;
+  virtual absl::StatusOr<v1::CollectGarbageResponse> CollectGarbage(const v1::CollectGarbageRequest& request,
+                                                                    const CallOptions& options) = 0;
+
+  virtual absl::StatusOr<v1::HostReport> GetHostReport(const v1::GetHostReportRequest& request,
+                                                       const CallOptions& options) = 0;
+  virtual absl::StatusOr<v1::HostReport> CheckHost(const v1::CheckHostRequest& request, const CallOptions& options) = 0;
 };
 
 }  // namespace netprov::client

@@ -41,7 +41,7 @@ class ExampleTest : public ::testing::Test {
       std::lock_guard lock(mutex_);
       response = request.veth();
       response.set_name("veths/" + request.veth_id());
-      response.set_state(v1::Veth::STATE_ACTIVE);
+      response.set_state(v1::Veth::STATE_READY);
       if (veths_.emplace(response.name(), response).second) return absl::OkStatus();
       absl::Status status = absl::AlreadyExistsError("veths/netprov-example");
       google::rpc::ErrorInfo info;
@@ -77,7 +77,7 @@ TEST_F(ExampleTest, PrintsItsSteps) {
   EXPECT_EQ(out.str(),
             "created namespaces/netprov-example at /run/netns/netprov-example\n"
             "created veths/netprov-example: np-example <-> eth0 in namespaces/netprov-example\n"
-            "read veths/netprov-example: STATE_ACTIVE, mtu 1400\n"
+            "read veths/netprov-example: STATE_READY, mtu 1400\n"
             "listed namespaces/netprov-example\n"
             "refused a second one: VETH_ALREADY_EXISTS\n"
             "deleted veths/netprov-example\n"

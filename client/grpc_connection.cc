@@ -7,11 +7,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/endpoint.h"
+#include "client/owner.h"
 #include "client/retry.h"
 #include "client/status.h"
 #include "client/utf8.h"
 #include "client/version.h"
 #include "google/protobuf/empty.pb.h"
+#include "netprov/v1/host.grpc.pb.h"
+#include "netprov/v1/lease.grpc.pb.h"
 #include "netprov/v1/namespace.grpc.pb.h"
 #include "netprov/v1/veth.grpc.pb.h"
 
@@ -24,11 +27,19 @@ bool IsRepeatable(const Mutation& request) {
   return !request.request_id().empty() || request.validate_only();
 }
 
+absl::Status CheckOwnerOption(const std::string& owner) {
+  // gRPC ends the process where a value is none that it can send.
+  const absl::Status status = owner.empty() ? absl::OkStatus() : CheckOwner(owner);
+  return status.ok() ? status : absl::InvalidArgumentError(absl::StrCat(kOwnerKey, " ", status.message()));
+}
+
 class GrpcConnection final : public Connection {
  public:
   GrpcConnection(std::shared_ptr<grpc::Channel> channel, std::shared_ptr<Clock> clock)
       : namespaces_(v1::NamespaceService::NewStub(channel)),
         veths_(v1::VethService::NewStub(channel)),
+        leases_(v1::LeaseService::NewStub(channel)),
+        host_(v1::HostService::NewStub(channel)),
         clock_(std::move(clock)) {}
 
   absl::StatusOr<v1::Namespace> CreateNamespace(const v1::CreateNamespaceRequest& request,
@@ -73,18 +84,39 @@ class GrpcConnection final : public Connection {
         .status();
   }
 
+  absl::StatusOr<v1::RenewLeaseResponse> RenewLease(const v1::RenewLeaseRequest& request,
+                                                    const CallOptions& options) override {
+    return Call<v1::RenewLeaseResponse>(*leases_, &v1::LeaseService::Stub::RenewLease, request, options, true);
+  }
+
+  absl::StatusOr<v1::CollectGarbageResponse> CollectGarbage(const v1::CollectGarbageRequest& request,
+                                                            const CallOptions& options) override {
+    return Call<v1::CollectGarbageResponse>(*leases_, &v1::LeaseService::Stub::CollectGarbage, request, options, true);
+  }
+
+  absl::StatusOr<v1::HostReport> GetHostReport(const v1::GetHostReportRequest& request,
+                                               const CallOptions& options) override {
+    return Call<v1::HostReport>(*host_, &v1::HostService::Stub::GetHostReport, request, options, true);
+  }
+
+  absl::StatusOr<v1::HostReport> CheckHost(const v1::CheckHostRequest& request, const CallOptions& options) override {
+    return Call<v1::HostReport>(*host_, &v1::HostService::Stub::CheckHost, request, options, true);
+  }
+
  private:
   template <typename Response, typename Stub, typename Request>
   absl::StatusOr<Response> Call(Stub& stub,
                                 grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
                                 const Request& request, const CallOptions& options, bool repeatable) {
     if (absl::Status status = CheckUtf8(request); !status.ok()) return status;
+    if (absl::Status status = CheckOwnerOption(options.owner); !status.ok()) return status;
     Response response;
     absl::Status status = CallWithRetries(options, repeatable, *clock_, [&](absl::Duration timeout) {
       grpc::ClientContext context;
       if (timeout != absl::InfiniteDuration()) {
         context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
       }
+      if (!options.owner.empty()) context.AddMetadata(kOwnerKey, options.owner);
       response.Clear();
       return FromGrpcStatus((stub.*method)(&context, request, &response));
     });
@@ -94,6 +126,8 @@ class GrpcConnection final : public Connection {
 
   const std::unique_ptr<v1::NamespaceService::Stub> namespaces_;
   const std::unique_ptr<v1::VethService::Stub> veths_;
+  const std::unique_ptr<v1::LeaseService::Stub> leases_;
+  const std::unique_ptr<v1::HostService::Stub> host_;
   const std::shared_ptr<Clock> clock_;
 };
 

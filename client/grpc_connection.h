@@ -18,9 +18,10 @@ namespace netprov::client {
 
 // A connection over `channel`, which may be any, also an in-process one. Thread-safe.
 //
-// UNAVAILABLE is retried, as client/retry.h says: reads always, mutations if their request holds a request_id, by which
-// the server knows a repeat, or has validate_only set. Nothing else ever is. A request with a string that is not UTF-8
-// is INVALID_ARGUMENT without a call. `clock` times the waits between attempts.
+// UNAVAILABLE is retried, as client/retry.h says: creates and deletes if their request holds a request_id, by which the
+// server knows a repeat, or has validate_only set, and everything else always. Nothing else ever is. A request with a
+// string that is not UTF-8, and an owner in the options that is no name of one, are INVALID_ARGUMENT without a call.
+// `clock` times the waits between attempts.
 std::shared_ptr<Connection> MakeConnection(std::shared_ptr<grpc::Channel> channel,
                                            std::shared_ptr<Clock> clock = SystemClock());
 

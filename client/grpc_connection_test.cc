@@ -104,6 +104,24 @@ TEST_F(GrpcConnectionTest, EveryMethodReachesItsOwnRpc) {
   handlers.delete_veth = [](const ScriptedCall&, const v1::DeleteVethRequest& request, google::protobuf::Empty&) {
     return request.name() == "veths/a" ? absl::OkStatus() : absl::NotFoundError(request.name());
   };
+  handlers.renew_lease = [](const ScriptedCall&, const v1::RenewLeaseRequest& request,
+                            v1::RenewLeaseResponse& response) {
+    response.set_renewed(static_cast<int>(request.owner().size()));
+    return absl::OkStatus();
+  };
+  handlers.collect_garbage = [](const ScriptedCall&, const v1::CollectGarbageRequest& request,
+                                v1::CollectGarbageResponse& response) {
+    response.add_deleted("all but " + request.keep(0));
+    return absl::OkStatus();
+  };
+  handlers.get_host_report = [](const ScriptedCall&, const v1::GetHostReportRequest&, v1::HostReport& response) {
+    response.set_at_start(true);
+    return absl::OkStatus();
+  };
+  handlers.check_host = [](const ScriptedCall&, const v1::CheckHostRequest& request, v1::HostReport& response) {
+    response.set_objects(request.validate_only() ? 1 : 2);
+    return absl::OkStatus();
+  };
   const std::shared_ptr<Connection> connection = Connect(std::move(handlers));
 
   v1::CreateNamespaceRequest create_namespace;
@@ -135,6 +153,18 @@ TEST_F(GrpcConnectionTest, EveryMethodReachesItsOwnRpc) {
   EXPECT_TRUE(connection->DeleteVeth(delete_veth, options_).ok());
   delete_veth.set_name("veths/b");
   EXPECT_EQ(connection->DeleteVeth(delete_veth, options_), absl::NotFoundError("veths/b"));
+
+  v1::RenewLeaseRequest renew_lease;
+  renew_lease.set_owner("abc");
+  EXPECT_EQ(connection->RenewLease(renew_lease, options_)->renewed(), 3);
+  v1::CollectGarbageRequest collect_garbage;
+  collect_garbage.add_keep("veths/a");
+  EXPECT_THAT(connection->CollectGarbage(collect_garbage, options_)->deleted(), ElementsAre("all but veths/a"));
+  EXPECT_TRUE(connection->GetHostReport({}, options_)->at_start());
+  v1::CheckHostRequest check_host;
+  EXPECT_EQ(connection->CheckHost(check_host, options_)->objects(), 2);
+  check_host.set_validate_only(true);
+  EXPECT_EQ(connection->CheckHost(check_host, options_)->objects(), 1);
 }
 
 TEST_F(GrpcConnectionTest, ErrorKeepsItsDetails) {
@@ -236,6 +266,61 @@ TEST_F(GrpcConnectionTest, ReadsAndValidationsAreRepeated) {
   validation.set_validate_only(true);
   EXPECT_TRUE(connection->DeleteVeth(validation, options_).ok());
   EXPECT_EQ(calls, 10);
+}
+
+TEST_F(GrpcConnectionTest, WhatIsIdempotentByNatureIsRepeated) {
+  std::atomic<int> calls = 0;
+  const auto every_second = [&calls] { return ++calls % 2 == 1 ? Busy() : absl::OkStatus(); };
+  Handlers handlers;
+  handlers.renew_lease = [&](const ScriptedCall&, const v1::RenewLeaseRequest&, v1::RenewLeaseResponse&) {
+    return every_second();
+  };
+  handlers.collect_garbage = [&](const ScriptedCall&, const v1::CollectGarbageRequest&, v1::CollectGarbageResponse&) {
+    return every_second();
+  };
+  handlers.get_host_report = [&](const ScriptedCall&, const v1::GetHostReportRequest&, v1::HostReport&) {
+    return every_second();
+  };
+  handlers.check_host = [&](const ScriptedCall&, const v1::CheckHostRequest&, v1::HostReport&) {
+    return every_second();
+  };
+  const std::shared_ptr<Connection> connection = Connect(std::move(handlers));
+  EXPECT_TRUE(connection->RenewLease({}, options_).ok());
+  EXPECT_TRUE(connection->CollectGarbage({}, options_).ok());
+  EXPECT_TRUE(connection->GetHostReport({}, options_).ok());
+  EXPECT_TRUE(connection->CheckHost({}, options_).ok());
+  EXPECT_EQ(calls, 8);
+}
+
+TEST_F(GrpcConnectionTest, EveryAttemptCarriesTheOwner) {
+  std::mutex mutex;
+  std::vector<std::vector<std::string>> owners;
+  Handlers handlers;
+  handlers.get_veth = [&](const ScriptedCall& call, const v1::GetVethRequest&, v1::Veth&) {
+    std::lock_guard lock(mutex);
+    owners.push_back(call.owners);
+    return owners.size() == 1 ? Busy() : absl::OkStatus();
+  };
+  const std::shared_ptr<Connection> connection = Connect(std::move(handlers));
+  options_.owner = "ci/job-17@host:2";
+  EXPECT_TRUE(connection->GetVeth({}, options_).ok());
+  options_.owner = "";
+  EXPECT_TRUE(connection->GetVeth({}, options_).ok());
+  std::lock_guard lock(mutex);
+  EXPECT_THAT(owners, ElementsAre(ElementsAre("ci/job-17@host:2"), ElementsAre("ci/job-17@host:2"), IsEmpty()));
+}
+
+TEST_F(GrpcConnectionTest, OwnerThatNoHeaderCanHoldIsNotSent) {
+  std::atomic<int> calls = 0;
+  Handlers handlers;
+  handlers.get_veth = [&calls](const ScriptedCall&, const v1::GetVethRequest&, v1::Veth&) {
+    ++calls;
+    return absl::OkStatus();
+  };
+  options_.owner = "a\nb";
+  EXPECT_EQ(Connect(std::move(handlers))->GetVeth({}, options_).status(),
+            absl::InvalidArgumentError("netprov-owner must be 1 to 128 characters of A-Z a-z 0-9 . _ - / : @"));
+  EXPECT_EQ(calls, 0);
 }
 
 TEST_F(GrpcConnectionTest, RetryInfoFromTheWireIsHonoured) {

@@ -22,6 +22,13 @@ class MockConnection : public Connection {
   MOCK_METHOD(absl::StatusOr<v1::ListVethsResponse>, ListVeths, (const v1::ListVethsRequest&, const CallOptions&),
               (override));
   MOCK_METHOD(absl::Status, DeleteVeth, (const v1::DeleteVethRequest&, const CallOptions&), (override));
+  MOCK_METHOD(absl::StatusOr<v1::RenewLeaseResponse>, RenewLease, (const v1::RenewLeaseRequest&, const CallOptions&),
+              (override));
+  MOCK_METHOD(absl::StatusOr<v1::CollectGarbageResponse>, CollectGarbage,
+              (const v1::CollectGarbageRequest&, const CallOptions&), (override));
+  MOCK_METHOD(absl::StatusOr<v1::HostReport>, GetHostReport, (const v1::GetHostReportRequest&, const CallOptions&),
+              (override));
+  MOCK_METHOD(absl::StatusOr<v1::HostReport>, CheckHost, (const v1::CheckHostRequest&, const CallOptions&), (override));
 };
 
 }  // namespace netprov::client

@@ -3,6 +3,7 @@
 #define NETPROV_CLIENT_OPTIONS_H_
 
 #include <optional>
+#include <string>
 
 #include "absl/time/time.h"
 
@@ -33,15 +34,20 @@ struct Options {
   std::optional<absl::Duration> attempt_timeout;
 
   // Whether to repeat an attempt that ended with UNAVAILABLE, the only code that is ever retried. Default: true. A
-  // mutation is repeated only if its request holds a request_id or only validates.
+  // create or a delete is repeated only if its request holds a request_id or only validates.
   std::optional<bool> retry;
 
-  // Whether a mutation whose request holds no request_id gets a fresh one (a version 4 UUID). Default: true. A
-  // request_id in the request always stays as it is.
+  // Whether a create or a delete whose request holds no request_id gets a fresh one (a version 4 UUID). Default: true.
+  // A request_id in the request always stays as it is.
   std::optional<bool> generate_request_id;
 
   // Default: as Backoff says.
   std::optional<Backoff> backoff;
+
+  // Who calls: a name as in v1::Metadata.owner, sent as `netprov-owner` in the call's gRPC metadata. Every call with it
+  // is a sign of life that renews this owner's leases; it does not make this owner that of what a call creates.
+  // Default, and when empty: nobody in particular.
+  std::optional<std::string> owner;
 };
 
 // The same with all choices made; what a Connection gets.
@@ -50,6 +56,7 @@ struct CallOptions {
   absl::Duration attempt_timeout = absl::InfiniteDuration();
   bool retry = true;
   Backoff backoff;
+  std::string owner;
 
   friend bool operator==(const CallOptions&, const CallOptions&) = default;
 };

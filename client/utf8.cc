@@ -16,11 +16,33 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using google::protobuf::Reflection;
 
+void Add(const std::string& path, google::rpc::BadRequest& bad) {
+  google::rpc::BadRequest::FieldViolation& violation = *bad.add_field_violations();
+  violation.set_field(path);
+  violation.set_description("must be UTF-8");
+}
+
+void Collect(const Message& message, const std::string& prefix, google::rpc::BadRequest& bad);
+
+void CollectMap(const Message& message, const FieldDescriptor& field, const std::string& path,
+                google::rpc::BadRequest& bad) {
+  google::rpc::BadRequest entries;
+  const Reflection& reflection = *message.GetReflection();
+  for (int i = 0; i < reflection.FieldSize(message, &field); ++i) {
+    Collect(reflection.GetRepeatedMessage(message, &field, i), "", entries);
+  }
+  if (!entries.field_violations().empty()) Add(path, bad);
+}
+
 void Collect(const Message& message, const std::string& prefix, google::rpc::BadRequest& bad) {
   const Reflection& reflection = *message.GetReflection();
   std::vector<const FieldDescriptor*> fields;
   reflection.ListFields(message, &fields);
   for (const FieldDescriptor* field : fields) {
+    if (field->is_map()) {
+      CollectMap(message, *field, prefix + field->name(), bad);
+      continue;
+    }
     const int count = field->is_repeated() ? reflection.FieldSize(message, field) : 1;
     for (int i = 0; i < count; ++i) {
       const std::string path =
@@ -32,10 +54,7 @@ void Collect(const Message& message, const std::string& prefix, google::rpc::Bad
       } else if (field->type() == FieldDescriptor::TYPE_STRING) {
         const std::string text = field->is_repeated() ? reflection.GetRepeatedString(message, field, i)
                                                       : reflection.GetString(message, field);
-        if (IsUtf8(text)) continue;
-        google::rpc::BadRequest::FieldViolation& violation = *bad.add_field_violations();
-        violation.set_field(path);
-        violation.set_description("must be UTF-8");
+        if (!IsUtf8(text)) Add(path, bad);
       }
     }
   }

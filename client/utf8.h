@@ -14,7 +14,7 @@ bool IsUtf8(std::string_view text);
 
 // INVALID_ARGUMENT with a BadRequest that names each string field of `message`, or of a message in it, that is not
 // UTF-8, as in `veth.endpoint_a.interface_name`. Protobuf itself would complain on stderr and send it all the same.
-// Looks into repeated messages, not into maps; no request has one.
+// A map is named as a whole, as in `namespace.metadata.labels`: its entries have no order to count them by.
 absl::Status CheckUtf8(const google::protobuf::Message& message);
 
 }  // namespace netprov::client

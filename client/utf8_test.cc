@@ -57,5 +57,19 @@ TEST(CheckUtf8Test, LooksIntoRepeatedMessages) {
   EXPECT_EQ(GetBadRequest(CheckUtf8(message))->field_violations(0).field(), "namespaces[1].path");
 }
 
+TEST(CheckUtf8Test, MapIsNamedAsAWhole) {
+  v1::CreateNamespaceRequest request;
+  v1::Metadata& metadata = *request.mutable_namespace_()->mutable_metadata();
+  (*metadata.mutable_labels())["fine"] = "\xc3\xa4";
+  EXPECT_TRUE(CheckUtf8(request).ok());
+  (*metadata.mutable_labels())["value"] = "\xff";
+  (*metadata.mutable_labels())["\xff"] = "key";
+
+  const std::optional<google::rpc::BadRequest> bad = GetBadRequest(CheckUtf8(request));
+
+  ASSERT_EQ(bad->field_violations_size(), 1);
+  EXPECT_EQ(bad->field_violations(0).field(), "namespace.metadata.labels");
+}
+
 }  // namespace
 }  // namespace netprov::client

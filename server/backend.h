@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "server/engine/caretaker.h"
 #include "server/engine/engine.h"
 #include "server/engine/kernel.h"
 #include "server/engine/registry.h"
@@ -20,9 +21,13 @@ class Backend {
   // Takes the lock, then opens registry and kernel. The caller must still let the engine recover. Errors, each one
   // sentence: those of StateLock::Take(); UNAVAILABLE for a registry that can't be opened; PERMISSION_DENIED or
   // UNAVAILABLE for the kernel; FAILED_PRECONDITION for a command in another network namespace than the state is about.
-  static absl::StatusOr<std::unique_ptr<Backend>> Open(const StateLock::Options& options);
+  static absl::StatusOr<std::unique_ptr<Backend>> Open(const StateLock::Options& options,
+                                                       const engine::RegistryOptions& registry_options = {});
 
   engine::Engine& engine() { return engine_; }
+  engine::Registry& registry() { return *registry_; }
+  // For a server that stays.
+  engine::Caretaker& caretaker() { return caretaker_; }
 
  private:
   Backend(std::unique_ptr<StateLock> lock, std::unique_ptr<engine::Registry> registry,
@@ -30,13 +35,15 @@ class Backend {
       : lock_(std::move(lock)),
         registry_(std::move(registry)),
         kernel_(std::move(kernel)),
-        engine_(*kernel_, *registry_) {}
+        engine_(*kernel_, *registry_),
+        caretaker_(engine_, *kernel_, *registry_) {}
 
   // In the order of their use: the lock is let go last.
   std::unique_ptr<StateLock> lock_;
   std::unique_ptr<engine::Registry> registry_;
   std::unique_ptr<engine::Kernel> kernel_;
   engine::Engine engine_;
+  engine::Caretaker caretaker_;
 };
 
 }  // namespace netprov

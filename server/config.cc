@@ -37,6 +37,10 @@ std::variant<Config, ExitRequest> ParseConfig(int argc, const char* const* argv)
   app.allow_config_extras(CLI::config_extras_mode::error);
   app.add_option("--socket", config.socket_path, "The unix socket to serve on; empty for none")->capture_default_str();
   app.add_option("--state-dir", config.state_dir, "Where the registry is kept")->capture_default_str();
+  app.add_option("--durability", config.durability,
+                 "What a change survives once it is answered: any end of the process, or a loss of power too")
+      ->check(CLI::IsMember({"process", "power"}))
+      ->capture_default_str();
   app.add_option("--listen", config.listen, "A TCP address to serve on as well, as 127.0.0.1:7001; may be repeated")
       ->take_all();
   app.add_flag("--insecure", config.insecure, "Serve TCP without TLS: whoever reaches the port controls the network");

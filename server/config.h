@@ -14,7 +14,8 @@ namespace netprov {
 struct Config {
   std::string socket_path = "/run/netprov/netprovd.sock";  // empty: none
   std::string state_dir = "/var/lib/netprov";
-  std::vector<std::string> listen;  // TCP addresses
+  std::string durability = "process";  // or power
+  std::vector<std::string> listen;     // TCP addresses
   bool insecure = false;
   int workers = 4;
   size_t queue_limit = 1024;

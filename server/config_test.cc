@@ -43,6 +43,7 @@ TEST(ConfigTest, HasTheDocumentedDefaults) {
   const Config config = Parsed({});
   EXPECT_EQ(config.socket_path, "/run/netprov/netprovd.sock");
   EXPECT_EQ(config.state_dir, "/var/lib/netprov");
+  EXPECT_EQ(config.durability, "process");
   EXPECT_THAT(config.listen, ElementsAre());
   EXPECT_FALSE(config.insecure);
   EXPECT_EQ(config.workers, 4);
@@ -52,11 +53,12 @@ TEST(ConfigTest, HasTheDocumentedDefaults) {
 }
 
 TEST(ConfigTest, ReadsEveryFlag) {
-  const Config config =
-      Parsed({"--socket", "/s", "--state-dir=/d", "--listen", "127.0.0.1:0", "--listen", "[::1]:7001", "--insecure",
-              "--workers", "2", "--queue-limit", "9", "--shutdown-grace", "500ms", "--log-level", "debug"});
+  const Config config = Parsed({"--socket", "/s", "--state-dir=/d", "--listen", "127.0.0.1:0", "--listen", "[::1]:7001",
+                                "--insecure", "--durability", "power", "--workers", "2", "--queue-limit", "9",
+                                "--shutdown-grace", "500ms", "--log-level", "debug"});
   EXPECT_EQ(config.socket_path, "/s");
   EXPECT_EQ(config.state_dir, "/d");
+  EXPECT_EQ(config.durability, "power");
   EXPECT_THAT(config.listen, ElementsAre("127.0.0.1:0", "[::1]:7001"));
   EXPECT_TRUE(config.insecure);
   EXPECT_EQ(config.workers, 2);
@@ -68,9 +70,10 @@ TEST(ConfigTest, ReadsEveryFlag) {
 TEST(ConfigTest, ReadsAFileThatTheCommandLineOverrides) {
   const std::string path = WriteFile(
       "socket = \"/from/file\"\nstate-dir = \"/state\"\nlisten = [\"127.0.0.1:1\", \"[::1]:2\"]\ninsecure = true\n"
-      "workers = 3\nqueue-limit = 7\nshutdown-grace = \"1s\"\nlog-level = \"warn\"\n");
+      "durability = \"power\"\nworkers = 3\nqueue-limit = 7\nshutdown-grace = \"1s\"\nlog-level = \"warn\"\n");
   const Config config = Parsed({"--config", path.c_str(), "--workers", "8"});
   EXPECT_EQ(config.socket_path, "/from/file");
+  EXPECT_EQ(config.durability, "power");
   EXPECT_EQ(config.state_dir, "/state");
   EXPECT_THAT(config.listen, ElementsAre("127.0.0.1:1", "[::1]:2"));
   EXPECT_TRUE(config.insecure);
@@ -102,6 +105,7 @@ TEST(ConfigTest, NamesTheFlagThatIsWrong) {
            {{"--shutdown-grace", "soon"}, "--shutdown-grace"},
            {{"--shutdown-grace", "-1s"}, "--shutdown-grace"},
            {{"--log-level", "loud"}, "--log-level"},
+           {{"--durability", "none"}, "--durability"},
            {{"--insecure", "--listen", "nowhere"}, "--listen"},
            {{"--insecure", "--listen", "host:99999"}, "--listen"},
            {{"--insecure", "--listen", ":7001"}, "--listen"},

@@ -5,6 +5,7 @@
 #include <spdlog/async.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -17,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "google/protobuf/stubs/logging.h"
+#include "server/api/host.h"
 #include "server/backend.h"
 #include "server/config.h"
 #include "server/rpc/call_log.h"
@@ -27,6 +29,16 @@ namespace {
 
 // A command that serves itself holds the state for one call.
 constexpr absl::Duration kWaitForCommands = absl::Seconds(5);
+
+// gRPC aborts where it cannot open what it needs, so that this is said before.
+constexpr rlim_t kFewestFiles = 32;
+
+absl::Status CheckLimits() {
+  rlimit files = {};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= kFewestFiles) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat("the limit on open files (RLIMIT_NOFILE) is ", files.rlim_cur,
+                                                   ", and at least ", kFewestFiles, " are needed"));
+}
 
 // gRPC's own log goes into ours.
 void LogOfGrpc(gpr_log_func_args* args) {
@@ -65,28 +77,31 @@ int Fail(const absl::Status& status) {
 absl::Status Recover(engine::Engine& engine, spdlog::logger& log) {
   auto report = engine.Recover();
   if (!report.ok()) return absl::InternalError(absl::StrCat("cannot recover: ", report.error().message));
-  log.info(absl::StrCat("recovered rolled_back=", report->rolled_back, " completed=", report->completed,
-                        " failed=", report->failures.size()));
-  for (const std::string& failure : report->failures) {
-    log.error(absl::StrCat("recovery_failure=", rpc::LogfmtValue(failure)));
+  log.info(absl::StrCat("event=recovered objects=", report->objects, " findings=", report->findings.size(),
+                        " unfinished=", report->Count(engine::Finding::Kind::kUnfinished)));
+  for (const engine::Finding& finding : report->findings) {
+    log.warn(absl::StrCat("event=finding kind=", api::NameOf(finding.kind), " resource=",
+                          rpc::LogfmtValue(finding.resource), " detail=", rpc::LogfmtValue(finding.detail)));
   }
   return absl::OkStatus();
 }
 
 int Run(const Config& config, const sigset_t& signals) {
   const std::shared_ptr<spdlog::logger> log = StartLog(config.log_level);
+  if (absl::Status limits = CheckLimits(); !limits.ok()) return Fail(limits);
   const std::string endpoint = config.socket_path.empty() ? config.listen.front() : "unix:" + config.socket_path;
-  auto backend = Backend::Open({.state_dir = config.state_dir,
-                                .kind = StateLock::Kind::kDaemon,
-                                .endpoint = endpoint,
-                                .wait = kWaitForCommands});
+  auto backend = Backend::Open(
+      {.state_dir = config.state_dir, .kind = StateLock::Kind::kDaemon, .endpoint = endpoint, .wait = kWaitForCommands},
+      {.durability = config.durability == "power" ? engine::Durability::kPower : engine::Durability::kProcess});
   if (!backend.ok()) return Fail(backend.status());
   auto server = rpc::Server::Start((*backend)->engine(), {.socket_path = config.socket_path,
                                                           .listen = config.listen,
                                                           .insecure = config.insecure,
                                                           .workers = config.workers,
                                                           .queue_limit = config.queue_limit,
-                                                          .log = log});
+                                                          .log = log,
+                                                          .caretaker = &(*backend)->caretaker(),
+                                                          .registry = &(*backend)->registry()});
   if (!server.ok()) return Fail(server.status());
   if (absl::Status recovered = Recover((*backend)->engine(), *log); !recovered.ok()) return Fail(recovered);
   (*server)->Serve();

@@ -15,6 +15,7 @@ namespace netprov::cli {
 namespace {
 
 constexpr int kOutputFailed = 1;
+constexpr int kNeedsAttention = 1;
 constexpr int kUsage = 2;
 
 struct Server {
@@ -77,10 +78,24 @@ std::string IdUnlessKnown(const v1::CreateVethRequest& request, const v1::Veth& 
   return absl::StrCat(", id ", Printable(ShortName(veth.name())));
 }
 
-// Runs one command against `client`; returns what it prints.
+// What a command that did its work prints, and how it ends.
+struct Result {
+  std::string out;
+  std::string err;
+  int exit_code = 0;
+};
+
+absl::StatusOr<Result> ToResult(absl::StatusOr<Result> result) { return result; }
+absl::StatusOr<Result> ToResult(absl::StatusOr<std::string> text) {
+  if (!text.ok()) return text.status();
+  return Result{.out = *std::move(text), .err = "", .exit_code = 0};
+}
+
+// Runs one command against `client`; returns what it prints, or how it ends besides.
 class Runner {
  public:
-  Runner(const client::Client& client, Format format) : client_(client), format_(format) {}
+  Runner(const client::Client& client, Format format, std::function<absl::Time()> now)
+      : client_(client), format_(format), now_(std::move(now)) {}
 
   absl::StatusOr<std::string> operator()(const v1::CreateNamespaceRequest& request) const {
     const absl::StatusOr<v1::Namespace> ns = client_.CreateNamespace(request);
@@ -88,7 +103,7 @@ class Runner {
     return Sentence(format_,
                     Outcome(request.validate_only(), request.allow_existing(), "create", "Created", "there",
                             "network namespace", ShortName(ns->name())),
-                    [&] { return PrintNamespace(format_, *ns); });
+                    [&] { return PrintNamespace(format_, *ns, now_()); });
   }
 
   absl::StatusOr<std::string> operator()(const v1::DeleteNamespaceRequest& request) const {
@@ -102,13 +117,13 @@ class Runner {
   absl::StatusOr<std::string> operator()(const v1::ListNamespacesRequest&) const {
     const absl::StatusOr<std::vector<v1::Namespace>> namespaces = client_.ListNamespaces();
     if (!namespaces.ok()) return namespaces.status();
-    return PrintNamespaces(format_, *namespaces);
+    return PrintNamespaces(format_, *namespaces, now_());
   }
 
   absl::StatusOr<std::string> operator()(const v1::GetNamespaceRequest& request) const {
     const absl::StatusOr<v1::Namespace> ns = client_.GetNamespace(request);
     if (!ns.ok()) return ns.status();
-    return PrintNamespace(format_, *ns);
+    return PrintNamespace(format_, *ns, now_());
   }
 
   absl::StatusOr<std::string> operator()(const v1::CreateVethRequest& request) const {
@@ -117,7 +132,7 @@ class Runner {
     return Sentence(format_,
                     Outcome(request.validate_only(), request.allow_existing(), "create", "Created", "there",
                             "veth pair", DescribeVeth(*veth) + IdUnlessKnown(request, *veth)),
-                    [&] { return PrintVeth(format_, *veth); });
+                    [&] { return PrintVeth(format_, *veth, now_()); });
   }
 
   absl::StatusOr<std::string> operator()(const v1::DeleteVethRequest& request) const {
@@ -131,18 +146,58 @@ class Runner {
   absl::StatusOr<std::string> operator()(const v1::ListVethsRequest&) const {
     const absl::StatusOr<std::vector<v1::Veth>> veths = client_.ListVeths();
     if (!veths.ok()) return veths.status();
-    return PrintVeths(format_, *veths);
+    return PrintVeths(format_, *veths, now_());
   }
 
   absl::StatusOr<std::string> operator()(const v1::GetVethRequest& request) const {
     const absl::StatusOr<v1::Veth> veth = client_.GetVeth(request);
     if (!veth.ok()) return veth.status();
-    return PrintVeth(format_, *veth);
+    return PrintVeth(format_, *veth, now_());
+  }
+
+  absl::StatusOr<std::string> operator()(const v1::RenewLeaseRequest& request) const {
+    const absl::StatusOr<v1::RenewLeaseResponse> renewal = client_.RenewLease(request);
+    if (!renewal.ok()) return renewal.status();
+    return PrintRenewal(format_, request.owner(), *renewal, now_());
+  }
+
+  absl::StatusOr<Result> operator()(const v1::CollectGarbageRequest& request) const {
+    const bool trial = request.validate_only();
+    const absl::StatusOr<v1::CollectGarbageResponse> garbage = client_.CollectGarbage(request);
+    if (!garbage.ok()) return garbage.status();
+    absl::StatusOr<std::string> text = PrintGarbage(format_, *garbage, trial);
+    if (!text.ok()) return text.status();
+    Result result = {
+        .out = *std::move(text), .err = "", .exit_code = garbage->failures().empty() ? 0 : kNeedsAttention};
+    for (const auto& failure : garbage->failures()) {
+      absl::StrAppend(&result.err, "contain: ", Printable(failure.name()),
+                      trial ? " would not be deleted: " : " was not deleted: ", Printable(failure.message()), "\n");
+    }
+    if (garbage->deleted().empty() && garbage->failures().empty()) {
+      absl::StrAppend(&result.err, "contain: there is nothing of ", Printable(request.owner()), "'s to delete\n");
+    } else if (trial) {
+      absl::StrAppend(&result.err, "contain: nothing was deleted; repeat the command with --apply to delete\n");
+    }
+    return result;
+  }
+
+  absl::StatusOr<Result> operator()(const v1::GetHostReportRequest&) const { return Doctor(client_.GetHostReport()); }
+
+  absl::StatusOr<Result> operator()(const v1::CheckHostRequest& request) const {
+    return Doctor(client_.CheckHost(request));
   }
 
  private:
+  absl::StatusOr<Result> Doctor(const absl::StatusOr<v1::HostReport>& report) const {
+    if (!report.ok()) return report.status();
+    absl::StatusOr<std::string> text = PrintHostReport(format_, *report);
+    if (!text.ok()) return text.status();
+    return Result{.out = *std::move(text), .err = "", .exit_code = NeedsAttention(*report) ? kNeedsAttention : 0};
+  }
+
   const client::Client& client_;
   const Format format_;
+  const std::function<absl::Time()> now_;
 };
 
 int Report(const absl::Status& status, const std::string& endpoint, const Environment& environment) {
@@ -160,7 +215,7 @@ int Print(const std::string& text, const Environment& environment) {
 }
 
 // Finds the namespace, lets go of the server, and becomes the command.
-int Exec(const ExecCommand& command, Server server, absl::Duration timeout, const Environment& environment) {
+int Exec(const ExecCommand& command, Server server, const client::Options& options, const Environment& environment) {
   if (!server.local) {
     *environment.err << "contain: net exec needs a server on this host, by a unix socket or in this process, not "
                      << server.endpoint << "\n";
@@ -168,11 +223,10 @@ int Exec(const ExecCommand& command, Server server, absl::Duration timeout, cons
   }
   v1::GetNamespaceRequest request;
   request.set_name(command.namespace_name);
-  const absl::StatusOr<v1::Namespace> ns =
-      client::Client(server.connection, {.timeout = timeout, .retry = false}).GetNamespace(request);
+  const absl::StatusOr<v1::Namespace> ns = client::Client(server.connection, options).GetNamespace(request);
   if (!ns.ok()) return Report(ns.status(), server.endpoint, environment);
   server.connection.reset();
-  if (ns->state() != v1::Namespace::STATE_ACTIVE) {
+  if (ns->state() != v1::Namespace::STATE_READY && ns->state() != v1::Namespace::STATE_DEGRADED) {
     const char* const why =
         ns->state() == v1::Namespace::STATE_MISSING ? " is gone from the kernel" : " is no network namespace";
     return Report(absl::FailedPreconditionError(ns->path() + why), server.endpoint, environment);
@@ -187,7 +241,7 @@ int Exec(const ExecCommand& command, Server server, absl::Duration timeout, cons
 }  // namespace
 
 int Run(const std::vector<std::string>& arguments, const Environment& environment) {
-  std::variant<CommandLine, Exit> parsed = ParseCommandLine(arguments);
+  std::variant<CommandLine, Exit> parsed = ParseCommandLine(arguments, environment.getenv("NETPROV_OWNER"));
   if (const Exit* exit = std::get_if<Exit>(&parsed)) {
     if (exit->code == 0) return Print(exit->text, environment);
     *environment.err << exit->text;
@@ -212,23 +266,26 @@ int Run(const std::vector<std::string>& arguments, const Environment& environmen
   }
   if (!server.ok()) return Report(server.status(), "", environment);
 
-  if (const ExecCommand* exec = std::get_if<ExecCommand>(&line.command)) {
-    return Exec(*exec, *std::move(server), line.timeout, environment);
-  }
   // A person would rather hear at once that nobody answers than wait; a script can repeat the command.
-  const client::Client client(server->connection, {.timeout = line.timeout, .retry = false});
-  const Runner runner(client, line.format);
-  const absl::StatusOr<std::string> text = std::visit(
-      [&runner](const auto& command) -> absl::StatusOr<std::string> {
+  const client::Options options = {.timeout = line.timeout, .retry = false, .owner = line.owner};
+  if (const ExecCommand* exec = std::get_if<ExecCommand>(&line.command)) {
+    return Exec(*exec, *std::move(server), options, environment);
+  }
+  const client::Client client(server->connection, options);
+  const Runner runner(client, line.format, environment.now);
+  const absl::StatusOr<Result> result = std::visit(
+      [&runner](const auto& command) -> absl::StatusOr<Result> {
         if constexpr (std::is_same_v<std::decay_t<decltype(command)>, ExecCommand>) {
           return absl::InternalError("exec was handled before");
         } else {
-          return runner(command);
+          return ToResult(runner(command));
         }
       },
       line.command);
-  if (!text.ok()) return Report(text.status(), server->endpoint, environment);
-  return Print(*text, environment);
+  if (!result.ok()) return Report(result.status(), server->endpoint, environment);
+  const int written = Print(result->out, environment);
+  *environment.err << result->err;
+  return written == 0 ? result->exit_code : written;
 }
 
 }  // namespace netprov::cli

@@ -25,6 +25,9 @@ struct Environment {
   // A variable of the environment; nullopt when it is not set.
   std::function<std::optional<std::string>(const std::string& name)> getenv;
 
+  // The time, by the host's clock.
+  std::function<absl::Time()> now;
+
   // Whether a daemon listens at a unix socket: IsListening().
   std::function<absl::StatusOr<bool>(const std::string& socket_path)> is_listening;
 
@@ -44,8 +47,11 @@ struct Environment {
 // Where the state of the server in this process is by default.
 inline constexpr char kDefaultStateDir[] = "/var/lib/netprov";
 
-// Does what `arguments` (without the program's name) say, and returns the exit code: 0; 1 when `out` can't be written;
-// 2 after a usage error; 64 plus the gRPC code after a call that failed; for `net exec` that of ExecFailure.
+// Does what `arguments` (without the program's name) say, and returns the exit code: 0; 1 when `out` can't be written,
+// when `net gc` could not delete something, or when `net doctor` found what needs attention; 2 after a usage error; 64
+// plus the gRPC code after a call that failed; for `net exec` that of ExecFailure.
+//
+// Who calls: --owner; else NETPROV_OWNER, unless it is empty; else nobody in particular.
 //
 // Which server: --endpoint; else with --state-dir one in this process; else NETPROV_ENDPOINT, unless it is empty; else
 // the daemon at its default socket if somebody listens there; else one in this process, and if that fails and a daemon

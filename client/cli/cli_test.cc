@@ -18,6 +18,7 @@ namespace {
 using ::testing::_;
 using ::testing::DoAll;
 using ::testing::ElementsAre;
+using ::testing::Field;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Property;
@@ -42,6 +43,7 @@ class CliTest : public ::testing::Test {
       if (it == variables_.end()) return std::nullopt;
       return it->second;
     };
+    environment.now = [] { return absl::FromUnixSeconds(1000); };
     environment.is_listening = [this](const std::string& path) -> absl::StatusOr<bool> {
       EXPECT_EQ(path, kSocket);
       EXPECT_FALSE(listening_.empty());
@@ -72,7 +74,7 @@ class CliTest : public ::testing::Test {
   v1::Namespace Namespace(const std::string& id) {
     v1::Namespace ns;
     ns.set_name("namespaces/" + id);
-    ns.set_state(v1::Namespace::STATE_ACTIVE);
+    ns.set_state(v1::Namespace::STATE_READY);
     ns.set_path("/run/netns/" + id);
     ns.set_cookie(77);
     return ns;
@@ -81,7 +83,7 @@ class CliTest : public ::testing::Test {
   v1::Veth Veth() {
     v1::Veth veth;
     veth.set_name("veths/veth-host");
-    veth.set_state(v1::Veth::STATE_ACTIVE);
+    veth.set_state(v1::Veth::STATE_READY);
     veth.mutable_endpoint_a()->mutable_host();
     veth.mutable_endpoint_a()->set_interface_name("veth-host");
     veth.mutable_endpoint_b()->set_namespace_("namespaces/test-ns");
@@ -123,9 +125,10 @@ TEST_F(CliTest, CreateNamespaceAsJson) {
   "name": "namespaces/test-ns",
   "uid": "",
   "managed": false,
-  "state": "STATE_ACTIVE",
+  "state": "STATE_READY",
   "path": "/run/netns/test-ns",
-  "cookie": "77"
+  "cookie": "77",
+  "deviations": []
 }
 )");
 }
@@ -179,8 +182,8 @@ TEST_F(CliTest, ListAndShowNamespaces) {
   EXPECT_CALL(mock(), ListNamespaces).WillOnce(Return(response));
   EXPECT_EQ(RunCli({"net", "list"}), 0);
   EXPECT_EQ(out_.str(),
-            "NAME  STATE   MANAGED  CREATED\n"
-            "a     ACTIVE  no       -\n");
+            "NAME  STATE  MANAGED  OWNER  CREATED\n"
+            "a     READY  no       -      -\n");
 }
 
 TEST_F(CliTest, ShowNamespace) {
@@ -213,7 +216,7 @@ TEST_F(CliTest, ListShowAndDeleteVeths) {
 TEST_F(CliTest, ShowVeth) {
   EXPECT_CALL(mock(), GetVeth(Property(&v1::GetVethRequest::name, "veths/veth-host"), _)).WillOnce(Return(Veth()));
   EXPECT_EQ(RunCli({"net", "veth", "show", "veth-host"}), 0);
-  EXPECT_THAT(out_.str(), HasSubstr("veth-host  ACTIVE  b    veth0      test-ns"));
+  EXPECT_THAT(out_.str(), HasSubstr("veth-host  READY  b    veth0      test-ns"));
 }
 
 TEST_F(CliTest, DeleteVeth) {
@@ -221,6 +224,130 @@ TEST_F(CliTest, DeleteVeth) {
       .WillOnce(Return(absl::OkStatus()));
   EXPECT_EQ(RunCli({"net", "veth", "delete", "veth-host"}), 0);
   EXPECT_EQ(out_.str(), "Deleted veth pair: veth-host\n");
+}
+
+TEST_F(CliTest, EveryCallCarriesTheOwner) {
+  variables_["NETPROV_OWNER"] = "ci";
+  EXPECT_CALL(mock(), ListNamespaces(_, Field(&client::CallOptions::owner, "ci")))
+      .WillOnce(Return(v1::ListNamespacesResponse()));
+  EXPECT_EQ(RunCli({"net", "list"}), 0);
+}
+
+TEST_F(CliTest, OwnerFlagComesBeforeTheVariable) {
+  variables_["NETPROV_OWNER"] = "ci";
+  v1::CreateNamespaceRequest request;
+  EXPECT_CALL(mock(), CreateNamespace(_, Field(&client::CallOptions::owner, "lab")))
+      .WillOnce(DoAll(SaveArg<0>(&request), Return(Namespace("a"))));
+  EXPECT_EQ(RunCli({"net", "create", "a", "--owner", "lab"}), 0);
+  EXPECT_EQ(request.namespace_().metadata().owner(), "lab");
+  EXPECT_EQ(out_.str(), "Created network namespace: a\n");
+}
+
+TEST_F(CliTest, WrongOwnerVariableIsAUsageError) {
+  variables_["NETPROV_OWNER"] = "a b";
+  EXPECT_EQ(RunCli({"net", "list"}), 2);
+  EXPECT_THAT(err_.str(), StartsWith("contain: NETPROV_OWNER: must be"));
+  EXPECT_THAT(asked_, IsEmpty());
+}
+
+TEST_F(CliTest, ListShowsWhenLeasesEnd) {
+  v1::ListNamespacesResponse response;
+  *response.add_namespaces() = Namespace("a");
+  response.mutable_namespaces(0)->mutable_metadata()->set_owner("ci");
+  response.mutable_namespaces(0)->mutable_metadata()->mutable_expire_time()->set_seconds(1090);
+  EXPECT_CALL(mock(), ListNamespaces).WillOnce(Return(response));
+  EXPECT_EQ(RunCli({"net", "list"}), 0);
+  EXPECT_EQ(out_.str(),
+            "NAME  STATE  MANAGED  OWNER  CREATED  EXPIRES\n"
+            "a     READY  no       ci     -        1m30s\n");
+}
+
+TEST_F(CliTest, Renew) {
+  v1::RenewLeaseResponse response;
+  response.set_renewed(2);
+  response.mutable_expire_time()->set_seconds(1299);
+  response.mutable_expire_time()->set_nanos(999'999'999);
+  EXPECT_CALL(mock(), RenewLease(Property(&v1::RenewLeaseRequest::owner, "ci"), _)).WillOnce(Return(response));
+  EXPECT_EQ(RunCli({"net", "renew", "--owner", "ci"}), 0);
+  EXPECT_EQ(out_.str(), "Renewed 2 leases of ci; the first expires in 4m59s\n");
+  EXPECT_EQ(err_.str(), "");
+}
+
+TEST_F(CliTest, GcSaysThatItDeletedNothing) {
+  v1::CollectGarbageResponse response;
+  response.add_deleted("veths/v1");
+  response.add_deleted("namespaces/old");
+  EXPECT_CALL(mock(), CollectGarbage(Property(&v1::CollectGarbageRequest::validate_only, true), _))
+      .WillOnce(Return(response));
+  EXPECT_EQ(RunCli({"net", "gc", "--owner", "ci"}), 0);
+  EXPECT_EQ(out_.str(), "veths/v1\nnamespaces/old\n");
+  EXPECT_EQ(err_.str(), "contain: nothing was deleted; repeat the command with --apply to delete\n");
+}
+
+TEST_F(CliTest, GcDeletes) {
+  v1::CollectGarbageResponse response;
+  response.add_deleted("namespaces/old");
+  EXPECT_CALL(mock(), CollectGarbage(Property(&v1::CollectGarbageRequest::validate_only, false), _))
+      .WillOnce(Return(response));
+  EXPECT_EQ(RunCli({"net", "gc", "--owner", "ci", "--apply"}), 0);
+  EXPECT_EQ(out_.str(), "namespaces/old\n");
+  EXPECT_EQ(err_.str(), "");
+}
+
+TEST_F(CliTest, GcFailsWhereSomethingStays) {
+  v1::CollectGarbageResponse response;
+  response.add_deleted("namespaces/old");
+  v1::CollectGarbageResponse::Failure& failure = *response.add_failures();
+  failure.set_name("namespaces/blue");
+  failure.set_message("veths/v1 ends in it\x1b");
+  EXPECT_CALL(mock(), CollectGarbage).WillOnce(Return(response));
+  EXPECT_EQ(RunCli({"net", "gc", "--owner", "ci", "--apply"}), 1);
+  EXPECT_EQ(out_.str(), "namespaces/old\n");
+  EXPECT_EQ(err_.str(), "contain: namespaces/blue was not deleted: veths/v1 ends in it\\x1b\n");
+}
+
+TEST_F(CliTest, GcForetellsWhatWillStay) {
+  v1::CollectGarbageResponse response;
+  response.add_failures()->set_name("namespaces/blue");
+  response.mutable_failures(0)->set_message("veths/v1 ends in it");
+  EXPECT_CALL(mock(), CollectGarbage).WillOnce(Return(response));
+  EXPECT_EQ(RunCli({"net", "gc", "--owner", "ci"}), 1);
+  EXPECT_EQ(out_.str(), "");
+  EXPECT_EQ(err_.str(),
+            "contain: namespaces/blue would not be deleted: veths/v1 ends in it\n"
+            "contain: nothing was deleted; repeat the command with --apply to delete\n");
+}
+
+TEST_F(CliTest, GcWithoutGarbageSaysSo) {
+  EXPECT_CALL(mock(), CollectGarbage).WillOnce(Return(v1::CollectGarbageResponse()));
+  EXPECT_EQ(RunCli({"net", "gc", "--owner", "ci"}), 0);
+  EXPECT_EQ(out_.str(), "");
+  EXPECT_EQ(err_.str(), "contain: there is nothing of ci's to delete\n");
+}
+
+TEST_F(CliTest, DoctorShowsTheReport) {
+  EXPECT_CALL(mock(), GetHostReport).WillOnce(Return(v1::HostReport()));
+  EXPECT_EQ(RunCli({"net", "doctor"}), 0);
+  EXPECT_EQ(out_.str(),
+            "Checked: 0 objects compared\n"
+            "The registry can be written\n"
+            "Nothing needs attention\n");
+  EXPECT_EQ(err_.str(), "");
+}
+
+TEST_F(CliTest, DoctorFailsWhereSomethingNeedsAttention) {
+  v1::HostReport report;
+  report.add_findings()->set_kind(v1::Finding::KIND_MISSING);
+  EXPECT_CALL(mock(), CheckHost(Property(&v1::CheckHostRequest::validate_only, false), _)).WillOnce(Return(report));
+  EXPECT_EQ(RunCli({"net", "doctor", "--check", "-o", "json"}), 1);
+  EXPECT_THAT(out_.str(), HasSubstr("\"kind\": \"KIND_MISSING\""));
+  EXPECT_EQ(err_.str(), "");
+}
+
+TEST_F(CliTest, DoctorCanLookOnly) {
+  EXPECT_CALL(mock(), CheckHost(Property(&v1::CheckHostRequest::validate_only, true), _))
+      .WillOnce(Return(v1::HostReport()));
+  EXPECT_EQ(RunCli({"net", "doctor", "--check", "--look-only"}), 0);
 }
 
 TEST_F(CliTest, ErrorGoesToStderrWithItsDetails) {
@@ -246,7 +373,9 @@ TEST_F(CliTest, EveryCommandReportsItsError) {
   const std::vector<std::vector<std::string>> kCommands = {
       {"net", "create", "a"},         {"net", "delete", "a"},           {"net", "list"},
       {"net", "show", "a"},           {"net", "exec", "a", "--", "ls"}, {"net", "veth", "--host", "h", "--ns", "a"},
-      {"net", "veth", "delete", "a"}, {"net", "veth", "list"},          {"net", "veth", "show", "a"}};
+      {"net", "veth", "delete", "a"}, {"net", "veth", "list"},          {"net", "veth", "show", "a"},
+      {"net", "renew", "--owner=a"},  {"net", "gc", "--owner=a"},       {"net", "doctor"},
+      {"net", "doctor", "--check"}};
   for (const std::vector<std::string>& command : kCommands) {
     auto connection = std::make_shared<testing::NiceMock<client::MockConnection>>();
     ON_CALL(*connection, CreateNamespace).WillByDefault(Return(error));
@@ -257,11 +386,16 @@ TEST_F(CliTest, EveryCommandReportsItsError) {
     ON_CALL(*connection, GetVeth).WillByDefault(Return(error));
     ON_CALL(*connection, ListVeths).WillByDefault(Return(error));
     ON_CALL(*connection, DeleteVeth).WillByDefault(Return(error));
+    ON_CALL(*connection, RenewLease).WillByDefault(Return(error));
+    ON_CALL(*connection, CollectGarbage).WillByDefault(Return(error));
+    ON_CALL(*connection, GetHostReport).WillByDefault(Return(error));
+    ON_CALL(*connection, CheckHost).WillByDefault(Return(error));
     std::ostringstream out, err;
     const Environment environment{
         .out = &out,
         .err = &err,
         .getenv = [](const std::string&) { return std::nullopt; },
+        .now = [] { return absl::UnixEpoch(); },
         .is_listening = [](const std::string&) { return true; },
         .connect = [&](const std::string&) { return connection; },
         .serve = [](const std::string&, absl::Duration) { return absl::InternalError("must not be asked"); },
@@ -394,6 +528,14 @@ TEST_F(CliTest, ExecNeedsANamespaceThatIsThere) {
   EXPECT_EQ(RunCli({"net", "exec", "blue", "--", "ls"}), 64 + 9);
   EXPECT_EQ(err_.str(), "contain: /run/netns/blue is gone from the kernel\n");
   EXPECT_THAT(executed_, IsEmpty());
+}
+
+TEST_F(CliTest, ExecEntersADegradedNamespace) {
+  v1::Namespace ns = Namespace("blue");
+  ns.set_state(v1::Namespace::STATE_DEGRADED);
+  EXPECT_CALL(mock(), GetNamespace(_, Field(&client::CallOptions::owner, "ci"))).WillOnce(Return(ns));
+  EXPECT_EQ(RunCli({"net", "exec", "blue", "--owner", "ci", "--", "ls"}), 127);
+  EXPECT_THAT(executed_, SizeIs(1));
 }
 
 TEST_F(CliTest, ExecRefusesAStaleFile) {

@@ -6,11 +6,13 @@
 #include <sstream>
 #include <utility>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "client/endpoint.h"
+#include "client/owner.h"
 #include "client/version.h"
 
 namespace netprov::cli {
@@ -49,6 +51,11 @@ CLI::Validator Decimal() {
       "BYTES");
 }
 
+bool ParsePositiveDuration(const std::string& text, absl::Duration& duration) {
+  return absl::ParseDuration(text, &duration) && duration > absl::ZeroDuration() &&
+         duration != absl::InfiniteDuration();
+}
+
 // One end of a pair, as typed.
 struct End {
   std::string mac;
@@ -82,6 +89,58 @@ struct Mutation {
   }
 };
 
+// What an object has besides its shape, as typed.
+struct MetadataFlags {
+  std::vector<std::string> labels;
+  std::string ttl;
+  bool persistent = false;
+  bool self_heal = false;
+
+  void AddOptions(CLI::App& app) {
+    app.add_option("--label", labels, "A label of yours; can be repeated")
+        ->type_name("KEY=VALUE")
+        ->allow_extra_args(false);
+    app.add_option("--ttl", ttl,
+                   "Delete it so long after the last sign of life of its owner (--owner), as in 30s, 10m or 24h. Only "
+                   "a daemon does. Default: never")
+        ->type_name("DURATION");
+    app.add_flag("--persistent", persistent, "Make it again after a reboot of the host");
+    app.add_flag("--self-heal", self_heal, "Put it right when somebody else changes or removes it. Only a daemon does");
+  }
+
+  // nullopt where nothing was said. An error's message is for the user.
+  absl::StatusOr<std::optional<v1::Metadata>> Interpret(const CLI::App& app,
+                                                        const std::optional<std::string>& owner) const {
+    v1::Metadata metadata;
+    if (owner.has_value()) metadata.set_owner(*owner);
+    for (const std::string& label : labels) {
+      const size_t mark = label.find('=');
+      if (mark == 0 || mark == std::string::npos) {
+        return absl::InvalidArgumentError("--label: must be KEY=VALUE, not `" + label + "`");
+      }
+      const std::string key = label.substr(0, mark);
+      if (metadata.labels().contains(key)) return absl::InvalidArgumentError("--label: `" + key + "` is there twice");
+      (*metadata.mutable_labels())[key] = label.substr(mark + 1);
+    }
+    if (app.count("--ttl") > 0) {
+      absl::Duration duration;
+      if (!ParsePositiveDuration(ttl, duration)) {
+        return absl::InvalidArgumentError("--ttl: must be a positive duration such as 30s, 10m or 24h, not `" + ttl +
+                                          "`");
+      }
+      if (!owner.has_value()) {
+        return absl::InvalidArgumentError("--ttl needs --owner or NETPROV_OWNER: who shall give signs of life?");
+      }
+      metadata.mutable_ttl()->set_seconds(absl::IDivDuration(duration, absl::Seconds(1), &duration));
+      metadata.mutable_ttl()->set_nanos(static_cast<int>(absl::ToInt64Nanoseconds(duration)));
+    }
+    metadata.set_persistent(persistent);
+    metadata.set_self_heal(self_heal);
+    if (metadata.ByteSizeLong() == 0) return std::nullopt;
+    return metadata;
+  }
+};
+
 // CLI11 does not know of the command after `--`.
 class ExecFormatter : public CLI::Formatter {
  public:
@@ -95,7 +154,7 @@ class ExecFormatter : public CLI::Formatter {
 // The grammar, and the places that it parses into. Used once.
 class Grammar {
  public:
-  Grammar() { Build(); }
+  explicit Grammar(std::optional<std::string> default_owner) : default_owner_(std::move(default_owner)) { Build(); }
 
   std::variant<CommandLine, Exit> Parse(const std::vector<std::string>& arguments) {
     // What follows `--` is exec's, and CLI11 must not see it: it would take `[a,b]` apart, for one.
@@ -103,7 +162,7 @@ class Grammar {
     const std::vector<std::string> before(arguments.begin(), mark);
     // CLI11 would take the next argument for the value, which is dangerous with `--endpoint=$UNSET`.
     for (const std::string& argument : before) {
-      if (absl::StartsWith(argument, "--") && absl::EndsWith(argument, "=")) {
+      if (absl::StartsWith(argument, "--") && argument.find('=') == argument.size() - 1) {
         return UsageError(argument + ": the value is missing");
       }
     }
@@ -116,6 +175,7 @@ class Grammar {
   }
 
  private:
+  static Exit UsageError(const absl::Status& status) { return UsageError(std::string(status.message())); }
   static Exit UsageError(const std::string& message) {
     return {.code = 2, .text = absl::StrCat("contain: ", Printable(message), "\n", kSeeHelp)};
   }
@@ -135,6 +195,8 @@ class Grammar {
   }
 
   void Build();
+  void BuildVeth(CLI::App& net);
+  void BuildLeases(CLI::App& net);
   CLI::App* Add(CLI::App& parent, const std::string& name, const std::string& description, const std::string& footer) {
     CLI::App* app = parent.add_subcommand(name, description);
     app->footer(footer);
@@ -142,7 +204,13 @@ class Grammar {
   }
 
   std::variant<CommandLine, Exit> Interpret(const std::vector<std::string>& after);
-  std::variant<v1::CreateVethRequest, Exit> InterpretCreateVeth();
+  // Who calls. An error's message is for the user.
+  absl::StatusOr<std::optional<std::string>> InterpretOwner() const;
+  std::variant<v1::CreateNamespaceRequest, Exit> InterpretCreateNamespace(const CommandLine& line);
+  std::variant<v1::CreateVethRequest, Exit> InterpretCreateVeth(const CommandLine& line);
+  std::variant<v1::CollectGarbageRequest, Exit> InterpretGc(const CommandLine& line);
+
+  const std::optional<std::string> default_owner_;
 
   CLI::App app_{"Isolated network stacks: network namespaces and veth pairs.", "contain"};
   CLI::App* net_create_;
@@ -153,18 +221,28 @@ class Grammar {
   CLI::App* veth_list_;
   CLI::App* veth_show_;
   CLI::App* veth_delete_;
+  CLI::App* renew_;
+  CLI::App* gc_;
+  CLI::App* doctor_;
   CLI::App* exec_;
 
   CLI::Option* endpoint_option_;
   CLI::Option* state_dir_option_;
   CLI::Option* output_option_;
+  CLI::Option* owner_option_;
   std::string endpoint_;
   std::string state_dir_;
   std::string timeout_ = "30s";
   std::string output_;
+  std::string owner_;
   // All names are of this kind: what a command is about.
   std::string name_;
   Mutation mutation_;
+  MetadataFlags metadata_;
+  std::vector<std::string> keep_;
+  bool apply_ = false;
+  bool check_ = false;
+  bool look_only_ = false;
 
   CLI::Option* host_option_;
   CLI::Option* from_ns_option_;
@@ -200,14 +278,26 @@ void Grammar::Build() {
                       "Default there: /var/lib/netprov")
           ->type_name("DIRECTORY");
 
+  owner_option_ =
+      app_.add_option("--owner", owner_,
+                      "Who you are. What is created is this owner's, and every call renews the leases of what this "
+                      "owner has. Default: NETPROV_OWNER; without it, nobody in particular")
+          ->type_name("OWNER");
+
   CLI::App& net =
       *Add(app_, "net", "Network namespaces, and the veth pairs between them", "Example:\n  contain net create blue");
   net.require_subcommand(1);
 
-  net_create_ = Add(net, "create", "Create a network namespace",
-                    "Examples:\n  contain net create blue\n  contain net create blue --allow-existing -o json");
+  net_create_ = Add(net, "create", "Create a network namespace. It belongs to --owner, or else to NETPROV_OWNER.",
+                    "Examples:\n"
+                    "  contain net create blue\n"
+                    "  contain net create blue --allow-existing -o json\n"
+                    "  contain net create blue --owner ci/job-17 --ttl 10m --label team=net\n"
+                    "  contain net create blue --persistent --self-heal");
   net_create_->add_option("NAME", name_, "Its name, also for `ip netns`")->required();
-  net_create_->add_flag("--allow-existing", mutation_.tolerant, "Succeed where it is there already, made by netprov");
+  net_create_->add_flag("--allow-existing", mutation_.tolerant,
+                        "Succeed where the same is there already, made by netprov");
+  metadata_.AddOptions(*net_create_);
   mutation_.AddOptions(*net_create_);
 
   net_delete_ = Add(net, "delete", "Delete a network namespace with all links in it",
@@ -223,13 +313,29 @@ void Grammar::Build() {
                   "Examples:\n  contain net show blue\n  contain net show blue -o yaml");
   net_show_->add_option("NAME", name_, "Its name")->required();
 
+  BuildVeth(net);
+  BuildLeases(net);
+
+  exec_ = Add(net, "exec",
+              "Run a command in a network namespace, also one that netprov did not make, as `ip netns exec` does.\n"
+              "The server must run on this host. The exit code is the command's; 127: not found, 126: not executable.",
+              "Examples:\n"
+              "  contain net exec blue -- ip addr\n"
+              "  contain net exec blue -- sh -c 'ping -c 1 10.0.0.1'");
+  exec_->formatter(std::make_shared<ExecFormatter>());
+  exec_->add_option("NAME", name_, "The namespace's name")->required();
+}
+
+void Grammar::BuildVeth(CLI::App& net) {
   veth_ = Add(net, "veth",
               "Create a veth pair, or list, show and delete pairs.\n"
-              "The first end is in the host (--host) or in a namespace (--from-ns), the peer in the namespace --ns.",
+              "The first end is in the host (--host) or in a namespace (--from-ns), the peer in the namespace --ns.\n"
+              "A pair belongs to --owner, or else to NETPROV_OWNER.",
               "Examples:\n"
               "  contain net veth --host uplink0 --ns blue\n"
               "  contain net veth --host uplink0 --ns blue --peer eth0 --mtu 1400 --peer-mtu 1400\n"
               "  contain net veth --from-ns red --interface to-blue --ns blue --peer to-red --id red-blue\n"
+              "  contain net veth --host uplink0 --ns blue --owner ci/job-17 --ttl 10m --self-heal\n"
               "  contain net veth delete uplink0");
   veth_->require_subcommand(0, 1);
   host_option_ = veth_->add_option("--host", host_, "The first end is in the host and has this interface name")
@@ -260,6 +366,7 @@ void Grammar::Build() {
   veth_->add_flag("--down", first_end_.down, "Leave the first end down");
   veth_->add_flag("--peer-down", peer_end_.down, "Leave the peer down");
   veth_->add_flag("--allow-existing", mutation_.tolerant, "Succeed where the same pair is there already under this id");
+  metadata_.AddOptions(*veth_);
   mutation_.AddOptions(*veth_);
 
   veth_list_ = Add(*veth_, "list", "List the veth pairs that netprov made",
@@ -272,18 +379,76 @@ void Grammar::Build() {
   veth_delete_->add_option("ID", name_, "The pair's id")->required();
   veth_delete_->add_flag("--allow-missing", mutation_.tolerant, "Succeed where it is not there");
   mutation_.AddOptions(*veth_delete_);
-
-  exec_ = Add(net, "exec",
-              "Run a command in a network namespace, also one that netprov did not make, as `ip netns exec` does.\n"
-              "The server must run on this host. The exit code is the command's; 127: not found, 126: not executable.",
-              "Examples:\n"
-              "  contain net exec blue -- ip addr\n"
-              "  contain net exec blue -- sh -c 'ping -c 1 10.0.0.1'");
-  exec_->formatter(std::make_shared<ExecFormatter>());
-  exec_->add_option("NAME", name_, "The namespace's name")->required();
 }
 
-std::variant<v1::CreateVethRequest, Exit> Grammar::InterpretCreateVeth() {
+void Grammar::BuildLeases(CLI::App& net) {
+  renew_ = Add(net, "renew", "Give a sign of life: every lease of --owner, or else of NETPROV_OWNER, begins anew",
+               "Examples:\n  contain net renew --owner ci/job-17\n  contain net renew --owner ci/job-17 -o json");
+
+  gc_ = Add(net, "gc",
+            "Delete what --owner, or else NETPROV_OWNER, has, but for what is to be kept.\n"
+            "Without --apply, print what would be deleted and delete nothing. The exit code is 1 where something can't "
+            "be deleted.",
+            "Examples:\n"
+            "  contain net gc --owner ci/job-17\n"
+            "  contain net gc --owner ci/job-17 --keep blue --keep veths/uplink0 --apply");
+  gc_->add_option("--keep", keep_,
+                  "What stays: a namespace, as NAME or namespaces/NAME, or a pair, as veths/ID; can be repeated")
+      ->type_name("NAME")
+      ->allow_extra_args(false);
+  gc_->add_flag("--apply", apply_, "Do delete it");
+
+  doctor_ = Add(net, "doctor",
+                "Show what the server found when it last checked its host: at its start, or when it was asked to.\n"
+                "The exit code is 0 where nothing needs attention, else 1.",
+                "Examples:\n"
+                "  contain net doctor\n"
+                "  contain net doctor --check\n"
+                "  contain net doctor --check --look-only -o json");
+  CLI::Option* check =
+      doctor_->add_flag("--check", check_, "Check the host now, and put right what was left unfinished");
+  doctor_->add_flag("--look-only", look_only_, "Check, and change nothing")->needs(check);
+}
+
+absl::StatusOr<std::optional<std::string>> Grammar::InterpretOwner() const {
+  const bool typed = !owner_option_->empty();
+  if (!typed && (!default_owner_.has_value() || default_owner_->empty())) return std::nullopt;
+  const std::string& owner = typed ? owner_ : *default_owner_;
+  if (const absl::Status status = client::CheckOwner(owner); !status.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(typed ? "--owner" : "NETPROV_OWNER", ": ", status.message(), ", not `", owner, "`"));
+  }
+  return owner;
+}
+
+std::variant<v1::CreateNamespaceRequest, Exit> Grammar::InterpretCreateNamespace(const CommandLine& line) {
+  v1::CreateNamespaceRequest request;
+  mutation_.AddTo(request);
+  request.set_namespace_id(Id(kNamespaces, name_));
+  request.set_allow_existing(mutation_.tolerant);
+  const auto metadata = metadata_.Interpret(*net_create_, line.owner);
+  if (!metadata.ok()) return UsageError(metadata.status());
+  if (metadata->has_value()) *request.mutable_namespace_()->mutable_metadata() = **metadata;
+  return request;
+}
+
+std::variant<v1::CollectGarbageRequest, Exit> Grammar::InterpretGc(const CommandLine& line) {
+  v1::CollectGarbageRequest request;
+  request.set_owner(*line.owner);
+  request.set_validate_only(!apply_);
+  for (const std::string& typed : keep_) {
+    const std::string name = absl::StartsWith(typed, kVeths) ? typed : Name(kNamespaces, typed);
+    // The server leaves a name aside that it does not know, and what was meant would be deleted.
+    const size_t id = name.find('/') + 1;
+    if (id == name.size() || name.find('/', id) != std::string::npos) {
+      return UsageError("--keep: must be NAME, namespaces/NAME or veths/ID, not `" + typed + "`");
+    }
+    request.add_keep(name);
+  }
+  return request;
+}
+
+std::variant<v1::CreateVethRequest, Exit> Grammar::InterpretCreateVeth(const CommandLine& line) {
   if (host_option_->empty() && from_ns_option_->empty()) return UsageError("--host or --from-ns is required");
   if (ns_option_->empty()) return UsageError("--ns is required");
   v1::CreateVethRequest request;
@@ -310,6 +475,9 @@ std::variant<v1::CreateVethRequest, Exit> Grammar::InterpretCreateVeth() {
   b.set_interface_name(peer_.empty() ? "veth%d" : peer_);
   if (peer_end_.mtu == 0) peer_end_.mtu = first_end_.mtu;
   peer_end_.AddTo(b);
+  const auto metadata = metadata_.Interpret(*veth_, line.owner);
+  if (!metadata.ok()) return UsageError(metadata.status());
+  if (metadata->has_value()) *request.mutable_veth()->mutable_metadata() = **metadata;
   return request;
 }
 
@@ -323,8 +491,7 @@ std::variant<CommandLine, Exit> Grammar::Interpret(const std::vector<std::string
       return UsageError("--output: must be table, json, yaml or name, not `" + output_ + "`");
     line.format = format->second;
   }
-  if (!absl::ParseDuration(timeout_, &line.timeout) || line.timeout <= absl::ZeroDuration() ||
-      line.timeout == absl::InfiniteDuration()) {
+  if (!ParsePositiveDuration(timeout_, line.timeout)) {
     return UsageError("--timeout: must be a positive duration such as 500ms, 10s or 2m, not `" + timeout_ + "`");
   }
   if (!endpoint_option_->empty()) {
@@ -338,6 +505,13 @@ std::variant<CommandLine, Exit> Grammar::Interpret(const std::vector<std::string
     line.state_dir = state_dir_;
   }
 
+  absl::StatusOr<std::optional<std::string>> owner = InterpretOwner();
+  if (!owner.ok()) return UsageError(owner.status());
+  line.owner = *std::move(owner);
+  if ((renew_->parsed() || gc_->parsed()) && !line.owner.has_value()) {
+    return UsageError("--owner or NETPROV_OWNER is required");
+  }
+
   if (!veth_->get_subcommands().empty()) {
     // Fallthrough, which lets global flags stand anywhere, also lets these through.
     for (const CLI::Option* option : veth_->get_options()) {
@@ -348,11 +522,9 @@ std::variant<CommandLine, Exit> Grammar::Interpret(const std::vector<std::string
   }
 
   if (net_create_->parsed()) {
-    v1::CreateNamespaceRequest request;
-    mutation_.AddTo(request);
-    request.set_namespace_id(Id(kNamespaces, name_));
-    request.set_allow_existing(mutation_.tolerant);
-    line.command = std::move(request);
+    std::variant<v1::CreateNamespaceRequest, Exit> request = InterpretCreateNamespace(line);
+    if (std::holds_alternative<Exit>(request)) return std::get<Exit>(request);
+    line.command = std::get<v1::CreateNamespaceRequest>(std::move(request));
   } else if (net_delete_->parsed()) {
     v1::DeleteNamespaceRequest request;
     mutation_.AddTo(request);
@@ -365,6 +537,21 @@ std::variant<CommandLine, Exit> Grammar::Interpret(const std::vector<std::string
     v1::GetNamespaceRequest request;
     request.set_name(Name(kNamespaces, name_));
     line.command = std::move(request);
+  } else if (renew_->parsed()) {
+    if (line.format == Format::kName) return UsageError("--output: `name` has no meaning for `contain net renew`");
+    v1::RenewLeaseRequest request;
+    request.set_owner(*line.owner);
+    line.command = std::move(request);
+  } else if (gc_->parsed()) {
+    std::variant<v1::CollectGarbageRequest, Exit> request = InterpretGc(line);
+    if (std::holds_alternative<Exit>(request)) return std::get<Exit>(request);
+    line.command = std::get<v1::CollectGarbageRequest>(std::move(request));
+  } else if (doctor_->parsed() && check_) {
+    v1::CheckHostRequest request;
+    request.set_validate_only(look_only_);
+    line.command = std::move(request);
+  } else if (doctor_->parsed()) {
+    line.command = v1::GetHostReportRequest();
   } else if (exec_->parsed()) {
     if (after.empty()) return UsageError("the command is missing: contain net exec NAME -- COMMAND [ARGUMENT...]");
     if (!output_option_->empty()) return UsageError("--output has no meaning for `contain net exec`");
@@ -382,7 +569,7 @@ std::variant<CommandLine, Exit> Grammar::Interpret(const std::vector<std::string
     request.set_allow_missing(mutation_.tolerant);
     line.command = std::move(request);
   } else {
-    std::variant<v1::CreateVethRequest, Exit> request = InterpretCreateVeth();
+    std::variant<v1::CreateVethRequest, Exit> request = InterpretCreateVeth(line);
     if (std::holds_alternative<Exit>(request)) return std::get<Exit>(request);
     line.command = std::get<v1::CreateVethRequest>(std::move(request));
   }
@@ -391,8 +578,9 @@ std::variant<CommandLine, Exit> Grammar::Interpret(const std::vector<std::string
 
 }  // namespace
 
-std::variant<CommandLine, Exit> ParseCommandLine(const std::vector<std::string>& arguments) {
-  return Grammar().Parse(arguments);
+std::variant<CommandLine, Exit> ParseCommandLine(const std::vector<std::string>& arguments,
+                                                 const std::optional<std::string>& default_owner) {
+  return Grammar(default_owner).Parse(arguments);
 }
 
 }  // namespace netprov::cli

@@ -9,6 +9,8 @@
 
 #include "absl/time/time.h"
 #include "client/cli/output.h"
+#include "netprov/v1/host.pb.h"
+#include "netprov/v1/lease.pb.h"
 #include "netprov/v1/namespace.pb.h"
 #include "netprov/v1/veth.pb.h"
 
@@ -25,13 +27,17 @@ struct ExecCommand {
 // Each command but exec is a request of the API. Names and ids in it are as typed: the server judges them.
 using Command = std::variant<v1::CreateNamespaceRequest, v1::DeleteNamespaceRequest, v1::ListNamespacesRequest,
                              v1::GetNamespaceRequest, v1::CreateVethRequest, v1::DeleteVethRequest,
-                             v1::ListVethsRequest, v1::GetVethRequest, ExecCommand>;
+                             v1::ListVethsRequest, v1::GetVethRequest, v1::RenewLeaseRequest, v1::CollectGarbageRequest,
+                             v1::GetHostReportRequest, v1::CheckHostRequest, ExecCommand>;
 
 struct CommandLine {
   // --endpoint; understood by client::ParseEndpoint().
   std::optional<std::string> endpoint;
   // --state-dir. Never set together with `endpoint`.
   std::optional<std::string> state_dir;
+  // --owner, or else the default one; a name that client::CheckOwner() takes. What is created is this owner's, and it
+  // is the owner in requests about leases.
+  std::optional<std::string> owner;
   // Positive and finite.
   absl::Duration timeout = absl::Seconds(30);
   Format format = Format::kDefault;
@@ -45,8 +51,9 @@ struct Exit {
   std::string text;
 };
 
-// `arguments` are those after the program's name.
-std::variant<CommandLine, Exit> ParseCommandLine(const std::vector<std::string>& arguments);
+// `arguments` are those after the program's name, `default_owner` is NETPROV_OWNER. An empty one is none.
+std::variant<CommandLine, Exit> ParseCommandLine(const std::vector<std::string>& arguments,
+                                                 const std::optional<std::string>& default_owner = std::nullopt);
 
 }  // namespace netprov::cli
 

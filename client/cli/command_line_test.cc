@@ -12,6 +12,8 @@ namespace {
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Pair;
+using ::testing::UnorderedElementsAre;
 
 using Arguments = std::vector<std::string>;
 
@@ -71,6 +73,32 @@ TEST(NetTest, Create) {
   EXPECT_EQ(request.request_id(), "some-id");
   EXPECT_TRUE(request.validate_only());
   EXPECT_TRUE(request.allow_existing());
+}
+
+TEST(NetTest, CreateWithMetadata) {
+  auto request = ParseAs<v1::CreateNamespaceRequest>({"net", "create", "--label", "team=net", "blue", "--owner",
+                                                      "ci/job-17", "--ttl", "1m30.5s", "--persistent", "--self-heal"});
+  EXPECT_EQ(
+      request.ShortDebugString(),
+      "namespace_id: \"blue\" namespace { metadata { owner: \"ci/job-17\" labels { key: \"team\" value: \"net\" } "
+      "ttl { seconds: 90 nanos: 500000000 } persistent: true self_heal: true } }");
+  request = ParseAs<v1::CreateNamespaceRequest>(
+      {"net", "create", "blue", "--label=a=b=c", "--label", "empty=", "--label=also-empty=", "--label", "l=[x,y]"});
+  EXPECT_THAT(request.namespace_().metadata().labels(),
+              UnorderedElementsAre(Pair("a", "b=c"), Pair("empty", ""), Pair("also-empty", ""), Pair("l", "[x,y]")));
+}
+
+TEST(NetTest, WrongMetadataIsAUsageError) {
+  for (const char* label : {"a", "=b", ""}) {
+    EXPECT_THAT(UsageError({"net", "create", "a", "--label", label}), HasSubstr("--label: must be KEY=VALUE"));
+  }
+  EXPECT_THAT(UsageError({"net", "create", "a", "--label", "k=v", "--label", "k=w"}), HasSubstr("`k` is there twice"));
+  for (const char* ttl : {"0", "0s", "-1s", "10", "1d", "soon", "inf", ""}) {
+    EXPECT_THAT(UsageError({"net", "create", "a", "--owner", "o", "--ttl", ttl}), HasSubstr("--ttl: must be")) << ttl;
+  }
+  EXPECT_THAT(UsageError({"net", "create", "a", "--ttl", "5s"}), HasSubstr("--ttl needs --owner or NETPROV_OWNER"));
+  EXPECT_THAT(UsageError({"net", "delete", "a", "--label", "k=v"}), HasSubstr("--label"));
+  EXPECT_THAT(UsageError({"net", "veth", "list", "--self-heal"}), HasSubstr("not to `contain net veth list`"));
 }
 
 TEST(NetTest, Delete) {
@@ -136,6 +164,15 @@ TEST(VethTest, EverythingSaid) {
             "request_id: \"x\" validate_only: true allow_existing: true");
 }
 
+TEST(VethTest, WithMetadata) {
+  const auto request =
+      ParseAs<v1::CreateVethRequest>({"net", "veth", "--host", "h", "--ns", "a", "--owner", "ci", "--label", "k=v",
+                                      "--ttl", "24h", "--persistent", "--self-heal"});
+  EXPECT_EQ(request.veth().metadata().ShortDebugString(),
+            "owner: \"ci\" labels { key: \"k\" value: \"v\" } ttl { seconds: 86400 } persistent: true self_heal: true");
+  EXPECT_THAT(UsageError({"net", "veth", "--host", "h", "--ns", "a", "--label", "k"}), HasSubstr("--label"));
+}
+
 TEST(VethTest, BetweenTwoNamespaces) {
   auto request = ParseAs<v1::CreateVethRequest>({"net", "veth", "--from-ns", "red", "--ns", "namespaces/blue"});
   EXPECT_EQ(request.ShortDebugString(),
@@ -194,6 +231,68 @@ TEST(VethTest, FlagsOfTheCreationAreNoneOfTheOthers) {
   EXPECT_THAT(UsageError({"net", "veth", "--down", "show", "h"}), HasSubstr("not to `contain net veth show`"));
   EXPECT_THAT(UsageError({"net", "veth", "delete", "h", "--allow-existing"}),
               HasSubstr("not to `contain net veth delete`"));
+}
+
+TEST(RenewTest, NeedsAnOwner) {
+  EXPECT_EQ(ParseAs<v1::RenewLeaseRequest>({"net", "renew", "--owner", "ci"}).owner(), "ci");
+  EXPECT_THAT(UsageError({"net", "renew"}), HasSubstr("--owner or NETPROV_OWNER is required"));
+  EXPECT_THAT(UsageError({"net", "renew", "--owner", "ci", "-o", "name"}), HasSubstr("--output"));
+}
+
+TEST(GcTest, LooksOnlyUnlessToldOtherwise) {
+  EXPECT_EQ(ParseAs<v1::CollectGarbageRequest>({"net", "gc", "--owner", "ci"}).ShortDebugString(),
+            "owner: \"ci\" validate_only: true");
+  EXPECT_EQ(ParseAs<v1::CollectGarbageRequest>({"net", "gc", "--owner", "ci", "--keep", "blue", "--apply", "--keep",
+                                                "veths/v1", "--keep=namespaces/red"})
+                .ShortDebugString(),
+            "owner: \"ci\" keep: \"namespaces/blue\" keep: \"veths/v1\" keep: \"namespaces/red\"");
+}
+
+TEST(GcTest, UsageErrors) {
+  EXPECT_THAT(UsageError({"net", "gc", "--apply"}), HasSubstr("--owner or NETPROV_OWNER is required"));
+  for (const char* keep : {"", "veth/v1", "a/b", "namespaces/", "veths/", "veths/a/b", "/blue"}) {
+    EXPECT_THAT(UsageError({"net", "gc", "--owner", "ci", "--apply", "--keep", keep}),
+                HasSubstr("--keep: must be NAME, namespaces/NAME or veths/ID"))
+        << "what was meant to stay would be deleted: " << keep;
+  }
+  EXPECT_THAT(UsageError({"net", "gc", "--owner", "ci", "--keep", "blue", "red"}), HasSubstr("red"));
+}
+
+TEST(DoctorTest, ShowsOrChecks) {
+  ParseAs<v1::GetHostReportRequest>({"net", "doctor"});
+  EXPECT_FALSE(ParseAs<v1::CheckHostRequest>({"net", "doctor", "--check"}).validate_only());
+  EXPECT_TRUE(ParseAs<v1::CheckHostRequest>({"net", "doctor", "--look-only", "--check"}).validate_only());
+  EXPECT_THAT(UsageError({"net", "doctor", "--look-only"}), HasSubstr("--check"));
+}
+
+TEST(OwnerTest, FlagComesBeforeTheVariable) {
+  const auto owner = [](const Arguments& arguments, const std::optional<std::string>& variable) {
+    const auto parsed = ParseCommandLine(arguments, variable);
+    return std::holds_alternative<CommandLine>(parsed) ? std::get<CommandLine>(parsed).owner : "a usage error";
+  };
+  EXPECT_EQ(owner({"net", "list"}, std::nullopt), std::nullopt);
+  EXPECT_EQ(owner({"net", "list"}, ""), std::nullopt);
+  EXPECT_EQ(owner({"net", "list"}, "lab"), "lab");
+  EXPECT_EQ(owner({"--owner", "ci", "net", "list"}, "lab"), "ci");
+  EXPECT_EQ(owner({"net", "list", "--owner=ci"}, "not one"), "ci");
+}
+
+TEST(OwnerTest, VariableIsTheOwnerOfWhatIsCreatedToo) {
+  const auto parsed = ParseCommandLine({"net", "create", "blue", "--ttl", "5s"}, "lab");
+  ASSERT_TRUE(std::holds_alternative<CommandLine>(parsed));
+  EXPECT_EQ(std::get<v1::CreateNamespaceRequest>(std::get<CommandLine>(parsed).command).namespace_().metadata().owner(),
+            "lab");
+  const auto gc = ParseCommandLine({"net", "gc"}, "lab");
+  EXPECT_EQ(std::get<v1::CollectGarbageRequest>(std::get<CommandLine>(gc).command).owner(), "lab");
+}
+
+TEST(OwnerTest, WrongOwnerIsAUsageError) {
+  EXPECT_THAT(UsageError({"net", "list", "--owner", "a b"}), HasSubstr("--owner: must be 1 to 128 characters"));
+  EXPECT_THAT(UsageError({"net", "list", "--owner", ""}), HasSubstr("--owner: must be"));
+  EXPECT_THAT(UsageError({"net", "list", "--owner="}), HasSubstr("the value is missing"));
+  const auto parsed = ParseCommandLine({"net", "list"}, "a b");
+  ASSERT_TRUE(std::holds_alternative<Exit>(parsed));
+  EXPECT_THAT(std::get<Exit>(parsed).text, HasSubstr("contain: NETPROV_OWNER: must be"));
 }
 
 TEST(ExecTest, TakesEverythingAfterTheMark) {
@@ -278,6 +377,9 @@ TEST(HelpTest, EveryCommandHasAnExample) {
                                                          {"net", "veth", "list"},
                                                          {"net", "veth", "show"},
                                                          {"net", "veth", "delete"},
+                                                         {"net", "renew"},
+                                                         {"net", "gc"},
+                                                         {"net", "doctor"},
                                                          {"net", "exec"}}) {
     Arguments arguments = command;
     arguments.push_back("--help");
@@ -291,7 +393,8 @@ TEST(HelpTest, EveryCommandHasAnExample) {
 }
 
 TEST(HelpTest, TopLevel) {
-  EXPECT_THAT(Help({"--help"}), AllOf(HasSubstr("--endpoint"), HasSubstr("--timeout"), HasSubstr("net")));
+  EXPECT_THAT(Help({"--help"}),
+              AllOf(HasSubstr("--endpoint"), HasSubstr("--timeout"), HasSubstr("--owner"), HasSubstr("net")));
   EXPECT_THAT(Help({"net", "-h"}), AllOf(HasSubstr("create"), HasSubstr("exec")));
 }
 

@@ -62,6 +62,7 @@ int Main(const std::vector<std::string>& arguments) {
     if (value == nullptr) return std::nullopt;
     return value;
   };
+  environment.now = absl::Now;
   environment.is_listening = IsListening;
   environment.connect = [](const std::string& endpoint) { return client::MakeConnection(endpoint); };
   environment.serve = Serve;

@@ -3,11 +3,12 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
-#include <initializer_list>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/util/json_util.h"
 #include "google/protobuf/util/time_util.h"
@@ -25,7 +26,12 @@ Json Ordered(const Json& json, const google::protobuf::Descriptor& descriptor) {
     const google::protobuf::FieldDescriptor& field = *descriptor.field(i);
     const auto member = json.find(field.name());
     if (member == json.end()) continue;
-    if (field.cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE || field.is_map()) {
+    if (field.is_map()) {  // Protobuf has no order for one.
+      Json& map = ordered[field.name()] = Json::object();
+      std::map<std::string, Json> sorted;
+      for (const auto& [key, value] : member->items()) sorted[key] = value;
+      for (const auto& [key, value] : sorted) map[key] = value;
+    } else if (field.cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE) {
       ordered[field.name()] = *member;
     } else if (member->is_array()) {
       ordered[field.name()] = Json::array();
@@ -90,9 +96,9 @@ std::string Document(Format format, const Json& json) {
 
 class Table {
  public:
-  explicit Table(std::initializer_list<std::string> header) : rows_({header}) {}
+  explicit Table(std::vector<std::string> header) { AddRow(std::move(header)); }
 
-  void AddRow(std::initializer_list<std::string> cells) { rows_.emplace_back(cells); }
+  void AddRow(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
 
   std::string Print() const {
     std::vector<size_t> widths(rows_[0].size());
@@ -119,7 +125,7 @@ class Table {
   std::vector<std::vector<std::string>> rows_;
 };
 
-// `ACTIVE` for `STATE_ACTIVE`, and the number of a value that this program does not know.
+// `READY` for `STATE_READY`, and the number of a value that this program does not know.
 std::string State(int number, const std::string& name) {
   if (name.empty()) return absl::StrCat(number);
   return name.substr(sizeof("STATE_") - 1);
@@ -127,6 +133,162 @@ std::string State(int number, const std::string& name) {
 
 std::string StateOf(const v1::Namespace& ns) { return State(ns.state(), v1::Namespace::State_Name(ns.state())); }
 std::string StateOf(const v1::Veth& veth) { return State(veth.state(), v1::Veth::State_Name(veth.state())); }
+
+absl::Duration ToDuration(const google::protobuf::Duration& duration) {
+  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
+}
+
+// `4m59s`: from `now` to `time`, in whole seconds.
+std::string TimeLeft(const google::protobuf::Timestamp& time, absl::Time now) {
+  const absl::Duration left = absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos()) - now;
+  if (left < absl::Seconds(1)) return "0s";
+  return absl::FormatDuration(absl::Trunc(left, absl::Seconds(1)));
+}
+
+// Adds the column of a list that is there only if any row needs it.
+template <typename Object>
+void AddExpiry(const std::vector<Object>& objects, absl::Time now, std::vector<std::vector<std::string>>& rows) {
+  const auto expires = [](const Object& object) { return object.metadata().has_expire_time(); };
+  if (std::none_of(objects.begin(), objects.end(), expires)) return;
+  rows[0].push_back("EXPIRES");
+  for (size_t i = 0; i < objects.size(); ++i) {
+    const Object& object = objects[i];
+    rows[i + 1].push_back(expires(object) ? TimeLeft(object.metadata().expire_time(), now) : "");
+  }
+}
+
+std::string PrintTable(std::vector<std::vector<std::string>> rows) {
+  Table table(std::move(rows[0]));
+  for (size_t i = 1; i < rows.size(); ++i) table.AddRow(std::move(rows[i]));
+  return table.Print();
+}
+
+// `Labels:      a=b`, and further lines below the first.
+void AddDetail(const std::string& what, const std::vector<std::string>& lines, std::string& text) {
+  constexpr size_t kIndent = sizeof("Deviations:  ") - 1;
+  std::string head = what + ":";
+  for (const std::string& line : lines) {
+    head.resize(kIndent, ' ');
+    absl::StrAppend(&text, head, Printable(line), "\n");
+    head.clear();
+  }
+}
+
+// What stands below the table of one object.
+template <typename Object>
+std::string Details(const Object& object, absl::Time now) {
+  const v1::Metadata& metadata = object.metadata();
+  std::string text;
+  if (!metadata.owner().empty()) AddDetail("Owner", {metadata.owner()}, text);
+  std::vector<std::string> labels;
+  for (const auto& [key, value] : metadata.labels()) labels.push_back(absl::StrCat(key, "=", value));
+  std::sort(labels.begin(), labels.end());
+  AddDetail("Labels", labels, text);
+  if (metadata.has_ttl()) {
+    std::string lease = absl::FormatDuration(ToDuration(metadata.ttl())) + " after the owner's last sign of life";
+    if (metadata.has_expire_time()) {
+      absl::StrAppend(&lease, "; expires in ", TimeLeft(metadata.expire_time(), now), ", at ",
+                      google::protobuf::util::TimeUtil::ToString(metadata.expire_time()));
+    }
+    AddDetail("Lease", {lease}, text);
+  }
+  if (metadata.persistent()) AddDetail("Persistent", {"is made again after a reboot"}, text);
+  if (metadata.self_heal()) AddDetail("Self-heal", {"is put right when somebody else changes it"}, text);
+  std::vector<std::string> deviations;
+  for (const v1::Deviation& deviation : object.deviations()) {
+    const auto value = [](const std::string& v) { return v.empty() ? std::string("(nothing)") : v; };
+    deviations.push_back(
+        absl::StrCat(deviation.field(), " is ", value(deviation.actual()), ", was made ", value(deviation.expected())));
+  }
+  AddDetail("Deviations", deviations, text);
+  return text.empty() ? text : "\n" + text;
+}
+
+struct Kind {
+  v1::Finding::Kind kind;
+  bool needs_attention;
+  const char* heading;
+};
+
+// In the order of the text: what needs attention first. The first one stands for what this program does not know.
+constexpr Kind kKinds[] = {
+    {v1::Finding::KIND_UNSPECIFIED, true, "Of a kind that this program does not know"},
+    {v1::Finding::KIND_UNFINISHED, true, "Begun and not finished"},
+    {v1::Finding::KIND_MISSING, true, "Gone from the kernel"},
+    {v1::Finding::KIND_DEGRADED, true, "Changed by somebody else"},
+    {v1::Finding::KIND_NOT_RESTORED, true, "Not made again after the reboot"},
+    {v1::Finding::KIND_ORPHAN, true, "Made by this server, and unknown to its registry"},
+    {v1::Finding::KIND_UNREADABLE, true, "Can't be looked at"},
+    {v1::Finding::KIND_ROLLED_BACK, false, "Creations that had not finished, undone"},
+    {v1::Finding::KIND_COMPLETED, false, "Deletions that had not finished, completed"},
+    {v1::Finding::KIND_ORPHAN_REMOVED, false, "Unknown to the registry, removed"},
+    {v1::Finding::KIND_RESTORED, false, "Made again after the reboot"},
+    {v1::Finding::KIND_FOREIGN_TAG, false, "Tagged by somebody else, left alone"},
+    {v1::Finding::KIND_STALE_FILE, false, "Files that are no network namespaces, left alone"},
+};
+
+const Kind& KindOf(const v1::Finding& finding) {
+  for (const Kind& kind : kKinds) {
+    if (kind.kind == finding.kind()) return kind;
+  }
+  return kKinds[0];
+}
+
+std::string KindName(const v1::Finding& finding) {
+  const std::string& name = v1::Finding::Kind_Name(finding.kind());
+  return name.empty() ? absl::StrCat(static_cast<int>(finding.kind())) : name.substr(sizeof("KIND_") - 1);
+}
+
+std::string Count(size_t number, const std::string& what) {
+  return absl::StrCat(number, " ", what, number == 1 ? "" : "s");
+}
+
+// The report in words.
+std::string ReportText(const v1::HostReport& report) {
+  std::string text = "Checked";
+  if (report.has_time()) absl::StrAppend(&text, " at ", google::protobuf::util::TimeUtil::ToString(report.time()));
+  if (report.at_start()) absl::StrAppend(&text, ", when the server started");
+  absl::StrAppend(&text, ": ", Count(report.objects(), "object"), " compared\n");
+  if (report.registry_fault().empty()) {
+    absl::StrAppend(&text, "The registry can be written\n");
+  } else {
+    absl::StrAppend(&text, "The registry can't be written (needs attention): ", Printable(report.registry_fault()),
+                    "\n");
+  }
+
+  size_t urgent = 0;
+  std::map<const Kind*, std::vector<const v1::Finding*>> groups;
+  for (const v1::Finding& finding : report.findings()) {
+    groups[&KindOf(finding)].push_back(&finding);
+    if (KindOf(finding).needs_attention) ++urgent;
+  }
+  for (const auto& [kind, findings] : groups) {
+    absl::StrAppend(&text, "\n", kind->heading, kind->needs_attention ? " (needs attention)" : "", ":\n");
+    for (const v1::Finding* finding : findings) {
+      absl::StrAppend(&text, "  ", Printable(finding->resource()));
+      if (!finding->detail().empty()) absl::StrAppend(&text, ": ", Printable(finding->detail()));
+      text += "\n";
+    }
+  }
+  if (!groups.empty()) text += "\n";
+  if (!NeedsAttention(report)) {
+    absl::StrAppend(&text, "Nothing needs attention\n");
+  } else {
+    std::vector<std::string> what;
+    if (!report.registry_fault().empty()) what.push_back("the registry");
+    if (urgent > 0) what.push_back(Count(urgent, "finding"));
+    absl::StrAppend(&text, "To look after: ", absl::StrJoin(what, ", "), "\n");
+  }
+  return text;
+}
+
+absl::StatusOr<std::string> PrintMessage(Format format, const google::protobuf::Message& message) {
+  const absl::StatusOr<Json> json = ToJson(message);
+  if (!json.ok()) return json.status();
+  return Document(format, *json);
+}
+
+bool IsDocument(Format format) { return format == Format::kJson || format == Format::kYaml; }
 
 std::string CreateTime(const v1::Namespace& ns) {
   if (!ns.has_create_time()) return "";
@@ -186,72 +348,120 @@ std::string DescribeVeth(const v1::Veth& veth) {
   return absl::StrCat(DescribeEndpoint(veth.endpoint_a()), " <-> ", DescribeEndpoint(veth.endpoint_b()));
 }
 
-absl::StatusOr<std::string> PrintNamespace(Format format, const v1::Namespace& ns) {
+absl::StatusOr<std::string> PrintNamespace(Format format, const v1::Namespace& ns, absl::Time now) {
   if (format == Format::kName) return Printable(ns.name()) + "\n";
-  if (format == Format::kJson || format == Format::kYaml) {
-    const absl::StatusOr<Json> json = ToJson(ns);
-    if (!json.ok()) return json.status();
-    return Document(format, *json);
-  }
+  if (IsDocument(format)) return PrintMessage(format, ns);
   Table table({"NAME", "STATE", "MANAGED", "CREATED", "UID", "COOKIE", "PATH"});
   table.AddRow({ShortName(ns.name()), StateOf(ns), ns.managed() ? "yes" : "no", CreateTime(ns), ns.uid(),
                 ns.cookie() == 0 ? "" : absl::StrCat(ns.cookie()), ns.path()});
-  return table.Print();
+  return table.Print() + Details(ns, now);
 }
 
-absl::StatusOr<std::string> PrintNamespaces(Format format, const std::vector<v1::Namespace>& namespaces) {
+absl::StatusOr<std::string> PrintNamespaces(Format format, const std::vector<v1::Namespace>& namespaces,
+                                            absl::Time now) {
   if (format == Format::kName) {
     std::string text;
     for (const v1::Namespace& ns : namespaces) absl::StrAppend(&text, Printable(ns.name()), "\n");
     return text;
   }
-  if (format == Format::kJson || format == Format::kYaml) {
+  if (IsDocument(format)) {
     const absl::StatusOr<Json> json = ToJsonList("namespaces", namespaces);
     if (!json.ok()) return json.status();
     return Document(format, *json);
   }
-  Table table({"NAME", "STATE", "MANAGED", "CREATED"});
+  std::vector<std::vector<std::string>> rows = {{"NAME", "STATE", "MANAGED", "OWNER", "CREATED"}};
   for (const v1::Namespace& ns : namespaces) {
-    table.AddRow({ShortName(ns.name()), StateOf(ns), ns.managed() ? "yes" : "no", CreateTime(ns)});
+    rows.push_back(
+        {ShortName(ns.name()), StateOf(ns), ns.managed() ? "yes" : "no", ns.metadata().owner(), CreateTime(ns)});
   }
-  return table.Print();
+  AddExpiry(namespaces, now, rows);
+  return PrintTable(std::move(rows));
 }
 
-absl::StatusOr<std::string> PrintVeth(Format format, const v1::Veth& veth) {
+absl::StatusOr<std::string> PrintVeth(Format format, const v1::Veth& veth, absl::Time now) {
   if (format == Format::kName) return Printable(veth.name()) + "\n";
-  if (format == Format::kJson || format == Format::kYaml) {
-    const absl::StatusOr<Json> json = ToJson(veth);
-    if (!json.ok()) return json.status();
-    return Document(format, *json);
-  }
+  if (IsDocument(format)) return PrintMessage(format, veth);
   Table table({"NAME", "STATE", "END", "INTERFACE", "LOCATION", "MAC", "MTU", "ADMIN", "IFINDEX"});
   AddEndpoint(veth, "a", veth.endpoint_a(), table);
   AddEndpoint(veth, "b", veth.endpoint_b(), table);
-  return table.Print();
+  return table.Print() + Details(veth, now);
 }
 
-absl::StatusOr<std::string> PrintVeths(Format format, const std::vector<v1::Veth>& veths) {
+absl::StatusOr<std::string> PrintVeths(Format format, const std::vector<v1::Veth>& veths, absl::Time now) {
   if (format == Format::kName) {
     std::string text;
     for (const v1::Veth& veth : veths) absl::StrAppend(&text, Printable(veth.name()), "\n");
     return text;
   }
-  if (format == Format::kJson || format == Format::kYaml) {
+  if (IsDocument(format)) {
     const absl::StatusOr<Json> json = ToJsonList("veths", veths);
     if (!json.ok()) return json.status();
     return Document(format, *json);
   }
-  Table table({"NAME", "STATE", "INTERFACE", "LOCATION", "PEER", "PEER-LOCATION"});
+  std::vector<std::vector<std::string>> rows = {
+      {"NAME", "STATE", "OWNER", "INTERFACE", "LOCATION", "PEER", "PEER-LOCATION"}};
   for (const v1::Veth& veth : veths) {
-    table.AddRow({ShortName(veth.name()), StateOf(veth), veth.endpoint_a().interface_name(),
-                  Location(veth.endpoint_a()), veth.endpoint_b().interface_name(), Location(veth.endpoint_b())});
+    rows.push_back({ShortName(veth.name()), StateOf(veth), veth.metadata().owner(), veth.endpoint_a().interface_name(),
+                    Location(veth.endpoint_a()), veth.endpoint_b().interface_name(), Location(veth.endpoint_b())});
+  }
+  AddExpiry(veths, now, rows);
+  return PrintTable(std::move(rows));
+}
+
+absl::StatusOr<std::string> PrintRenewal(Format format, const std::string& owner, const v1::RenewLeaseResponse& renewal,
+                                         absl::Time now) {
+  if (IsDocument(format)) return PrintMessage(format, renewal);
+  const std::string left = renewal.has_expire_time() ? TimeLeft(renewal.expire_time(), now) : "";
+  if (format == Format::kTable) {
+    Table table({"OWNER", "LEASES", "EXPIRES"});
+    table.AddRow({owner, absl::StrCat(renewal.renewed()), left});
+    return table.Print();
+  }
+  if (renewal.renewed() == 0) return absl::StrCat("There are no leases of ", Printable(owner), "\n");
+  std::string text = absl::StrCat("Renewed ", Count(renewal.renewed(), "lease"), " of ", Printable(owner));
+  if (!left.empty()) {
+    absl::StrAppend(&text, renewal.renewed() == 1 ? "; it expires in " : "; the first expires in ", left);
+  }
+  return text + "\n";
+}
+
+absl::StatusOr<std::string> PrintGarbage(Format format, const v1::CollectGarbageResponse& garbage, bool trial) {
+  if (IsDocument(format)) return PrintMessage(format, garbage);
+  if (format == Format::kTable) {
+    Table table({"NAME", "RESULT"});
+    for (const std::string& name : garbage.deleted()) table.AddRow({name, trial ? "would be deleted" : "deleted"});
+    for (const auto& failure : garbage.failures()) table.AddRow({failure.name(), failure.message()});
+    return table.Print();
+  }
+  std::string text;
+  for (const std::string& name : garbage.deleted()) absl::StrAppend(&text, Printable(name), "\n");
+  return text;
+}
+
+absl::StatusOr<std::string> PrintHostReport(Format format, const v1::HostReport& report) {
+  if (IsDocument(format)) return PrintMessage(format, report);
+  if (format == Format::kName) {
+    std::string text;
+    for (const v1::Finding& finding : report.findings()) absl::StrAppend(&text, Printable(finding.resource()), "\n");
+    return text;
+  }
+  if (format == Format::kDefault) return ReportText(report);
+  Table table({"KIND", "RESOURCE", "DETAIL"});
+  for (const v1::Finding& finding : report.findings()) {
+    table.AddRow({KindName(finding), finding.resource(), finding.detail()});
   }
   return table.Print();
 }
 
+bool NeedsAttention(const v1::HostReport& report) {
+  return !report.registry_fault().empty() ||
+         std::any_of(report.findings().begin(), report.findings().end(),
+                     [](const v1::Finding& finding) { return KindOf(finding).needs_attention; });
+}
+
 absl::StatusOr<std::string> PrintName(Format format, const std::string& name) {
   if (format == Format::kName) return Printable(name) + "\n";
-  if (format == Format::kJson || format == Format::kYaml) return Document(format, Json{{"name", name}});
+  if (IsDocument(format)) return Document(format, Json{{"name", name}});
   Table table({"NAME"});
   table.AddRow({ShortName(name)});
   return table.Print();

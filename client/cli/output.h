@@ -7,6 +7,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "netprov/v1/host.pb.h"
+#include "netprov/v1/lease.pb.h"
 #include "netprov/v1/namespace.pb.h"
 #include "netprov/v1/veth.pb.h"
 
@@ -29,15 +32,30 @@ enum class Format {
   kName,
 };
 
-// Each returns whole lines. kDefault counts as kTable. INTERNAL if the server sent what JSON can't express (a time
-// beyond the year 9999).
-absl::StatusOr<std::string> PrintNamespace(Format format, const v1::Namespace& ns);
-absl::StatusOr<std::string> PrintNamespaces(Format format, const std::vector<v1::Namespace>& namespaces);
+// Each returns whole lines. Where nothing else is said, kDefault counts as kTable. INTERNAL if the server sent what
+// JSON can't express (a time beyond the year 9999). `now` is where the rest of a lease is counted from.
+
+// Below the table of one object stands what is special about it, if anything is: owner, labels, lease, flags,
+// deviations.
+absl::StatusOr<std::string> PrintNamespace(Format format, const v1::Namespace& ns, absl::Time now);
+absl::StatusOr<std::string> PrintNamespaces(Format format, const std::vector<v1::Namespace>& namespaces,
+                                            absl::Time now);
 // The table has a line for each end.
-absl::StatusOr<std::string> PrintVeth(Format format, const v1::Veth& veth);
-absl::StatusOr<std::string> PrintVeths(Format format, const std::vector<v1::Veth>& veths);
+absl::StatusOr<std::string> PrintVeth(Format format, const v1::Veth& veth, absl::Time now);
+absl::StatusOr<std::string> PrintVeths(Format format, const std::vector<v1::Veth>& veths, absl::Time now);
+// kDefault is a sentence. There is no kName.
+absl::StatusOr<std::string> PrintRenewal(Format format, const std::string& owner, const v1::RenewLeaseResponse& renewal,
+                                         absl::Time now);
+// kDefault counts as kName: what was deleted, or, for a `trial`, what would be.
+absl::StatusOr<std::string> PrintGarbage(Format format, const v1::CollectGarbageResponse& garbage, bool trial);
+// kDefault is a text in words, kTable a line for each finding, kName what the findings are about.
+absl::StatusOr<std::string> PrintHostReport(Format format, const v1::HostReport& report);
 // What there is to say of a resource that is gone: its name.
 absl::StatusOr<std::string> PrintName(Format format, const std::string& name);
+
+// Whether somebody should look after the host: the registry can't be written, or something is not as it should be and
+// was not put right. A kind of finding that this program does not know counts.
+bool NeedsAttention(const v1::HostReport& report);
 
 // `veth-host <-> veth0 (in test-ns)`: the ends' interface names, each with its namespace unless that is the host's.
 std::string DescribeVeth(const v1::Veth& veth);

@@ -1,9 +1,22 @@
 #include "client/cli/output.h"
 
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 namespace netprov::cli {
 namespace {
+
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+// 2026-01-01T00:00:01Z.
+const absl::Time kNow = absl::FromUnixSeconds(1767225601);
 
 v1::Namespace Blue() {
   v1::Namespace ns;
@@ -11,7 +24,7 @@ v1::Namespace Blue() {
   ns.set_uid("5bd4f2d5-0b70-4d38-9b5e-0c8bbd4a9a3e");
   ns.mutable_create_time()->set_seconds(1767225600);
   ns.set_managed(true);
-  ns.set_state(v1::Namespace::STATE_ACTIVE);
+  ns.set_state(v1::Namespace::STATE_READY);
   ns.set_path("/run/netns/blue");
   ns.set_cookie(4097);
   return ns;
@@ -31,7 +44,7 @@ v1::Veth Uplink() {
   veth.set_uid("9a3e5bd4-0b70-4d38-9b5e-f2d50c8bbd4a");
   veth.mutable_create_time()->set_seconds(1767225600);
   veth.mutable_create_time()->set_nanos(250'000'000);
-  veth.set_state(v1::Veth::STATE_ACTIVE);
+  veth.set_state(v1::Veth::STATE_READY);
   v1::VethEndpoint& a = *veth.mutable_endpoint_a();
   a.mutable_host();
   a.set_interface_name("veth-host");
@@ -49,59 +62,147 @@ v1::Veth Uplink() {
   return veth;
 }
 
+// Blue with all that an object can have besides its shape.
+v1::Namespace Leased() {
+  v1::Namespace ns = Blue();
+  v1::Metadata& metadata = *ns.mutable_metadata();
+  metadata.set_owner("ci/job-17");
+  (*metadata.mutable_labels())["team"] = "net";
+  (*metadata.mutable_labels())["env"] = "";
+  (*metadata.mutable_labels())["stage"] = "a=b";
+  metadata.mutable_ttl()->set_seconds(300);
+  metadata.mutable_expire_time()->set_seconds(1767225900);
+  metadata.mutable_expire_time()->set_nanos(500'000'000);
+  metadata.set_persistent(true);
+  metadata.set_self_heal(true);
+  ns.set_state(v1::Namespace::STATE_DEGRADED);
+  v1::Deviation& deviation = *ns.add_deviations();
+  deviation.set_field("loopback");
+  deviation.set_expected("up");
+  deviation.set_actual("down");
+  return ns;
+}
+
 TEST(NamespaceTest, Table) {
   EXPECT_EQ(
-      *PrintNamespace(Format::kTable, Blue()),
-      "NAME  STATE   MANAGED  CREATED               UID                                   COOKIE  PATH\n"
-      "blue  ACTIVE  yes      2026-01-01T00:00:00Z  5bd4f2d5-0b70-4d38-9b5e-0c8bbd4a9a3e  4097    /run/netns/blue\n");
-  EXPECT_EQ(*PrintNamespace(Format::kDefault, Blue()), *PrintNamespace(Format::kTable, Blue()));
+      *PrintNamespace(Format::kTable, Blue(), kNow),
+      "NAME  STATE  MANAGED  CREATED               UID                                   COOKIE  PATH\n"
+      "blue  READY  yes      2026-01-01T00:00:00Z  5bd4f2d5-0b70-4d38-9b5e-0c8bbd4a9a3e  4097    /run/netns/blue\n");
+  EXPECT_EQ(*PrintNamespace(Format::kDefault, Blue(), kNow), *PrintNamespace(Format::kTable, Blue(), kNow));
+}
+
+TEST(NamespaceTest, WhatIsSpecialStandsBelowTheTable) {
+  EXPECT_EQ(*PrintNamespace(Format::kTable, Leased(), kNow),
+            "NAME  STATE     MANAGED  CREATED               UID                                   COOKIE  PATH\n"
+            "blue  DEGRADED  yes      2026-01-01T00:00:00Z  5bd4f2d5-0b70-4d38-9b5e-0c8bbd4a9a3e  4097    "
+            "/run/netns/blue\n"
+            "\n"
+            "Owner:       ci/job-17\n"
+            "Labels:      env=\n"
+            "             stage=a=b\n"
+            "             team=net\n"
+            "Lease:       5m after the owner's last sign of life; expires in 4m59s, at 2026-01-01T00:05:00.500Z\n"
+            "Persistent:  is made again after a reboot\n"
+            "Self-heal:   is put right when somebody else changes it\n"
+            "Deviations:  loopback is down, was made up\n");
+}
+
+TEST(NamespaceTest, LeaseOfWhatIsNotThereYetHasNoEnd) {
+  v1::Namespace ns = Blue();
+  ns.mutable_metadata()->mutable_ttl()->set_seconds(1);
+  ns.mutable_metadata()->mutable_ttl()->set_nanos(500'000'000);
+  EXPECT_THAT(*PrintNamespace(Format::kTable, ns, kNow),
+              EndsWith("\n\nLease:       1.5s after the owner's last sign of life\n"));
+}
+
+TEST(NamespaceTest, TextOfOthersDoesNothingToTheTerminal) {
+  v1::Namespace ns = Blue();
+  (*ns.mutable_metadata()->mutable_labels())["a"] = "\x1b[2J";
+  ns.add_deviations()->set_field("\n");
+  EXPECT_THAT(*PrintNamespace(Format::kTable, ns, kNow),
+              EndsWith("\n\nLabels:      a=\\x1b[2J\nDeviations:  \\x0a is (nothing), was made (nothing)\n"));
+}
+
+TEST(NamespaceTest, JsonOfMetadataAndDeviations) {
+  EXPECT_THAT(*PrintNamespace(Format::kJson, Leased(), kNow), EndsWith(R"(  "metadata": {
+    "owner": "ci/job-17",
+    "labels": {
+      "env": "",
+      "stage": "a=b",
+      "team": "net"
+    },
+    "ttl": "300s",
+    "expire_time": "2026-01-01T00:05:00.500Z",
+    "persistent": true,
+    "self_heal": true
+  },
+  "deviations": [
+    {
+      "field": "loopback",
+      "expected": "up",
+      "actual": "down"
+    }
+  ]
+}
+)"));
 }
 
 TEST(NamespaceTest, Json) {
-  EXPECT_EQ(*PrintNamespace(Format::kJson, Blue()), R"({
+  EXPECT_EQ(*PrintNamespace(Format::kJson, Blue(), kNow), R"({
   "name": "namespaces/blue",
   "uid": "5bd4f2d5-0b70-4d38-9b5e-0c8bbd4a9a3e",
   "create_time": "2026-01-01T00:00:00Z",
   "managed": true,
-  "state": "STATE_ACTIVE",
+  "state": "STATE_READY",
   "path": "/run/netns/blue",
-  "cookie": "4097"
+  "cookie": "4097",
+  "deviations": []
 }
 )");
 }
 
 TEST(NamespaceTest, YamlIsTheSameDocument) {
-  EXPECT_EQ(*PrintNamespace(Format::kYaml, Blue()), R"(name: "namespaces/blue"
+  EXPECT_EQ(*PrintNamespace(Format::kYaml, Blue(), kNow), R"(name: "namespaces/blue"
 uid: "5bd4f2d5-0b70-4d38-9b5e-0c8bbd4a9a3e"
 create_time: "2026-01-01T00:00:00Z"
 managed: true
-state: "STATE_ACTIVE"
+state: "STATE_READY"
 path: "/run/netns/blue"
 cookie: "4097"
+deviations: []
 )");
 }
 
-TEST(NamespaceTest, Name) { EXPECT_EQ(*PrintNamespace(Format::kName, Blue()), "namespaces/blue\n"); }
+TEST(NamespaceTest, Name) { EXPECT_EQ(*PrintNamespace(Format::kName, Blue(), kNow), "namespaces/blue\n"); }
 
 TEST(NamespaceTest, TimeThatJsonCannotExpressIsAnError) {
   v1::Namespace ns = Blue();
   ns.mutable_create_time()->set_seconds(int64_t{1} << 50);
-  EXPECT_TRUE(absl::IsInternal(PrintNamespace(Format::kJson, ns).status()));
+  EXPECT_TRUE(absl::IsInternal(PrintNamespace(Format::kJson, ns, kNow).status()));
 }
 
 TEST(NamespacesTest, Table) {
-  EXPECT_EQ(*PrintNamespaces(Format::kTable, {Blue(), Foreign()}),
-            "NAME      STATE   MANAGED  CREATED\n"
-            "blue      ACTIVE  yes      2026-01-01T00:00:00Z\n"
-            "my%20own  STALE   no       -\n");
+  EXPECT_EQ(*PrintNamespaces(Format::kTable, {Blue(), Foreign()}, kNow),
+            "NAME      STATE  MANAGED  OWNER  CREATED\n"
+            "blue      READY  yes      -      2026-01-01T00:00:00Z\n"
+            "my%20own  STALE  no       -      -\n");
+}
+
+TEST(NamespacesTest, ExpiryIsShownWhereAnyHasOne) {
+  EXPECT_EQ(*PrintNamespaces(Format::kTable, {Leased(), Foreign()}, kNow),
+            "NAME      STATE     MANAGED  OWNER      CREATED               EXPIRES\n"
+            "blue      DEGRADED  yes      ci/job-17  2026-01-01T00:00:00Z  4m59s\n"
+            "my%20own  STALE     no       -          -                     -\n");
+  EXPECT_THAT(*PrintNamespaces(Format::kTable, {Leased()}, kNow + absl::Hours(1)), EndsWith("Z  0s\n"))
+      << "is about to be deleted";
 }
 
 TEST(NamespacesTest, EmptyTableIsItsHeader) {
-  EXPECT_EQ(*PrintNamespaces(Format::kTable, {}), "NAME  STATE  MANAGED  CREATED\n");
+  EXPECT_EQ(*PrintNamespaces(Format::kTable, {}, kNow), "NAME  STATE  MANAGED  OWNER  CREATED\n");
 }
 
 TEST(NamespacesTest, JsonHasDefaultsAndLeavesOutWhatIsNotSet) {
-  EXPECT_EQ(*PrintNamespaces(Format::kJson, {Foreign()}), R"({
+  EXPECT_EQ(*PrintNamespaces(Format::kJson, {Foreign()}, kNow), R"({
   "namespaces": [
     {
       "name": "namespaces/my%20own",
@@ -109,44 +210,46 @@ TEST(NamespacesTest, JsonHasDefaultsAndLeavesOutWhatIsNotSet) {
       "managed": false,
       "state": "STATE_STALE",
       "path": "/run/netns/my own",
-      "cookie": "0"
+      "cookie": "0",
+      "deviations": []
     }
   ]
 }
 )");
-  EXPECT_EQ(*PrintNamespaces(Format::kJson, {}), "{\n  \"namespaces\": []\n}\n");
+  EXPECT_EQ(*PrintNamespaces(Format::kJson, {}, kNow), "{\n  \"namespaces\": []\n}\n");
 }
 
 TEST(NamespacesTest, Yaml) {
-  EXPECT_EQ(*PrintNamespaces(Format::kYaml, {Foreign()}), R"(namespaces:
+  EXPECT_EQ(*PrintNamespaces(Format::kYaml, {Foreign()}, kNow), R"(namespaces:
   - name: "namespaces/my%20own"
     uid: ""
     managed: false
     state: "STATE_STALE"
     path: "/run/netns/my own"
     cookie: "0"
+    deviations: []
 )");
-  EXPECT_EQ(*PrintNamespaces(Format::kYaml, {}), "namespaces: []\n");
+  EXPECT_EQ(*PrintNamespaces(Format::kYaml, {}, kNow), "namespaces: []\n");
 }
 
 TEST(NamespacesTest, Names) {
-  EXPECT_EQ(*PrintNamespaces(Format::kName, {Blue(), Foreign()}), "namespaces/blue\nnamespaces/my%20own\n");
-  EXPECT_EQ(*PrintNamespaces(Format::kName, {}), "");
+  EXPECT_EQ(*PrintNamespaces(Format::kName, {Blue(), Foreign()}, kNow), "namespaces/blue\nnamespaces/my%20own\n");
+  EXPECT_EQ(*PrintNamespaces(Format::kName, {}, kNow), "");
 }
 
 TEST(VethTest, TableHasALineForEachEnd) {
-  EXPECT_EQ(*PrintVeth(Format::kTable, Uplink()),
-            "NAME    STATE   END  INTERFACE  LOCATION  MAC                MTU   ADMIN  IFINDEX\n"
-            "uplink  ACTIVE  a    veth-host  (host)    02:00:5e:10:00:01  1500  UP     12\n"
-            "uplink  ACTIVE  b    veth0      blue      02:00:5e:10:00:02  9000  DOWN   2\n");
+  EXPECT_EQ(*PrintVeth(Format::kTable, Uplink(), kNow),
+            "NAME    STATE  END  INTERFACE  LOCATION  MAC                MTU   ADMIN  IFINDEX\n"
+            "uplink  READY  a    veth-host  (host)    02:00:5e:10:00:01  1500  UP     12\n"
+            "uplink  READY  b    veth0      blue      02:00:5e:10:00:02  9000  DOWN   2\n");
 }
 
 TEST(VethTest, Json) {
-  EXPECT_EQ(*PrintVeth(Format::kJson, Uplink()), R"({
+  EXPECT_EQ(*PrintVeth(Format::kJson, Uplink(), kNow), R"({
   "name": "veths/uplink",
   "uid": "9a3e5bd4-0b70-4d38-9b5e-f2d50c8bbd4a",
   "create_time": "2026-01-01T00:00:00.250Z",
-  "state": "STATE_ACTIVE",
+  "state": "STATE_READY",
   "endpoint_a": {
     "host": {},
     "interface_name": "veth-host",
@@ -162,16 +265,17 @@ TEST(VethTest, Json) {
     "mtu": 9000,
     "admin_state": "ADMIN_STATE_DOWN",
     "ifindex": 2
-  }
+  },
+  "deviations": []
 }
 )");
 }
 
 TEST(VethTest, Yaml) {
-  EXPECT_EQ(*PrintVeth(Format::kYaml, Uplink()), R"(name: "veths/uplink"
+  EXPECT_EQ(*PrintVeth(Format::kYaml, Uplink(), kNow), R"(name: "veths/uplink"
 uid: "9a3e5bd4-0b70-4d38-9b5e-f2d50c8bbd4a"
 create_time: "2026-01-01T00:00:00.250Z"
-state: "STATE_ACTIVE"
+state: "STATE_READY"
 endpoint_a:
   host: {}
   interface_name: "veth-host"
@@ -186,25 +290,223 @@ endpoint_b:
   mtu: 9000
   admin_state: "ADMIN_STATE_DOWN"
   ifindex: 2
+deviations: []
 )");
 }
 
+TEST(VethTest, WhatIsSpecialStandsBelowTheTable) {
+  v1::Veth veth = Uplink();
+  veth.mutable_metadata()->set_owner("ci");
+  veth.set_state(v1::Veth::STATE_DEGRADED);
+  v1::Deviation& mtu = *veth.add_deviations();
+  mtu.set_field("endpoint_a.mtu");
+  mtu.set_expected("1500");
+  mtu.set_actual("1400");
+  v1::Deviation& state = *veth.add_deviations();
+  state.set_field("endpoint_b.admin_state");
+  state.set_expected("up");
+  state.set_actual("down");
+  EXPECT_THAT(*PrintVeth(Format::kTable, veth, kNow),
+              EndsWith("  2\n"
+                       "\n"
+                       "Owner:       ci\n"
+                       "Deviations:  endpoint_a.mtu is 1400, was made 1500\n"
+                       "             endpoint_b.admin_state is down, was made up\n"));
+}
+
+TEST(VethsTest, ExpiryIsShownWhereAnyHasOne) {
+  v1::Veth veth = Uplink();
+  veth.mutable_metadata()->set_owner("ci");
+  veth.set_state(v1::Veth::STATE_MISSING);
+  veth.mutable_metadata()->mutable_expire_time()->set_seconds(1767225600 + 86401);
+  EXPECT_EQ(*PrintVeths(Format::kTable, {veth}, kNow),
+            "NAME    STATE    OWNER  INTERFACE  LOCATION  PEER   PEER-LOCATION  EXPIRES\n"
+            "uplink  MISSING  ci     veth-host  (host)    veth0  blue           24h\n");
+}
+
 TEST(VethsTest, TableJsonYamlAndNames) {
-  EXPECT_EQ(*PrintVeths(Format::kTable, {Uplink()}),
-            "NAME    STATE   INTERFACE  LOCATION  PEER   PEER-LOCATION\n"
-            "uplink  ACTIVE  veth-host  (host)    veth0  blue\n");
-  EXPECT_EQ(*PrintVeths(Format::kName, {Uplink()}), "veths/uplink\n");
-  EXPECT_EQ(*PrintVeths(Format::kJson, {}), "{\n  \"veths\": []\n}\n");
-  EXPECT_EQ(PrintVeths(Format::kYaml, {Uplink()})->find("veths:\n  - name: \"veths/uplink\"\n    uid: "), 0);
+  EXPECT_EQ(*PrintVeths(Format::kTable, {Uplink()}, kNow),
+            "NAME    STATE  OWNER  INTERFACE  LOCATION  PEER   PEER-LOCATION\n"
+            "uplink  READY  -      veth-host  (host)    veth0  blue\n");
+  EXPECT_EQ(*PrintVeths(Format::kName, {Uplink()}, kNow), "veths/uplink\n");
+  EXPECT_EQ(*PrintVeths(Format::kJson, {}, kNow), "{\n  \"veths\": []\n}\n");
+  EXPECT_EQ(PrintVeths(Format::kYaml, {Uplink()}, kNow)->find("veths:\n  - name: \"veths/uplink\"\n    uid: "), 0);
 }
 
 TEST(VethsTest, ValuesOfALaterServerAreShownAsNumbers) {
   v1::Veth veth = Uplink();
   veth.set_state(static_cast<v1::Veth::State>(9));
   veth.mutable_endpoint_b()->clear_location();
-  EXPECT_EQ(*PrintVeths(Format::kTable, {veth}),
-            "NAME    STATE  INTERFACE  LOCATION  PEER   PEER-LOCATION\n"
-            "uplink  9      veth-host  (host)    veth0  -\n");
+  EXPECT_EQ(*PrintVeths(Format::kTable, {veth}, kNow),
+            "NAME    STATE  OWNER  INTERFACE  LOCATION  PEER   PEER-LOCATION\n"
+            "uplink  9      -      veth-host  (host)    veth0  -\n");
+}
+
+v1::RenewLeaseResponse Renewal(int renewed) {
+  v1::RenewLeaseResponse renewal;
+  renewal.set_renewed(renewed);
+  if (renewed > 0) renewal.mutable_expire_time()->set_seconds(1767225900);
+  return renewal;
+}
+
+TEST(RenewalTest, Sentence) {
+  EXPECT_EQ(*PrintRenewal(Format::kDefault, "ci", Renewal(2), kNow),
+            "Renewed 2 leases of ci; the first expires in 4m59s\n");
+  EXPECT_EQ(*PrintRenewal(Format::kDefault, "ci", Renewal(1), kNow), "Renewed 1 lease of ci; it expires in 4m59s\n");
+  EXPECT_EQ(*PrintRenewal(Format::kDefault, "ci", Renewal(0), kNow), "There are no leases of ci\n");
+}
+
+TEST(RenewalTest, OtherForms) {
+  EXPECT_EQ(*PrintRenewal(Format::kTable, "ci", Renewal(2), kNow),
+            "OWNER  LEASES  EXPIRES\n"
+            "ci     2       4m59s\n");
+  EXPECT_EQ(*PrintRenewal(Format::kTable, "ci", Renewal(0), kNow),
+            "OWNER  LEASES  EXPIRES\n"
+            "ci     0       -\n");
+  EXPECT_EQ(*PrintRenewal(Format::kJson, "ci", Renewal(2), kNow),
+            "{\n  \"renewed\": 2,\n  \"expire_time\": \"2026-01-01T00:05:00Z\"\n}\n");
+  EXPECT_EQ(*PrintRenewal(Format::kYaml, "ci", Renewal(0), kNow), "renewed: 0\n");
+}
+
+TEST(GarbageTest, AllFormats) {
+  v1::CollectGarbageResponse garbage;
+  garbage.add_deleted("veths/v1");
+  garbage.add_deleted("namespaces/old");
+  v1::CollectGarbageResponse::Failure& failure = *garbage.add_failures();
+  failure.set_name("namespaces/blue");
+  failure.set_message("veths/uplink ends in it");
+  EXPECT_EQ(*PrintGarbage(Format::kDefault, garbage, /*trial=*/true), "veths/v1\nnamespaces/old\n");
+  EXPECT_EQ(*PrintGarbage(Format::kName, garbage, /*trial=*/false), "veths/v1\nnamespaces/old\n");
+  EXPECT_EQ(*PrintGarbage(Format::kTable, garbage, /*trial=*/true),
+            "NAME             RESULT\n"
+            "veths/v1         would be deleted\n"
+            "namespaces/old   would be deleted\n"
+            "namespaces/blue  veths/uplink ends in it\n");
+  EXPECT_THAT(*PrintGarbage(Format::kTable, garbage, /*trial=*/false), HasSubstr("veths/v1         deleted\n"));
+  EXPECT_EQ(*PrintGarbage(Format::kJson, garbage, /*trial=*/false), R"({
+  "deleted": [
+    "veths/v1",
+    "namespaces/old"
+  ],
+  "failures": [
+    {
+      "name": "namespaces/blue",
+      "message": "veths/uplink ends in it"
+    }
+  ]
+}
+)");
+  EXPECT_EQ(*PrintGarbage(Format::kYaml, v1::CollectGarbageResponse(), /*trial=*/false), "deleted: []\nfailures: []\n");
+}
+
+v1::HostReport Report(const std::vector<std::pair<v1::Finding::Kind, std::string>>& findings) {
+  v1::HostReport report;
+  report.mutable_time()->set_seconds(1767225600);
+  report.set_objects(12);
+  for (const auto& [kind, resource] : findings) {
+    v1::Finding& finding = *report.add_findings();
+    finding.set_kind(kind);
+    finding.set_resource(resource);
+    finding.set_detail("why " + resource);
+  }
+  return report;
+}
+
+TEST(HostReportTest, AllIsWell) {
+  v1::HostReport report = Report({});
+  report.set_at_start(true);
+  EXPECT_EQ(*PrintHostReport(Format::kDefault, report),
+            "Checked at 2026-01-01T00:00:00Z, when the server started: 12 objects compared\n"
+            "The registry can be written\n"
+            "Nothing needs attention\n");
+  report.set_at_start(false);
+  report.set_objects(1);
+  EXPECT_THAT(*PrintHostReport(Format::kDefault, report),
+              StartsWith("Checked at 2026-01-01T00:00:00Z: 1 object compared\n"));
+}
+
+TEST(HostReportTest, FindingsAreGroupedAndThoseThatNeedAttentionComeFirst) {
+  v1::HostReport report = Report({{v1::Finding::KIND_FOREIGN_TAG, "links/x"},
+                                  {v1::Finding::KIND_MISSING, "namespaces/b"},
+                                  {v1::Finding::KIND_UNFINISHED, "veths/u"},
+                                  {v1::Finding::KIND_MISSING, "namespaces/a"}});
+  report.mutable_findings(2)->clear_detail();
+  report.set_registry_fault("the disk is full");
+  EXPECT_EQ(*PrintHostReport(Format::kDefault, report),
+            "Checked at 2026-01-01T00:00:00Z: 12 objects compared\n"
+            "The registry can't be written (needs attention): the disk is full\n"
+            "\n"
+            "Begun and not finished (needs attention):\n"
+            "  veths/u\n"
+            "\n"
+            "Gone from the kernel (needs attention):\n"
+            "  namespaces/b: why namespaces/b\n"
+            "  namespaces/a: why namespaces/a\n"
+            "\n"
+            "Tagged by somebody else, left alone:\n"
+            "  links/x: why links/x\n"
+            "\n"
+            "To look after: the registry, 3 findings\n");
+}
+
+TEST(HostReportTest, WhatWasPutRightOrIsNotOursNeedsNoAttention) {
+  for (int number = 1; number < v1::Finding::Kind_ARRAYSIZE; ++number) {
+    const auto kind = static_cast<v1::Finding::Kind>(number);
+    bool expected = false;
+    switch (kind) {
+      case v1::Finding::KIND_UNFINISHED:
+      case v1::Finding::KIND_ORPHAN:
+      case v1::Finding::KIND_NOT_RESTORED:
+      case v1::Finding::KIND_MISSING:
+      case v1::Finding::KIND_DEGRADED:
+      case v1::Finding::KIND_UNREADABLE:
+        expected = true;
+        break;
+      default:
+        break;
+    }
+    const v1::HostReport report = Report({{kind, "namespaces/blue"}});
+    EXPECT_EQ(NeedsAttention(report), expected) << v1::Finding::Kind_Name(kind);
+    const std::string text = *PrintHostReport(Format::kDefault, report);
+    EXPECT_THAT(text, Not(HasSubstr("does not know"))) << v1::Finding::Kind_Name(kind);
+    EXPECT_THAT(text, EndsWith(expected ? "To look after: 1 finding\n" : "Nothing needs attention\n"));
+  }
+}
+
+TEST(HostReportTest, RegistryFaultAndKindsOfALaterServerNeedAttention) {
+  v1::HostReport report = Report({});
+  EXPECT_FALSE(NeedsAttention(report));
+  report.set_registry_fault("read-only file system");
+  EXPECT_TRUE(NeedsAttention(report));
+  report = Report({{static_cast<v1::Finding::Kind>(99), "bridges/b"}});
+  EXPECT_TRUE(NeedsAttention(report));
+  EXPECT_THAT(*PrintHostReport(Format::kDefault, report),
+              HasSubstr("Of a kind that this program does not know (needs attention):\n  bridges/b: why bridges/b\n"));
+  EXPECT_EQ(*PrintHostReport(Format::kTable, report),
+            "KIND  RESOURCE   DETAIL\n"
+            "99    bridges/b  why bridges/b\n");
+}
+
+TEST(HostReportTest, OtherForms) {
+  const v1::HostReport report =
+      Report({{v1::Finding::KIND_ORPHAN_REMOVED, "links/a"}, {v1::Finding::KIND_DEGRADED, "veths/b"}});
+  EXPECT_EQ(*PrintHostReport(Format::kTable, report),
+            "KIND            RESOURCE  DETAIL\n"
+            "ORPHAN_REMOVED  links/a   why links/a\n"
+            "DEGRADED        veths/b   why veths/b\n");
+  EXPECT_EQ(*PrintHostReport(Format::kName, report), "links/a\nveths/b\n");
+  EXPECT_EQ(*PrintHostReport(Format::kYaml, report), R"(time: "2026-01-01T00:00:00Z"
+at_start: false
+objects: 12
+registry_fault: ""
+findings:
+  - kind: "KIND_ORPHAN_REMOVED"
+    resource: "links/a"
+    detail: "why links/a"
+  - kind: "KIND_DEGRADED"
+    resource: "veths/b"
+    detail: "why veths/b"
+)");
 }
 
 TEST(PrintNameTest, AllFormats) {
@@ -225,7 +527,7 @@ TEST(PrintableTest, ControlCharactersAreEscaped) {
   EXPECT_EQ(Printable("a\x1b[31m\n\x7f\xc3\xa4"), "a\\x1b[31m\\x0a\\x7f\xc3\xa4");
   v1::Namespace ns = Foreign();
   ns.set_path("/run/netns/\x1b[2J");
-  EXPECT_NE(PrintNamespace(Format::kTable, ns)->find("/run/netns/\\x1b[2J"), std::string::npos);
+  EXPECT_NE(PrintNamespace(Format::kTable, ns, kNow)->find("/run/netns/\\x1b[2J"), std::string::npos);
 }
 
 }  // namespace

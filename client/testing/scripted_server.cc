@@ -6,7 +6,10 @@
 #include <cstdlib>
 #include <utility>
 
+#include "client/owner.h"
 #include "client/status.h"
+#include "netprov/v1/host.grpc.pb.h"
+#include "netprov/v1/lease.grpc.pb.h"
 #include "netprov/v1/namespace.grpc.pb.h"
 #include "netprov/v1/veth.grpc.pb.h"
 
@@ -21,6 +24,8 @@ grpc::Status Answer(const Handler<Request, Response>& handler, const grpc::Serve
   ScriptedCall call;
   call.timeout = deadline == std::chrono::system_clock::time_point::max() ? absl::InfiniteDuration()
                                                                           : absl::FromChrono(deadline) - absl::Now();
+  const auto [first, last] = context.client_metadata().equal_range(kOwnerKey);
+  for (auto it = first; it != last; ++it) call.owners.emplace_back(it->second.data(), it->second.size());
   return ToGrpcStatus(handler(call, request, response));
 }
 
@@ -73,14 +78,51 @@ class Veths final : public v1::VethService::Service {
   const Handlers& handlers_;
 };
 
+class Leases final : public v1::LeaseService::Service {
+ public:
+  explicit Leases(const Handlers& handlers) : handlers_(handlers) {}
+
+  grpc::Status RenewLease(grpc::ServerContext* context, const v1::RenewLeaseRequest* request,
+                          v1::RenewLeaseResponse* response) override {
+    return Answer(handlers_.renew_lease, *context, *request, *response);
+  }
+  grpc::Status CollectGarbage(grpc::ServerContext* context, const v1::CollectGarbageRequest* request,
+                              v1::CollectGarbageResponse* response) override {
+    return Answer(handlers_.collect_garbage, *context, *request, *response);
+  }
+
+ private:
+  const Handlers& handlers_;
+};
+
+class Host final : public v1::HostService::Service {
+ public:
+  explicit Host(const Handlers& handlers) : handlers_(handlers) {}
+
+  grpc::Status GetHostReport(grpc::ServerContext* context, const v1::GetHostReportRequest* request,
+                             v1::HostReport* response) override {
+    return Answer(handlers_.get_host_report, *context, *request, *response);
+  }
+  grpc::Status CheckHost(grpc::ServerContext* context, const v1::CheckHostRequest* request,
+                         v1::HostReport* response) override {
+    return Answer(handlers_.check_host, *context, *request, *response);
+  }
+
+ private:
+  const Handlers& handlers_;
+};
+
 }  // namespace
 
 struct ScriptedServer::Parts {
-  explicit Parts(Handlers h) : handlers(std::move(h)), namespaces(handlers), veths(handlers) {}
+  explicit Parts(Handlers h)
+      : handlers(std::move(h)), namespaces(handlers), veths(handlers), leases(handlers), host(handlers) {}
 
   const Handlers handlers;
   Namespaces namespaces;
   Veths veths;
+  Leases leases;
+  Host host;
   std::unique_ptr<grpc::Server> server;
 };
 
@@ -89,6 +131,8 @@ ScriptedServer::ScriptedServer(Handlers handlers, const std::string& address)
   grpc::ServerBuilder builder;
   builder.RegisterService(&parts_->namespaces);
   builder.RegisterService(&parts_->veths);
+  builder.RegisterService(&parts_->leases);
+  builder.RegisterService(&parts_->host);
   if (!address.empty()) builder.AddListeningPort(address, grpc::InsecureServerCredentials());
   parts_->server = builder.BuildAndStart();
   if (parts_->server == nullptr) std::abort();

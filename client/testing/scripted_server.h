@@ -5,10 +5,13 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "google/protobuf/empty.pb.h"
+#include "netprov/v1/host.pb.h"
+#include "netprov/v1/lease.pb.h"
 #include "netprov/v1/namespace.pb.h"
 #include "netprov/v1/veth.pb.h"
 
@@ -22,6 +25,8 @@ namespace netprov::client {
 struct ScriptedCall {
   // How long until the caller's deadline; infinite without one.
   absl::Duration timeout;
+  // The values of `netprov-owner` in the call's metadata.
+  std::vector<std::string> owners;
 };
 
 // The answer to one RPC: fills in the response, or returns an error, whose payloads become error details. Runs on the
@@ -39,6 +44,10 @@ struct Handlers {
   Handler<v1::GetVethRequest, v1::Veth> get_veth;
   Handler<v1::ListVethsRequest, v1::ListVethsResponse> list_veths;
   Handler<v1::DeleteVethRequest, google::protobuf::Empty> delete_veth;
+  Handler<v1::RenewLeaseRequest, v1::RenewLeaseResponse> renew_lease;
+  Handler<v1::CollectGarbageRequest, v1::CollectGarbageResponse> collect_garbage;
+  Handler<v1::GetHostReportRequest, v1::HostReport> get_host_report;
+  Handler<v1::CheckHostRequest, v1::HostReport> check_host;
 };
 
 // Serves from its construction to its destruction, which cancels what is still running.

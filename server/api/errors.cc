@@ -27,6 +27,7 @@ using google::rpc::RetryInfo;
 // The message stands both in the trailer and in google.rpc.Status; see the header for the sum.
 constexpr size_t kLongestMessage = 1000;
 constexpr size_t kLongestDescription = 300;
+constexpr size_t kMostViolations = 12;
 constexpr size_t kLongestMetadata = 300;
 constexpr size_t kLongestName = 800;  // `namespaces/` and 255 bytes, each percent-encoded
 
@@ -92,6 +93,7 @@ class StatusBuilder {
   StatusBuilder& Fields(const std::vector<FieldViolation>& violations) {
     BadRequest bad;
     for (const FieldViolation& violation : violations) {
+      if (static_cast<size_t>(bad.field_violations_size()) == kMostViolations) break;
       BadRequest::FieldViolation& added = *bad.add_field_violations();
       added.set_field(violation.field);
       added.set_description(Printable(violation.description, kLongestDescription));

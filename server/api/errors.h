@@ -35,9 +35,11 @@ enum class Method {
   kGetVeth,
   kListVeths,
   kDeleteVeth,
+  kCollectGarbage,
+  kCheckHost,
 };
 
-// INVALID_FIELD. `violations` must not be empty; all of them are told.
+// INVALID_FIELD. `violations` must not be empty; the first 12 of them are told.
 absl::Status InvalidFields(const std::vector<FieldViolation>& violations);
 
 // MALFORMED_REQUEST.

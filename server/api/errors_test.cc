@@ -282,5 +282,15 @@ TEST(ReasonOfTest, IsEmptyWithoutOne) {
   EXPECT_EQ(ReasonOf(absl::InternalError("x")), "");
 }
 
+TEST(ErrorsTest, ManyViolationsStillFitIntoTheTrailers) {
+  std::vector<FieldViolation> violations;
+  for (int i = 0; i < 100; ++i) violations.push_back({.field = "labels", .description = std::string(400, 'x')});
+  const absl::Status status = InvalidFields(violations);
+  google::rpc::BadRequest bad;
+  ASSERT_TRUE(bad.ParseFromString(std::string(*status.GetPayload("type.googleapis.com/google.rpc.BadRequest"))));
+  EXPECT_EQ(bad.field_violations_size(), 12);
+  EXPECT_NE(status.message().find("(and 99 more)"), absl::string_view::npos);
+}
+
 }  // namespace
 }  // namespace netprov::api

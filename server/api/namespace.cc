@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/api/metadata.h"
 #include "server/api/page_token.h"
 #include "server/api/request.h"
 #include "server/api/resource_name.h"
@@ -17,16 +18,32 @@ constexpr char kListMethod[] = "ListNamespaces";
 // Where ip-netns(8) keeps named namespaces.
 constexpr char kDirectory[] = "/run/netns/";
 
+v1::Namespace::State ToState(engine::State state) {
+  switch (state) {
+    case engine::State::kReady:
+      return v1::Namespace::STATE_READY;
+    case engine::State::kDegraded:
+      return v1::Namespace::STATE_DEGRADED;
+    case engine::State::kMissing:
+      return v1::Namespace::STATE_MISSING;
+    case engine::State::kStale:
+      return v1::Namespace::STATE_STALE;
+  }
+  return v1::Namespace::STATE_UNSPECIFIED;
+}
+
 }  // namespace
 
 absl::StatusOr<engine::CreateNamespaceCall> ToCall(const v1::CreateNamespaceRequest& request) {
   Violations violations;
-  engine::CreateNamespaceCall call{.context = {.request_id = CheckRequestId(request.request_id(), violations),
-                                               .fingerprint = {},
-                                               .validate_only = request.validate_only(),
-                                               .stopped = nullptr},
-                                   .id = request.namespace_id(),
-                                   .allow_existing = request.allow_existing()};
+  engine::CreateNamespaceCall call{
+      .context = {.request_id = CheckRequestId(request.request_id(), violations),
+                  .fingerprint = {},
+                  .validate_only = request.validate_only(),
+                  .stopped = nullptr},
+      .id = request.namespace_id(),
+      .metadata = ToMetadata("namespace.metadata", request.namespace_().metadata(), violations),
+      .allow_existing = request.allow_existing()};
   if (netprov::Result<void, NameError> valid = CheckNamespaceId(call.id); !valid.ok()) {
     violations.Add("namespace_id", absl::StrCat("must ", valid.error().message));
   }
@@ -68,27 +85,18 @@ v1::Namespace ToProto(const engine::Namespace& netns) {
   proto.set_uid(netns.uid);
   if (netns.managed) *proto.mutable_create_time() = ToTimestamp(netns.create_time);
   proto.set_managed(netns.managed);
-  switch (netns.state) {
-    case engine::NamespaceState::kActive:
-      proto.set_state(v1::Namespace::STATE_ACTIVE);
-      break;
-    case engine::NamespaceState::kMissing:
-      proto.set_state(v1::Namespace::STATE_MISSING);
-      break;
-    case engine::NamespaceState::kStale:
-      proto.set_state(v1::Namespace::STATE_STALE);
-      break;
-  }
+  proto.set_state(ToState(netns.state));
   // A string that is not UTF-8 would make the whole answer unreadable.
   if (IsUtf8(netns.id)) proto.set_path(absl::StrCat(kDirectory, netns.id));
   proto.set_cookie(netns.cookie);
+  if (netns.managed) *proto.mutable_metadata() = ToProto(netns.metadata, netns.expire_time);
+  AddDeviations(netns.deviations, proto.mutable_deviations());
   return proto;
 }
 
 v1::ListNamespacesResponse ToProto(const engine::Page<engine::Namespace>& page) {
   v1::ListNamespacesResponse proto;
-  for (const engine::Namespace& netns : page.items) *proto.add_namespaces() = ToProto(netns);
-  if (page.more) proto.set_next_page_token(FormatPageToken(kListMethod, page.items.back().id));
+  proto.set_next_page_token(FillPage(kListMethod, page, proto.mutable_namespaces()));
   return proto;
 }
 

@@ -73,7 +73,7 @@ TEST(NamespaceToProtoTest, ShowsAManagedOne) {
                                                         .uid = kUuid,
                                                         .create_time = absl::FromUnixNanos(1700000000000000001),
                                                         .managed = true,
-                                                        .state = engine::NamespaceState::kActive,
+                                                        .state = engine::State::kReady,
                                                         .cookie = 42});
   EXPECT_EQ(proto.name(), "namespaces/blue");
   EXPECT_EQ(proto.path(), "/run/netns/blue");
@@ -81,18 +81,18 @@ TEST(NamespaceToProtoTest, ShowsAManagedOne) {
   EXPECT_EQ(proto.create_time().seconds(), 1700000000);
   EXPECT_EQ(proto.create_time().nanos(), 1);
   EXPECT_TRUE(proto.managed());
-  EXPECT_EQ(proto.state(), v1::Namespace::STATE_ACTIVE);
+  EXPECT_EQ(proto.state(), v1::Namespace::STATE_READY);
   EXPECT_EQ(proto.cookie(), 42u);
 }
 
 TEST(NamespaceToProtoTest, ShowsAForeignOne) {
-  v1::Namespace proto = ToProto(engine::Namespace{.id = "my net", .state = engine::NamespaceState::kStale});
+  v1::Namespace proto = ToProto(engine::Namespace{.id = "my net", .state = engine::State::kStale});
   EXPECT_EQ(proto.name(), "namespaces/my%20net");
   EXPECT_EQ(proto.path(), "/run/netns/my net");
   EXPECT_FALSE(proto.has_create_time());
   EXPECT_EQ(proto.state(), v1::Namespace::STATE_STALE);
   // A string can't hold the path, and one that did would make the message unreadable.
-  proto = ToProto(engine::Namespace{.id = "\xff", .state = engine::NamespaceState::kMissing});
+  proto = ToProto(engine::Namespace{.id = "\xff", .state = engine::State::kMissing});
   EXPECT_EQ(proto.name(), "namespaces/%FF");
   EXPECT_EQ(proto.path(), "");
   EXPECT_EQ(proto.state(), v1::Namespace::STATE_MISSING);

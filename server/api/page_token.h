@@ -4,8 +4,10 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/strings/string_view.h"
+#include "google/protobuf/repeated_field.h"
 
 namespace netprov::api {
 
@@ -15,6 +17,21 @@ std::string FormatPageToken(absl::string_view method, absl::string_view after);
 
 // The `after` of a token that FormatPageToken() made for this method; nullopt for anything else.
 std::optional<std::string> ParsePageToken(absl::string_view method, absl::string_view token);
+
+// Fills a page of an answer: adds the messages of the engine's items to `field` until there are enough bytes, and
+// returns the token of the next page, empty on the last. A client of gRPC takes 4 MiB by default.
+template <typename Page, typename Message>
+std::string FillPage(absl::string_view method, const Page& page, google::protobuf::RepeatedPtrField<Message>* field) {
+  constexpr size_t kMostBytes = size_t{3} << 20;
+  size_t bytes = 0;
+  for (const auto& item : page.items) {
+    Message message = ToProto(item);
+    bytes += message.ByteSizeLong();
+    if (bytes > kMostBytes && !field->empty()) return FormatPageToken(method, (&item - 1)->id);
+    *field->Add() = std::move(message);
+  }
+  return page.more ? FormatPageToken(method, page.items.back().id) : std::string();
+}
 
 }  // namespace netprov::api
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/api/metadata.h"
 #include "server/api/page_token.h"
 #include "server/api/request.h"
 #include "server/api/resource_name.h"
@@ -13,6 +14,19 @@ namespace netprov::api {
 namespace {
 
 constexpr char kListMethod[] = "ListVeths";
+
+v1::Veth::State ToState(engine::State state) {
+  switch (state) {
+    case engine::State::kReady:
+      return v1::Veth::STATE_READY;
+    case engine::State::kDegraded:
+      return v1::Veth::STATE_DEGRADED;
+    case engine::State::kMissing:
+    case engine::State::kStale:  // of namespaces only
+      return v1::Veth::STATE_MISSING;
+  }
+  return v1::Veth::STATE_UNSPECIFIED;
+}
 
 engine::EndpointSpec ToSpec(const std::string& field, const v1::VethEndpoint& endpoint, Violations& violations) {
   engine::EndpointSpec spec;
@@ -71,6 +85,7 @@ absl::StatusOr<engine::CreateVethCall> ToCall(const v1::CreateVethRequest& reque
                                           .stopped = nullptr},
                               .id = request.veth_id(),
                               .spec = {},
+                              .metadata = ToMetadata("veth.metadata", request.veth().metadata(), violations),
                               .allow_existing = request.allow_existing()};
   if (!call.id.empty()) {
     if (netprov::Result<void, NameError> valid = CheckVethId(call.id); !valid.ok()) {
@@ -133,16 +148,17 @@ v1::Veth ToProto(const engine::Veth& veth) {
   if (!veth.id.empty()) proto.set_name(FormatVethName(veth.id));
   proto.set_uid(veth.uid);
   *proto.mutable_create_time() = ToTimestamp(veth.create_time);
-  proto.set_state(veth.state == engine::VethState::kActive ? v1::Veth::STATE_ACTIVE : v1::Veth::STATE_MISSING);
+  proto.set_state(ToState(veth.state));
   *proto.mutable_endpoint_a() = ToProto(veth.a);
   *proto.mutable_endpoint_b() = ToProto(veth.b);
+  *proto.mutable_metadata() = ToProto(veth.metadata, veth.expire_time);
+  AddDeviations(veth.deviations, proto.mutable_deviations());
   return proto;
 }
 
 v1::ListVethsResponse ToProto(const engine::Page<engine::Veth>& page) {
   v1::ListVethsResponse proto;
-  for (const engine::Veth& veth : page.items) *proto.add_veths() = ToProto(veth);
-  if (page.more) proto.set_next_page_token(FormatPageToken(kListMethod, page.items.back().id));
+  proto.set_next_page_token(FillPage(kListMethod, page, proto.mutable_veths()));
   return proto;
 }
 

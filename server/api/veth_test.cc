@@ -9,6 +9,7 @@
 #include "gmock/gmock.h"
 #include "google/rpc/error_details.pb.h"
 #include "gtest/gtest.h"
+#include "server/api/page_token.h"
 
 namespace netprov::api {
 namespace {
@@ -156,7 +157,7 @@ TEST(VethToProtoTest, ShowsBothEnds) {
       .id = "v",
       .uid = "u",
       .create_time = absl::FromUnixSeconds(1700000000),
-      .state = engine::VethState::kActive,
+      .state = engine::State::kReady,
       .a = {.interface_name = "h0",
             .mac = netlink::MacAddress{{0x02, 0, 0, 0, 0, 0xab}},
             .mtu = 1500,
@@ -167,7 +168,7 @@ TEST(VethToProtoTest, ShowsBothEnds) {
   EXPECT_EQ(proto.name(), "veths/v");
   EXPECT_EQ(proto.uid(), "u");
   EXPECT_EQ(proto.create_time().seconds(), 1700000000);
-  EXPECT_EQ(proto.state(), v1::Veth::STATE_ACTIVE);
+  EXPECT_EQ(proto.state(), v1::Veth::STATE_READY);
   EXPECT_TRUE(proto.endpoint_a().has_host());
   EXPECT_EQ(proto.endpoint_a().interface_name(), "h0");
   EXPECT_EQ(proto.endpoint_a().mac_address(), "02:00:00:00:00:ab");
@@ -181,12 +182,28 @@ TEST(VethToProtoTest, ShowsBothEnds) {
 
 TEST(VethToProtoTest, IsReadableWhateverTheLinkIsCalled) {
   engine::Veth veth{.a = {.interface_name = "\xff"}, .b = {.interface_name = "x"}};
-  veth.state = engine::VethState::kMissing;
+  veth.state = engine::State::kMissing;
   const v1::Veth proto = ToProto(veth);
   EXPECT_EQ(proto.name(), "");
   EXPECT_EQ(proto.state(), v1::Veth::STATE_MISSING);
   EXPECT_EQ(proto.endpoint_a().interface_name(), "\\xff");
   EXPECT_TRUE(v1::Veth().ParseFromString(proto.SerializeAsString()));
+}
+
+TEST(VethResponseTest, APageFitsIntoAMessage) {
+  engine::Page<engine::Veth> page;
+  page.more = false;
+  for (int i = 0; i < 1000; ++i) {
+    engine::Veth veth;
+    veth.id = "v" + std::to_string(1000 + i);
+    for (int k = 0; k < 64; ++k) veth.metadata.labels["key" + std::to_string(k)] = std::string(255, 'v');
+    page.items.push_back(std::move(veth));
+  }
+  const v1::ListVethsResponse proto = ToProto(page);
+  EXPECT_LT(proto.ByteSizeLong(), size_t{4} << 20);
+  ASSERT_GT(proto.veths_size(), 100);
+  EXPECT_EQ(ParsePageToken("ListVeths", proto.next_page_token()),
+            proto.veths(proto.veths_size() - 1).name().substr(std::string("veths/").size()));
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "server/engine/error.h"
 #include "server/engine/plan.h"
 
@@ -59,26 +60,41 @@ EngineResult<void> Engine::Transact(const std::string& object, const Intent& int
                                     const std::function<Outcome()>& outcome) {
   RegistryResult<int64_t> sequence = registry_.Begin(intent);
   if (!sequence.ok()) return RegistryFailure(object, sequence.error().message);
-  if (auto ran = plan.Run(); !ran.ok()) {
-    const PlanFailure& failure = ran.error();
-    Error error = KernelFailure(object, failure.step, failure.error);
-    if (!failure.residue.empty()) {
-      // The intent stays: Recover() tries again.
-      Error rollback = RollbackFailure(object, error.message, failure.residue);
-      rollback.step = error.step;
-      rollback.kernel = error.kernel;
-      return rollback;
+  // What a creation has left stays intended, and recovery tries again. A deletion is not completed behind its caller's
+  // back: others may build on what is left until then. What it has done shows as missing, and it can be repeated.
+  const bool is_deletion = intent.kind == Intent::Kind::kDeleteNamespace || intent.kind == Intent::Kind::kDeleteVeth;
+  auto fail = [&](Error error, std::vector<std::string> residue) -> Error {
+    bool withdrawn = false;
+    if (residue.empty() || is_deletion) {
+      RegistryResult<void> aborted = registry_.Abort(*sequence);
+      withdrawn = aborted.ok();
+      // An intent that stays is residue too, as recovery acts on it.
+      if (!withdrawn) {
+        residue.push_back(absl::StrCat("the intent could not be withdrawn: ", aborted.error().message));
+      }
     }
-    // Should this fail, the intent stays, and Recover() finds nothing of it in the kernel.
-    (void)registry_.Abort(*sequence);
-    return error;
+    if (!withdrawn) {
+      std::lock_guard<std::mutex> lock(mutex_);
+      unfinished_.insert(*sequence);
+    }
+    if (residue.empty()) return error;
+    Error rollback = RollbackFailure(object, error.message, residue);
+    rollback.step = error.step;
+    rollback.kernel = error.kernel;
+    return rollback;
+  };
+  if (auto ran = plan.Run(); !ran.ok()) {
+    return fail(KernelFailure(object, ran.error().step, ran.error().error), ran.error().residue);
   }
   RegistryResult<void> written = registry_.Commit(*sequence, outcome());
   if (written.ok()) return {};
-  std::vector<std::string> residue = plan.Undo();
-  if (!residue.empty()) return RollbackFailure(object, written.error().message, residue);
-  (void)registry_.Abort(*sequence);
-  return RegistryFailure(object, written.error().message);
+  return fail(RegistryFailure(object, written.error().message), plan.Undo());
+}
+
+std::optional<absl::Time> Engine::ExpireTimeOf(const std::string& uid) const {
+  const std::optional<absl::Duration> remaining = leases_.Remaining(uid);
+  if (!remaining.has_value()) return std::nullopt;
+  return absl::Now() + *remaining;
 }
 
 std::vector<std::string> Engine::Keys(const CreateNamespaceCall& call) const {

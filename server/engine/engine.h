@@ -7,14 +7,19 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "server/engine/error.h"
+#include "server/engine/host_report.h"
 #include "server/engine/kernel.h"
+#include "server/engine/lease_book.h"
 #include "server/engine/objects.h"
 #include "server/engine/plan.h"
 #include "server/engine/registry.h"
+#include "server/engine/tag.h"
 
 namespace netprov::engine {
 
@@ -37,6 +42,7 @@ struct CallContext {
 struct CreateNamespaceCall {
   CallContext context;
   std::string id;
+  Metadata metadata;
   bool allow_existing = false;
 };
 
@@ -50,6 +56,7 @@ struct CreateVethCall {
   CallContext context;
   std::string id;  // empty: the engine chooses one
   VethSpec spec;
+  Metadata metadata;
   bool allow_existing = false;
 };
 
@@ -66,11 +73,34 @@ struct Page {
   bool more = false;  // whether something follows the last item
 };
 
-// What Recover() did at start, for the log.
-struct RecoveryReport {
-  int rolled_back = 0;                // creates that had not finished
-  int completed = 0;                  // deletes that had not finished
-  std::vector<std::string> failures;  // what could not be put right, one sentence each; tried again at the next start
+// An object, to be told from a later one of the same name.
+struct ObjectRef {
+  std::string name;  // `namespaces/blue`, `veths/v1`
+  std::string uid;
+};
+
+// Deletes what an owner no longer needs. Made by Engine::PlanGarbage().
+struct CollectGarbageCall {
+  std::string owner;
+  std::vector<std::string> keep;                          // resource names
+  std::vector<ObjectRef> doomed;                          // in the order of deletion
+  std::vector<std::pair<std::string, std::string>> kept;  // names of the owner's that must stay, and why
+  bool validate_only = false;
+  std::function<bool()> stopped;  // asked before each deletion
+};
+
+// What CollectGarbage() did.
+struct Garbage {
+  std::vector<std::string> deleted;                           // or would be, with validate_only
+  std::vector<std::pair<std::string, std::string>> failures;  // names, and why
+};
+
+// Made by Engine::PlanCheck().
+struct CheckHostCall {
+  // Look, and change nothing.
+  bool validate_only = false;
+  // The intents that were left unfinished when the call came.
+  std::set<int64_t> unfinished;
 };
 
 // The engine over a kernel and a registry, both of which must outlive it.
@@ -83,10 +113,19 @@ struct RecoveryReport {
 // back or completes what a crash left between.
 class Engine {
  public:
-  Engine(Kernel& kernel, Registry& registry) : kernel_(kernel), registry_(registry) {}
+  Engine(Kernel& kernel, Registry& registry, LeaseBook::Clock clock = BootTime)
+      : kernel_(kernel), registry_(registry), leases_(std::move(clock)) {}
 
-  // Must be called once, before anything else.
-  EngineResult<RecoveryReport> Recover();
+  // Must be called once, before anything else: puts the host in order as CheckHost() does, makes persistent objects of
+  // an earlier boot again, and begins every lease anew.
+  EngineResult<HostReport> Recover();
+
+  // Compares the registry with the kernel. Rolls back or completes what is unfinished and removes orphans, unless the
+  // call says to look only.
+  EngineResult<HostReport> CheckHost(const CheckHostCall& call);
+  CheckHostCall PlanCheck(bool validate_only) const;
+  // The last report.
+  HostReport GetHostReport() const;
 
   EngineResult<Namespace> CreateNamespace(const CreateNamespaceCall& call);
   EngineResult<Namespace> GetNamespace(const std::string& id);
@@ -100,6 +139,37 @@ class Engine {
   EngineResult<Page<Veth>> ListVeths(const std::string& after, size_t limit);
   EngineResult<void> DeleteVeth(const DeleteVethCall& call);
 
+  // A sign of an owner's. Never blocks.
+  LeaseBook::Renewal RenewLease(const std::string& owner) { return leases_.Renew(owner); }
+  // What expires when; for who deletes it (DeleteExpired()).
+  const LeaseBook& leases() const { return leases_; }
+
+  // What of the owner's is to go where these resource names are to stay. Never blocks.
+  CollectGarbageCall PlanGarbage(const std::string& owner, const std::vector<std::string>& keep) const;
+  EngineResult<Garbage> CollectGarbage(const CollectGarbageCall& call);
+
+  struct Expiry {
+    bool deleted = false;
+    std::string kept_because;  // one clause; empty where its owner was heard of meanwhile, or it is gone
+  };
+  // Deletes an object whose lease has ended, unless its owner was heard of meanwhile. A namespace in which a pair of
+  // another owner ends is kept; what is nobody's goes with it.
+  EngineResult<Expiry> DeleteExpired(const ObjectRef& object);
+
+  // How an object is now.
+  struct Condition {
+    State state = State::kReady;
+    std::vector<Deviation> deviations;
+    bool self_heal = false;
+
+    friend bool operator==(const Condition&, const Condition&) = default;
+  };
+  // nullopt: it was deleted.
+  EngineResult<std::optional<Condition>> Inspect(const ObjectRef& object);
+  // Puts an object right that is kDegraded or kMissing: sets again what was changed, makes again what is gone, under
+  // the same names, with the same uid and MAC addresses. Harmless where all is well.
+  EngineResult<void> Heal(const ObjectRef& object);
+
   // The keys of a call: resource names of all that it may change or rely on, and its request id. Two calls that share a
   // key must run one after the other, in the order of their arrival. Sorted, without repetition.
   //
@@ -110,6 +180,10 @@ class Engine {
   std::vector<std::string> Keys(const DeleteNamespaceCall& call) const;
   std::vector<std::string> Keys(const CreateVethCall& call) const;
   std::vector<std::string> Keys(const DeleteVethCall& call) const;
+  std::vector<std::string> Keys(const CollectGarbageCall& call) const;
+  std::vector<std::string> Keys(const CheckHostCall& call) const;
+  // For DeleteExpired(), Inspect() and Heal().
+  std::vector<std::string> Keys(const ObjectRef& object) const;
 
  private:
   // Every change goes through here: the intent is written, the plan runs, the outcome is written. On failure all is
@@ -127,9 +201,20 @@ class Engine {
                                   std::optional<RequestRecord> answer);
 
   EngineResult<std::optional<NetnsEntry>> FindNetns(const std::string& id);
+  std::string TagFor(const NamespaceRecord& record) const;
+  std::string TagFor(const VethRecord& record) const;
+  // When the object's lease ends, by the host's clock.
+  std::optional<absl::Time> ExpireTimeOf(const std::string& uid) const;
+  // Whether a call that is under way makes or deletes a namespace of that name.
+  bool IsInTheMaking(const std::string& id) const;
   // Whether the kernel still has the namespace under its name.
-  bool IsThere(const NamespaceRecord& record, const std::optional<NetnsEntry>& entry);
+  bool IsThere(const NamespaceRecord& record, const std::optional<NetnsEntry>& entry) const;
   EngineResult<Namespace> Describe(const std::string& id, const std::optional<NamespaceRecord>& record);
+  // One of ours, as a look at its name has shown it.
+  Namespace Describe(const NamespaceRecord& record, const std::optional<NetnsEntry>& entry) const;
+  // Makes a namespace as the record says, and writes the record with what the kernel chose.
+  // `is_new`: its lease begins.
+  EngineResult<NamespaceRecord> MakeNamespace(NamespaceRecord record, const CallContext& context, bool is_new);
   EngineResult<void> DeleteRecordedNamespace(const NamespaceRecord& record, std::optional<RequestRecord> answer);
 
   // The managed namespace that an end shall live in, as far as the registry knows. `field` is the end's, for errors.
@@ -143,6 +228,10 @@ class Engine {
   // Deletes a pair by whichever end is found.
   KernelResult<void> DeleteLinksOf(const VethRecord& record);
   EngineResult<Veth> Describe(const VethRecord& record);
+  // Makes a pair with the names that the record's ends have, in these namespaces, and writes the record with what the
+  // kernel chose..
+  EngineResult<VethRecord> MakeVeth(VethRecord record, const LinkSpec& a, const LinkSpec& b, const CallContext& context,
+                                    bool is_new);
   EngineResult<void> DeleteRecordedVeth(const VethRecord& record, std::optional<RequestRecord> answer);
   EngineResult<std::string> ChooseName(const EndpointSpec& spec, const NetnsRef& netns, const std::string& field,
                                        const std::vector<std::string>& taken, const std::string& object);
@@ -154,8 +243,36 @@ class Engine {
   EngineResult<void> RollBack(const NamespaceRecord& record);
   EngineResult<void> RollBack(const VethRecord& record);
 
+  // Each adds to the report what it finds.
+  void FinishIntents(const std::vector<PendingIntent>& intents, bool look_only, HostReport& report);
+  EngineResult<void> CollectOrphans(bool look_only, HostReport& report);
+  EngineResult<void> CollectOrphanLinks(const NetnsRef& netns, bool look_only, HostReport& report);
+  void Restore(HostReport& report);
+  void CompareObjects(HostReport& report);
+  // Whether the object that a tag of ours names is registered, or in the making.
+  bool IsKnown(const Tag& tag) const;
+  // Whether a call that is under way touches that resource, or a link of the name in `links/NAME`.
+  bool IsUnderWay(const std::string& name) const;
+  // Whether a registered pair has an end there.
+  bool IsEnd(const std::string& namespace_id, uint32_t ifindex) const;
+  void Publish(HostReport report);
+
+  // Why a namespace can't go as the owner's garbage: another's pair ends in it.
+  std::optional<std::string> WhyNeeded(const ObjectRef& object, const std::string& owner,
+                                       const std::vector<std::string>& keep) const;
+  // Deletes an object of either kind. Whether it was there.
+  EngineResult<bool> DeleteObject(const ObjectRef& object);
+
+  EngineResult<void> HealNamespace(const NamespaceRecord& record);
+  EngineResult<void> HealVeth(const VethRecord& record);
+
   Kernel& kernel_;
   Registry& registry_;
+  LeaseBook leases_;
+
+  mutable std::mutex mutex_;
+  std::set<int64_t> unfinished_;  // intents that nobody works on any more
+  HostReport report_;
 };
 
 }  // namespace netprov::engine

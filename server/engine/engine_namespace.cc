@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -14,8 +15,18 @@
 #include "server/engine/tag.h"
 
 namespace netprov::engine {
+namespace {
 
-bool Engine::IsThere(const NamespaceRecord& record, const std::optional<NetnsEntry>& entry) {
+// How often a namespace is made that others delete as soon as it is there.
+constexpr int kMostBirths = 3;
+
+}  // namespace
+
+std::string Engine::TagFor(const NamespaceRecord& record) const {
+  return TagOf(registry_.id(), record.uid, NamespaceName(record.id));
+}
+
+bool Engine::IsThere(const NamespaceRecord& record, const std::optional<NetnsEntry>& entry) const {
   return record.boot_id == kernel_.BootId() && entry.has_value() && entry->is_netns && entry->cookie == record.cookie;
 }
 
@@ -25,19 +36,49 @@ EngineResult<std::optional<NetnsEntry>> Engine::FindNetns(const std::string& id)
   return *std::move(entry);
 }
 
-EngineResult<Namespace> Engine::Describe(const std::string& id, const std::optional<NamespaceRecord>& record) {
-  NETPROV_ASSIGN_OR_RETURN(std::optional<NetnsEntry> entry, FindNetns(id));
-  if (record.has_value()) {
-    Namespace netns = record->ToNamespace();
-    if (!IsThere(*record, entry)) {
-      netns.state = NamespaceState::kMissing;
-      netns.cookie = 0;
-    }
+bool Engine::IsInTheMaking(const std::string& id) const {
+  for (const PendingIntent& item : registry_.ListPending()) {
+    const bool is_it =
+        (item.intent.kind == Intent::Kind::kCreateNamespace || item.intent.kind == Intent::Kind::kDeleteNamespace) &&
+        item.intent.netns.id == id;
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (is_it && !unfinished_.contains(item.sequence)) return true;
+  }
+  return false;
+}
+
+Namespace Engine::Describe(const NamespaceRecord& record, const std::optional<NetnsEntry>& entry) const {
+  Namespace netns = record.ToNamespace();
+  netns.expire_time = ExpireTimeOf(record.uid);
+  if (!IsThere(record, entry)) {
+    netns.state = State::kMissing;
+    netns.cookie = 0;
     return netns;
   }
+  if (!entry->loopback_up) netns.deviations.push_back({.field = "loopback", .expected = "up", .actual = "down"});
+  if (const std::string tag = TagFor(record); entry->loopback_alias != tag) {
+    netns.deviations.push_back({.field = "loopback.alias", .expected = tag, .actual = entry->loopback_alias});
+  }
+  if (!netns.deviations.empty()) netns.state = State::kDegraded;
+  return netns;
+}
+
+EngineResult<Namespace> Engine::Describe(const std::string& id, const std::optional<NamespaceRecord>& record) {
+  NETPROV_ASSIGN_OR_RETURN(std::optional<NetnsEntry> entry, FindNetns(id));
+  if (record.has_value()) return Describe(*record, entry);
   if (!entry.has_value()) return NamespaceNotFound(id);
-  return Namespace{
-      .id = id, .state = entry->is_netns ? NamespaceState::kActive : NamespaceState::kStale, .cookie = entry->cookie};
+  const std::optional<Tag> tag = ParseTag(entry->loopback_alias);
+  if (!entry->is_netns || (tag.has_value() && tag->registry == registry_.id())) {
+    // It may be ours, made or taken away between our look at the registry and that at the kernel.
+    const bool in_the_making = IsInTheMaking(id);
+    if (const auto now = registry_.FindNamespace(id); now.has_value() && (!tag.has_value() || now->uid == tag->uid)) {
+      return Describe(id, now);
+    }
+    if (in_the_making) return NamespaceNotFound(id);
+    NETPROV_ASSIGN_OR_RETURN(entry, FindNetns(id));
+    if (!entry.has_value()) return NamespaceNotFound(id);
+  }
+  return Namespace{.id = id, .state = entry->is_netns ? State::kReady : State::kStale, .cookie = entry->cookie};
 }
 
 EngineResult<Namespace> Engine::CreateNamespace(const CreateNamespaceCall& call) {
@@ -48,10 +89,11 @@ EngineResult<Namespace> Engine::CreateNamespace(const CreateNamespaceCall& call)
   std::optional<NamespaceRecord> existing = registry_.FindNamespace(call.id);
   NETPROV_ASSIGN_OR_RETURN(std::optional<NetnsEntry> entry, FindNetns(call.id));
   if (existing.has_value() && IsThere(*existing, entry)) {
-    if (!call.allow_existing) {
-      return NamespaceAlreadyExists(call.id);
-    }
-    Namespace netns = existing->ToNamespace();
+    const bool matches = existing->metadata == call.metadata;
+    if (!call.allow_existing || !matches) return NamespaceAlreadyExists(call.id, matches);
+    if (!call.context.validate_only) leases_.Renew(call.metadata.owner);
+    // Not by a second look: somebody may take it away between, and what is missing is no success.
+    Namespace netns = Describe(*existing, entry);
     if (!call.context.validate_only) {
       NETPROV_RETURN_IF_ERROR(RecordAnswer(call.context, object, Answer(call.context, netns, std::nullopt)));
     }
@@ -63,8 +105,12 @@ EngineResult<Namespace> Engine::CreateNamespace(const CreateNamespaceCall& call)
     return entry->is_netns ? NamespaceNotManaged(call.id) : NamespaceFileStale(call.id);
   }
 
-  NamespaceRecord record{
-      .id = call.id, .uid = NewUid(), .create_time = absl::Now(), .boot_id = kernel_.BootId(), .cookie = 0};
+  NamespaceRecord record{.id = call.id,
+                         .uid = NewUid(),
+                         .create_time = absl::Now(),
+                         .boot_id = kernel_.BootId(),
+                         .cookie = 0,
+                         .metadata = call.metadata};
   if (call.context.validate_only) {
     Namespace projected = record.ToNamespace();
     projected.uid.clear();
@@ -73,23 +119,45 @@ EngineResult<Namespace> Engine::CreateNamespace(const CreateNamespaceCall& call)
   if (call.context.stopped != nullptr && call.context.stopped()) return Stopped(object);
   // Ours once, and gone since: what is left of it makes room for the new one.
   if (existing.has_value()) NETPROV_RETURN_IF_ERROR(DeleteRecordedNamespace(*existing, std::nullopt));
+  EngineResult<NamespaceRecord> made = MakeNamespace(std::move(record), call.context, /*is_new=*/true);
+  if (!made.ok()) return std::move(made).error();
+  Namespace netns = made->ToNamespace();
+  netns.expire_time = ExpireTimeOf(made->uid);
+  return netns;
+}
 
+EngineResult<NamespaceRecord> Engine::MakeNamespace(NamespaceRecord record, const CallContext& context, bool is_new) {
+  const std::string object = NamespaceName(record.id);
   Plan plan;
-  plan.Add({.name = "create namespace " + call.id,
+  plan.Add({.name = "create namespace " + record.id,
             .run = [&]() -> KernelResult<void> {
-              NETPROV_ASSIGN_OR_RETURN(record.cookie, kernel_.CreateNetns(call.id, TagOf(record.uid, object)));
+              KernelResult<uint64_t> cookie = kernel_.CreateNetns(record.id, TagFor(record));
+              // Somebody deleted its file before it was mounted there: as if that had come first.
+              for (int i = 1; i < kMostBirths && !cookie.ok() && cookie.error().code == ENOENT; ++i) {
+                cookie = kernel_.CreateNetns(record.id, TagFor(record));
+              }
+              NETPROV_ASSIGN_OR_RETURN(record.cookie, std::move(cookie));
               return {};
             },
-            .undo = [&] { return kernel_.RemoveNetns({.name = call.id, .cookie = record.cookie}); }});
-  EngineResult<void> made =
-      Transact(object, {.kind = Intent::Kind::kCreateNamespace, .netns = record, .veth = {}}, plan, [&] {
-        return Outcome{.put_namespace = record, .request = Answer(call.context, record.ToNamespace(), std::nullopt)};
-      });
-  if (made.ok()) return record.ToNamespace();
+            .undo = [&] { return kernel_.RemoveNetns({.name = record.id, .cookie = record.cookie}); }});
+  const Intent intent{.kind = Intent::Kind::kCreateNamespace, .netns = record, .veth = {}, .request = {}};
+  EngineResult<void> made = Transact(object, intent, plan, [&] {
+    if (is_new) leases_.Start(record.uid, object, record.metadata);
+    Namespace answer = record.ToNamespace();
+    answer.expire_time = ExpireTimeOf(record.uid);
+    return Outcome{.put_namespace = record, .request = Answer(context, std::move(answer), std::nullopt)};
+  });
+  if (made.ok()) {
+    if (is_new) leases_.Renew(record.metadata.owner);
+    return record;
+  }
+  if (is_new) leases_.End(record.uid);
   if (made.error().reason == Reason::kKernel && made.error().kernel->code == EEXIST) {
     // Somebody took the name since we looked.
-    NETPROV_ASSIGN_OR_RETURN(entry, FindNetns(call.id));
-    if (entry.has_value()) return entry->is_netns ? NamespaceNotManaged(call.id) : NamespaceFileStale(call.id);
+    NETPROV_ASSIGN_OR_RETURN(const std::optional<NetnsEntry> entry, FindNetns(record.id));
+    const bool is_file = entry.has_value() && !entry->is_netns;
+    // Where it is gone again, it was there when it mattered.
+    return is_file ? NamespaceFileStale(record.id) : NamespaceNotManaged(record.id);
   }
   return std::move(made).error();
 }
@@ -117,7 +185,7 @@ EngineResult<Page<Namespace>> Engine::ListNamespaces(const std::string& after, s
       page.items.push_back(*std::move(netns));
     } else if (netns.error().reason == Reason::kKernel && !registry_.FindNamespace(*id).has_value()) {
       // Somebody's that cannot be entered, such as one of another user namespace, must not hide the rest.
-      page.items.push_back({.id = *id, .state = NamespaceState::kStale});
+      page.items.push_back({.id = *id, .state = State::kStale});
     } else if (netns.error().reason != Reason::kNamespaceNotFound) {  // Deleted since we listed it.
       return std::move(netns).error();
     }
@@ -130,13 +198,22 @@ EngineResult<void> Engine::DeleteRecordedNamespace(const NamespaceRecord& record
   const NetnsRef netns{.name = record.id, .cookie = record.cookie};
   NETPROV_ASSIGN_OR_RETURN(std::optional<NetnsEntry> entry, FindNetns(record.id));
   const std::vector<VethRecord> veths = registry_.ListVethsOf(record.id);
+  // Somebody may delete it as we do, and another may take its name.
+  auto unless_gone = [](KernelResult<void> result) {
+    return !result.ok() && NamespaceIsGone(result.error()) ? KernelResult<void>() : result;
+  };
   Plan plan;
   if (IsThere(record, entry)) {
     plan.Add({.name = "delete the links of namespace " + record.id,
-              .run = [&] { return kernel_.DeleteLinksInside(netns); },
+              .run = [&] { return unless_gone(kernel_.DeleteLinksInside(netns)); },
               .undo = nullptr});
-    plan.Add(
-        {.name = "remove the name " + record.id, .run = [&] { return kernel_.RemoveNetns(netns); }, .undo = nullptr});
+    // Those of which somebody moved the inner end away.
+    for (const VethRecord& veth : veths) {
+      plan.Add({.name = "delete veth " + veth.id, .run = [&] { return DeleteLinksOf(veth); }, .undo = nullptr});
+    }
+    plan.Add({.name = "remove the name " + record.id,
+              .run = [&] { return unless_gone(kernel_.RemoveNetns(netns)); },
+              .undo = nullptr});
   } else {
     // Nobody can enter it by its name, but a process may hold it, and then the pairs' other ends are there still.
     for (const VethRecord& veth : veths) {
@@ -153,8 +230,13 @@ EngineResult<void> Engine::DeleteRecordedNamespace(const NamespaceRecord& record
                 .undo = nullptr});
     }
   }
-  return Transact(object, {.kind = Intent::Kind::kDeleteNamespace, .netns = record, .veth = {}, .request = answer},
-                  plan, [&] { return Outcome{.remove_namespace = record, .remove_veths = veths, .request = answer}; });
+  const Intent intent{.kind = Intent::Kind::kDeleteNamespace, .netns = record, .veth = {}, .request = answer};
+  NETPROV_RETURN_IF_ERROR(Transact(object, intent, plan, [&] {
+    return Outcome{.remove_namespace = record, .remove_veths = veths, .request = answer};
+  }));
+  leases_.End(record.uid);
+  for (const VethRecord& veth : veths) leases_.End(veth.uid);
+  return {};
 }
 
 EngineResult<void> Engine::DeleteNamespace(const DeleteNamespaceCall& call) {

@@ -1,11 +1,18 @@
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
+#include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
+#include "absl/time/clock.h"
 #include "server/engine/engine.h"
 #include "server/engine/error.h"
 #include "server/engine/plan.h"
@@ -13,44 +20,341 @@
 
 namespace netprov::engine {
 
-EngineResult<RecoveryReport> Engine::Recover() {
-  RegistryResult<std::vector<PendingIntent>> pending = registry_.ListPending();
-  if (!pending.ok()) return RegistryFailure("registry", pending.error().message);
-  RecoveryReport report;
-  for (const PendingIntent& item : *pending) {
+namespace {
+
+// More would not help anybody, and not fit into an answer.
+constexpr size_t kMostFindings = 2000;
+
+std::string ObjectOf(const Intent& intent) {
+  const bool of_namespace =
+      intent.kind == Intent::Kind::kCreateNamespace || intent.kind == Intent::Kind::kDeleteNamespace;
+  return of_namespace ? NamespaceName(intent.netns.id) : VethName(intent.veth.id);
+}
+
+// The resource names of all that an intent touches, as far as it says.
+std::vector<std::string> NamesOf(const Intent& intent) {
+  std::vector<std::string> names = {ObjectOf(intent)};
+  for (const Endpoint* end : {&intent.veth.a, &intent.veth.b}) {
+    if (!end->namespace_id.empty()) names.push_back(NamespaceName(end->namespace_id));
+    if (!end->interface_name.empty()) names.push_back("links/" + end->interface_name);
+  }
+  return names;
+}
+
+// Where a link is, for a person.
+std::string PlaceOf(const NetnsRef& netns) {
+  return netns.is_host() ? std::string("the host's namespace") : absl::StrCat("namespace ", netns.name);
+}
+
+}  // namespace
+
+EngineResult<HostReport> Engine::Recover() {
+  std::vector<PendingIntent> pending = registry_.ListPending();
+  HostReport report;
+  report.at_start = true;
+  FinishIntents(pending, /*look_only=*/false, report);
+  NETPROV_RETURN_IF_ERROR(CollectOrphans(/*look_only=*/false, report));
+  Restore(report);
+  for (const NamespaceRecord& record : registry_.ListNamespaces()) {
+    leases_.Start(record.uid, NamespaceName(record.id), record.metadata);
+  }
+  for (const VethRecord& record : registry_.ListVeths("", SIZE_MAX)) {
+    leases_.Start(record.uid, VethName(record.id), record.metadata);
+  }
+  CompareObjects(report);
+  Publish(report);
+  return GetHostReport();
+}
+
+EngineResult<HostReport> Engine::CheckHost(const CheckHostCall& call) {
+  std::vector<PendingIntent> pending = registry_.ListPending();
+  HostReport report;
+  // The others are calls that are under way.
+  std::erase_if(pending, [&call](const PendingIntent& item) { return !call.unfinished.contains(item.sequence); });
+  FinishIntents(pending, call.validate_only, report);
+  NETPROV_RETURN_IF_ERROR(CollectOrphans(call.validate_only, report));
+  CompareObjects(report);
+  Publish(report);
+  return GetHostReport();
+}
+
+HostReport Engine::GetHostReport() const {
+  HostReport report;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    report = report_;
+  }
+  report.registry_fault = registry_.Fault().value_or("");
+  return report;
+}
+
+void Engine::Publish(HostReport report) {
+  report.time = absl::Now();
+  if (report.findings.size() > kMostFindings) report.findings.resize(kMostFindings);
+  std::lock_guard<std::mutex> lock(mutex_);
+  report_ = std::move(report);
+}
+
+CheckHostCall Engine::PlanCheck(bool validate_only) const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return {.validate_only = validate_only, .unfinished = unfinished_};
+}
+
+std::vector<std::string> Engine::Keys(const CheckHostCall& call) const {
+  std::vector<std::string> keys;
+  if (call.validate_only) return keys;
+  // One at a time.
+  keys.push_back("host");
+  for (const PendingIntent& item : registry_.ListPending()) {
+    if (!call.unfinished.contains(item.sequence)) continue;
+    for (std::string& name : NamesOf(item.intent)) keys.push_back(std::move(name));
+    for (std::string& key : Keys(ObjectRef{.name = ObjectOf(item.intent), .uid = ""})) keys.push_back(std::move(key));
+  }
+  std::sort(keys.begin(), keys.end());
+  keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
+  return keys;
+}
+
+bool Engine::IsUnderWay(const std::string& name) const {
+  for (const PendingIntent& item : registry_.ListPending()) {
+    const std::vector<std::string> names = NamesOf(item.intent);
+    if (std::find(names.begin(), names.end(), name) != names.end()) return true;
+  }
+  return false;
+}
+
+void Engine::FinishIntents(const std::vector<PendingIntent>& intents, bool look_only, HostReport& report) {
+  for (const PendingIntent& item : intents) {
     const Intent& intent = item.intent;
-    EngineResult<void> recovered;
+    const bool was_create = intent.kind == Intent::Kind::kCreateNamespace || intent.kind == Intent::Kind::kCreateVeth;
+    const std::string object = ObjectOf(intent);
+    if (look_only) {
+      report.Add(Finding::Kind::kUnfinished, object,
+                 was_create ? "a create did not finish" : "a delete did not finish");
+      continue;
+    }
+    EngineResult<void> finished;
     switch (intent.kind) {
       case Intent::Kind::kCreateNamespace:
-        recovered = RollBack(intent.netns);
+        finished = RollBack(intent.netns);
         break;
       case Intent::Kind::kCreateVeth:
-        recovered = RollBack(intent.veth);
+        finished = RollBack(intent.veth);
         break;
       case Intent::Kind::kDeleteNamespace:
         // Where a later call has deleted it, or made another of the same name since, nothing is left to do.
         if (auto now = registry_.FindNamespace(intent.netns.id); now.has_value() && now->uid == intent.netns.uid) {
-          recovered = DeleteRecordedNamespace(*now, intent.request);
+          finished = DeleteRecordedNamespace(*now, intent.request);
         }
         break;
       case Intent::Kind::kDeleteVeth:
         if (auto now = registry_.FindVeth(intent.veth.id); now.has_value() && now->uid == intent.veth.uid) {
-          recovered = DeleteRecordedVeth(*now, intent.request);
+          finished = DeleteRecordedVeth(*now, intent.request);
         }
         break;
     }
-    if (recovered.ok()) {
+    if (finished.ok()) {
       // A deletion that was completed had an intent of its own.
       if (RegistryResult<void> forgotten = registry_.Abort(item.sequence); !forgotten.ok()) {
-        return RegistryFailure("registry", forgotten.error().message);
+        finished = RegistryFailure(object, forgotten.error().message);
       }
-      const bool was_create = intent.kind == Intent::Kind::kCreateNamespace || intent.kind == Intent::Kind::kCreateVeth;
-      ++(was_create ? report.rolled_back : report.completed);
+    }
+    if (!finished.ok()) {
+      report.Add(Finding::Kind::kUnfinished, object, finished.error().message);
+    }
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      if (finished.ok()) {
+        unfinished_.erase(item.sequence);
+      } else {
+        unfinished_.insert(item.sequence);
+      }
+    }
+    if (!finished.ok()) continue;
+    if (was_create) {
+      report.Add(Finding::Kind::kRolledBack, object, "a create that did not finish was undone");
     } else {
-      report.failures.push_back(absl::StrCat(recovered.error().object, ": ", recovered.error().message));
+      report.Add(Finding::Kind::kCompleted, object, "a delete that did not finish was completed");
     }
   }
-  return report;
+}
+
+bool Engine::IsKnown(const Tag& tag) const {
+  // An intent gives way to its record, so it is looked for first.
+  if (registry_.IsPending(tag.uid)) return true;
+  if (absl::StartsWith(tag.object, VethName(""))) {
+    const std::optional<VethRecord> record = registry_.FindVeth(tag.object.substr(VethName("").size()));
+    return record.has_value() && record->uid == tag.uid;
+  }
+  // The name of a namespace may be cut.
+  const std::vector<NamespaceRecord> records = registry_.ListNamespaces();
+  return std::any_of(records.begin(), records.end(),
+                     [&tag](const NamespaceRecord& record) { return record.uid == tag.uid; });
+}
+
+bool Engine::IsEnd(const std::string& namespace_id, uint32_t ifindex) const {
+  for (const VethRecord& record : registry_.ListVeths("", SIZE_MAX)) {
+    for (const Endpoint* end : {&record.a, &record.b}) {
+      if (end->namespace_id == namespace_id && end->ifindex == ifindex) return true;
+    }
+  }
+  return false;
+}
+
+EngineResult<void> Engine::CollectOrphans(bool look_only, HostReport& report) {
+  KernelResult<std::vector<std::string>> names = kernel_.ListNetns();
+  if (!names.ok()) return KernelFailure("namespaces", "list namespaces", names.error());
+  for (const std::string& name : *names) {
+    const std::string object = NamespaceName(name);
+    KernelResult<std::optional<NetnsEntry>> found = kernel_.FindNetns(name);
+    // Somebody's that cannot be entered is not ours.
+    if (!found.ok() || !found->has_value()) continue;
+    const NetnsEntry& entry = **found;
+    if (!entry.is_netns) {
+      // Of one of ours, CompareObjects() tells; one that is being made is a file for a moment.
+      if (!registry_.FindNamespace(name).has_value() && !IsUnderWay(object)) {
+        KernelResult<std::optional<NetnsEntry>> again = kernel_.FindNetns(name);
+        if (!again.ok() || !again->has_value() || (*again)->is_netns) continue;
+        report.Add(Finding::Kind::kStaleFile, object, "the file is no network namespace");
+      }
+      continue;
+    }
+    const std::optional<Tag> tag = ParseTag(entry.loopback_alias);
+    const NetnsRef netns{.name = name, .cookie = entry.cookie};
+    if (!tag.has_value()) continue;
+    if (tag->registry != registry_.id()) {
+      report.Add(Finding::Kind::kForeignTag, object,
+                 absl::StrCat("it has the tag of another registry, ", tag->registry));
+      continue;
+    }
+    const std::optional<NamespaceRecord> record = registry_.FindNamespace(name);
+    if (record.has_value() && record->uid == tag->uid) continue;
+    if (IsKnown(*tag)) {
+      // In the making, or given a second name by somebody.
+      if (!registry_.IsPending(tag->uid)) {
+        report.Add(Finding::Kind::kForeignTag, object, absl::StrCat("somebody gave ", tag->object, " this name"));
+      }
+      continue;
+    }
+    if (look_only) {
+      report.Add(Finding::Kind::kOrphan, object, "it has our tag, and the registry does not know it");
+      continue;
+    }
+    // The cookie is checked again by each.
+    KernelResult<void> removed = kernel_.DeleteLinksInside(netns);
+    if (removed.ok()) removed = kernel_.RemoveNetns(netns);
+    if (removed.ok()) {
+      report.Add(Finding::Kind::kOrphanRemoved, object, "it had our tag, and the registry did not know it");
+    } else if (!NamespaceIsGone(removed.error())) {
+      report.Add(Finding::Kind::kOrphan, object, removed.error().ToString());
+    }
+  }
+  NETPROV_RETURN_IF_ERROR(CollectOrphanLinks({}, look_only, report));
+  for (const NamespaceRecord& record : registry_.ListNamespaces()) {
+    if (record.boot_id != kernel_.BootId()) continue;
+    NETPROV_RETURN_IF_ERROR(CollectOrphanLinks({.name = record.id, .cookie = record.cookie}, look_only, report));
+  }
+  return {};
+}
+
+EngineResult<void> Engine::CollectOrphanLinks(const NetnsRef& netns, bool look_only, HostReport& report) {
+  KernelResult<std::vector<Link>> links = kernel_.ListLinks(netns);
+  if (!links.ok()) {
+    if (NamespaceIsGone(links.error())) return {};
+    return KernelFailure("links", absl::StrCat("list the links of ", PlaceOf(netns)), links.error());
+  }
+  for (const Link& link : *links) {
+    const std::optional<Tag> tag = ParseTag(link.alias);
+    const std::string object = "links/" + link.name;
+    // The namespace itself.
+    if (link.ifindex == kLoopbackIndex) continue;
+    if (!tag.has_value()) {
+      if (link.group != kOwnedGroup || IsEnd(netns.name, link.ifindex)) continue;
+      // One that is being made has no tag yet.
+      if (IsUnderWay(object)) continue;
+      KernelResult<std::optional<Link>> again = kernel_.FindLink(netns, link.ifindex);
+      if (!again.ok() || !again->has_value() || ParseTag((*again)->alias).has_value()) continue;
+      report.Add(Finding::Kind::kForeignTag, object,
+                 absl::StrCat("in ", PlaceOf(netns), ", it has netprov's group and no tag"));
+      continue;
+    }
+    if (tag->registry != registry_.id()) {
+      report.Add(Finding::Kind::kForeignTag, object,
+                 absl::StrCat("in ", PlaceOf(netns), ", it has the tag of another registry, ", tag->registry));
+      continue;
+    }
+    if (IsKnown(*tag)) continue;
+    // It may have been deleted between our look at the kernel and that at the registry.
+    KernelResult<std::optional<Link>> again = kernel_.FindLink(netns, link.ifindex);
+    if (!again.ok() && !NamespaceIsGone(again.error())) {
+      report.Add(Finding::Kind::kOrphan, tag->object, again.error().ToString());
+      continue;
+    }
+    if (!again.ok() || !again->has_value() || (*again)->alias != link.alias) continue;
+    if (look_only) {
+      report.Add(Finding::Kind::kOrphan, tag->object,
+                 absl::StrCat(link.name, " in ", PlaceOf(netns), " has our tag, and the registry does not know it"));
+      continue;
+    }
+    KernelResult<void> removed = kernel_.DeleteLink(netns, link.ifindex);
+    if (removed.ok()) {
+      report.Add(Finding::Kind::kOrphanRemoved, tag->object,
+                 absl::StrCat(link.name, " in ", PlaceOf(netns), " had our tag, and the registry did not know it"));
+    } else if (removed.error().code != ENODEV && !NamespaceIsGone(removed.error())) {
+      report.Add(Finding::Kind::kOrphan, tag->object, removed.error().ToString());
+    }
+  }
+  return {};
+}
+
+void Engine::Restore(HostReport& report) {
+  const std::string boot = kernel_.BootId();
+  auto restore = [&](const std::string& name, const std::string& uid) {
+    EngineResult<void> restored = Heal({.name = name, .uid = uid});
+    if (restored.ok()) {
+      report.Add(Finding::Kind::kRestored, name, "it was made again after a reboot");
+    } else {
+      report.Add(Finding::Kind::kNotRestored, name, restored.error().message);
+    }
+  };
+  for (const NamespaceRecord& record : registry_.ListNamespaces()) {
+    if (record.metadata.persistent && record.boot_id != boot) restore(NamespaceName(record.id), record.uid);
+  }
+  for (const VethRecord& record : registry_.ListVeths("", SIZE_MAX)) {
+    if (record.metadata.persistent && record.boot_id != boot) restore(VethName(record.id), record.uid);
+  }
+}
+
+void Engine::CompareObjects(HostReport& report) {
+  auto is_under_way = [this](const std::string& name) {
+    if (IsUnderWay(name)) return true;
+    absl::string_view id = name;
+    if (!absl::ConsumePrefix(&id, VethName(""))) return false;
+    const std::optional<VethRecord> record = registry_.FindVeth(std::string(id));
+    if (!record.has_value()) return true;
+    return IsUnderWay(NamespaceName(record->a.namespace_id)) || IsUnderWay(NamespaceName(record->b.namespace_id));
+  };
+  auto compare = [&](const std::string& name, const std::string& uid) {
+    const ObjectRef object{.name = name, .uid = uid};
+    EngineResult<std::optional<Condition>> condition = Inspect(object);
+    // What does not look well may be a call's work that is under way, so it is looked at between two moments in which
+    // none is.
+    if (!condition.ok() || (condition->has_value() && (*condition)->state != State::kReady)) {
+      if (is_under_way(name)) return;
+      condition = Inspect(object);
+      if (is_under_way(name)) return;
+    }
+    if (!condition.ok()) return report.Add(Finding::Kind::kUnreadable, name, condition.error().message);
+    if (!condition->has_value()) return;
+    ++report.objects;
+    if ((*condition)->state == State::kMissing) {
+      report.Add(Finding::Kind::kMissing, name, "it is gone from the kernel");
+    } else if ((*condition)->state == State::kDegraded) {
+      report.Add(Finding::Kind::kDegraded, name, ToText((*condition)->deviations));
+    }
+  };
+  for (const NamespaceRecord& record : registry_.ListNamespaces()) compare(NamespaceName(record.id), record.uid);
+  for (const VethRecord& record : registry_.ListVeths("", SIZE_MAX)) compare(VethName(record.id), record.uid);
 }
 
 EngineResult<void> Engine::RollBack(const NamespaceRecord& record) {
@@ -61,11 +365,11 @@ EngineResult<void> Engine::RollBack(const NamespaceRecord& record) {
   if (!entry.has_value()) return {};
   KernelResult<void> removed;
   if (entry->is_netns) {
-    const NetnsRef netns{.name = record.id, .cookie = entry->cookie};
-    KernelResult<std::optional<Link>> loopback = kernel_.FindLink(netns, std::string("lo"));
-    if (!loopback.ok()) return KernelFailure(object, "look at the loopback link", loopback.error());
     // Another's, made since.
-    if (!loopback->has_value() || (*loopback)->alias != TagOf(record.uid, object)) return {};
+    if (entry->loopback_alias != TagFor(record)) return {};
+    // An attempt to heal it that did not finish, and a later one that did.
+    if (auto now = registry_.FindNamespace(record.id); now.has_value() && IsThere(*now, entry)) return {};
+    const NetnsRef netns{.name = record.id, .cookie = entry->cookie};
     removed = kernel_.RemoveNetns(netns);
   } else {
     removed = kernel_.RemoveStaleNetnsFile(record.id);
@@ -88,11 +392,16 @@ EngineResult<void> Engine::RollBack(const VethRecord& record) {
     if (!link.ok() || !link->has_value()) return {};
     // It is born with the group and gets the alias a moment later.
     const bool may_be_ours = (*link)->group == kOwnedGroup && (*link)->kind == "veth" &&
-                             ((*link)->alias.empty() || (*link)->alias == TagOf(record.uid, object));
+                             ((*link)->alias.empty() || (*link)->alias == TagFor(record));
     if (!may_be_ours) return {};
     links.push_back(**link);
   }
   if (links[0].peer_ifindex != links[1].ifindex || links[1].peer_ifindex != links[0].ifindex) return {};
+  // As above.
+  if (auto now = registry_.FindVeth(record.id); now.has_value() && now->uid == record.uid &&
+                                                now->boot_id == record.boot_id && now->a.ifindex == links[0].ifindex) {
+    return {};
+  }
   KernelResult<void> deleted = kernel_.DeleteLink(RefOf(record.a.namespace_id), links[0].ifindex);
   if (!deleted.ok() && deleted.error().code != ENODEV) {
     return KernelFailure(object, "roll back veth " + record.id, deleted.error());

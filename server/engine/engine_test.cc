@@ -1,8 +1,10 @@
 #include "server/engine/engine.h"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,17 +15,23 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/engine/fake_kernel.h"
+#include "server/engine/tag.h"
 
 namespace netprov::engine {
 namespace {
 
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::IsSupersetOf;
 using ::testing::Not;
+using ::testing::Pair;
+using ::testing::SizeIs;
 using ::testing::StartsWith;
 
 const NetnsRef kHost;
+constexpr char kSomeUid[] = "11111111-2222-4333-8444-555555555555";
 
 class EngineTest : public ::testing::Test {
  protected:
@@ -34,13 +42,13 @@ class EngineTest : public ::testing::Test {
   }
 
   // As after the end of the process, however it came.
-  RecoveryReport Restart() {
+  HostReport Restart() {
     engine_.reset();
     registry_.reset();
     auto registry = Registry::Open(path_);
     EXPECT_TRUE(registry.ok()) << registry.error().message;
     registry_ = *std::move(registry);
-    engine_ = std::make_unique<Engine>(kernel_, *registry_);
+    engine_ = std::make_unique<Engine>(kernel_, *registry_, [this] { return now_; });
     auto report = engine_->Recover();
     EXPECT_TRUE(report.ok());
     return *report;
@@ -73,6 +81,7 @@ class EngineTest : public ::testing::Test {
   }
 
   std::string path_;
+  absl::Duration now_ = absl::Hours(1);
   FakeKernel kernel_;
   std::unique_ptr<Registry> registry_;
   std::unique_ptr<Engine> engine_;
@@ -86,6 +95,50 @@ class EngineTest : public ::testing::Test {
   } while (false)
 
 // ---- Namespaces
+
+TEST_F(EngineTest, AllowExistingNeverAnswersWithAMissingNamespace) {
+  auto created = CreateNamespace("blue");
+  ASSERT_TRUE(created.ok());
+  // Somebody takes it away as soon as it has been looked at.
+  int looks = 0;
+  kernel_.SetFaultForTest([&](const std::string& operation) -> std::optional<KernelError> {
+    if (operation == "FindNetns" && ++looks == 2) kernel_.RemoveForeignNetnsForTest("blue");
+    return std::nullopt;
+  });
+  auto again = CreateNamespace("blue", {}, /*allow_existing=*/true);
+  kernel_.SetFaultForTest(nullptr);
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ(again->state, State::kReady);
+  EXPECT_EQ(again->cookie, created->cookie);
+}
+
+TEST_F(EngineTest, ANamespaceInTheMakingIsNobodyElses) {
+  // It is made between the look at the registry and that at the kernel.
+  kernel_.SetFaultForTest([&](const std::string& operation) -> std::optional<KernelError> {
+    if (operation == "FindNetns") {
+      kernel_.SetFaultForTest(nullptr);
+      EXPECT_TRUE(CreateNamespace("blue").ok());
+    }
+    return std::nullopt;
+  });
+  auto read = engine_->GetNamespace("blue");
+  ASSERT_TRUE(read.ok()) << read.error().message;
+  EXPECT_TRUE(read->managed);
+  EXPECT_EQ(read->uid, engine_->GetNamespace("blue")->uid);
+
+  // It is there, and its record is not written yet.
+  const NamespaceRecord record{.id = "green", .uid = kSomeUid, .boot_id = kernel_.BootId()};
+  ASSERT_TRUE(registry_->Begin({.kind = Intent::Kind::kCreateNamespace, .netns = record}).ok());
+  ASSERT_TRUE(kernel_.CreateNetns("green", TagOf(registry_->id(), kSomeUid, "namespaces/green")).ok());
+  EXPECT_REFUSED(engine_->GetNamespace("green"), Reason::kNamespaceNotFound);
+  EXPECT_THAT(engine_->ListNamespaces("", 10)->items, SizeIs(1));
+
+  // So is a file that has no namespace yet.
+  const NamespaceRecord third{.id = "third", .uid = kSomeUid, .boot_id = kernel_.BootId()};
+  ASSERT_TRUE(registry_->Begin({.kind = Intent::Kind::kCreateNamespace, .netns = third}).ok());
+  kernel_.AddStaleFileForTest("third");
+  EXPECT_REFUSED(engine_->GetNamespace("third"), Reason::kNamespaceNotFound);
+}
 
 TEST_F(EngineTest, CreatesAndReadsANamespace) {
   auto created = CreateNamespace("blue");
@@ -101,9 +154,9 @@ TEST_F(EngineTest, CreatesAndReadsANamespace) {
     EXPECT_EQ(read->uid, created->uid);
     EXPECT_EQ(read->cookie, created->cookie);
     EXPECT_EQ(read->create_time, created->create_time);
-    EXPECT_EQ(read->state, NamespaceState::kActive);
+    EXPECT_EQ(read->state, State::kReady);
   }
-  EXPECT_THAT(kernel_.DumpForTest(), HasSubstr("netprov:" + created->uid + ":namespaces/blue"));
+  EXPECT_THAT(kernel_.DumpForTest(), HasSubstr(TagOf(registry_->id(), created->uid, "namespaces/blue")));
 }
 
 TEST_F(EngineTest, ANamespaceThatExistsIsRefusedOrReturned) {
@@ -123,8 +176,8 @@ TEST_F(EngineTest, ForeignNamesAreShownAndLeftAlone) {
   auto foreign = engine_->GetNamespace("foreign");
   ASSERT_TRUE(foreign.ok());
   EXPECT_FALSE(foreign->managed);
-  EXPECT_EQ(foreign->state, NamespaceState::kActive);
-  EXPECT_EQ(engine_->GetNamespace("stale")->state, NamespaceState::kStale);
+  EXPECT_EQ(foreign->state, State::kReady);
+  EXPECT_EQ(engine_->GetNamespace("stale")->state, State::kStale);
   for (bool allow : {false, true}) {
     EXPECT_REFUSED(CreateNamespace("foreign", {}, allow), Reason::kNamespaceNotManaged);
     EXPECT_REFUSED(CreateNamespace("stale", {}, allow), Reason::kNamespaceFileStale);
@@ -182,8 +235,8 @@ TEST_F(EngineTest, ANamespaceThatWasRemovedBehindOurBackIsMissingAndCanBeMadeAne
   MakeBlueWithVeth();
   const std::string uid = engine_->GetNamespace("blue")->uid;
   kernel_.RemoveForeignNetnsForTest("blue");
-  EXPECT_EQ(engine_->GetNamespace("blue")->state, NamespaceState::kMissing);
-  EXPECT_EQ(engine_->GetVeth("v")->state, VethState::kMissing);
+  EXPECT_EQ(engine_->GetNamespace("blue")->state, State::kMissing);
+  EXPECT_EQ(engine_->GetVeth("v")->state, State::kMissing);
   EXPECT_EQ(engine_->ListNamespaces("", 10)->items.size(), 1u);
   EXPECT_REFUSED(CreateVeth("w", HostTo("blue")), Reason::kNamespaceMissing);
   auto again = CreateNamespace("blue");
@@ -205,7 +258,7 @@ TEST_F(EngineTest, ANamespaceThatWasReplacedIsNeverTouched) {
   kernel_.RemoveForeignNetnsForTest("blue");
   kernel_.AddForeignNetnsForTest("blue");
   const std::string before = kernel_.DumpForTest();
-  EXPECT_EQ(engine_->GetNamespace("blue")->state, NamespaceState::kMissing);
+  EXPECT_EQ(engine_->GetNamespace("blue")->state, State::kMissing);
   EXPECT_REFUSED(CreateNamespace("blue"), Reason::kNamespaceNotManaged);
   EXPECT_REFUSED(CreateVeth("w", HostTo("blue")), Reason::kNamespaceMissing);
   ASSERT_TRUE(DeleteNamespace("blue").ok()) << "our record of it can go";
@@ -224,7 +277,7 @@ TEST_F(EngineTest, ADeleteThatWasKilledBeforeTheFileWentIsCompleted) {
     kernel_.RemoveForeignNetnsForTest("blue");
     kernel_.AddStaleFileForTest("blue");
     if (by_recovery) {
-      EXPECT_EQ(Restart().completed, 1);
+      EXPECT_EQ(Restart().Count(Finding::Kind::kCompleted), 1);
     } else {
       EXPECT_TRUE(DeleteNamespace("blue").ok());
     }
@@ -244,7 +297,7 @@ TEST_F(EngineTest, AForeignNamespaceThatCannotBeReadDoesNotHideTheOthers) {
   ASSERT_TRUE(page.ok());
   ASSERT_EQ(page->items.size(), 2u);
   EXPECT_EQ(page->items[0].id, "another");
-  EXPECT_EQ(page->items[0].state, NamespaceState::kStale);
+  EXPECT_EQ(page->items[0].state, State::kStale);
   EXPECT_FALSE(page->items[0].managed);
 }
 
@@ -252,12 +305,12 @@ TEST_F(EngineTest, AfterARebootEverythingIsMissingAndCanBeMadeAnew) {
   MakeBlueWithVeth();
   kernel_.RebootForTest();
   Restart();
-  EXPECT_EQ(engine_->GetNamespace("blue")->state, NamespaceState::kMissing);
+  EXPECT_EQ(engine_->GetNamespace("blue")->state, State::kMissing);
   auto veth = engine_->GetVeth("v");
-  EXPECT_EQ(veth->state, VethState::kMissing);
+  EXPECT_EQ(veth->state, State::kMissing);
   EXPECT_EQ(veth->a.ifindex, 0u);
   MakeBlueWithVeth();
-  EXPECT_EQ(engine_->GetVeth("v")->state, VethState::kActive);
+  EXPECT_EQ(engine_->GetVeth("v")->state, State::kReady);
 }
 
 // ---- Veth pairs
@@ -284,11 +337,11 @@ TEST_F(EngineTest, CreatesAndReadsAPair) {
     auto read = engine_->GetVeth("v");
     ASSERT_TRUE(read.ok());
     EXPECT_EQ(read->uid, created->uid);
-    EXPECT_EQ(read->state, VethState::kActive);
+    EXPECT_EQ(read->state, State::kReady);
     EXPECT_EQ(read->a.ifindex, created->a.ifindex);
     EXPECT_EQ(read->b.mac, created->b.mac);
   }
-  EXPECT_THAT(kernel_.DumpForTest(), HasSubstr("h0 1500 up 28272 netprov:" + created->uid + ":veths/v"));
+  EXPECT_THAT(kernel_.DumpForTest(), HasSubstr("h0 1500 up 28272 " + TagOf(registry_->id(), created->uid, "veths/v")));
 }
 
 TEST_F(EngineTest, PatternsBecomeTheLowestFreeName) {
@@ -320,7 +373,66 @@ TEST_F(EngineTest, APatternIsTriedAgainWhenSomebodyTakesTheName) {
   auto made = CreateVeth("v", {.a = {.interface_name = "veth%d"}, .b = {.interface_name = "p0"}});
   ASSERT_TRUE(made.ok()) << made.error().message;
   EXPECT_EQ(made->a.interface_name, "veth3");
-  EXPECT_THAT(*registry_->ListPending(), IsEmpty());
+  EXPECT_THAT(registry_->ListPending(), IsEmpty());
+}
+
+TEST_F(EngineTest, APairThatIsJustBornIsNotSweptByACallThatWantsItsNames) {
+  const VethSpec in_the_host{.a = {.interface_name = "h0"}, .b = {.interface_name = "h1"}};
+  // Both ends in the host's namespace: the two calls share no key.
+  kernel_.SetBornForTest([&] {
+    kernel_.SetBornForTest(nullptr);
+    EXPECT_REFUSED(CreateVeth("w", in_the_host), Reason::kInterfaceNameTaken);
+  });
+  auto made = CreateVeth("v", in_the_host);
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  EXPECT_EQ(engine_->GetVeth("v")->state, State::kReady);
+}
+
+TEST_F(EngineTest, ANamespaceWhoseFileSomebodyDeletesAtBirthIsMadeAgain) {
+  kernel_.FailNextForTest("CreateNetns", ENOENT);
+  auto made = CreateNamespace("blue");
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  EXPECT_EQ(engine_->GetNamespace("blue")->state, State::kReady);
+}
+
+TEST_F(EngineTest, ANameThatWasTakenForAMomentIsSomebodyElses) {
+  kernel_.FailNextForTest("CreateNetns", EEXIST);
+  EXPECT_REFUSED(CreateNamespace("blue"), Reason::kNamespaceNotManaged);
+  EXPECT_TRUE(CreateNamespace("blue").ok());
+}
+
+// Whichever step of the deletion it comes before.
+TEST_F(EngineTest, ANamespaceThatSomebodyReplacesWhileItIsDeletedIsDeleted) {
+  for (const char* step : {"DeleteLinksInside", "RemoveNetns"}) {
+    SCOPED_TRACE(step);
+    MakeBlueWithVeth();
+    kernel_.SetFaultForTest([&](const std::string& operation) -> std::optional<KernelError> {
+      if (operation == step) {
+        kernel_.SetFaultForTest(nullptr);
+        kernel_.RemoveForeignNetnsForTest("blue");
+        kernel_.AddForeignNetnsForTest("blue");
+      }
+      return std::nullopt;
+    });
+    auto deleted = DeleteNamespace("blue");
+    ASSERT_TRUE(deleted.ok()) << deleted.error().message;
+    EXPECT_FALSE(engine_->GetNamespace("blue")->managed);
+    EXPECT_REFUSED(engine_->GetVeth("v"), Reason::kVethNotFound);
+    kernel_.RemoveForeignNetnsForTest("blue");
+  }
+}
+
+TEST_F(EngineTest, APairThatSomebodyDeletesAtBirthIsMadeAgain) {
+  ASSERT_TRUE(CreateNamespace("blue").ok());
+  kernel_.SetBornForTest([&] {
+    kernel_.SetBornForTest(nullptr);
+    auto link = kernel_.FindLink(kHost, "h0");
+    ASSERT_TRUE(link.ok() && link->has_value());
+    ASSERT_TRUE(kernel_.DeleteLink(kHost, (*link)->ifindex).ok());
+  });
+  auto made = CreateVeth("v", HostTo("blue"));
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  EXPECT_EQ(engine_->GetVeth("v")->state, State::kReady);
 }
 
 TEST_F(EngineTest, SaysWhichEndsNameIsTaken) {
@@ -337,7 +449,7 @@ TEST_F(EngineTest, SaysWhichEndsNameIsTaken) {
   EXPECT_EQ(taken_a.error().field, "endpoint_a.interface_name");
   auto validated = CreateVeth("v", HostTo("blue"), {.validate_only = true});
   EXPECT_REFUSED(validated, Reason::kInterfaceNameTaken);
-  EXPECT_THAT(*registry_->ListPending(), IsEmpty());
+  EXPECT_THAT(registry_->ListPending(), IsEmpty());
 }
 
 TEST_F(EngineTest, SaysWhichNamespaceCannotBeUsed) {
@@ -401,7 +513,7 @@ TEST_F(EngineTest, APairThatWasRenamedIsStillOurs) {
   MakeBlueWithVeth();
   kernel_.RenameLinkForTest(kHost, "h0", "uplink");
   auto read = engine_->GetVeth("v");
-  EXPECT_EQ(read->state, VethState::kActive);
+  EXPECT_EQ(read->state, State::kDegraded);
   EXPECT_EQ(read->a.interface_name, "uplink");
   ASSERT_TRUE(DeleteVeth("v").ok());
   EXPECT_THAT(kernel_.DumpForTest(), Not(HasSubstr("uplink")));
@@ -410,9 +522,9 @@ TEST_F(EngineTest, APairThatWasRenamedIsStillOurs) {
 TEST_F(EngineTest, APairThatSomebodyRemovedIsMissingAndCanBeDeletedOrMadeAnew) {
   MakeBlueWithVeth();
   ASSERT_TRUE(kernel_.DeleteLink(kHost, engine_->GetVeth("v")->a.ifindex).ok());
-  EXPECT_EQ(engine_->GetVeth("v")->state, VethState::kMissing);
+  EXPECT_EQ(engine_->GetVeth("v")->state, State::kMissing);
   ASSERT_TRUE(CreateVeth("v", HostTo("blue")).ok());
-  EXPECT_EQ(engine_->GetVeth("v")->state, VethState::kActive);
+  EXPECT_EQ(engine_->GetVeth("v")->state, State::kReady);
   ASSERT_TRUE(kernel_.DeleteLink(kHost, engine_->GetVeth("v")->a.ifindex).ok());
   kernel_.AddForeignLinkForTest(kHost, "h0");
   ASSERT_TRUE(DeleteVeth("v").ok());
@@ -424,7 +536,7 @@ TEST_F(EngineTest, WhatIsLeftOfAPairGoesOnlyWhenTheNewOneCanBeMade) {
   ASSERT_TRUE(CreateNamespace("green").ok());
   // Its other end is not where it was.
   kernel_.FailNextForTest("FindLink", ENOENT);
-  ASSERT_EQ(engine_->GetVeth("v")->state, VethState::kMissing);
+  ASSERT_EQ(engine_->GetVeth("v")->state, State::kMissing);
   kernel_.AddForeignLinkForTest(kHost, "taken");
   const std::string before = kernel_.DumpForTest();
   VethSpec spec = HostTo("green");
@@ -459,7 +571,7 @@ TEST_F(EngineTest, AFailedCreateIsSwept) {
   kernel_.FailNextForTest("DeleteLink", ENOMEM);
   EXPECT_REFUSED(CreateVeth("v", HostTo("blue")), Reason::kRollbackFailed);
   kernel_.SetFaultForTest(nullptr);
-  EXPECT_EQ(Restart().rolled_back, 1) << "the intent was kept";
+  EXPECT_EQ(Restart().Count(Finding::Kind::kRolledBack), 1) << "the intent was kept";
   EXPECT_EQ(kernel_.DumpForTest(), before);
 }
 
@@ -591,7 +703,7 @@ TEST_F(EngineTest, WhateverFailsNothingIsLeft) {
       }
       EXPECT_FALSE(ok) << test.name << " " << point;
       EXPECT_EQ(kernel_.DumpForTest(), before) << test.name << " " << point;
-      EXPECT_THAT(*registry_->ListPending(), IsEmpty()) << test.name << " " << point;
+      EXPECT_THAT(registry_->ListPending(), IsEmpty()) << test.name << " " << point;
     }
     test.undo();
     EXPECT_EQ(kernel_.DumpForTest(), before);
@@ -609,19 +721,77 @@ TEST_F(EngineTest, AKernelErrorNamesTheStepAndCarriesTheKernelsWords) {
   EXPECT_EQ(refused.error().object, "veths/v");
 }
 
-TEST_F(EngineTest, ADeleteThatFailsHalfWaySaysWhatIsLeftAndIsCompletedLater) {
+TEST_F(EngineTest, ADeleteThatFailsHalfWaySaysWhatIsLeftAndCanBeRepeated) {
   const std::string before = kernel_.DumpForTest();
   MakeBlueWithVeth();
   kernel_.FailNextForTest("RemoveNetns", EBUSY);
   auto refused = DeleteNamespace("blue");
   EXPECT_REFUSED(refused, Reason::kRollbackFailed);
   EXPECT_THAT(refused.error().residue, HasSubstr("'delete the links of namespace blue' is done for good"));
-  EXPECT_EQ(engine_->GetNamespace("blue")->state, NamespaceState::kActive);
-  EXPECT_EQ(engine_->GetVeth("v")->state, VethState::kMissing);
-  const RecoveryReport report = Restart();
-  EXPECT_EQ(report.completed, 1);
+  EXPECT_EQ(engine_->GetNamespace("blue")->state, State::kReady);
+  EXPECT_EQ(engine_->GetVeth("v")->state, State::kMissing);
+  // Somebody goes on with what is left, and a restart must not take it from him.
+  ASSERT_TRUE(CreateVeth("w", HostTo("blue")).ok());
+  EXPECT_EQ(Restart().Count(Finding::Kind::kCompleted), 0);
+  EXPECT_EQ(engine_->GetVeth("w")->state, State::kReady);
+  ASSERT_TRUE(DeleteNamespace("blue").ok());
   EXPECT_EQ(kernel_.DumpForTest(), before);
-  EXPECT_REFUSED(engine_->GetNamespace("blue"), Reason::kNamespaceNotFound);
+  EXPECT_REFUSED(engine_->GetVeth("v"), Reason::kVethNotFound);
+}
+
+// While it lives, files of this process cannot be written, as on a full disk.
+class FullDisk {
+ public:
+  FullDisk() {
+    std::signal(SIGXFSZ, SIG_IGN);
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit none{.rlim_cur = 0, .rlim_max = before_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &none);
+  }
+  ~FullDisk() { ::setrlimit(RLIMIT_FSIZE, &before_); }
+  FullDisk(const FullDisk&) = delete;
+  FullDisk& operator=(const FullDisk&) = delete;
+
+ private:
+  rlimit before_;
+};
+
+TEST_F(EngineTest, AnIntentThatCannotBeWithdrawnIsSaid) {
+  MakeBlueWithVeth();
+  std::unique_ptr<FullDisk> full;
+  kernel_.SetFaultForTest([&](const std::string& name) -> std::optional<KernelError> {
+    if (name != "DeleteLinksInside") return std::nullopt;
+    full = std::make_unique<FullDisk>();
+    return KernelError{.code = ENOMEM, .operation = name, .extack = {}};
+  });
+  auto refused = DeleteNamespace("blue");
+  full.reset();
+  kernel_.SetFaultForTest(nullptr);
+  EXPECT_REFUSED(refused, Reason::kRollbackFailed);
+  EXPECT_THAT(refused.error().residue, HasSubstr("the intent could not be withdrawn"));
+  EXPECT_EQ(refused.error().kernel->code, ENOMEM);
+  EXPECT_EQ(Restart().Count(Finding::Kind::kCompleted), 1) << "as was said";
+}
+
+TEST_F(EngineTest, APairIsNotMadeUnderAnIntentThatCannotBeWithdrawn) {
+  ASSERT_TRUE(CreateNamespace("blue").ok());
+  const std::string before = kernel_.DumpForTest();
+  std::unique_ptr<FullDisk> full;
+  int looks = 0;
+  kernel_.SetFaultForTest([&](const std::string& name) -> std::optional<KernelError> {
+    // The first look sweeps, the second would be for the next attempt.
+    if (name == "FindLink" && ++looks == 2) full.reset();
+    if (name != "CreateVeth" || full != nullptr) return std::nullopt;
+    full = std::make_unique<FullDisk>();
+    return KernelError{.code = EEXIST, .operation = name, .extack = {}};
+  });
+  // The name is free again at once: a second attempt would succeed, and Recover() take it for the first.
+  auto made = CreateVeth("v", HostTo("blue"));
+  full.reset();
+  kernel_.SetFaultForTest(nullptr);
+  EXPECT_REFUSED(made, Reason::kRollbackFailed);
+  EXPECT_EQ(Restart().Count(Finding::Kind::kRolledBack), 1);
+  EXPECT_EQ(kernel_.DumpForTest(), before);
 }
 
 // ---- Recovery: the process dies after an operation of the kernel, before the outcome is written.
@@ -631,14 +801,14 @@ TEST_F(EngineTest, AnUnfinishedCreateIsRolledBack) {
   auto netns = registry_->Begin(
       {.kind = Intent::Kind::kCreateNamespace, .netns = {.id = "blue", .uid = "u", .boot_id = kernel_.BootId()}});
   ASSERT_TRUE(netns.ok());
-  ASSERT_TRUE(kernel_.CreateNetns("blue", "netprov:u:namespaces/blue").ok());
-  EXPECT_EQ(Restart().rolled_back, 1);
+  ASSERT_TRUE(kernel_.CreateNetns("blue", TagOf(registry_->id(), "u", "namespaces/blue")).ok());
+  EXPECT_EQ(Restart().Count(Finding::Kind::kRolledBack), 1);
   EXPECT_EQ(kernel_.DumpForTest(), empty);
 
   ASSERT_TRUE(CreateNamespace("blue").ok());
   const std::string before = kernel_.DumpForTest();
   const NetnsRef blue{.name = "blue", .cookie = engine_->GetNamespace("blue")->cookie};
-  for (const char* alias : {"", "netprov:u:veths/v"}) {
+  for (const std::string& alias : {std::string(), TagOf(registry_->id(), "u", "veths/v")}) {
     ASSERT_TRUE(registry_
                     ->Begin({.kind = Intent::Kind::kCreateVeth,
                              .veth = {.id = "v",
@@ -648,10 +818,31 @@ TEST_F(EngineTest, AnUnfinishedCreateIsRolledBack) {
                                       .b = {.namespace_id = "blue", .interface_name = "eth0"}}})
                     .ok());
     ASSERT_TRUE(kernel_.CreateVeth({.name = "h0"}, {.netns = blue, .name = "eth0"}, alias).ok());
-    EXPECT_EQ(Restart().rolled_back, 1);
+    EXPECT_EQ(Restart().Count(Finding::Kind::kRolledBack), 1);
     EXPECT_EQ(kernel_.DumpForTest(), before);
   }
-  EXPECT_THAT(*registry_->ListPending(), IsEmpty());
+  EXPECT_THAT(registry_->ListPending(), IsEmpty());
+}
+
+TEST_F(EngineTest, AnUnfinishedPairIsRolledBackUnderAnyName) {
+  ASSERT_TRUE(CreateNamespace("blue").ok());
+  const std::string before = kernel_.DumpForTest();
+  const NetnsRef blue{.name = "blue", .cookie = engine_->GetNamespace("blue")->cookie};
+  ASSERT_TRUE(registry_
+                  ->Begin({.kind = Intent::Kind::kCreateVeth,
+                           .veth = {.id = "v",
+                                    .uid = kSomeUid,
+                                    .boot_id = kernel_.BootId(),
+                                    .a = {.interface_name = "h0"},
+                                    .b = {.namespace_id = "blue", .interface_name = "eth0"}}})
+                  .ok());
+  ASSERT_TRUE(
+      kernel_.CreateVeth({.name = "h0"}, {.netns = blue, .name = "eth0"}, TagOf(registry_->id(), kSomeUid, "veths/v"))
+          .ok());
+  kernel_.RenameLinkForTest(kHost, "h0", "uplink");
+  kernel_.RenameLinkForTest(blue, "eth0", "downlink");
+  EXPECT_EQ(Restart().Count(Finding::Kind::kRolledBack), 1);
+  EXPECT_EQ(kernel_.DumpForTest(), before);
 }
 
 TEST_F(EngineTest, AnIntentThatWasNotBegunIsForgotten) {
@@ -659,7 +850,7 @@ TEST_F(EngineTest, AnIntentThatWasNotBegunIsForgotten) {
                   ->Begin({.kind = Intent::Kind::kCreateNamespace,
                            .netns = {.id = "blue", .uid = "u", .boot_id = kernel_.BootId()}})
                   .ok());
-  EXPECT_EQ(Restart().rolled_back, 1);
+  EXPECT_EQ(Restart().Count(Finding::Kind::kRolledBack), 1);
   EXPECT_TRUE(CreateNamespace("blue").ok());
 }
 
@@ -692,14 +883,14 @@ TEST_F(EngineTest, AnUnfinishedDeleteIsCompleted) {
   const std::string empty = kernel_.DumpForTest();
   MakeBlueWithVeth();
   ASSERT_TRUE(registry_->Begin({.kind = Intent::Kind::kDeleteVeth, .veth = *registry_->FindVeth("v")}).ok());
-  EXPECT_EQ(Restart().completed, 1);
+  EXPECT_EQ(Restart().Count(Finding::Kind::kCompleted), 1);
   EXPECT_REFUSED(engine_->GetVeth("v"), Reason::kVethNotFound);
   ASSERT_TRUE(CreateVeth("v", HostTo("blue")).ok());
   ASSERT_TRUE(
       registry_->Begin({.kind = Intent::Kind::kDeleteNamespace, .netns = *registry_->FindNamespace("blue")}).ok());
-  EXPECT_EQ(Restart().completed, 1);
+  EXPECT_EQ(Restart().Count(Finding::Kind::kCompleted), 1);
   EXPECT_EQ(kernel_.DumpForTest(), empty);
-  EXPECT_EQ(Restart().completed, 0);
+  EXPECT_EQ(Restart().Count(Finding::Kind::kCompleted), 0);
 }
 
 TEST_F(EngineTest, ADeleteThatRecoveryCompletedIsAnsweredWhenItIsRepeated) {
@@ -710,7 +901,7 @@ TEST_F(EngineTest, ADeleteThatRecoveryCompletedIsAnsweredWhenItIsRepeated) {
   std::vector<PendingIntent> written;
   kernel_.SetFaultForTest([&](const std::string& operation) -> std::optional<KernelError> {
     if (operation != "DeleteLink" && operation != "DeleteLinksInside") return std::nullopt;
-    written.push_back(registry_->ListPending()->back());
+    written.push_back(registry_->ListPending().back());
     return KernelError{.code = EIO, .operation = operation, .extack = {}};
   });
   EXPECT_REFUSED(DeleteVeth("v", of_veth), Reason::kKernel);
@@ -718,12 +909,34 @@ TEST_F(EngineTest, ADeleteThatRecoveryCompletedIsAnsweredWhenItIsRepeated) {
   kernel_.SetFaultForTest(nullptr);
   ASSERT_EQ(written.size(), 2u);
   for (const PendingIntent& pending : written) ASSERT_TRUE(registry_->Begin(pending.intent).ok());
-  EXPECT_EQ(Restart().completed, 2);
+  EXPECT_EQ(Restart().Count(Finding::Kind::kCompleted), 2);
 
   EXPECT_TRUE(DeleteVeth("v", of_veth).ok());
   EXPECT_TRUE(DeleteNamespace("blue", of_namespace).ok());
   EXPECT_REFUSED(DeleteVeth("v"), Reason::kVethNotFound);
   EXPECT_REFUSED(DeleteNamespace("blue", {.request_id = "r2", .fingerprint = "another"}), Reason::kRequestIdReused);
+}
+
+TEST_F(EngineTest, ADeleteThatWasCompletedAfterACrashIsAnsweredToo) {
+  MakeBlueWithVeth();
+  // Bytes that are no text.
+  const CallContext veth{.request_id = "r1", .fingerprint = "delete \xff v"};
+  const CallContext netns{.request_id = "r2", .fingerprint = "delete blue"};
+  const RequestRecord veth_answer{.request_id = veth.request_id, .fingerprint = veth.fingerprint};
+  const RequestRecord netns_answer{.request_id = netns.request_id, .fingerprint = netns.fingerprint};
+  ASSERT_TRUE(
+      registry_->Begin({.kind = Intent::Kind::kDeleteVeth, .veth = *registry_->FindVeth("v"), .request = veth_answer})
+          .ok());
+  ASSERT_TRUE(registry_
+                  ->Begin({.kind = Intent::Kind::kDeleteNamespace,
+                           .netns = *registry_->FindNamespace("blue"),
+                           .request = netns_answer})
+                  .ok());
+  EXPECT_EQ(Restart().Count(Finding::Kind::kCompleted), 2);
+  // The callers ask again, as their answers were lost.
+  EXPECT_TRUE(DeleteVeth("v", veth).ok());
+  EXPECT_TRUE(DeleteNamespace("blue", netns).ok());
+  EXPECT_REFUSED(DeleteVeth("v", {.request_id = "r1", .fingerprint = "delete v"}), Reason::kRequestIdReused);
 }
 
 TEST_F(EngineTest, AnOldDeleteDoesNotTouchWhatWasMadeSince) {
@@ -737,18 +950,396 @@ TEST_F(EngineTest, AnOldDeleteDoesNotTouchWhatWasMadeSince) {
   const std::string before = kernel_.DumpForTest();
   Restart();
   EXPECT_EQ(kernel_.DumpForTest(), before);
-  EXPECT_EQ(engine_->GetVeth("v")->state, VethState::kActive);
-  EXPECT_THAT(*registry_->ListPending(), IsEmpty());
+  EXPECT_EQ(engine_->GetVeth("v")->state, State::kReady);
+  EXPECT_THAT(registry_->ListPending(), IsEmpty());
 }
 
 TEST_F(EngineTest, WhatRecoveryCannotDoIsReportedAndTriedAgain) {
   MakeBlueWithVeth();
   ASSERT_TRUE(registry_->Begin({.kind = Intent::Kind::kDeleteVeth, .veth = *registry_->FindVeth("v")}).ok());
   kernel_.FailNextForTest("FindLink", ENOMEM);
-  const RecoveryReport report = Restart();
-  EXPECT_EQ(report.completed, 0);
-  EXPECT_THAT(report.failures, ElementsAre(HasSubstr("veths/v: delete veth v failed")));
-  EXPECT_EQ(Restart().completed, 1);
+  const HostReport report = Restart();
+  EXPECT_EQ(report.Count(Finding::Kind::kCompleted), 0);
+  EXPECT_EQ(report.Count(Finding::Kind::kUnfinished), 1);
+  EXPECT_EQ(report.findings[0].resource, "veths/v");
+  EXPECT_THAT(report.findings[0].detail, HasSubstr("delete veth v failed"));
+  EXPECT_EQ(Restart().Count(Finding::Kind::kCompleted), 1);
+}
+
+TEST_F(EngineTest, ACheckFinishesWhatWasLeft) {
+  MakeBlueWithVeth();
+  const std::string before = kernel_.DumpForTest();
+  // The pair cannot be tagged, and not be deleted again either.
+  kernel_.FailNextForTest("CreateVeth", ENOMEM);
+  kernel_.FailNextForTest("FindLink", ENOMEM);
+  VethSpec spec = HostTo("blue");
+  spec.a.interface_name = "h1";
+  spec.b.interface_name = "eth1";
+  EXPECT_REFUSED(CreateVeth("w", spec), Reason::kRollbackFailed);
+  auto looked = engine_->CheckHost(engine_->PlanCheck(/*validate_only=*/true));
+  ASSERT_TRUE(looked.ok());
+  EXPECT_EQ(looked->Count(Finding::Kind::kUnfinished), 1);
+  EXPECT_THAT(registry_->ListPending(), SizeIs(1));
+  const CheckHostCall check = engine_->PlanCheck(/*validate_only=*/false);
+  EXPECT_THAT(engine_->Keys(check), IsSupersetOf({"host", "namespaces/blue", "veths/w"}));
+  auto checked = engine_->CheckHost(check);
+  ASSERT_TRUE(checked.ok());
+  EXPECT_EQ(checked->Count(Finding::Kind::kRolledBack), 1);
+  EXPECT_EQ(checked->objects, 2);
+  EXPECT_THAT(registry_->ListPending(), IsEmpty());
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+  EXPECT_EQ(engine_->GetHostReport().findings, checked->findings);
+  EXPECT_FALSE(engine_->GetHostReport().at_start);
+}
+
+TEST_F(EngineTest, ACheckDoesNotMistakeWhatIsUnderWay) {
+  // As a call on another thread would have it just now.
+  ASSERT_TRUE(registry_
+                  ->Begin({.kind = Intent::Kind::kCreateNamespace,
+                           .netns = {.id = "blue", .uid = kSomeUid, .boot_id = kernel_.BootId()}})
+                  .ok());
+  ASSERT_TRUE(kernel_.CreateNetns("blue", TagOf(registry_->id(), kSomeUid, "namespaces/blue")).ok());
+  auto checked = engine_->CheckHost({});
+  ASSERT_TRUE(checked.ok());
+  EXPECT_THAT(checked->findings, IsEmpty());
+  EXPECT_TRUE((*kernel_.FindNetns("blue")).has_value());
+  EXPECT_THAT(registry_->ListPending(), SizeIs(1));
+}
+
+// ---- Orphans
+
+TEST_F(EngineTest, OrphansOfOursAreRemovedAndOthersLeftAlone) {
+  MakeBlueWithVeth();
+  const NetnsRef blue{.name = "blue", .cookie = engine_->GetNamespace("blue")->cookie};
+  ASSERT_TRUE(kernel_.CreateNetns("others", TagOf(kSomeUid, kSomeUid, "namespaces/others")).ok());
+  ASSERT_TRUE(kernel_.CreateVeth({.name = "o0"}, {.name = "o1"}, TagOf(kSomeUid, kSomeUid, "veths/o")).ok());
+  ASSERT_TRUE(kernel_.CreateVeth({.name = "u0"}, {.name = "u1"}, "").ok());
+  kernel_.AddForeignNetnsForTest("foreign");
+  kernel_.AddStaleFileForTest("stale");
+  const std::string before = kernel_.DumpForTest();
+  const std::string orphan = TagOf(registry_->id(), kSomeUid, "namespaces/lost");
+  auto lost = kernel_.CreateNetns("lost", orphan);
+  ASSERT_TRUE(lost.ok());
+  const NetnsRef in_lost{.name = "lost", .cookie = *lost};
+  ASSERT_TRUE(kernel_.CreateVeth({.name = "l0"}, {.netns = in_lost, .name = "l1"}, "").ok());
+  ASSERT_TRUE(kernel_
+                  .CreateVeth({.netns = blue, .name = "m0"}, {.netns = blue, .name = "m1"},
+                              TagOf(registry_->id(), kSomeUid, "veths/lost"))
+                  .ok());
+
+  auto looked = engine_->CheckHost({.validate_only = true});
+  ASSERT_TRUE(looked.ok());
+  EXPECT_GE(looked->Count(Finding::Kind::kOrphan), 2);
+  EXPECT_NE(kernel_.DumpForTest(), before);
+
+  const HostReport report = Restart();
+  EXPECT_EQ(report.Count(Finding::Kind::kOrphanRemoved), 2);
+  EXPECT_EQ(report.Count(Finding::Kind::kStaleFile), 1);
+  // The namespace, both ends of the pair with another's tag, both of that with none.
+  EXPECT_EQ(report.Count(Finding::Kind::kForeignTag), 5);
+  EXPECT_EQ(report.Count(Finding::Kind::kMissing), 0);
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+}
+
+TEST_F(EngineTest, AnOrphanThatCannotBeLookedAtIsReported) {
+  ASSERT_TRUE(kernel_.CreateVeth({.name = "m0"}, {.name = "m1"}, TagOf(registry_->id(), kSomeUid, "veths/lost")).ok());
+  kernel_.FailNextForTest("FindLink", ENOMEM);
+  kernel_.FailNextForTest("FindLink", ENOMEM);
+  EXPECT_EQ(Restart().Count(Finding::Kind::kOrphan), 2);
+  EXPECT_EQ(Restart().Count(Finding::Kind::kOrphanRemoved), 1);
+}
+
+TEST_F(EngineTest, ANamespaceOfOursUnderASecondNameIsNoOrphan) {
+  MakeBlueWithVeth();
+  ASSERT_TRUE(
+      kernel_.CreateNetns("second", TagOf(registry_->id(), engine_->GetNamespace("blue")->uid, "namespaces/blue"))
+          .ok());
+  const HostReport report = Restart();
+  ASSERT_THAT(report.findings, SizeIs(1));
+  EXPECT_EQ(report.findings[0].kind, Finding::Kind::kForeignTag);
+  EXPECT_EQ(report.findings[0].resource, "namespaces/second");
+  EXPECT_TRUE((*kernel_.FindNetns("second")).has_value());
+}
+
+// ---- Drift and healing
+
+TEST_F(EngineTest, DriftShowsAndIsHealed) {
+  MakeBlueWithVeth();
+  const std::string before = kernel_.DumpForTest();
+  const Veth made = *engine_->GetVeth("v");
+  const NetnsRef blue{.name = "blue", .cookie = engine_->GetNamespace("blue")->cookie};
+  kernel_.SetLinkForTest(kHost, "h0", {.name = "hx", .mtu = 1400, .up = false});
+  kernel_.SetLinkForTest(blue, "eth0", {.mac = netlink::MacAddress{{2, 0, 0, 0, 0, 99}}, .alias = "mine"});
+  kernel_.SetLinkForTest(blue, "lo", {.up = false});
+
+  const Veth veth = *engine_->GetVeth("v");
+  EXPECT_EQ(veth.state, State::kDegraded);
+  EXPECT_EQ(veth.a.mtu, 1400u);
+  std::vector<std::string> fields;
+  for (const Deviation& deviation : veth.deviations) fields.push_back(deviation.field);
+  EXPECT_THAT(fields, ElementsAre("endpoint_a.interface_name", "endpoint_a.mtu", "endpoint_a.admin_state",
+                                  "endpoint_b.mac_address", "endpoint_b.alias"));
+  EXPECT_EQ(veth.deviations[1], (Deviation{"endpoint_a.mtu", "1500", "1400"}));
+  const Namespace netns = *engine_->GetNamespace("blue");
+  EXPECT_EQ(netns.state, State::kDegraded);
+  EXPECT_THAT(netns.deviations, ElementsAre(Deviation{"loopback", "up", "down"}));
+  EXPECT_EQ(engine_->CheckHost({})->Count(Finding::Kind::kDegraded), 2);
+
+  ASSERT_TRUE(engine_->Heal({.name = "veths/v", .uid = made.uid}).ok());
+  ASSERT_TRUE(engine_->Heal({.name = "namespaces/blue", .uid = netns.uid}).ok());
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+  EXPECT_EQ(engine_->GetVeth("v")->b.mac, made.b.mac);
+  EXPECT_EQ(engine_->GetVeth("v")->state, State::kReady);
+  EXPECT_EQ(engine_->GetNamespace("blue")->state, State::kReady);
+}
+
+TEST_F(EngineTest, WhatIsGoneIsMadeAgainAsItWas) {
+  MakeBlueWithVeth();
+  const Veth made = *engine_->GetVeth("v");
+  const Namespace netns = *engine_->GetNamespace("blue");
+  kernel_.RemoveForeignNetnsForTest("blue");
+  EXPECT_EQ(engine_->GetNamespace("blue")->state, State::kMissing);
+  EXPECT_FALSE(engine_->Heal({.name = "veths/v", .uid = made.uid}).ok()) << "its namespace must be there first";
+  ASSERT_TRUE(engine_->Heal({.name = "namespaces/blue", .uid = netns.uid}).ok());
+  auto healed = engine_->Heal({.name = "veths/v", .uid = made.uid});
+  ASSERT_TRUE(healed.ok()) << healed.error().message;
+  for (bool restarted : {false, true}) {
+    if (restarted) {
+      EXPECT_THAT(Restart().findings, IsEmpty());
+    }
+    const Veth again = *engine_->GetVeth("v");
+    EXPECT_EQ(again.state, State::kReady);
+    EXPECT_EQ(again.uid, made.uid);
+    EXPECT_EQ(again.create_time, made.create_time);
+    EXPECT_EQ(again.a.interface_name, made.a.interface_name);
+    EXPECT_EQ(again.a.mac, made.a.mac);
+    EXPECT_EQ(again.b.mac, made.b.mac);
+  }
+}
+
+TEST_F(EngineTest, HealingNeverTakesAnothersPlace) {
+  MakeBlueWithVeth();
+  const Veth made = *engine_->GetVeth("v");
+  const Namespace netns = *engine_->GetNamespace("blue");
+  kernel_.RemoveForeignNetnsForTest("blue");
+  kernel_.AddForeignNetnsForTest("blue");
+  kernel_.AddForeignLinkForTest(kHost, "h0");
+  const std::string before = kernel_.DumpForTest();
+  EXPECT_REFUSED(engine_->Heal({.name = "namespaces/blue", .uid = netns.uid}), Reason::kNamespaceNotManaged);
+  EXPECT_REFUSED(engine_->Heal({.name = "veths/v", .uid = made.uid}), Reason::kNamespaceMissing);
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+}
+
+TEST_F(EngineTest, AHealedObjectIsTheOneThatWasMeant) {
+  MakeBlueWithVeth();
+  const std::string before = kernel_.DumpForTest();
+  kernel_.SetLinkForTest(kHost, "h0", {.mtu = 1400});
+  ASSERT_TRUE(engine_->Heal({.name = "veths/v", .uid = kSomeUid}).ok());
+  EXPECT_NE(kernel_.DumpForTest(), before);
+}
+
+TEST_F(EngineTest, AHealedPairIsNotTakenForAnother) {
+  for (const char* id : {"n1", "n2"}) ASSERT_TRUE(CreateNamespace(id).ok());
+  for (const char* id : {"p1", "p2"}) {
+    const std::string name = absl::StrCat("if-", id);
+    ASSERT_TRUE(CreateVeth(id, {.a = {.namespace_id = "n1", .interface_name = name},
+                                .b = {.namespace_id = "n2", .interface_name = name}})
+                    .ok());
+  }
+  for (const char* id : {"n1", "n2"}) {
+    kernel_.RemoveForeignNetnsForTest(id);
+    ASSERT_TRUE(engine_->Heal({.name = NamespaceName(id), .uid = engine_->GetNamespace(id)->uid}).ok());
+  }
+  // In the new namespaces the first to be made gets the indexes that p1 had in the old ones.
+  for (const char* id : {"p2", "p1"}) {
+    auto healed = engine_->Heal({.name = VethName(id), .uid = engine_->GetVeth(id)->uid});
+    ASSERT_TRUE(healed.ok()) << healed.error().message;
+  }
+  for (const char* id : {"p1", "p2"}) EXPECT_EQ(engine_->GetVeth(id)->state, State::kReady) << id;
+  ASSERT_TRUE(DeleteVeth("p1").ok());
+  EXPECT_EQ(engine_->GetVeth("p2")->state, State::kReady);
+}
+
+TEST_F(EngineTest, WhatAnUnfinishedHealLeftDoesNotUndoALaterOne) {
+  MakeBlueWithVeth();
+  const Namespace netns = *engine_->GetNamespace("blue");
+  const Veth veth = *engine_->GetVeth("v");
+  kernel_.RemoveForeignNetnsForTest("blue");
+  // As of heals that a full disk stopped between the kernel and the registry.
+  const NamespaceRecord record = *registry_->FindNamespace("blue");
+  ASSERT_TRUE(registry_->Begin({.kind = Intent::Kind::kCreateNamespace, .netns = record}).ok());
+  ASSERT_TRUE(registry_->Begin({.kind = Intent::Kind::kCreateVeth, .veth = *registry_->FindVeth("v")}).ok());
+  ASSERT_TRUE(engine_->Heal({.name = "namespaces/blue", .uid = netns.uid}).ok());
+  ASSERT_TRUE(engine_->Heal({.name = "veths/v", .uid = veth.uid}).ok());
+  EXPECT_EQ(Restart().Count(Finding::Kind::kMissing), 0);
+  EXPECT_EQ(engine_->GetNamespace("blue")->state, State::kReady);
+  EXPECT_EQ(engine_->GetVeth("v")->state, State::kReady);
+  EXPECT_THAT(registry_->ListPending(), IsEmpty());
+}
+
+// ---- After a reboot
+
+TEST_F(EngineTest, PersistentObjectsAreRestoredAfterAReboot) {
+  Metadata persistent;
+  persistent.persistent = true;
+  ASSERT_TRUE(engine_->CreateNamespace({.id = "blue", .metadata = persistent}).ok());
+  ASSERT_TRUE(CreateNamespace("green").ok());
+  ASSERT_TRUE(engine_->CreateVeth({.id = "v", .spec = HostTo("blue"), .metadata = persistent}).ok());
+  VethSpec to_green = {.a = {.interface_name = "g0"}, .b = {.namespace_id = "green", .interface_name = "eth0"}};
+  ASSERT_TRUE(engine_->CreateVeth({.id = "w", .spec = to_green, .metadata = persistent}).ok());
+  const Veth made = *engine_->GetVeth("v");
+  kernel_.RebootForTest();
+  const HostReport report = Restart();
+  EXPECT_EQ(report.Count(Finding::Kind::kRestored), 2);
+  ASSERT_EQ(report.Count(Finding::Kind::kNotRestored), 1);
+  EXPECT_EQ(report.Count(Finding::Kind::kMissing), 2) << "green, and the pair into it";
+  const Veth again = *engine_->GetVeth("v");
+  EXPECT_EQ(again.state, State::kReady);
+  EXPECT_EQ(again.uid, made.uid);
+  EXPECT_EQ(again.a.mac, made.a.mac);
+  EXPECT_EQ(engine_->GetVeth("w")->state, State::kMissing);
+  EXPECT_EQ(Restart().Count(Finding::Kind::kRestored), 0);
+}
+
+// ---- Leases and garbage
+
+TEST_F(EngineTest, ALeaseEndsUnlessItsOwnerIsHeardOf) {
+  Metadata leased;
+  leased.owner = "ci";
+  leased.ttl = absl::Minutes(1);
+  const std::string before = kernel_.DumpForTest();
+  auto made = engine_->CreateNamespace({.id = "blue", .metadata = leased});
+  ASSERT_TRUE(made.ok());
+  ASSERT_TRUE(made->expire_time.has_value());
+  EXPECT_TRUE(engine_->GetNamespace("blue")->expire_time.has_value());
+  const ObjectRef object{.name = "namespaces/blue", .uid = made->uid};
+  now_ += absl::Seconds(50);
+  EXPECT_EQ(engine_->RenewLease("ci").leases, 1);
+  now_ += absl::Seconds(50);
+  auto deleted = engine_->DeleteExpired(object);
+  ASSERT_TRUE(deleted.ok());
+  EXPECT_FALSE(deleted->deleted);
+  now_ += absl::Seconds(10);
+  EXPECT_THAT(engine_->leases().Expired(), SizeIs(1));
+  // A start is a sign of every owner.
+  Restart();
+  EXPECT_THAT(engine_->leases().Expired(), IsEmpty());
+  now_ += absl::Minutes(1);
+  ASSERT_THAT(engine_->leases().Expired(), SizeIs(1));
+  EXPECT_TRUE(engine_->DeleteExpired(object)->deleted);
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+  EXPECT_THAT(engine_->leases().Expired(), IsEmpty());
+  EXPECT_FALSE(engine_->DeleteExpired(object)->deleted);
+}
+
+TEST_F(EngineTest, HealingIsNoSignOfTheOwner) {
+  Metadata leased;
+  leased.owner = "ci";
+  leased.ttl = absl::Minutes(1);
+  auto made = engine_->CreateNamespace({.id = "blue", .metadata = leased});
+  ASSERT_TRUE(made.ok());
+  now_ += absl::Seconds(50);
+  kernel_.RemoveForeignNetnsForTest("blue");
+  ASSERT_TRUE(engine_->Heal({.name = "namespaces/blue", .uid = made->uid}).ok());
+  now_ += absl::Seconds(10);
+  EXPECT_THAT(engine_->leases().Expired(), SizeIs(1));
+}
+
+TEST_F(EngineTest, AnExpiredNamespaceWaitsForAnothersPair) {
+  Metadata leased;
+  leased.owner = "ci";
+  leased.ttl = absl::Minutes(1);
+  Metadata lab;
+  lab.owner = "lab";
+  auto made = engine_->CreateNamespace({.id = "blue", .metadata = leased});
+  ASSERT_TRUE(made.ok());
+  ASSERT_TRUE(engine_->CreateVeth({.id = "v", .spec = HostTo("blue"), .metadata = lab}).ok());
+  VethSpec nobodys = {.a = {.interface_name = "x0"}, .b = {.namespace_id = "blue", .interface_name = "x0"}};
+  ASSERT_TRUE(CreateVeth("nobodys", nobodys).ok());
+  now_ += absl::Minutes(1);
+  const ObjectRef object{.name = "namespaces/blue", .uid = made->uid};
+  auto kept = engine_->DeleteExpired(object);
+  ASSERT_TRUE(kept.ok());
+  EXPECT_FALSE(kept->deleted);
+  EXPECT_EQ(kept->kept_because, "veths/v of lab ends in it");
+  EXPECT_EQ(engine_->GetVeth("v")->state, State::kReady);
+  ASSERT_TRUE(DeleteVeth("v").ok());
+  EXPECT_TRUE(engine_->DeleteExpired(object)->deleted);
+  EXPECT_REFUSED(engine_->GetVeth("nobodys"), Reason::kVethNotFound);
+}
+
+TEST_F(EngineTest, ACreateThatFailsLeavesNoLease) {
+  Metadata leased;
+  leased.owner = "ci";
+  leased.ttl = absl::Minutes(1);
+  kernel_.FailNextForTest("CreateNetns", ENOMEM);
+  EXPECT_FALSE(engine_->CreateNamespace({.id = "blue", .metadata = leased}).ok());
+  EXPECT_EQ(engine_->RenewLease("ci").leases, 0);
+}
+
+TEST_F(EngineTest, GarbageOfAnOwnerIsCollectedAndNobodyElses) {
+  auto create_namespace = [&](const std::string& id, const std::string& owner) {
+    Metadata metadata;
+    metadata.owner = owner;
+    ASSERT_TRUE(engine_->CreateNamespace({.id = id, .metadata = metadata}).ok());
+  };
+  auto create_veth = [&](const std::string& id, const std::string& netns, const std::string& owner) {
+    Metadata metadata;
+    metadata.owner = owner;
+    VethSpec spec = {.a = {.interface_name = "h" + id}, .b = {.namespace_id = netns, .interface_name = "eth%d"}};
+    ASSERT_TRUE(engine_->CreateVeth({.id = id, .spec = spec, .metadata = metadata}).ok());
+  };
+  create_namespace("a", "ci");
+  create_namespace("b", "ci");
+  create_namespace("c", "ci");
+  create_namespace("d", "ci");
+  create_namespace("lab", "lab");
+  create_veth("va", "a", "ci");
+  create_veth("vb", "b", "ci");
+  create_veth("vc", "c", "lab");
+  create_veth("vlab", "lab", "ci");
+  create_veth("nobody", "", "");
+  const std::string before = kernel_.DumpForTest();
+
+  CollectGarbageCall call = engine_->PlanGarbage("ci", {"namespaces/d", "veths/vb", "namespaces/not-there"});
+  EXPECT_THAT(engine_->Keys(call), IsSupersetOf({"namespaces/a", "veths/va", "veths/vlab", "namespaces/lab"}));
+  create_namespace("later", "ci");
+  call.validate_only = true;
+  auto dry = engine_->CollectGarbage(call);
+  ASSERT_TRUE(dry.ok());
+  EXPECT_THAT(dry->deleted, ElementsAre("veths/va", "veths/vlab", "namespaces/a"));
+  EXPECT_THAT(dry->failures, ElementsAre(Pair("namespaces/b", HasSubstr("veths/vb")),
+                                         Pair("namespaces/c", HasSubstr("not the owner's"))));
+  ASSERT_TRUE(DeleteNamespace("later").ok());
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+  create_namespace("later", "ci");
+
+  call.validate_only = false;
+  auto wet = engine_->CollectGarbage(call);
+  ASSERT_TRUE(wet.ok());
+  EXPECT_EQ(wet->deleted, dry->deleted);
+  EXPECT_EQ(wet->failures, dry->failures);
+  std::vector<std::string> left;
+  const Page<Namespace> namespaces = *engine_->ListNamespaces("", 100);
+  for (const Namespace& netns : namespaces.items) left.push_back(netns.id);
+  EXPECT_THAT(left, ElementsAre("b", "c", "d", "lab", "later"));
+  left.clear();
+  const Page<Veth> veths = *engine_->ListVeths("", 100);
+  for (const Veth& veth : veths.items) left.push_back(veth.id);
+  EXPECT_THAT(left, ElementsAre("nobody", "vb", "vc"));
+}
+
+TEST_F(EngineTest, MetadataIsPartOfWhatAnObjectIs) {
+  Metadata metadata;
+  metadata.owner = "ci";
+  metadata.labels = {{"job", "17"}};
+  ASSERT_TRUE(engine_->CreateNamespace({.id = "blue", .metadata = metadata}).ok());
+  Restart();
+  EXPECT_EQ(engine_->GetNamespace("blue")->metadata, metadata);
+  EXPECT_TRUE(engine_->CreateNamespace({.id = "blue", .metadata = metadata, .allow_existing = true}).ok());
+  auto other = CreateNamespace("blue", {}, /*allow_existing=*/true);
+  EXPECT_REFUSED(other, Reason::kNamespaceAlreadyExists);
+  EXPECT_EQ(other.error().specs_match, false);
 }
 
 // ---- Keys

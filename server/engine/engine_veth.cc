@@ -17,13 +17,16 @@
 namespace netprov::engine {
 namespace {
 
+// How often a pair is made that others delete as soon as it is there.
+constexpr int kMostBirths = 3;
+
 // Somebody else may take a name between our looking for a free one and using it; so often in a row only on purpose.
 constexpr int kMostNamingAttempts = 16;
 
 bool IsPattern(const std::string& interface_name) { return absl::StrContains(interface_name, '%'); }
 
-Endpoint ToEndpoint(const EndpointSpec& spec, const Link& link) {
-  return {.namespace_id = spec.namespace_id,
+Endpoint ToEndpoint(const std::string& namespace_id, const Link& link) {
+  return {.namespace_id = namespace_id,
           .interface_name = link.name,
           .mac = link.mac,
           .mtu = link.mtu,
@@ -41,6 +44,10 @@ Endpoint Projected(const EndpointSpec& spec, const std::string& interface_name) 
 }
 
 }  // namespace
+
+std::string Engine::TagFor(const VethRecord& record) const {
+  return TagOf(registry_.id(), record.uid, VethName(record.id));
+}
 
 EngineResult<NetnsRef> Engine::Resolve(const EndpointSpec& spec, const std::string& field) {
   if (spec.namespace_id.empty()) return NetnsRef{};
@@ -81,11 +88,13 @@ KernelResult<std::optional<Link>> Engine::FindEnd(const VethRecord& record, cons
     if (NamespaceIsGone(link.error())) return std::optional<Link>();
     return link;
   }
-  // The kernel hands out indexes in sequence, so that the same number at both ends is the same pair; the group or the
-  // alias tells it from one of another machine's namespace that has the same numbers.
-  if (link->has_value() &&
-      ((*link)->kind != "veth" || (*link)->peer_ifindex != other.ifindex ||
-       ((*link)->group != kOwnedGroup && (*link)->alias != TagOf(record.uid, VethName(record.id))))) {
+  // A tag is one pair's alone. Where somebody took it away: the kernel hands out indexes in sequence, so that the same
+  // number at both ends is the same pair, and the group tells it from one of another machine's namespace that has the
+  // same numbers.
+  if (!link->has_value()) return link;
+  const bool untagged_pair =
+      !ParseTag((*link)->alias).has_value() && (*link)->group == kOwnedGroup && (*link)->peer_ifindex == other.ifindex;
+  if ((*link)->kind != "veth" || ((*link)->alias != TagFor(record) && !untagged_pair)) {
     link->reset();
   }
   return link;
@@ -105,28 +114,53 @@ KernelResult<void> Engine::DeleteLinksOf(const VethRecord& record) {
 
 EngineResult<Veth> Engine::Describe(const VethRecord& record) {
   Veth veth = record.ToVeth();
-  for (const auto& [end, other] : {std::pair(&veth.a, &record.b), std::pair(&veth.b, &record.a)}) {
-    KernelResult<std::optional<Link>> link = FindEnd(record, *end, *other);
-    if (!link.ok()) return KernelFailure(VethName(record.id), "look at veth " + record.id, link.error());
-    if (link->has_value()) {
-      end->interface_name = (*link)->name;
-      end->mac = (*link)->mac;
-      end->mtu = (*link)->mtu;
-      end->up = (*link)->up;
-    } else {
-      veth.state = VethState::kMissing;
-      end->ifindex = 0;
+  veth.expire_time = ExpireTimeOf(record.uid);
+  const std::string tag = TagFor(record);
+  struct End {
+    const char* field;
+    Endpoint* now;
+    const Endpoint* made;
+    const Endpoint* other;
+  };
+  for (const End& end :
+       {End{"endpoint_a", &veth.a, &record.a, &record.b}, End{"endpoint_b", &veth.b, &record.b, &record.a}}) {
+    KernelResult<std::optional<Link>> found = FindEnd(record, *end.made, *end.other);
+    if (!found.ok()) return KernelFailure(VethName(record.id), "look at veth " + record.id, found.error());
+    if (!found->has_value()) {
+      veth.state = State::kMissing;
+      end.now->ifindex = 0;
+      continue;
     }
+    const Link& link = **found;
+    end.now->interface_name = link.name;
+    end.now->mac = link.mac;
+    end.now->mtu = link.mtu;
+    end.now->up = link.up;
+    auto compare = [&](const char* field, const std::string& expected, const std::string& actual) {
+      if (expected == actual) return;
+      veth.deviations.push_back({.field = absl::StrCat(end.field, ".", field), .expected = expected, .actual = actual});
+    };
+    auto up_or_down = [](bool up) { return std::string(up ? "up" : "down"); };
+    compare("interface_name", end.made->interface_name, link.name);
+    if (end.made->mac.has_value()) compare("mac_address", end.made->mac->ToString(), link.mac.ToString());
+    compare("mtu", absl::StrCat(end.made->mtu), absl::StrCat(link.mtu));
+    compare("admin_state", up_or_down(end.made->up), up_or_down(link.up));
+    compare("alias", tag, link.alias);
+    compare("group", absl::StrCat(kOwnedGroup), absl::StrCat(link.group));
   }
+  if (veth.state == State::kMissing) veth.deviations.clear();
+  if (!veth.deviations.empty()) veth.state = State::kDegraded;
   return veth;
 }
 
 EngineResult<void> Engine::DeleteRecordedVeth(const VethRecord& record, std::optional<RequestRecord> answer) {
   Plan plan;
   plan.Add({.name = "delete veth " + record.id, .run = [&] { return DeleteLinksOf(record); }, .undo = nullptr});
-  return Transact(VethName(record.id),
-                  {.kind = Intent::Kind::kDeleteVeth, .netns = {}, .veth = record, .request = answer}, plan,
-                  [&] { return Outcome{.remove_veths = {record}, .request = answer}; });
+  const Intent intent{.kind = Intent::Kind::kDeleteVeth, .netns = {}, .veth = record, .request = answer};
+  NETPROV_RETURN_IF_ERROR(Transact(VethName(record.id), intent, plan,
+                                   [&] { return Outcome{.remove_veths = {record}, .request = answer}; }));
+  leases_.End(record.uid);
+  return {};
 }
 
 EngineResult<std::string> Engine::ChooseName(const EndpointSpec& spec, const NetnsRef& netns, const std::string& field,
@@ -162,7 +196,8 @@ EngineResult<Veth> Engine::CreateVeth(const CreateVethCall& call) {
                     .boot_id = kernel_.BootId(),
                     .spec = call.spec,
                     .a = {},
-                    .b = {}};
+                    .b = {},
+                    .metadata = call.metadata};
   if (record.id.empty()) record.id = absl::StrCat("veth-", record.uid.substr(0, 8), record.uid.substr(9, 4));
   const std::string object = VethName(record.id);
   NETPROV_ASSIGN_OR_RETURN(std::optional<RequestRecord> answered, Replay(call.context, object));
@@ -171,12 +206,13 @@ EngineResult<Veth> Engine::CreateVeth(const CreateVethCall& call) {
   const std::optional<VethRecord> existing = registry_.FindVeth(record.id);
   if (existing.has_value()) {
     NETPROV_ASSIGN_OR_RETURN(Veth veth, Describe(*existing));
-    const bool matches = existing->spec == call.spec;
-    if (veth.state == VethState::kActive) {
+    const bool matches = existing->spec == call.spec && existing->metadata == call.metadata;
+    if (veth.state != State::kMissing) {
       if (!call.allow_existing || !matches) {
         return VethAlreadyExists(call.id, matches);
       }
       if (!call.context.validate_only) {
+        leases_.Renew(call.metadata.owner);
         NETPROV_RETURN_IF_ERROR(RecordAnswer(call.context, object, Answer(call.context, std::nullopt, veth)));
       }
       return veth;
@@ -229,35 +265,65 @@ EngineResult<Veth> Engine::CreateVeth(const CreateVethCall& call) {
       NETPROV_RETURN_IF_ERROR(DeleteRecordedVeth(*existing, std::nullopt));
     }
 
-    Plan plan;
-    plan.Add({.name = absl::StrCat("create veth ", *name_a, " <-> ", *name_b),
-              .run = [&]() -> KernelResult<void> {
-                auto link = [](const EndpointSpec& spec, const NetnsRef& netns, const std::string& name) {
-                  return LinkSpec{.netns = netns, .name = name, .mac = spec.mac, .mtu = spec.mtu, .up = spec.up};
-                };
-                NETPROV_ASSIGN_OR_RETURN(
-                    auto ends, kernel_.CreateVeth(link(call.spec.a, netns_a, *name_a),
-                                                  link(call.spec.b, netns_b, *name_b), TagOf(record.uid, object)));
-                record.a = ToEndpoint(call.spec.a, ends.first);
-                record.b = ToEndpoint(call.spec.b, ends.second);
-                return {};
-              },
-              .undo = [&] { return kernel_.DeleteLink(netns_a, record.a.ifindex); },
-              .sweep = [&]() -> KernelResult<void> {
-                EngineResult<void> swept = RollBack(record);
-                if (swept.ok()) return {};
-                return *swept.error().kernel;
-              }});
-    EngineResult<void> made = Transact(
-        object, {.kind = Intent::Kind::kCreateVeth, .netns = {}, .veth = record}, plan,
-        [&] { return Outcome{.put_veth = record, .request = Answer(call.context, std::nullopt, record.ToVeth())}; });
-    if (made.ok()) return record.ToVeth();
+    auto link = [](const EndpointSpec& spec, const NetnsRef& netns, const std::string& name) {
+      return LinkSpec{.netns = netns, .name = name, .mac = spec.mac, .mtu = spec.mtu, .up = spec.up};
+    };
+    EngineResult<VethRecord> made = MakeVeth(record, link(call.spec.a, netns_a, *name_a),
+                                             link(call.spec.b, netns_b, *name_b), call.context, /*is_new=*/true);
+    if (made.ok()) {
+      Veth veth = made->ToVeth();
+      veth.expire_time = ExpireTimeOf(made->uid);
+      return veth;
+    }
     if (made.error().reason != Reason::kKernel) return std::move(made).error();
     if (NamespaceIsGone(*made.error().kernel)) NETPROV_RETURN_IF_ERROR(check_namespaces());
     if (made.error().kernel->code != EEXIST) return std::move(made).error();
     NETPROV_RETURN_IF_ERROR(check_names());
     if (attempt == kMostNamingAttempts) return std::move(made).error();
   }
+}
+
+EngineResult<VethRecord> Engine::MakeVeth(VethRecord record, const LinkSpec& a, const LinkSpec& b,
+                                          const CallContext& context, bool is_new) {
+  const std::string object = VethName(record.id);
+  Plan plan;
+  bool taken = false;
+  plan.Add({.name = absl::StrCat("create veth ", a.name, " <-> ", b.name),
+            .run = [&]() -> KernelResult<void> {
+              auto ends = kernel_.CreateVeth(a, b, TagFor(record));
+              // Somebody deleted the pair before it had its tag: as if that had come first.
+              for (int i = 1; i < kMostBirths && !ends.ok() && ends.error().code == ENODEV; ++i) {
+                ends = kernel_.CreateVeth(a, b, TagFor(record));
+              }
+              if (!ends.ok()) {
+                taken = ends.error().code == EEXIST;
+                return std::move(ends).error();
+              }
+              record.a = ToEndpoint(record.a.namespace_id, ends->first);
+              record.b = ToEndpoint(record.b.namespace_id, ends->second);
+              return {};
+            },
+            .undo = [&] { return kernel_.DeleteLink(a.netns, record.a.ifindex); },
+            .sweep = [&]() -> KernelResult<void> {
+              // Then nothing was made, and what has the names may be a pair of another call's that has no alias yet.
+              if (taken) return {};
+              EngineResult<void> swept = RollBack(record);
+              if (swept.ok()) return {};
+              return *swept.error().kernel;
+            }});
+  const Intent intent{.kind = Intent::Kind::kCreateVeth, .netns = {}, .veth = record, .request = {}};
+  EngineResult<void> made = Transact(object, intent, plan, [&] {
+    if (is_new) leases_.Start(record.uid, object, record.metadata);
+    Veth answer = record.ToVeth();
+    answer.expire_time = ExpireTimeOf(record.uid);
+    return Outcome{.put_veth = record, .request = Answer(context, std::nullopt, std::move(answer))};
+  });
+  if (made.ok()) {
+    if (is_new) leases_.Renew(record.metadata.owner);
+    return record;
+  }
+  if (is_new) leases_.End(record.uid);
+  return std::move(made).error();
 }
 
 EngineResult<Veth> Engine::GetVeth(const std::string& id) {

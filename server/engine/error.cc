@@ -38,11 +38,12 @@ Error NamespaceNotFound(const std::string& id) {
           .object = NamespaceName(id)};
 }
 
-Error NamespaceAlreadyExists(const std::string& id) {
+Error NamespaceAlreadyExists(const std::string& id, bool specs_match) {
   return {.reason = Reason::kNamespaceAlreadyExists,
-          .message = absl::StrCat("the network namespace '", id, "' exists already"),
+          .message = absl::StrCat("the network namespace '", id, "' exists already",
+                                  specs_match ? "" : ", with other metadata"),
           .object = NamespaceName(id),
-          .specs_match = true};
+          .specs_match = specs_match};
 }
 
 Error NamespaceNotManaged(const std::string& id) {

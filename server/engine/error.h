@@ -72,7 +72,7 @@ Error RegistryFailure(const std::string& object, const std::string& message);
 Error Stopped(const std::string& object);
 Error RequestIdReused(const std::string& object);
 Error NamespaceNotFound(const std::string& id);
-Error NamespaceAlreadyExists(const std::string& id);
+Error NamespaceAlreadyExists(const std::string& id, bool specs_match);
 Error NamespaceNotManaged(const std::string& id);
 Error NamespaceFileStale(const std::string& id);
 Error NamespaceMissing(const std::string& id);

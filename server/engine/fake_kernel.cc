@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -38,10 +41,98 @@ bool IsLinkName(const std::string& name) {
 
 }  // namespace
 
+class FakeKernel::FakeWatch : public KernelWatch {
+ public:
+  explicit FakeWatch(FakeKernel& kernel) : kernel_(kernel) {}
+
+  KernelResult<void> Track(const NetnsRef& netns) override {
+    {
+      std::lock_guard<std::mutex> lock(kernel_.mutex_);
+      NETPROV_RETURN_IF_ERROR(kernel_.Enter(netns));
+    }
+    std::lock_guard<std::mutex> lock(mutex_);
+    tracked_[netns.cookie] = netns;
+    return {};
+  }
+
+  std::vector<Hint> Wait(std::chrono::milliseconds timeout) override {
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait_for(lock, timeout, [this] { return woken_ || !hints_.empty(); });
+    woken_ = false;
+    return std::exchange(hints_, {});
+  }
+
+  void Wake() override {
+    std::lock_guard<std::mutex> lock(mutex_);
+    woken_ = true;
+    changed_.notify_all();
+  }
+
+  void Tell(Hint hint) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    hints_.push_back(std::move(hint));
+    changed_.notify_all();
+  }
+
+  void TellLink(bool of_host, uint64_t cookie, uint32_t ifindex) {
+    Hint hint{.kind = Hint::Kind::kLink, .netns = {}, .ifindex = ifindex};
+    if (!of_host) {
+      std::lock_guard<std::mutex> lock(mutex_);
+      auto found = tracked_.find(cookie);
+      if (found == tracked_.end()) return;
+      hint.netns = found->second;
+    }
+    Tell(std::move(hint));
+  }
+
+ private:
+  FakeKernel& kernel_;
+  std::mutex mutex_;  // taken after the kernel's
+  std::condition_variable changed_;
+  std::map<uint64_t, NetnsRef> tracked_;
+  std::vector<Hint> hints_;
+  bool woken_ = false;
+};
+
 FakeKernel::FakeKernel() { Boot(); }
+
+void FakeKernel::TellLink(uint64_t cookie, uint32_t ifindex) {
+  for (const std::weak_ptr<FakeWatch>& weak : watches_) {
+    if (auto watch = weak.lock()) watch->TellLink(cookie == host_cookie_, cookie, ifindex);
+  }
+}
+
+void FakeKernel::TellName(const std::string& name) {
+  for (const std::weak_ptr<FakeWatch>& weak : watches_) {
+    if (auto watch = weak.lock()) {
+      watch->Tell({.kind = Hint::Kind::kName, .netns = {.name = name, .cookie = 0}, .ifindex = 0});
+    }
+  }
+}
+
+KernelResult<std::unique_ptr<KernelWatch>> FakeKernel::Watch() {
+  // What the caller owns is a handle, as the kernel must know whether the watch still lives.
+  class Handle : public KernelWatch {
+   public:
+    explicit Handle(std::shared_ptr<FakeWatch> watch) : watch_(std::move(watch)) {}
+    KernelResult<void> Track(const NetnsRef& netns) override { return watch_->Track(netns); }
+    std::vector<Hint> Wait(std::chrono::milliseconds timeout) override { return watch_->Wait(timeout); }
+    void Wake() override { watch_->Wake(); }
+
+   private:
+    std::shared_ptr<FakeWatch> watch_;
+  };
+  if (auto error = Ask("Watch"); error.has_value()) return *error;
+  auto watch = std::make_shared<FakeWatch>(*this);
+  std::lock_guard<std::mutex> lock(mutex_);
+  watches_.push_back(watch);
+  return std::unique_ptr<KernelWatch>(std::make_unique<Handle>(std::move(watch)));
+}
 
 void FakeKernel::Boot() {
   ++boots_;
+  // The machine counts from the start again, so that a cookie of another boot may stand for another namespace.
+  next_cookie_ = 1;
   namespaces_.clear();
   files_.clear();
   host_cookie_ = AddNetns("");
@@ -59,8 +150,10 @@ void FakeKernel::DeleteLinkAndPeer(uint64_t cookie, uint32_t ifindex) {
   FakeNetns& netns = namespaces_[cookie];
   const FakeLink link = netns.links[ifindex];
   netns.links.erase(ifindex);
+  TellLink(cookie, ifindex);
   if (auto peer = namespaces_.find(link.peer_cookie); peer != namespaces_.end()) {
     peer->second.links.erase(link.link.peer_ifindex);
+    TellLink(link.peer_cookie, link.link.peer_ifindex);
   }
 }
 
@@ -90,7 +183,10 @@ KernelResult<FakeKernel::FakeNetns*> FakeKernel::Enter(const NetnsRef& netns) {
   if (netns.is_host()) return &namespaces_[host_cookie_];
   auto file = files_.find(netns.name);
   if (file == files_.end()) return Fail(ENOENT, absl::StrCat("open(/run/netns/", netns.name, ")"));
-  if (file->second.cookie != netns.cookie) return Fail(ESTALE, absl::StrCat("open(/run/netns/", netns.name, ")"));
+  // A file that is no namespace has no cookie, which a reference to a namespace that nobody knows has neither.
+  if (file->second.cookie == 0 || file->second.cookie != netns.cookie) {
+    return Fail(ESTALE, absl::StrCat("open(/run/netns/", netns.name, ")"));
+  }
   return &namespaces_[netns.cookie];
 }
 
@@ -122,6 +218,11 @@ void FakeKernel::SetFaultForTest(Fault fault) {
   fault_ = std::move(fault);
 }
 
+void FakeKernel::SetBornForTest(std::function<void()> born) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  born_ = std::move(born);
+}
+
 void FakeKernel::FailNextForTest(const std::string& operation, int code, const std::string& extack) {
   std::lock_guard<std::mutex> lock(mutex_);
   fail_next_.emplace_back(operation, Fail(code, operation, extack));
@@ -130,17 +231,20 @@ void FakeKernel::FailNextForTest(const std::string& operation, int code, const s
 void FakeKernel::AddForeignNetnsForTest(const std::string& name) {
   std::lock_guard<std::mutex> lock(mutex_);
   files_[name].cookie = AddNetns("");
+  TellName(name);
 }
 
 void FakeKernel::RemoveForeignNetnsForTest(const std::string& name) {
   std::lock_guard<std::mutex> lock(mutex_);
   if (files_[name].cookie != 0) DestroyNetns(files_[name].cookie);
   files_.erase(name);
+  TellName(name);
 }
 
 void FakeKernel::AddStaleFileForTest(const std::string& name, bool empty) {
   std::lock_guard<std::mutex> lock(mutex_);
   files_[name] = {.cookie = 0, .empty = empty};
+  TellName(name);
 }
 
 void FakeKernel::AddForeignLinkForTest(const NetnsRef& netns, const std::string& name) {
@@ -158,6 +262,34 @@ void FakeKernel::RenameLinkForTest(const NetnsRef& netns, const std::string& nam
   if (!inside.ok()) return;
   for (auto& [ifindex, link] : (*inside)->links) {
     if (link.link.name == name) link.link.name = new_name;
+    TellLink(netns.is_host() ? host_cookie_ : netns.cookie, ifindex);
+  }
+}
+
+void FakeKernel::Apply(const LinkSettings& settings, Link& link) {
+  link.name = settings.name.value_or(link.name);
+  link.mac = settings.mac.value_or(link.mac);
+  link.mtu = settings.mtu.value_or(link.mtu);
+  link.group = settings.group.value_or(link.group);
+  link.alias = settings.alias.value_or(link.alias);
+  link.up = settings.up.value_or(link.up);
+}
+
+void FakeKernel::SetLinkForTest(const NetnsRef& netns, const std::string& name, const LinkSettings& settings) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  KernelResult<FakeNetns*> inside = Enter(netns);
+  if (!inside.ok()) return;
+  for (auto& [ifindex, link] : (*inside)->links) {
+    if (link.link.name != name) continue;
+    Apply(settings, link.link);
+    TellLink(netns.is_host() ? host_cookie_ : netns.cookie, ifindex);
+  }
+}
+
+void FakeKernel::OverrunWatchesForTest() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  for (const std::weak_ptr<FakeWatch>& weak : watches_) {
+    if (auto watch = weak.lock()) watch->Tell({.kind = Hint::Kind::kEverything, .netns = {}, .ifindex = 0});
   }
 }
 
@@ -200,6 +332,7 @@ KernelResult<uint64_t> FakeKernel::CreateNetns(const std::string& name, const st
   if (files_.contains(name)) return Fail(EEXIST, absl::StrCat("open(/run/netns/", name, ")"));
   const uint64_t cookie = AddNetns(alias);
   files_[name].cookie = cookie;
+  TellName(name);
   return cookie;
 }
 
@@ -228,6 +361,7 @@ KernelResult<void> FakeKernel::RemoveNetns(const NetnsRef& netns) {
   }
   files_.erase(netns.name);
   DestroyNetns(netns.cookie);
+  TellName(netns.name);
   return {};
 }
 
@@ -247,7 +381,13 @@ KernelResult<std::optional<NetnsEntry>> FakeKernel::FindNetns(const std::string&
   if (!IsFileName(name)) return Fail(EINVAL, "FindNetns");
   auto file = files_.find(name);
   if (file == files_.end()) return std::optional<NetnsEntry>();
-  return std::optional(NetnsEntry{.name = name, .is_netns = file->second.cookie != 0, .cookie = file->second.cookie});
+  NetnsEntry entry{.name = name, .is_netns = file->second.cookie != 0, .cookie = file->second.cookie};
+  if (entry.is_netns) {
+    const Link& loopback = namespaces_[entry.cookie].links[kLoopbackIndex].link;
+    entry.loopback_up = loopback.up;
+    entry.loopback_alias = loopback.alias;
+  }
+  return std::optional(std::move(entry));
 }
 
 KernelResult<std::vector<std::string>> FakeKernel::ListNetns() {
@@ -261,7 +401,7 @@ KernelResult<std::vector<std::string>> FakeKernel::ListNetns() {
 KernelResult<std::pair<Link, Link>> FakeKernel::CreateVeth(const LinkSpec& a, const LinkSpec& b,
                                                            const std::string& alias) {
   if (auto error = Ask("CreateVeth"); error.has_value()) return *error;
-  std::lock_guard<std::mutex> lock(mutex_);
+  std::unique_lock<std::mutex> lock(mutex_);
   NETPROV_ASSIGN_OR_RETURN(FakeNetns * netns_a, Enter(a.netns));
   NETPROV_ASSIGN_OR_RETURN(FakeNetns * netns_b, Enter(b.netns));
   for (const LinkSpec* spec : {&a, &b}) {
@@ -280,14 +420,29 @@ KernelResult<std::pair<Link, Link>> FakeKernel::CreateVeth(const LinkSpec& a, co
   }
   if (alias.size() > kLongestAlias) return Fail(ERANGE, absl::StrCat("RTM_SETLINK ", a.name));
   // The kernel registers the peer first.
-  const uint32_t index_b = AddLink(*netns_b, b, alias);
-  const uint32_t index_a = AddLink(*netns_a, a, alias);
+  const uint32_t index_b = AddLink(*netns_b, b, "");
+  const uint32_t index_a = AddLink(*netns_a, a, "");
   FakeLink& link_a = netns_a->links[index_a];
   FakeLink& link_b = netns_b->links[index_b];
   link_a.link.peer_ifindex = index_b;
   link_a.peer_cookie = b.netns.is_host() ? host_cookie_ : b.netns.cookie;
   link_b.link.peer_ifindex = index_a;
   link_b.peer_cookie = a.netns.is_host() ? host_cookie_ : a.netns.cookie;
+  if (born_ != nullptr) {
+    const std::function<void()> born = born_;
+    const uint64_t cookie_a = link_b.peer_cookie;
+    lock.unlock();
+    born();
+    lock.lock();
+    auto place = namespaces_.find(cookie_a);
+    if (place == namespaces_.end() || !place->second.links.contains(index_a)) {
+      return Fail(ENODEV, absl::StrCat("RTM_SETLINK ", a.name));
+    }
+  }
+  // A pair lives and dies with both ends, and so do the references.
+  link_a.link.alias = link_b.link.alias = alias;
+  TellLink(link_b.peer_cookie, index_a);
+  TellLink(link_a.peer_cookie, index_b);
   return std::pair(link_a.link, link_b.link);
 }
 
@@ -299,6 +454,21 @@ KernelResult<void> FakeKernel::DeleteLink(const NetnsRef& netns, uint32_t ifinde
   if (found == inside->links.end()) return Fail(ENODEV, "RTM_DELLINK");
   if (found->second.link.kind.empty()) return Fail(EOPNOTSUPP, "RTM_DELLINK");
   DeleteLinkAndPeer(netns.is_host() ? host_cookie_ : netns.cookie, ifindex);
+  return {};
+}
+
+KernelResult<void> FakeKernel::SetLink(const NetnsRef& netns, uint32_t ifindex, const LinkSettings& settings) {
+  if (auto error = Ask("SetLink"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  NETPROV_ASSIGN_OR_RETURN(FakeNetns * inside, Enter(netns));
+  auto found = inside->links.find(ifindex);
+  if (found == inside->links.end()) return Fail(ENODEV, "RTM_SETLINK");
+  if (settings.name.has_value() && *settings.name != found->second.link.name &&
+      Find(*inside, *settings.name).has_value()) {
+    return Fail(EEXIST, absl::StrCat("RTM_SETLINK ", *settings.name));
+  }
+  Apply(settings, found->second.link);
+  TellLink(netns.is_host() ? host_cookie_ : netns.cookie, ifindex);
   return {};
 }
 

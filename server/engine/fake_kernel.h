@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -27,6 +28,9 @@ class FakeKernel : public Kernel {
   FakeKernel();
 
   void SetFaultForTest(Fault fault);
+  // Called by CreateVeth when the pair is born and has no alias yet, as others can see it on the machine. Called
+  // without a lock.
+  void SetBornForTest(std::function<void()> born);
   // Fails the next operation of that name once.
   void FailNextForTest(const std::string& operation, int code, const std::string& extack = "");
   // As the same operation by another program: `ip netns add`, `ip netns delete`, `touch /run/netns/NAME`, `ip link
@@ -37,6 +41,10 @@ class FakeKernel : public Kernel {
   void AddForeignLinkForTest(const NetnsRef& netns, const std::string& name);
   // `ip link set NAME name NEW_NAME`.
   void RenameLinkForTest(const NetnsRef& netns, const std::string& name, const std::string& new_name);
+  // `ip link set NAME mtu MTU`, as far as it shows.
+  void SetLinkForTest(const NetnsRef& netns, const std::string& name, const LinkSettings& settings);
+  // More happened than a watch could keep.
+  void OverrunWatchesForTest();
   void RebootForTest();
   // A text of everything that exists, equal for equal states; cookies and indexes are left out, as a create and a
   // delete use them up.
@@ -57,8 +65,12 @@ class FakeKernel : public Kernel {
   KernelResult<std::vector<Link>> ListLinks(const NetnsRef& netns) override;
   KernelResult<std::string> FreeLinkName(const NetnsRef& netns, const std::string& pattern,
                                          const std::vector<std::string>& taken) override;
+  KernelResult<void> SetLink(const NetnsRef& netns, uint32_t ifindex, const LinkSettings& settings) override;
+  KernelResult<std::unique_ptr<KernelWatch>> Watch() override;
 
  private:
+  class FakeWatch;
+
   // A link with the namespace that its peer is in.
   struct FakeLink {
     Link link;
@@ -81,10 +93,16 @@ class FakeKernel : public Kernel {
   KernelResult<FakeNetns*> Enter(const NetnsRef& netns);
   static std::optional<Link> Find(const FakeNetns& netns, const std::string& name);
   uint32_t AddLink(FakeNetns& netns, const LinkSpec& spec, const std::string& alias);
+  static void Apply(const LinkSettings& settings, Link& link);
+  // Tells the watches.
+  void TellLink(uint64_t cookie, uint32_t ifindex);
+  void TellName(const std::string& name);
 
   mutable std::mutex mutex_;
   Fault fault_;
+  std::function<void()> born_;
   std::vector<std::pair<std::string, KernelError>> fail_next_;
+  std::vector<std::weak_ptr<FakeWatch>> watches_;
   int boots_ = 0;
   uint64_t next_cookie_ = 1;
   uint8_t next_mac_ = 1;

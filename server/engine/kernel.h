@@ -3,7 +3,9 @@
 #define NETPROV_SERVER_ENGINE_KERNEL_H_
 
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -36,6 +38,9 @@ struct NetnsEntry {
   std::string name;
   bool is_netns = false;  // false: a file that is no network namespace
   uint64_t cookie = 0;    // 0 when it is none
+  // Of its loopback link, by which an object of ours is known; false and empty when it is none.
+  bool loopback_up = false;
+  std::string loopback_alias;
 
   friend bool operator==(const NetnsEntry&, const NetnsEntry&) = default;
 };
@@ -48,6 +53,19 @@ struct LinkSpec {
   std::optional<uint32_t> mtu;             // nullopt: the kernel's default
   bool up = true;
 };
+
+// What of a link shall be set again; what is unset stays as it is.
+struct LinkSettings {
+  std::optional<std::string> name;
+  std::optional<netlink::MacAddress> mac;
+  std::optional<uint32_t> mtu;
+  std::optional<uint32_t> group;
+  std::optional<std::string> alias;
+  std::optional<bool> up;
+};
+
+// The index of the loopback link in every namespace.
+inline constexpr uint32_t kLoopbackIndex = 1;
 
 // A link as the kernel reports it.
 struct Link {
@@ -66,6 +84,37 @@ struct Link {
 
 // Whether an operation failed because its namespace is not there any more.
 inline bool NamespaceIsGone(const KernelError& error) { return error.code == ENOENT || error.code == ESTALE; }
+
+// Something that may have changed in the kernel. A hint: what is really there must be looked at.
+struct Hint {
+  enum class Kind {
+    kLink,       // the link of that index in the namespace
+    kName,       // the name at /run/netns, with `netns.name` alone
+    kEverything  // more than could be kept
+  };
+  Kind kind = Kind::kEverything;
+  NetnsRef netns;
+  uint32_t ifindex = 0;
+
+  friend bool operator==(const Hint&, const Hint&) = default;
+};
+
+// Tells what changes in the kernel, whoever changes it. One thread at a time may use it, but for Wake().
+class KernelWatch {
+ public:
+  virtual ~KernelWatch() = default;
+
+  // From now on, links inside of that namespace are watched too, as long as it lives; those of the host always are.
+  // Does not keep the namespace alive. ENOENT, ESTALE: it is not there.
+  virtual KernelResult<void> Track(const NetnsRef& netns) = 0;
+
+  // Waits until something changed, Wake() is called or the time is over, and returns what is known by then; mostly
+  // nothing.
+  virtual std::vector<Hint> Wait(std::chrono::milliseconds timeout) = 0;
+
+  // Ends a Wait(), the present one or else the next. Thread-safe.
+  virtual void Wake() = 0;
+};
 
 // The seam between the engine and the machine. LinuxKernel is the machine, FakeKernel a model of it in memory that
 // fails as the machine fails; one suite of tests (tests/contract) holds both to this contract.
@@ -109,6 +158,10 @@ class Kernel {
   // Deletes a link, of a veth pair both ends. ENODEV: there is none.
   virtual KernelResult<void> DeleteLink(const NetnsRef& netns, uint32_t ifindex) = 0;
 
+  // Sets what is set in `settings`, all of it or, where the kernel refuses one thing, as much as came before it.
+  // ENODEV: there is no such link.
+  virtual KernelResult<void> SetLink(const NetnsRef& netns, uint32_t ifindex, const LinkSettings& settings) = 0;
+
   // One link by its name or by its index; nullopt: there is none. ENOENT, ESTALE: the namespace is not there.
   virtual KernelResult<std::optional<Link>> FindLink(const NetnsRef& netns, const std::string& name) = 0;
   virtual KernelResult<std::optional<Link>> FindLink(const NetnsRef& netns, uint32_t ifindex) = 0;
@@ -120,6 +173,9 @@ class Kernel {
   // lowest number that is free and is not among `taken`. ENFILE: none whose name fits into 15 bytes.
   virtual KernelResult<std::string> FreeLinkName(const NetnsRef& netns, const std::string& pattern,
                                                  const std::vector<std::string>& taken) = 0;
+
+  // Begins to watch: what changes from here on is told.
+  virtual KernelResult<std::unique_ptr<KernelWatch>> Watch() = 0;
 };
 
 }  // namespace netprov::engine

@@ -18,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
+#include "server/engine/linux_watch.h"
 #include "server/netlink/link.h"
 #include "server/netlink/message.h"
 #include "server/netlink/mnl_transport.h"
@@ -102,6 +103,8 @@ class LinuxKernel::Connection {
   netlink::Session& session() { return *session_; }
   int netns() const { return netns_.get(); }
   uint64_t cookie() const { return cookie_; }
+  // Ends what the connection is good for.
+  UniqueFd TakeNetns() { return std::move(netns_); }
 
  private:
   UniqueFd netns_;
@@ -207,7 +210,14 @@ KernelResult<void> LinuxKernel::RemoveStaleNetnsFile(const std::string& name) {
 
 KernelResult<std::optional<NetnsEntry>> LinuxKernel::FindNetns(const std::string& name) {
   KernelResult<Connection> connection = ConnectByName(name);
-  if (connection.ok()) return std::optional(NetnsEntry{.name = name, .is_netns = true, .cookie = connection->cookie()});
+  if (connection.ok()) {
+    NETPROV_ASSIGN_OR_RETURN(std::optional<Link> loopback, Get(connection->session(), Index(kLoopbackIndex)));
+    return std::optional(NetnsEntry{.name = name,
+                                    .is_netns = true,
+                                    .cookie = connection->cookie(),
+                                    .loopback_up = loopback.has_value() && loopback->up,
+                                    .loopback_alias = loopback.has_value() ? loopback->alias : ""});
+  }
   if (connection.error().code == ENOENT) return std::optional<NetnsEntry>();
   if (connection.error().code == EMEDIUMTYPE) return std::optional(NetnsEntry{.name = name});
   return std::move(connection).error();
@@ -244,7 +254,8 @@ KernelResult<std::pair<Link, Link>> LinuxKernel::CreateVeth(const LinkSpec& a, c
     NETPROV_ASSIGN_OR_RETURN(netlink::Link link, netlink::DecodeLink(created.replies[0]));
     link_a = ToLink(link);
   } else if (created.ok() || netlink::OutcomeUnknown(*created.error)) {
-    // The kernel is older than the echo (Linux 6.2), or an acknowledgement was lost. Only our pair can have the group, no alias yet and a peer of the other name.
+    // The kernel is older than the echo (Linux 6.2), or an acknowledgement was lost. Only our pair can have the group,
+    // no alias yet and a peer of the other name.
     NETPROV_ASSIGN_OR_RETURN(Connection again_a, Connect(a.netns));
     NETPROV_ASSIGN_OR_RETURN(Connection again_b, Connect(b.netns));
     NETPROV_ASSIGN_OR_RETURN(link_a, Get(again_a.session(), a.name));
@@ -277,7 +288,9 @@ KernelResult<std::pair<Link, Link>> LinuxKernel::CreateVeth(const LinkSpec& a, c
   };
   KernelResult<Link> link_b = tag();
   if (!link_b.ok()) {
-    if (KernelResult<void> deleted = DeleteLink(a.netns, link_a->ifindex); !deleted.ok()) {
+    KernelResult<void> deleted = DeleteLink(a.netns, link_a->ifindex);
+    // ENODEV: somebody else deleted it, which may be why.
+    if (!deleted.ok() && deleted.error().code != ENODEV) {
       link_b.error().extack = absl::StrCat(link_b.error().extack, link_b.error().extack.empty() ? "" : "; ",
                                            "the pair is left behind: ", deleted.error().ToString());
     }
@@ -293,6 +306,30 @@ KernelResult<void> LinuxKernel::DeleteLink(const NetnsRef& netns, uint32_t ifind
   if (deleted.ok() || !netlink::OutcomeUnknown(deleted.error())) return deleted;
   NETPROV_ASSIGN_OR_RETURN(std::optional<Link> left, Get(connection.session(), Index(ifindex)));
   return left.has_value() ? deleted : KernelResult<void>();
+}
+
+KernelResult<void> LinuxKernel::SetLink(const NetnsRef& netns, uint32_t ifindex, const LinkSettings& settings) {
+  NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
+  auto set = [&](const netlink::LinkChange& change) {
+    return connection.session().Execute(netlink::EncodeSetLink(Index(ifindex), change));
+  };
+  NETPROV_RETURN_IF_ERROR(set(
+      {.up = settings.up, .mac = settings.mac, .mtu = settings.mtu, .group = settings.group, .alias = settings.alias}));
+  if (!settings.name.has_value()) return {};
+  KernelResult<void> renamed = set({.name = settings.name});
+  if (renamed.ok() || renamed.error().code != EBUSY) return renamed;
+  // Before Linux 6.2, a link that is up keeps its name.
+  NETPROV_RETURN_IF_ERROR(set({.up = false}));
+  renamed = set({.name = settings.name});
+  NETPROV_RETURN_IF_ERROR(set({.up = true}));
+  return renamed;
+}
+
+KernelResult<std::unique_ptr<KernelWatch>> LinuxKernel::Watch() {
+  return OpenLinuxWatch(directory_, [this](const NetnsRef& netns) -> KernelResult<UniqueFd> {
+    NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
+    return connection.TakeNetns();
+  });
 }
 
 KernelResult<std::optional<Link>> LinuxKernel::FindLink(const NetnsRef& netns, const std::string& name) {

@@ -45,6 +45,8 @@ class LinuxKernel : public Kernel {
   KernelResult<std::vector<Link>> ListLinks(const NetnsRef& netns) override;
   KernelResult<std::string> FreeLinkName(const NetnsRef& netns, const std::string& pattern,
                                          const std::vector<std::string>& taken) override;
+  KernelResult<void> SetLink(const NetnsRef& netns, uint32_t ifindex, const LinkSettings& settings) override;
+  KernelResult<std::unique_ptr<KernelWatch>> Watch() override;
 
  private:
   class Connection;

@@ -3,8 +3,10 @@
 #define NETPROV_SERVER_ENGINE_OBJECTS_H_
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "server/netlink/mac_address.h"
@@ -14,7 +16,36 @@ namespace netprov::engine {
 // A name that the caller leaves to the kernel's numbering: the lowest free `veth%d` (dev_alloc_name()).
 inline constexpr char kDefaultInterfaceName[] = "veth%d";
 
-enum class NamespaceState { kActive, kMissing, kStale };
+// Whose an object is and how long it lives, as its creator asked. Already validated by server/api.
+struct Metadata {
+  std::string owner;                          // empty: nobody in particular
+  std::map<std::string, std::string> labels;  // the caller's
+  absl::Duration ttl;                         // from one sign of the owner's to the object's end; zero: it has none
+  bool persistent = false;                    // made again after a reboot
+  bool self_heal = false;                     // put right when somebody else changes it
+
+  friend bool operator==(const Metadata&, const Metadata&) = default;
+};
+
+// What became of an object in the kernel.
+enum class State {
+  kReady,     // as it was made
+  kDegraded,  // there, but changed by somebody else
+  kMissing,   // gone, or replaced, or of another boot
+  kStale,     // of a name at /run/netns that is not ours: no network namespace
+};
+
+// Something that is not as it was made.
+struct Deviation {
+  std::string field;  // a path in the object, as in `endpoint_a.mtu`
+  std::string expected;
+  std::string actual;
+
+  friend bool operator==(const Deviation&, const Deviation&) = default;
+};
+
+// `endpoint_a.mtu is 1400 in place of 1500; ...`, for a person.
+std::string ToText(const std::vector<Deviation>& deviations);
 
 // A named namespace.
 struct Namespace {
@@ -22,8 +53,11 @@ struct Namespace {
   std::string uid;         // UUID; empty when not managed
   absl::Time create_time;  // meaningful when managed
   bool managed = false;    // netprov made it
-  NamespaceState state = NamespaceState::kActive;
-  uint64_t cookie = 0;  // SO_NETNS_COOKIE; 0 unless kActive
+  State state = State::kReady;
+  uint64_t cookie = 0;  // SO_NETNS_COOKIE; 0 when it is not there
+  Metadata metadata;
+  std::optional<absl::Time> expire_time;  // of its lease
+  std::vector<Deviation> deviations;      // with kDegraded
 };
 
 // One end of a pair as asked for. Already validated by server/api.
@@ -55,16 +89,17 @@ struct Endpoint {
   uint32_t ifindex = 0;  // 0: not there
 };
 
-enum class VethState { kActive, kMissing };
-
 // A pair.
 struct Veth {
   std::string id;
   std::string uid;  // UUID
   absl::Time create_time;
-  VethState state = VethState::kActive;
+  State state = State::kReady;
   Endpoint a;
   Endpoint b;
+  Metadata metadata;
+  std::optional<absl::Time> expire_time;  // of its lease
+  std::vector<Deviation> deviations;      // with kDegraded
 };
 
 // The resource names: `namespaces/blue`, `veths/v1`.

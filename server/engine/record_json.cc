@@ -39,14 +39,48 @@ void Get(const json& from, const char* key, std::optional<T>& value) {
 
 absl::Time TimeFrom(const json& from) { return absl::FromUnixNanos(from.at("create_time").get<int64_t>()); }
 
+std::optional<absl::Time> ExpireTimeFrom(const json& from) {
+  auto found = from.find("expire_time");
+  if (found == from.end()) return std::nullopt;
+  return absl::FromUnixNanos(found->get<int64_t>());
+}
+
 }  // namespace
 
+static void to_json(json& to, const Metadata& metadata) {
+  to = json::object();
+  if (!metadata.owner.empty()) to["owner"] = metadata.owner;
+  if (!metadata.labels.empty()) to["labels"] = metadata.labels;
+  if (metadata.ttl != absl::ZeroDuration()) to["ttl"] = absl::ToInt64Nanoseconds(metadata.ttl);
+  if (metadata.persistent) to["persistent"] = true;
+  if (metadata.self_heal) to["self_heal"] = true;
+}
+
+static void from_json(const json& from, Metadata& metadata) {
+  metadata.owner = from.value("owner", std::string());
+  metadata.labels = from.value("labels", metadata.labels);
+  metadata.ttl = absl::Nanoseconds(from.value("ttl", int64_t{0}));
+  metadata.persistent = from.value("persistent", false);
+  metadata.self_heal = from.value("self_heal", false);
+}
+
+// Most objects have none of it.
+static void PutMetadata(json& to, const Metadata& metadata) {
+  if (metadata != Metadata()) to["metadata"] = metadata;
+}
+
+static void GetMetadata(const json& from, Metadata& metadata) {
+  if (auto found = from.find("metadata"); found != from.end()) metadata = *found;
+}
+
+// An initializer list would make an array of each pair before it becomes a member, which takes twice the time.
 static void to_json(json& to, const NamespaceRecord& record) {
-  to = {{"id", record.id},
-        {"uid", record.uid},
-        {"create_time", absl::ToUnixNanos(record.create_time)},
-        {"boot_id", record.boot_id},
-        {"cookie", record.cookie}};
+  to["id"] = record.id;
+  to["uid"] = record.uid;
+  to["create_time"] = absl::ToUnixNanos(record.create_time);
+  to["boot_id"] = record.boot_id;
+  to["cookie"] = record.cookie;
+  PutMetadata(to, record.metadata);
 }
 
 static void from_json(const json& from, NamespaceRecord& record) {
@@ -55,10 +89,13 @@ static void from_json(const json& from, NamespaceRecord& record) {
   record.create_time = TimeFrom(from);
   record.boot_id = from.at("boot_id");
   record.cookie = from.at("cookie");
+  GetMetadata(from, record.metadata);
 }
 
 static void to_json(json& to, const EndpointSpec& spec) {
-  to = {{"namespace", spec.namespace_id}, {"interface_name", spec.interface_name}, {"up", spec.up}};
+  to["namespace"] = spec.namespace_id;
+  to["interface_name"] = spec.interface_name;
+  to["up"] = spec.up;
   Put(to, "mac", spec.mac);
   Put(to, "mtu", spec.mtu);
 }
@@ -72,11 +109,11 @@ static void from_json(const json& from, EndpointSpec& spec) {
 }
 
 static void to_json(json& to, const Endpoint& endpoint) {
-  to = {{"namespace", endpoint.namespace_id},
-        {"interface_name", endpoint.interface_name},
-        {"mtu", endpoint.mtu},
-        {"up", endpoint.up},
-        {"ifindex", endpoint.ifindex}};
+  to["namespace"] = endpoint.namespace_id;
+  to["interface_name"] = endpoint.interface_name;
+  to["mtu"] = endpoint.mtu;
+  to["up"] = endpoint.up;
+  to["ifindex"] = endpoint.ifindex;
   Put(to, "mac", endpoint.mac);
 }
 
@@ -90,13 +127,15 @@ static void from_json(const json& from, Endpoint& endpoint) {
 }
 
 static void to_json(json& to, const VethRecord& record) {
-  to = {{"id", record.id},
-        {"uid", record.uid},
-        {"create_time", absl::ToUnixNanos(record.create_time)},
-        {"boot_id", record.boot_id},
-        {"spec", {{"a", record.spec.a}, {"b", record.spec.b}}},
-        {"a", record.a},
-        {"b", record.b}};
+  to["id"] = record.id;
+  to["uid"] = record.uid;
+  to["create_time"] = absl::ToUnixNanos(record.create_time);
+  to["boot_id"] = record.boot_id;
+  to["spec"]["a"] = record.spec.a;
+  to["spec"]["b"] = record.spec.b;
+  to["a"] = record.a;
+  to["b"] = record.b;
+  PutMetadata(to, record.metadata);
 }
 
 static void from_json(const json& from, VethRecord& record) {
@@ -108,14 +147,17 @@ static void from_json(const json& from, VethRecord& record) {
   record.spec.b = from.at("spec").at("b");
   record.a = from.at("a");
   record.b = from.at("b");
+  GetMetadata(from, record.metadata);
 }
 
 // An answer is what was said at the time, so it is stored as the object and not as the record.
 static void to_json(json& to, const Namespace& netns) {
-  to = {{"id", netns.id},
-        {"uid", netns.uid},
-        {"create_time", absl::ToUnixNanos(netns.create_time)},
-        {"cookie", netns.cookie}};
+  to["id"] = netns.id;
+  to["uid"] = netns.uid;
+  to["create_time"] = absl::ToUnixNanos(netns.create_time);
+  to["cookie"] = netns.cookie;
+  PutMetadata(to, netns.metadata);
+  if (netns.expire_time.has_value()) to["expire_time"] = absl::ToUnixNanos(*netns.expire_time);
 }
 
 static void from_json(const json& from, Namespace& netns) {
@@ -123,40 +165,46 @@ static void from_json(const json& from, Namespace& netns) {
   netns.uid = from.at("uid");
   netns.create_time = TimeFrom(from);
   netns.cookie = from.at("cookie");
+  GetMetadata(from, netns.metadata);
+  netns.expire_time = ExpireTimeFrom(from);
   netns.managed = true;
-  netns.state = NamespaceState::kActive;
+  netns.state = State::kReady;
 }
 
 static void to_json(json& to, const Veth& veth) {
-  to = {{"id", veth.id},
-        {"uid", veth.uid},
-        {"create_time", absl::ToUnixNanos(veth.create_time)},
-        {"a", veth.a},
-        {"b", veth.b}};
+  to["id"] = veth.id;
+  to["uid"] = veth.uid;
+  to["create_time"] = absl::ToUnixNanos(veth.create_time);
+  to["a"] = veth.a;
+  to["b"] = veth.b;
+  PutMetadata(to, veth.metadata);
+  if (veth.expire_time.has_value()) to["expire_time"] = absl::ToUnixNanos(*veth.expire_time);
 }
 
 static void from_json(const json& from, Veth& veth) {
   veth.id = from.at("id");
   veth.uid = from.at("uid");
   veth.create_time = TimeFrom(from);
-  veth.state = VethState::kActive;
+  veth.state = State::kReady;
   veth.a = from.at("a");
   veth.b = from.at("b");
+  GetMetadata(from, veth.metadata);
+  veth.expire_time = ExpireTimeFrom(from);
 }
 
 static void to_json(json& to, const Intent& intent) {
   switch (intent.kind) {
     case Intent::Kind::kCreateNamespace:
-      to = {{"create_namespace", intent.netns}};
+      to["create_namespace"] = intent.netns;
       break;
     case Intent::Kind::kDeleteNamespace:
-      to = {{"delete_namespace", intent.netns}};
+      to["delete_namespace"] = intent.netns;
       break;
     case Intent::Kind::kCreateVeth:
-      to = {{"create_veth", intent.veth}};
+      to["create_veth"] = intent.veth;
       break;
     case Intent::Kind::kDeleteVeth:
-      to = {{"delete_veth", intent.veth}};
+      to["delete_veth"] = intent.veth;
       break;
   }
   if (intent.request.has_value()) {

@@ -7,12 +7,23 @@ Namespace NamespaceRecord::ToNamespace() const {
           .uid = uid,
           .create_time = create_time,
           .managed = true,
-          .state = NamespaceState::kActive,
-          .cookie = cookie};
+          .state = State::kReady,
+          .cookie = cookie,
+          .metadata = metadata,
+          .expire_time = std::nullopt,
+          .deviations = {}};
 }
 
 Veth VethRecord::ToVeth() const {
-  return {.id = id, .uid = uid, .create_time = create_time, .state = VethState::kActive, .a = a, .b = b};
+  return {.id = id,
+          .uid = uid,
+          .create_time = create_time,
+          .state = State::kReady,
+          .a = a,
+          .b = b,
+          .metadata = metadata,
+          .expire_time = std::nullopt,
+          .deviations = {}};
 }
 
 }  // namespace netprov::engine

@@ -19,6 +19,7 @@ struct NamespaceRecord {
   absl::Time create_time;
   std::string boot_id;  // /proc/sys/kernel/random/boot_id at creation: cookies and links are of that boot only
   uint64_t cookie = 0;  // 0 in an intent to create
+  Metadata metadata;
 
   // As it was made.
   Namespace ToNamespace() const;
@@ -33,6 +34,7 @@ struct VethRecord {
   VethSpec spec;  // as asked for
   Endpoint a;     // as made; in an intent to create, with the names that will be used
   Endpoint b;
+  Metadata metadata;
 
   // As it was made.
   Veth ToVeth() const;

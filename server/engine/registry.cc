@@ -3,12 +3,15 @@
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -21,45 +24,102 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "server/base/unique_fd.h"
 #include "server/engine/record_json.h"
+#include "server/engine/tag.h"
 
 namespace netprov::engine {
 namespace {
 
-// Raised with every change of the tables; a database of a higher one is refused.
-constexpr int kSchemaVersion = 1;
-
-constexpr char kSchema[] = R"sql(
-  CREATE TABLE namespaces (id TEXT PRIMARY KEY, uid TEXT NOT NULL, record TEXT NOT NULL) WITHOUT ROWID;
-  CREATE TABLE veths (id TEXT PRIMARY KEY, uid TEXT NOT NULL, record TEXT NOT NULL) WITHOUT ROWID;
-  CREATE TABLE intents (sequence INTEGER PRIMARY KEY, intent TEXT NOT NULL);
-  -- In the order of their answers, so that a new one goes to the end, and the oldest are found at the beginning.
-  CREATE TABLE requests (
-    sequence INTEGER PRIMARY KEY, request_id BLOB NOT NULL UNIQUE, fingerprint BLOB NOT NULL, answer TEXT NOT NULL,
-    answered INTEGER NOT NULL);
-)sql";
+// What makes a schema of the one before; the first makes it of an empty database. A database of a later schema is
+// refused.
+constexpr std::array kMigrations = {
+    R"sql(
+      CREATE TABLE namespaces (id TEXT PRIMARY KEY, uid TEXT NOT NULL, record TEXT NOT NULL) WITHOUT ROWID;
+      CREATE TABLE veths (id TEXT PRIMARY KEY, uid TEXT NOT NULL, record TEXT NOT NULL) WITHOUT ROWID;
+      CREATE TABLE intents (sequence INTEGER PRIMARY KEY, intent TEXT NOT NULL);
+      CREATE TABLE requests (
+        sequence INTEGER PRIMARY KEY, request_id BLOB NOT NULL UNIQUE, fingerprint BLOB NOT NULL, answer TEXT NOT NULL,
+        answered INTEGER NOT NULL);
+    )sql",
+    R"sql(
+      CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
+      -- A row is an intent, which becomes the answer to the request that it served, or goes. So the answers are in the
+      -- order of their calls: a new one goes to the end, and the oldest are found at the beginning. They are found by
+      -- request id in memory, which saves a page of an index with each write.
+      CREATE TABLE journal (
+        sequence INTEGER PRIMARY KEY, intent TEXT, request_id BLOB, fingerprint BLOB, answer TEXT, answered INTEGER);
+      INSERT INTO journal (request_id, fingerprint, answer, answered)
+        SELECT request_id, fingerprint, answer, answered FROM requests ORDER BY sequence;
+      INSERT INTO journal (intent) SELECT intent FROM intents ORDER BY sequence;
+      DROP TABLE intents;
+      DROP TABLE requests;
+    )sql",
+};
+constexpr int64_t kSchemaVersion = kMigrations.size();
 
 // Old answers are removed every so many commits, so that no single call pays for many.
 constexpr int64_t kCommitsPerPruning = 256;
 
-// Runs prepared statements of one database; its owner's lock is held.
+// Pages of the write-ahead log: from how many on Checkpoint() has work to do, and from how many on a write has.
+constexpr int kPagesWorthACheckpoint = 250;
+constexpr int kPagesThatNeedACheckpoint = 4000;
+
+size_t HashOf(const std::string& request_id) { return std::hash<std::string>()(request_id); }
+
+const std::string& UidOf(const Intent& intent) {
+  const bool is_veth = intent.kind == Intent::Kind::kCreateVeth || intent.kind == Intent::Kind::kDeleteVeth;
+  return is_veth ? intent.veth.uid : intent.netns.uid;
+}
+
+bool IsStorageError(int code) {
+  switch (code & 0xff) {  // the rest says more exactly which
+    case SQLITE_CANTOPEN:
+    case SQLITE_CORRUPT:
+    case SQLITE_FULL:
+    case SQLITE_IOERR:
+    case SQLITE_NOMEM:
+    case SQLITE_NOTADB:
+    case SQLITE_PERM:
+    case SQLITE_READONLY:
+      return true;
+    default:
+      return false;
+  }
+}
+
+RegistryError ErrorOf(sqlite3* database) {
+  std::string message = absl::StrCat("registry: ", ::sqlite3_errmsg(database));
+  const int code = ::sqlite3_errcode(database);
+  if ((code & 0xff) == SQLITE_IOERR || (code & 0xff) == SQLITE_CANTOPEN) {
+    if (const int error = ::sqlite3_system_errno(database); error != 0) {
+      absl::StrAppend(&message, " (", strerrordesc_np(error), ")");
+    }
+  }
+  return {.message = std::move(message), .storage = IsStorageError(code)};
+}
+
+RegistryError Unreadable(absl::string_view table, absl::string_view row, absl::string_view text) {
+  return {.message = absl::StrCat("table ", table, " has an unreadable record in row ", row, ": ", text),
+          .storage = true};
+}
+
+// One run of a prepared statement; the lock of its owner is held. What is bound must live until the run is over, and
+// each run binds all.
 class Runner {
  public:
   Runner(sqlite3* database, sqlite3_stmt* statement) : database_(database), statement_(statement) {}
-  ~Runner() {
-    ::sqlite3_reset(statement_);
-    ::sqlite3_clear_bindings(statement_);
-  }
+  ~Runner() { ::sqlite3_reset(statement_); }
   Runner(const Runner&) = delete;
   Runner& operator=(const Runner&) = delete;
 
   Runner& Bind(absl::string_view text) {
-    ::sqlite3_bind_text(statement_, ++bound_, text.data(), static_cast<int>(text.size()), SQLITE_TRANSIENT);
+    ::sqlite3_bind_text(statement_, ++bound_, text.data(), static_cast<int>(text.size()), SQLITE_STATIC);
     return *this;
   }
   Runner& BindBlob(absl::string_view bytes) {
-    ::sqlite3_bind_blob(statement_, ++bound_, bytes.data(), static_cast<int>(bytes.size()), SQLITE_TRANSIENT);
+    ::sqlite3_bind_blob(statement_, ++bound_, bytes.data(), static_cast<int>(bytes.size()), SQLITE_STATIC);
     return *this;
   }
   Runner& Bind(int64_t number) {
@@ -75,7 +135,7 @@ class Runner {
       case SQLITE_DONE:
         return false;
       default:
-        return RegistryError{absl::StrCat("registry: ", ::sqlite3_errmsg(database_))};
+        return ErrorOf(database_);
     }
   }
   RegistryResult<void> Run() {
@@ -89,6 +149,7 @@ class Runner {
                        bytes == nullptr ? 0 : ::sqlite3_column_bytes(statement_, column));
   }
   int64_t Number(int column) const { return ::sqlite3_column_int64(statement_, column); }
+  bool IsNull(int column) const { return ::sqlite3_column_type(statement_, column) == SQLITE_NULL; }
 
  private:
   sqlite3* database_;
@@ -96,29 +157,57 @@ class Runner {
   int bound_ = 0;
 };
 
-RegistryResult<void> Execute(sqlite3* database, const char* sql) {
-  if (::sqlite3_exec(database, sql, nullptr, nullptr, nullptr) == SQLITE_OK) return {};
-  return RegistryError{absl::StrCat("registry: ", ::sqlite3_errmsg(database))};
-}
-
 }  // namespace
+
+// An intent, an outcome, or neither: then it is a probe.
+struct Registry::Operation {
+  explicit Operation(const Intent& begun) : intent(&begun), intent_text(ToJson(begun)), statements(1) {}
+  explicit Operation(const Outcome& committed, int64_t of) : outcome(&committed), sequence(of) {
+    if (outcome->put_namespace.has_value()) namespace_text = ToJson(*outcome->put_namespace);
+    if (outcome->put_veth.has_value()) veth_text = ToJson(*outcome->put_veth);
+    if (outcome->request.has_value()) answer_text = AnswerToJson(*outcome->request);
+    statements = (sequence != 0 || outcome->request.has_value() ? 1 : 0) +
+                 (outcome->put_namespace.has_value() ? 1 : 0) + (outcome->put_veth.has_value() ? 1 : 0) +
+                 (outcome->remove_namespace.has_value() ? 1 : 0) + static_cast<int>(outcome->remove_veths.size());
+  }
+  Operation() : statements(1) {}
+
+  const Intent* intent = nullptr;
+  const Outcome* outcome = nullptr;
+  int64_t sequence = 0;  // the row of the journal
+  std::string intent_text;
+  std::string namespace_text;
+  std::string veth_text;
+  std::string answer_text;
+  int statements;  // one is a transaction by itself
+
+  // Guarded by queue_mutex_.
+  std::condition_variable wake;  // it is done, or first in the queue
+  bool done = false;
+
+  RegistryResult<void> result;
+};
 
 void Registry::StatementCloser::operator()(sqlite3_stmt* statement) const { ::sqlite3_finalize(statement); }
 void Registry::DatabaseCloser::operator()(sqlite3* database) const { ::sqlite3_close(database); }
 
-// The statements must go before the database that they belong to.
-Registry::~Registry() { statements_.clear(); }
+Registry::~Registry() = default;
 
 RegistryResult<sqlite3_stmt*> Registry::Prepare(const char* sql) {
   Statement& statement = statements_[sql];
   if (statement == nullptr) {
     sqlite3_stmt* prepared = nullptr;
     if (::sqlite3_prepare_v3(database_.get(), sql, -1, SQLITE_PREPARE_PERSISTENT, &prepared, nullptr) != SQLITE_OK) {
-      return RegistryError{absl::StrCat("registry: ", ::sqlite3_errmsg(database_.get()))};
+      return ErrorOf(database_.get());
     }
     statement.reset(prepared);
   }
   return statement.get();
+}
+
+RegistryResult<void> Registry::Execute(const std::string& sql) {
+  if (::sqlite3_exec(database_.get(), sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK) return {};
+  return ErrorOf(database_.get());
 }
 
 // Declares `runner` for `sql`, or returns the error.
@@ -126,74 +215,127 @@ RegistryResult<sqlite3_stmt*> Registry::Prepare(const char* sql) {
   NETPROV_ASSIGN_OR_RETURN(sqlite3_stmt* runner##_statement, Prepare(sql)); \
   Runner runner(database_.get(), runner##_statement)
 
-RegistryResult<std::unique_ptr<Registry>> Registry::Open(const std::string& path) {
+RegistryResult<std::unique_ptr<Registry>> Registry::Open(const std::string& path, const RegistryOptions& options) {
   std::unique_ptr<Registry> registry(new Registry);
   {
     // SQLite would create the file by the umask; request ids and names are nobody else's business.
     UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    if (!file.valid()) {
-      return RegistryError{absl::StrCat("cannot open the registry ", path, ": ", strerrordesc_np(errno))};
+    struct stat status = {};
+    if (!file.valid() || ::fstat(file.get(), &status) != 0) {
+      return RegistryError{.message = absl::StrCat("cannot open the registry ", path, ": ", strerrordesc_np(errno)),
+                           .storage = true};
+    }
+    // SQLite would throw away what is in the log of an empty database. It is never empty by the time it has one.
+    struct stat log_status = {};
+    if (status.st_size == 0 && ::stat((path + "-wal").c_str(), &log_status) == 0 && log_status.st_size != 0) {
+      return RegistryError{
+          .message = absl::StrCat("cannot use the registry ", path, ": it is empty, but its log is not"),
+          .storage = true};
     }
   }
   sqlite3* database = nullptr;
   const int opened = ::sqlite3_open_v2(path.c_str(), &database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
   registry->database_.reset(database);
   if (opened != SQLITE_OK) {
-    return RegistryError{absl::StrCat("cannot open the registry ", path, ": ", ::sqlite3_errstr(opened))};
+    return RegistryError{.message = absl::StrCat("cannot open the registry ", path, ": ", ::sqlite3_errstr(opened)),
+                         .storage = IsStorageError(opened)};
   }
-  if (RegistryResult<void> loaded = registry->Load(); !loaded.ok()) {
-    return RegistryError{absl::StrCat("cannot use the registry ", path, ": ", loaded.error().message)};
+  if (RegistryResult<void> loaded = registry->Load(options.durability); !loaded.ok()) {
+    return RegistryError{.message = absl::StrCat("cannot use the registry ", path, ": ", loaded.error().message),
+                         .storage = loaded.error().storage};
   }
   return registry;
 }
 
-RegistryResult<void> Registry::Load() {
-  std::lock_guard<std::mutex> database_lock(database_mutex_);
-  std::lock_guard<std::mutex> memory_lock(memory_mutex_);
-  NETPROV_RETURN_IF_ERROR(Execute(database_.get(), "PRAGMA locking_mode=EXCLUSIVE; PRAGMA synchronous=NORMAL;"));
+// Nobody else has the registry yet, so no lock is taken.
+RegistryResult<void> Registry::Load(Durability durability) {
+  // Debian's SQLite overwrites with zeros what it deletes, which costs pages.
+  NETPROV_RETURN_IF_ERROR(
+      Execute(absl::StrCat("PRAGMA locking_mode=EXCLUSIVE; PRAGMA secure_delete=OFF; PRAGMA synchronous=",
+                           durability == Durability::kPower ? "FULL" : "NORMAL")));
   {
     // SQLite answers with the mode that it keeps where it cannot have this one.
     NETPROV_PREPARE(set_mode, "PRAGMA journal_mode=WAL");
     NETPROV_RETURN_IF_ERROR(set_mode.Step());
     if (set_mode.Text(0) != "wal") return RegistryError{"SQLite cannot keep a write-ahead log there"};
   }
+  // This takes the place of SQLite's own checkpoint within a commit.
+  log_pages_to_checkpoint_ = kPagesThatNeedACheckpoint;
+  ::sqlite3_wal_hook(
+      database_.get(),
+      [](void* log_pages, sqlite3*, const char*, int pages) {
+        *static_cast<int*>(log_pages) = pages;
+        return SQLITE_OK;
+      },
+      &log_pages_);
   int64_t version = 0;
   {
     NETPROV_PREPARE(get_version, "PRAGMA user_version");
     NETPROV_RETURN_IF_ERROR(get_version.Step());
     version = get_version.Number(0);
   }
-  if (version > kSchemaVersion) {
+  if (version < 0 || version > kSchemaVersion) {
     return RegistryError{
         absl::StrCat("it was written by a newer netprov (schema ", version, "; this one knows ", kSchemaVersion, ")")};
-  }
-  if (version == 0) {
-    const std::string create =
-        absl::StrCat("BEGIN IMMEDIATE;", kSchema, "PRAGMA user_version=", kSchemaVersion, "; COMMIT;");
-    NETPROV_RETURN_IF_ERROR(Execute(database_.get(), create.c_str()));
   }
   {
     NETPROV_PREPARE(check, "PRAGMA quick_check(1)");
     NETPROV_RETURN_IF_ERROR(check.Step());
-    if (check.Text(0) != "ok") return RegistryError{absl::StrCat("it is damaged: ", check.Text(0))};
+    if (check.Text(0) != "ok") {
+      return RegistryError{.message = absl::StrCat("it is damaged: ", check.Text(0)), .storage = true};
+    }
   }
-  NETPROV_PREPARE(read_namespaces, "SELECT record FROM namespaces");
+  if (version < kSchemaVersion) {
+    std::string sql = "BEGIN IMMEDIATE;";
+    for (; version < kSchemaVersion; ++version) absl::StrAppend(&sql, kMigrations[version]);
+    absl::StrAppend(&sql, "INSERT OR IGNORE INTO meta VALUES ('id', '", NewUid(), "');",
+                    "PRAGMA user_version=", version, "; COMMIT;");
+    NETPROV_RETURN_IF_ERROR(Execute(sql));
+  }
+  return LoadRecords();
+}
+
+RegistryResult<void> Registry::LoadRecords() {
+  {
+    NETPROV_PREPARE(read, "SELECT value FROM meta WHERE name = 'id'");
+    NETPROV_ASSIGN_OR_RETURN(bool found, read.Step());
+    if (!found) return RegistryError{.message = "table meta has no row id", .storage = true};
+    id_ = read.Text(0);
+  }
+  NETPROV_PREPARE(read_namespaces, "SELECT id, record FROM namespaces");
   while (true) {
     NETPROV_ASSIGN_OR_RETURN(bool more, read_namespaces.Step());
     if (!more) break;
-    std::optional<NamespaceRecord> record = NamespaceRecordFromJson(read_namespaces.Text(0));
-    if (!record.has_value()) return RegistryError{absl::StrCat("unreadable namespace ", read_namespaces.Text(0))};
+    std::optional<NamespaceRecord> record = NamespaceRecordFromJson(read_namespaces.Text(1));
+    if (!record.has_value() || record->id != read_namespaces.Text(0)) {
+      return Unreadable("namespaces", read_namespaces.Text(0), read_namespaces.Text(1));
+    }
     namespaces_.emplace(record->id, *record);
   }
-  NETPROV_PREPARE(read_veths, "SELECT record FROM veths");
+  NETPROV_PREPARE(read_veths, "SELECT id, record FROM veths");
   while (true) {
     NETPROV_ASSIGN_OR_RETURN(bool more, read_veths.Step());
     if (!more) break;
-    std::optional<VethRecord> record = VethRecordFromJson(read_veths.Text(0));
-    if (!record.has_value()) return RegistryError{absl::StrCat("unreadable veth ", read_veths.Text(0))};
+    std::optional<VethRecord> record = VethRecordFromJson(read_veths.Text(1));
+    if (!record.has_value() || record->id != read_veths.Text(0)) {
+      return Unreadable("veths", read_veths.Text(0), read_veths.Text(1));
+    }
     veths_.emplace(record->id, *record);
   }
-  return {};
+  NETPROV_PREPARE(read_journal, "SELECT sequence, intent, request_id FROM journal ORDER BY sequence");
+  while (true) {
+    NETPROV_ASSIGN_OR_RETURN(bool more, read_journal.Step());
+    if (!more) return {};
+    const int64_t sequence = read_journal.Number(0);
+    next_sequence_ = sequence + 1;
+    if (read_journal.IsNull(1)) {
+      answers_.emplace(HashOf(read_journal.Text(2)), sequence);
+      continue;
+    }
+    std::optional<Intent> intent = IntentFromJson(read_journal.Text(1));
+    if (!intent.has_value()) return Unreadable("journal", absl::StrCat(sequence), read_journal.Text(1));
+    pending_.emplace(sequence, *std::move(intent));
+  }
 }
 
 std::optional<NamespaceRecord> Registry::FindNamespace(const std::string& id) const {
@@ -237,29 +379,134 @@ std::vector<VethRecord> Registry::ListVethsOf(const std::string& namespace_id) c
 }
 
 RegistryResult<std::optional<RequestRecord>> Registry::FindRequest(const std::string& request_id) {
-  std::lock_guard<std::mutex> lock(database_mutex_);
-  NETPROV_PREPARE(find, "SELECT fingerprint, answer FROM requests WHERE request_id = ? AND answered > ?");
-  find.Bind(request_id).Bind(absl::ToUnixSeconds(absl::Now() - kRequestRetention));
-  NETPROV_ASSIGN_OR_RETURN(bool found, find.Step());
-  if (!found) return std::optional<RequestRecord>();
-  std::optional<RequestRecord> record = AnswerFromJson(find.Text(1));
-  if (!record.has_value()) return RegistryError{absl::StrCat("unreadable answer ", find.Text(1))};
-  record->request_id = request_id;
-  record->fingerprint = find.Text(0);
-  return record;
+  // Nearly every request id is new.
+  std::vector<int64_t> sequences;
+  {
+    std::lock_guard<std::mutex> lock(memory_mutex_);
+    auto [first, last] = answers_.equal_range(HashOf(request_id));
+    for (; first != last; ++first) sequences.push_back(first->second);
+  }
+  // One that has been answered again since the first answer expired has the newer one.
+  std::sort(sequences.rbegin(), sequences.rend());
+  const int64_t oldest = absl::ToUnixSeconds(absl::Now() - kRequestRetention);
+  for (int64_t sequence : sequences) {
+    std::lock_guard<std::mutex> lock(database_mutex_);
+    NETPROV_PREPARE(find,
+                    "SELECT fingerprint, answer FROM journal WHERE sequence = ? AND request_id = ? AND answered > ?");
+    NETPROV_ASSIGN_OR_RETURN(bool found, find.Bind(sequence).BindBlob(request_id).Bind(oldest).Step());
+    if (!found) continue;
+    std::optional<RequestRecord> record = AnswerFromJson(find.Text(1));
+    if (!record.has_value()) return Unreadable("journal", absl::StrCat(sequence), find.Text(1));
+    record->request_id = request_id;
+    record->fingerprint = find.Text(0);
+    return record;
+  }
+  return std::optional<RequestRecord>();
 }
 
 RegistryResult<int64_t> Registry::Begin(const Intent& intent) {
-  const std::string text = ToJson(intent);
-  std::lock_guard<std::mutex> lock(database_mutex_);
-  NETPROV_PREPARE(insert, "INSERT INTO intents (intent) VALUES (?)");
-  NETPROV_RETURN_IF_ERROR(insert.Bind(text).Run());
-  return ::sqlite3_last_insert_rowid(database_.get());
+  Operation operation(intent);
+  operation.sequence = next_sequence_++;
+  NETPROV_RETURN_IF_ERROR(Write(operation));
+  return operation.sequence;
 }
 
-RegistryResult<void> Registry::WriteOutcome(int64_t sequence, const Outcome& outcome) {
-  NETPROV_PREPARE(forget, "DELETE FROM intents WHERE sequence = ?");
-  NETPROV_RETURN_IF_ERROR(forget.Bind(sequence).Run());
+RegistryResult<void> Registry::Commit(int64_t sequence, const Outcome& outcome) {
+  Operation operation(outcome, sequence);
+  if (operation.statements == 0) return {};
+  if (sequence == 0 && outcome.request.has_value()) operation.sequence = next_sequence_++;
+  return Write(operation);
+}
+
+std::vector<PendingIntent> Registry::ListPending() const {
+  std::lock_guard<std::mutex> lock(memory_mutex_);
+  std::vector<PendingIntent> pending;
+  for (const auto& [sequence, intent] : pending_) pending.push_back({sequence, intent});
+  return pending;
+}
+
+bool Registry::IsPending(const std::string& uid) const {
+  std::lock_guard<std::mutex> lock(memory_mutex_);
+  return std::any_of(pending_.begin(), pending_.end(), [&](const auto& item) { return UidOf(item.second) == uid; });
+}
+
+std::optional<std::string> Registry::Fault() const {
+  std::lock_guard<std::mutex> lock(memory_mutex_);
+  return fault_;
+}
+
+RegistryResult<void> Registry::Probe() {
+  Operation probe;
+  return Write(probe);
+}
+
+void Registry::Checkpoint() {
+  std::lock_guard<std::mutex> lock(database_mutex_);
+  if (log_pages_ >= kPagesWorthACheckpoint) MoveLogIntoDatabase();
+}
+
+RegistryResult<void> Registry::Write(Operation& operation) {
+  std::unique_lock<std::mutex> queue_lock(queue_mutex_);
+  queue_.push_back(&operation);
+  operation.wake.wait(queue_lock, [&] { return operation.done || queue_.front() == &operation; });
+  if (operation.done) return operation.result;
+  std::vector<Operation*> batch(queue_.begin(), queue_.end());
+  queue_lock.unlock();
+  {
+    std::lock_guard<std::mutex> database_lock(database_mutex_);
+    if (batch.size() == 1 || !Transact(batch).ok()) {
+      // What failed together may do alone, but for the one that is the reason.
+      for (Operation* one : batch) one->result = Transact({&one, 1});
+    }
+    if (++commits_ % kCommitsPerPruning == 0) (void)Prune();
+    if (log_pages_ >= log_pages_to_checkpoint_) MoveLogIntoDatabase();
+  }
+  queue_lock.lock();
+  queue_.erase(queue_.begin(), queue_.begin() + static_cast<ptrdiff_t>(batch.size()));
+  for (Operation* one : batch) {
+    one->done = true;
+    one->wake.notify_one();
+  }
+  if (!queue_.empty()) queue_.front()->wake.notify_one();
+  return operation.result;
+}
+
+RegistryResult<void> Registry::Transact(absl::Span<Operation* const> batch) {
+  RegistryResult<void> written = WriteInTransaction(batch);
+  if (!written.ok()) {
+    if (::sqlite3_get_autocommit(database_.get()) == 0) (void)Execute("ROLLBACK");
+    // A commit whose sync failed is whole in the log, and would be there again after a crash, unless something else is
+    // written in its place.
+    if (written.error().storage) (void)WriteProbe();
+  }
+  std::lock_guard<std::mutex> memory_lock(memory_mutex_);
+  if (written.ok()) {
+    fault_.reset();
+    for (const Operation* operation : batch) Remember(*operation);
+  } else if (written.error().storage) {
+    fault_ = written.error().message;
+  }
+  return written;
+}
+
+RegistryResult<void> Registry::WriteInTransaction(absl::Span<Operation* const> batch) {
+  if (batch.size() == 1 && batch[0]->statements == 1) return WriteOne(*batch[0]);
+  {
+    NETPROV_PREPARE(begin, "BEGIN IMMEDIATE");
+    NETPROV_RETURN_IF_ERROR(begin.Run());
+  }
+  for (const Operation* operation : batch) NETPROV_RETURN_IF_ERROR(WriteOne(*operation));
+  NETPROV_PREPARE(commit, "COMMIT");
+  return commit.Run();
+}
+
+RegistryResult<void> Registry::WriteOne(const Operation& operation) {
+  if (operation.intent != nullptr) {
+    NETPROV_PREPARE(insert, "INSERT INTO journal (sequence, intent) VALUES (?, ?)");
+    return insert.Bind(operation.sequence).Bind(operation.intent_text).Run();
+  }
+  if (operation.outcome == nullptr) return WriteProbe();
+  const Outcome& outcome = *operation.outcome;
   if (const auto& record = outcome.remove_namespace; record.has_value()) {
     NETPROV_PREPARE(remove, "DELETE FROM namespaces WHERE id = ? AND uid = ?");
     NETPROV_RETURN_IF_ERROR(remove.Bind(record->id).Bind(record->uid).Run());
@@ -270,47 +517,39 @@ RegistryResult<void> Registry::WriteOutcome(int64_t sequence, const Outcome& out
   }
   if (const auto& record = outcome.put_namespace; record.has_value()) {
     NETPROV_PREPARE(put, "INSERT OR REPLACE INTO namespaces (id, uid, record) VALUES (?, ?, ?)");
-    NETPROV_RETURN_IF_ERROR(put.Bind(record->id).Bind(record->uid).Bind(ToJson(*record)).Run());
+    NETPROV_RETURN_IF_ERROR(put.Bind(record->id).Bind(record->uid).Bind(operation.namespace_text).Run());
   }
   if (const auto& record = outcome.put_veth; record.has_value()) {
     NETPROV_PREPARE(put, "INSERT OR REPLACE INTO veths (id, uid, record) VALUES (?, ?, ?)");
-    NETPROV_RETURN_IF_ERROR(put.Bind(record->id).Bind(record->uid).Bind(ToJson(*record)).Run());
+    NETPROV_RETURN_IF_ERROR(put.Bind(record->id).Bind(record->uid).Bind(operation.veth_text).Run());
   }
-  const int64_t now = absl::ToUnixSeconds(absl::Now());
   if (const auto& record = outcome.request; record.has_value()) {
-    NETPROV_PREPARE(put,
-                    "INSERT OR REPLACE INTO requests (request_id, fingerprint, answer, answered) VALUES (?, ?, ?, ?)");
-    NETPROV_RETURN_IF_ERROR(
-        put.Bind(record->request_id).BindBlob(record->fingerprint).Bind(AnswerToJson(*record)).Bind(now).Run());
+    NETPROV_PREPARE(answer,
+                    "INSERT OR REPLACE INTO journal (sequence, request_id, fingerprint, answer, answered) "
+                    "VALUES (?, ?, ?, ?, ?)");
+    return answer.Bind(operation.sequence)
+        .BindBlob(record->request_id)
+        .BindBlob(record->fingerprint)
+        .Bind(operation.answer_text)
+        .Bind(absl::ToUnixSeconds(absl::Now()))
+        .Run();
   }
-  if (++commits_ % kCommitsPerPruning == 0) {
-    NETPROV_PREPARE(prune,
-                    "DELETE FROM requests WHERE sequence IN (SELECT sequence FROM requests ORDER BY sequence LIMIT 1024) "
-                    "AND answered <= ?");
-    NETPROV_RETURN_IF_ERROR(prune.Bind(now - absl::ToInt64Seconds(kRequestRetention)).Run());
-  }
-  return {};
+  if (operation.sequence == 0) return {};
+  NETPROV_PREPARE(forget, "DELETE FROM journal WHERE sequence = ?");
+  return forget.Bind(operation.sequence).Run();
 }
 
-RegistryResult<void> Registry::Commit(int64_t sequence, const Outcome& outcome) {
-  std::lock_guard<std::mutex> database_lock(database_mutex_);
-  {
-    NETPROV_PREPARE(begin, "BEGIN IMMEDIATE");
-    NETPROV_RETURN_IF_ERROR(begin.Run());
-  }
-  RegistryResult<void> written = WriteOutcome(sequence, outcome);
-  if (written.ok()) {
-    NETPROV_PREPARE(commit, "COMMIT");
-    written = commit.Run();
-  }
-  if (!written.ok()) {
-    // Some errors have rolled back already (sqlite3_get_autocommit()), and this one then says so; neither changes the
-    // outcome.
-    (void)Execute(database_.get(), "ROLLBACK");
-    return written;
-  }
+RegistryResult<void> Registry::WriteProbe() {
+  // SQLite leaves alone a page that would not change.
+  NETPROV_PREPARE(probe, "INSERT INTO meta VALUES ('probe', 1) ON CONFLICT DO UPDATE SET value = value + 1");
+  return probe.Run();
+}
 
-  std::lock_guard<std::mutex> memory_lock(memory_mutex_);
+void Registry::Remember(const Operation& operation) {
+  if (operation.intent != nullptr) pending_.emplace(operation.sequence, *operation.intent);
+  if (operation.outcome == nullptr) return;
+  const Outcome& outcome = *operation.outcome;
+  pending_.erase(operation.sequence);
   if (const auto& record = outcome.remove_namespace; record.has_value()) {
     auto found = namespaces_.find(record->id);
     if (found != namespaces_.end() && found->second.uid == record->uid) namespaces_.erase(found);
@@ -321,19 +560,41 @@ RegistryResult<void> Registry::Commit(int64_t sequence, const Outcome& outcome) 
   }
   if (outcome.put_namespace.has_value()) namespaces_[outcome.put_namespace->id] = *outcome.put_namespace;
   if (outcome.put_veth.has_value()) veths_[outcome.put_veth->id] = *outcome.put_veth;
+  if (outcome.request.has_value()) answers_.emplace(HashOf(outcome.request->request_id), operation.sequence);
+}
+
+RegistryResult<void> Registry::Prune() {
+  std::vector<std::pair<const size_t, int64_t>> removed;
+  {
+    NETPROV_PREPARE(prune,
+                    "DELETE FROM journal WHERE sequence IN (SELECT sequence FROM journal ORDER BY sequence LIMIT 1024) "
+                    "AND answered <= ? RETURNING request_id, sequence");
+    prune.Bind(absl::ToUnixSeconds(absl::Now() - kRequestRetention));
+    while (true) {
+      NETPROV_ASSIGN_OR_RETURN(bool more, prune.Step());
+      if (!more) break;
+      removed.emplace_back(HashOf(prune.Text(0)), prune.Number(1));
+    }
+  }
+  std::lock_guard<std::mutex> memory_lock(memory_mutex_);
+  for (const auto& one : removed) {
+    auto [first, last] = answers_.equal_range(one.first);
+    first = std::find(first, last, one);
+    if (first != last) answers_.erase(first);
+  }
   return {};
 }
 
-RegistryResult<std::vector<PendingIntent>> Registry::ListPending() {
-  std::lock_guard<std::mutex> lock(database_mutex_);
-  NETPROV_PREPARE(read, "SELECT sequence, intent FROM intents ORDER BY sequence");
-  std::vector<PendingIntent> pending;
-  while (true) {
-    NETPROV_ASSIGN_OR_RETURN(bool more, read.Step());
-    if (!more) return pending;
-    std::optional<Intent> intent = IntentFromJson(read.Text(1));
-    if (!intent.has_value()) return RegistryError{absl::StrCat("unreadable intent ", read.Text(1))};
-    pending.push_back({read.Number(0), *std::move(intent)});
+void Registry::MoveLogIntoDatabase() {
+  int pages = 0;
+  int moved = 0;
+  const int done = ::sqlite3_wal_checkpoint_v2(database_.get(), nullptr, SQLITE_CHECKPOINT_PASSIVE, &pages, &moved);
+  if (done == SQLITE_OK && moved == pages) {
+    log_pages_ = 0;
+    log_pages_to_checkpoint_ = kPagesThatNeedACheckpoint;
+  } else {
+    // The log goes on growing, which is no fault yet.
+    log_pages_to_checkpoint_ = log_pages_ + kPagesThatNeedACheckpoint;
   }
 }
 

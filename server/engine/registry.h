@@ -2,15 +2,20 @@
 #ifndef NETPROV_SERVER_ENGINE_REGISTRY_H_
 #define NETPROV_SERVER_ENGINE_REGISTRY_H_
 
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "server/base/result.h"
 #include "server/engine/records.h"
 
@@ -21,27 +26,47 @@ namespace netprov::engine {
 
 struct RegistryError {
   std::string message;
+  // The disk is full, read-only or failing, or what is on it is damaged: nothing that the caller could do otherwise.
+  bool storage = false;
 };
 
 template <typename T>
 using RegistryResult = netprov::Result<T, RegistryError>;
 
-// The registry in an SQLite database (WAL, synchronous=NORMAL, locking_mode=EXCLUSIVE): a crash of the process loses
-// nothing that was written; after a loss of power the database is sound, but may lack the last changes, which the
-// kernel has lost too.
+// What a write survives once its call has returned. The database is sound after anything.
+enum class Durability {
+  // Any end of the process. After a loss of power the last changes may be missing; the kernel has lost its side too.
+  kProcess,
+  // A loss of power too: each write waits for the disk, and shares that wait with those that come meanwhile.
+  kPower,
+};
+
+struct RegistryOptions {
+  Durability durability = Durability::kProcess;
+};
+
+// The registry in an SQLite database (WAL, locking_mode=EXCLUSIVE, synchronous=NORMAL or FULL by the durability).
 //
-// Reads are answered from memory. Thread-safe. A write holds a lock of the registry's own, as SQLite has one writer.
+// Reads are answered from memory and never wait for the disk, but for FindRequest() of an id that was answered.
+// Thread-safe. SQLite has one writer: of the threads that come while one writes, the first then writes for all, in one
+// transaction. One write that fails does not fail another.
+//
+// After a failed write, memory and disk are as before it. A write that fails for the disk's sake also sets Fault().
 class Registry {
  public:
   // How long the answers to request ids are kept.
   static constexpr absl::Duration kRequestRetention = absl::Hours(24);
 
-  // Opens the database at `path`, or creates it with mode 0600. Its directory must exist. Fails on a database of a
-  // newer schema, one that is damaged, or one that another process holds.
-  static RegistryResult<std::unique_ptr<Registry>> Open(const std::string& path);
+  // Opens the database at `path`, or creates it with mode 0600. Its directory must exist. One of an older schema is
+  // brought up to date. Fails on a database of a newer schema, one that is damaged (a record that cannot be read is
+  // named by its table and row), or one that another process holds.
+  static RegistryResult<std::unique_ptr<Registry>> Open(const std::string& path, const RegistryOptions& options = {});
   ~Registry();
   Registry(const Registry&) = delete;
   Registry& operator=(const Registry&) = delete;
+
+  // A UUID, made with the database.
+  const std::string& id() const { return id_; }
 
   std::optional<NamespaceRecord> FindNamespace(const std::string& id) const;
   // Ordered by id, bytewise.
@@ -56,17 +81,32 @@ class Registry {
   // The answer to a request that succeeded within kRequestRetention.
   RegistryResult<std::optional<RequestRecord>> FindRequest(const std::string& request_id);
 
-  // Writes an intent; returns what names it.
+  // Writes an intent; returns what names it, a number above 0.
   RegistryResult<int64_t> Begin(const Intent& intent);
 
-  // The intent is done: writes the outcome and forgets the intent, in one transaction.
+  // The intent is done: writes the outcome and forgets the intent, in one transaction. A `sequence` of 0 is no
+  // intent's.
   RegistryResult<void> Commit(int64_t sequence, const Outcome& outcome);
 
   // The intent was undone, or nothing of it was begun.
   RegistryResult<void> Abort(int64_t sequence) { return Commit(sequence, {}); }
 
   // What has no outcome, oldest first.
-  RegistryResult<std::vector<PendingIntent>> ListPending();
+  std::vector<PendingIntent> ListPending() const;
+
+  // Whether an intent of the object with that uid has no outcome yet. It gives way to its record in one moment, so who
+  // looks for both asks for the intent first.
+  bool IsPending(const std::string& uid) const;
+
+  // Why writes fail now, one sentence; nullopt: they work. The next write that succeeds clears it.
+  std::optional<std::string> Fault() const;
+
+  // A small write, to find out whether a fault has passed.
+  RegistryResult<void> Probe();
+
+  // Moves what has gathered in the write-ahead log into the database, if it is much; that takes milliseconds. For a
+  // thread that nobody waits for, about each second. Otherwise it happens within a write, later and rarely.
+  void Checkpoint();
 
  private:
   // A prepared statement, kept for the life of the database.
@@ -77,23 +117,50 @@ class Registry {
   struct DatabaseCloser {
     void operator()(sqlite3* database) const;
   };
+  // One write, and the thread that waits for it.
+  struct Operation;
 
   Registry() = default;
-  RegistryResult<void> Load();
-  // Both with database_mutex_ held.
+  RegistryResult<void> Load(Durability durability);
+  RegistryResult<void> LoadRecords();
+
+  // Returns when it is on disk, or has failed.
+  RegistryResult<void> Write(Operation& operation);
+
+  // These with database_mutex_ held.
   RegistryResult<sqlite3_stmt*> Prepare(const char* sql);
-  RegistryResult<void> WriteOutcome(int64_t sequence, const Outcome& outcome);
+  RegistryResult<void> Execute(const std::string& sql);
+  RegistryResult<void> Transact(absl::Span<Operation* const> batch);
+  RegistryResult<void> WriteInTransaction(absl::Span<Operation* const> batch);
+  RegistryResult<void> WriteOne(const Operation& operation);
+  RegistryResult<void> WriteProbe();
+  RegistryResult<void> Prune();
+  void MoveLogIntoDatabase();
 
+  // With memory_mutex_ held.
+  void Remember(const Operation& operation);
+
+  std::string id_;
   std::unique_ptr<sqlite3, DatabaseCloser> database_;
+  std::atomic<int64_t> next_sequence_ = 1;
 
-  // Guards the statements. Taken before memory_mutex_.
+  // The mutexes are taken in this order. The first in the queue writes for all that it finds there.
+  std::mutex queue_mutex_;
+  std::deque<Operation*> queue_;
+
+  // Guards the database.
   std::mutex database_mutex_;
-  std::map<std::string, Statement> statements_;  // by their SQL
+  std::unordered_map<const char*, Statement> statements_;  // by their SQL, a literal
   int64_t commits_ = 0;
+  int log_pages_ = 0;                // in the write-ahead log
+  int log_pages_to_checkpoint_ = 0;  // when a write must see to it
 
   mutable std::mutex memory_mutex_;  // never held during a system call
   std::map<std::string, NamespaceRecord> namespaces_;
   std::map<std::string, VethRecord> veths_;
+  std::map<int64_t, Intent> pending_;                 // by sequence
+  std::unordered_multimap<size_t, int64_t> answers_;  // sequences by the hash of the request id
+  std::optional<std::string> fault_;
 };
 
 }  // namespace netprov::engine

@@ -4,13 +4,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "gmock/gmock.h"
@@ -21,6 +29,7 @@ namespace netprov::engine {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::ElementsAreArray;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
@@ -54,20 +63,175 @@ std::vector<std::string> IdsOf(const std::vector<VethRecord>& records) {
   return ids;
 }
 
+// A disk that can fail: SQLite's own, as its default, until told otherwise.
+class Disk {
+ public:
+  static Disk& Get() {
+    static Disk disk;
+    return disk;
+  }
+
+  // After so many writes more, `count` fail with `code`; or all until Heal().
+  void FailWrites(int code, int after, int count = kAll) {
+    code_ = code;
+    failures_ = count;
+    writes_until_failure_ = after;
+  }
+  void FailSyncs() { syncs_fail_ = true; }
+  void Heal() {
+    writes_until_failure_ = kAll;
+    syncs_fail_ = false;
+  }
+
+  // Lets every sync wait, until Release().
+  void Hold() { held_ = true; }
+  void WaitUntilOneIsHeld() {
+    while (!waiting_) waiting_.wait(false);
+  }
+  void Release() {
+    held_ = false;
+    held_.notify_all();
+    waiting_ = false;
+  }
+
+  int syncs() const { return syncs_; }
+
+ private:
+  static constexpr int kAll = 1 << 30;
+
+  // SQLite's own file lies behind it.
+  struct File {
+    sqlite3_file base;
+    sqlite3_file* real() { return reinterpret_cast<sqlite3_file*>(this + 1); }
+  };
+  static sqlite3_file* Real(sqlite3_file* file) { return reinterpret_cast<File*>(file)->real(); }
+
+  Disk() : real_(::sqlite3_vfs_find(nullptr)), vfs_(*real_) {
+    vfs_.szOsFile = static_cast<int>(sizeof(File)) + real_->szOsFile;
+    vfs_.zName = "failing";
+    vfs_.pNext = nullptr;
+    vfs_.xOpen = [](sqlite3_vfs*, const char* name, sqlite3_file* file, int flags, int* out_flags) {
+      file->pMethods = nullptr;
+      std::memset(static_cast<void*>(Real(file)), 0, static_cast<size_t>(Get().real_->szOsFile));
+      const int opened = Get().real_->xOpen(Get().real_, name, Real(file), flags, out_flags);
+      if (opened == SQLITE_OK) file->pMethods = &Get().methods_;
+      return opened;
+    };
+    methods_ = {
+        .iVersion = 1,  // no shared memory: the registry needs none
+        .xClose = [](sqlite3_file* file) { return Real(file)->pMethods->xClose(Real(file)); },
+        .xRead = [](sqlite3_file* file, void* to, int size,
+                    sqlite3_int64 at) { return Real(file)->pMethods->xRead(Real(file), to, size, at); },
+        .xWrite =
+            [](sqlite3_file* file, const void* from, int size, sqlite3_int64 at) {
+              if (Get().WriteFails()) return Get().code_.load();
+              return Real(file)->pMethods->xWrite(Real(file), from, size, at);
+            },
+        .xTruncate = [](sqlite3_file* file,
+                        sqlite3_int64 size) { return Real(file)->pMethods->xTruncate(Real(file), size); },
+        .xSync =
+            [](sqlite3_file*, int) {
+              Get().CountSync();
+              // Nobody cuts the power here, so there is no need to wait for the real disk.
+              return Get().syncs_fail_ ? SQLITE_IOERR_FSYNC : SQLITE_OK;
+            },
+        .xFileSize = [](sqlite3_file* file,
+                        sqlite3_int64* size) { return Real(file)->pMethods->xFileSize(Real(file), size); },
+        .xLock = [](sqlite3_file* file, int lock) { return Real(file)->pMethods->xLock(Real(file), lock); },
+        .xUnlock = [](sqlite3_file* file, int lock) { return Real(file)->pMethods->xUnlock(Real(file), lock); },
+        .xCheckReservedLock = [](sqlite3_file* file,
+                                 int* out) { return Real(file)->pMethods->xCheckReservedLock(Real(file), out); },
+        .xFileControl = [](sqlite3_file* file, int op,
+                           void* argument) { return Real(file)->pMethods->xFileControl(Real(file), op, argument); },
+        .xSectorSize = [](sqlite3_file* file) { return Real(file)->pMethods->xSectorSize(Real(file)); },
+        .xDeviceCharacteristics =
+            [](sqlite3_file* file) { return Real(file)->pMethods->xDeviceCharacteristics(Real(file)); }};
+    ::sqlite3_vfs_register(&vfs_, /*makeDflt=*/1);
+  }
+
+  bool WriteFails() {
+    const int left = writes_until_failure_;
+    if (left == kAll) return false;
+    if (left > 0) {
+      --writes_until_failure_;
+      return false;
+    }
+    if (failures_ != kAll && --failures_ == 0) writes_until_failure_ = kAll;
+    return true;
+  }
+
+  void CountSync() {
+    ++syncs_;
+    if (!held_) return;
+    waiting_ = true;
+    waiting_.notify_all();
+    held_.wait(true);
+  }
+
+  sqlite3_vfs* real_;
+  sqlite3_vfs vfs_;
+  sqlite3_io_methods methods_;
+  std::atomic<int> code_ = SQLITE_OK;
+  std::atomic<int> failures_ = 0;
+  std::atomic<int> writes_until_failure_ = kAll;
+  std::atomic<bool> syncs_fail_ = false;
+  std::atomic<bool> held_ = false;
+  std::atomic<bool> waiting_ = false;
+  std::atomic<int> syncs_ = 0;
+};
+
+// All that a registry knows, as text.
+std::vector<std::string> ContentOf(Registry& registry) {
+  std::vector<std::string> content = {registry.id()};
+  for (const NamespaceRecord& record : registry.ListNamespaces()) content.push_back(ToJson(record));
+  for (const VethRecord& record : registry.ListVeths("", 1000)) content.push_back(ToJson(record));
+  const auto pending = registry.ListPending();
+  for (const PendingIntent& item : pending) content.push_back(absl::StrCat(item.sequence, ToJson(item.intent)));
+  for (const char* request_id : {"q", "r", "s"}) {
+    auto answer = registry.FindRequest(request_id);
+    EXPECT_TRUE(answer.ok());
+    if (answer.ok() && answer->has_value()) content.push_back(absl::StrCat(request_id, AnswerToJson(**answer)));
+  }
+  return content;
+}
+
 class RegistryTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    path_ = absl::StrCat(::testing::TempDir(), "/registry-",
-                         ::testing::UnitTest::GetInstance()->current_test_info()->name(), "-", ::getpid());
+    Disk::Get().Heal();
+    std::string test = ::testing::UnitTest::GetInstance()->current_test_info()->name();
+    std::replace(test.begin(), test.end(), '/', '-');
+    path_ = absl::StrCat(::testing::TempDir(), "registry-", test, "-", ::getpid());
     Open();
   }
+  void TearDown() override { Disk::Get().Heal(); }
 
   // Also reopens: what was written must come back.
-  void Open() {
+  void Open(Durability durability = Durability::kProcess) {
     registry_.reset();
-    auto registry = Registry::Open(path_);
+    auto registry = Registry::Open(path_, {.durability = durability});
     ASSERT_TRUE(registry.ok()) << registry.error().message;
     registry_ = *std::move(registry);
+  }
+
+  void Remove() {
+    registry_.reset();
+    for (const char* suffix : {"", "-wal"}) std::filesystem::remove(path_ + suffix);
+  }
+
+  // What a crash of the process would leave now, at another path.
+  std::string CopyOfFiles() {
+    const std::string copy = path_ + "-copy";
+    for (const char* suffix : {"", "-wal"}) {
+      std::filesystem::remove(copy + suffix);
+      if (std::filesystem::exists(path_ + suffix)) std::filesystem::copy_file(path_ + suffix, copy + suffix);
+    }
+    return copy;
+  }
+  std::vector<std::string> ContentAfterACrash() {
+    auto registry = Registry::Open(CopyOfFiles());
+    if (!registry.ok()) return {registry.error().message};
+    return ContentOf(**registry);
   }
 
   // What Open says of the database now.
@@ -80,10 +244,25 @@ class RegistryTest : public ::testing::Test {
   void Sql(const std::string& sql) {
     registry_.reset();
     sqlite3* database = nullptr;
-    ASSERT_EQ(::sqlite3_open(path_.c_str(), &database), SQLITE_OK);
+    ASSERT_EQ(::sqlite3_open_v2(path_.c_str(), &database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "unix"),
+              SQLITE_OK);
     EXPECT_EQ(::sqlite3_exec(database, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK)
         << ::sqlite3_errmsg(database);
     ::sqlite3_close(database);
+  }
+
+  // What the query says.
+  int64_t Number(const std::string& query) {
+    registry_.reset();
+    sqlite3* database = nullptr;
+    int64_t number = -1;
+    EXPECT_EQ(::sqlite3_open_v2(path_.c_str(), &database, SQLITE_OPEN_READWRITE, "unix"), SQLITE_OK);
+    auto read = [](void* to, int, char** values, char**) {
+      return absl::SimpleAtoi(values[0], static_cast<int64_t*>(to)) ? 0 : 1;
+    };
+    EXPECT_EQ(::sqlite3_exec(database, query.c_str(), read, &number, nullptr), SQLITE_OK);
+    ::sqlite3_close(database);
+    return number;
   }
 
   std::string path_;
@@ -115,22 +294,21 @@ TEST_F(RegistryTest, AnIntentIsPendingUntilItsOutcome) {
   ASSERT_TRUE(first.ok() && second.ok() && third.ok() && fourth.ok());
   Open();
   auto pending = registry_->ListPending();
-  ASSERT_TRUE(pending.ok());
-  ASSERT_EQ(pending->size(), 4u);
-  EXPECT_EQ((*pending)[0].sequence, *first);
-  EXPECT_EQ((*pending)[0].intent.kind, Intent::Kind::kCreateNamespace);
-  EXPECT_EQ(ToJson((*pending)[0].intent.netns), ToJson(NamespaceNamed("blue")));
-  EXPECT_EQ((*pending)[1].intent.kind, Intent::Kind::kDeleteVeth);
-  EXPECT_EQ(ToJson((*pending)[1].intent.veth), ToJson(VethNamed("v")));
-  EXPECT_EQ((*pending)[2].intent.kind, Intent::Kind::kDeleteNamespace);
-  EXPECT_EQ((*pending)[3].intent.kind, Intent::Kind::kCreateVeth);
+  ASSERT_EQ(pending.size(), 4u);
+  EXPECT_EQ(pending[0].sequence, *first);
+  EXPECT_EQ(pending[0].intent.kind, Intent::Kind::kCreateNamespace);
+  EXPECT_EQ(ToJson(pending[0].intent.netns), ToJson(NamespaceNamed("blue")));
+  EXPECT_EQ(pending[1].intent.kind, Intent::Kind::kDeleteVeth);
+  EXPECT_EQ(ToJson(pending[1].intent.veth), ToJson(VethNamed("v")));
+  EXPECT_EQ(pending[2].intent.kind, Intent::Kind::kDeleteNamespace);
+  EXPECT_EQ(pending[3].intent.kind, Intent::Kind::kCreateVeth);
 
   ASSERT_TRUE(registry_->Commit(*first, {.put_namespace = NamespaceNamed("blue")}).ok());
   ASSERT_TRUE(registry_->Abort(*second).ok());
   ASSERT_TRUE(registry_->Abort(*third).ok());
   ASSERT_TRUE(registry_->Abort(*fourth).ok());
   Open();
-  EXPECT_THAT(*registry_->ListPending(), IsEmpty());
+  EXPECT_THAT(registry_->ListPending(), IsEmpty());
   EXPECT_TRUE(registry_->FindNamespace("blue").has_value());
   EXPECT_FALSE(registry_->FindVeth("v").has_value());
 }
@@ -186,25 +364,430 @@ TEST_F(RegistryTest, RemembersAnswers) {
 
 TEST_F(RegistryTest, ForgetsAnswersAfterTheRetention) {
   ASSERT_TRUE(registry_->Commit(0, {.request = RequestRecord{.request_id = "r"}}).ok());
-  Sql(absl::StrCat("UPDATE requests SET answered = answered - ",
+  Sql(absl::StrCat("UPDATE journal SET answered = answered - ",
                    absl::ToInt64Seconds(Registry::kRequestRetention) - 60));
   Open();
   EXPECT_TRUE(registry_->FindRequest("r")->has_value());
-  Sql("UPDATE requests SET answered = answered - 120");
+  Sql("UPDATE journal SET answered = answered - 120");
   Open();
   EXPECT_FALSE(registry_->FindRequest("r")->has_value());
 }
 
-TEST_F(RegistryTest, ADamagedDatabaseIsRefused) {
+TEST_F(RegistryTest, OldAnswersGoInTheCourseOfTime) {
+  auto begun = registry_->Begin({.kind = Intent::Kind::kCreateVeth, .veth = VethNamed("v")});
+  ASSERT_TRUE(begun.ok());
+  for (const char* id : {"q", "r"})
+    ASSERT_TRUE(registry_->Commit(0, {.request = RequestRecord{.request_id = id}}).ok());
+  Sql("UPDATE journal SET answered = answered - 90000 WHERE request_id = CAST('q' AS BLOB)");
+  Open();
+  for (int i = 0; i < 256; ++i) ASSERT_TRUE(registry_->Probe().ok());
+  EXPECT_FALSE(registry_->FindRequest("q")->has_value());
+  EXPECT_TRUE(registry_->FindRequest("r")->has_value());
+  EXPECT_EQ(Number("SELECT count(*) FROM journal"), 2);
+  Open();
+  EXPECT_EQ(registry_->ListPending().size(), 1u);
+}
+
+TEST_F(RegistryTest, TheNewerAnswerToARequestIdCounts) {
+  ASSERT_TRUE(registry_->Commit(0, {.request = RequestRecord{.request_id = "r", .fingerprint = "old"}}).ok());
+  ASSERT_TRUE(registry_->Commit(0, {.request = RequestRecord{.request_id = "r", .fingerprint = "new"}}).ok());
+  for (bool reopened : {false, true}) {
+    if (reopened) Open();
+    EXPECT_EQ(registry_->FindRequest("r")->value().fingerprint, "new");
+  }
+}
+
+TEST_F(RegistryTest, IsPendingFromTheIntentToItsOutcome) {
+  EXPECT_FALSE(registry_->IsPending("uid of blue"));
+  auto netns = registry_->Begin({.kind = Intent::Kind::kCreateNamespace, .netns = NamespaceNamed("blue")});
+  auto veth = registry_->Begin({.kind = Intent::Kind::kDeleteVeth, .veth = VethNamed("v")});
+  ASSERT_TRUE(netns.ok() && veth.ok());
+  for (bool reopened : {false, true}) {
+    if (reopened) Open();
+    EXPECT_TRUE(registry_->IsPending("uid of blue"));
+    EXPECT_TRUE(registry_->IsPending("uid of v"));
+    EXPECT_FALSE(registry_->IsPending(""));
+  }
+  ASSERT_TRUE(registry_->Commit(*netns, {.put_namespace = NamespaceNamed("blue")}).ok());
+  ASSERT_TRUE(registry_->Abort(*veth).ok());
+  EXPECT_FALSE(registry_->IsPending("uid of blue"));
+  EXPECT_FALSE(registry_->IsPending("uid of v"));
+}
+
+TEST_F(RegistryTest, ASequenceIsNotUsedTwice) {
+  auto first = registry_->Begin({.kind = Intent::Kind::kDeleteVeth, .veth = VethNamed("v")});
+  ASSERT_TRUE(first.ok() && registry_->Abort(*first).ok());
+  auto second = registry_->Begin({.kind = Intent::Kind::kDeleteVeth, .veth = VethNamed("v")});
+  ASSERT_TRUE(second.ok());
+  EXPECT_GT(*first, 0);
+  EXPECT_GT(*second, *first);
+  Open();
+  EXPECT_GT(*registry_->Begin({.kind = Intent::Kind::kDeleteVeth, .veth = VethNamed("w")}), *second);
+}
+
+TEST_F(RegistryTest, HasAnIdOfItsOwnForLife) {
+  const std::string id = registry_->id();
+  EXPECT_EQ(id.size(), 36u);
+  Open();
+  EXPECT_EQ(registry_->id(), id);
+  Remove();
+  Open();
+  EXPECT_NE(registry_->id(), id);
+}
+
+TEST_F(RegistryTest, ADatabaseOfVersion1IsBroughtUpToDate) {
+  Remove();
+  const std::string veth = ToJson(VethNamed("v", "blue"));
+  const std::string intent = ToJson(Intent{.kind = Intent::Kind::kDeleteVeth, .veth = VethNamed("v", "blue")});
+  Sql(absl::StrCat(
+      R"sql(PRAGMA journal_mode=WAL;
+      CREATE TABLE namespaces (id TEXT PRIMARY KEY, uid TEXT NOT NULL, record TEXT NOT NULL) WITHOUT ROWID;
+      CREATE TABLE veths (id TEXT PRIMARY KEY, uid TEXT NOT NULL, record TEXT NOT NULL) WITHOUT ROWID;
+      CREATE TABLE intents (sequence INTEGER PRIMARY KEY, intent TEXT NOT NULL);
+      CREATE TABLE requests (
+        sequence INTEGER PRIMARY KEY, request_id BLOB NOT NULL UNIQUE, fingerprint BLOB NOT NULL, answer TEXT NOT NULL,
+        answered INTEGER NOT NULL);
+      PRAGMA user_version=1;)sql",
+      "INSERT INTO namespaces VALUES ('blue', 'uid of blue', '", ToJson(NamespaceNamed("blue")), "');",
+      "INSERT INTO veths VALUES ('v', 'uid of v', '", veth, "');",  //
+      "INSERT INTO intents VALUES (7, '", intent, "');",
+      "INSERT INTO requests VALUES (7, CAST('r' AS BLOB), x'00ff', '{}', unixepoch());",
+      "INSERT INTO requests VALUES (9, CAST('s' AS BLOB), x'01', '{}', unixepoch());"));
+  Open();
+  const std::vector<std::string> content = ContentOf(*registry_);
+  EXPECT_THAT(content,
+              ElementsAre(registry_->id(), ToJson(NamespaceNamed("blue")), veth, HasSubstr(intent), "r{}", "s{}"));
+  EXPECT_EQ(registry_->id().size(), 36u);
+  EXPECT_EQ(registry_->FindRequest("r")->value().fingerprint, std::string("\0\xff", 2));
+  Open();
+  EXPECT_EQ(ContentOf(*registry_), content);
+  ASSERT_TRUE(registry_->Abort(registry_->ListPending().front().sequence).ok());
+  EXPECT_EQ(Number("PRAGMA user_version"), 2);
+  EXPECT_EQ(Number("SELECT count(*) FROM sqlite_schema WHERE name IN ('intents', 'requests')"), 0);
+}
+
+TEST_F(RegistryTest, ACheckpointKeepsAll) {
+  for (int i = 0; i < 300; ++i) {
+    ASSERT_TRUE(registry_->Commit(0, {.put_namespace = NamespaceNamed(absl::StrCat("n", i % 20))}).ok());
+  }
+  const std::vector<std::string> content = ContentOf(*registry_);
+  registry_->Checkpoint();
+  EXPECT_EQ(ContentAfterACrash(), content);
+  ASSERT_TRUE(registry_->Begin({.kind = Intent::Kind::kDeleteVeth, .veth = VethNamed("v")}).ok());
+  EXPECT_LT(std::filesystem::file_size(path_), 1 << 20);
+  EXPECT_EQ(ContentAfterACrash(), ContentOf(*registry_));
+}
+
+// ---- A disk that is full, read-only or failing.
+
+class RegistryFaultTest : public RegistryTest, public ::testing::WithParamInterface<Durability> {
+ protected:
+  void SetUp() override {
+    RegistryTest::SetUp();
+    Remake();
+  }
+
+  void Remake() {
+    Remove();
+    Open(GetParam());
+    ASSERT_TRUE(registry_->Commit(0, {.put_namespace = NamespaceNamed("blue"), .put_veth = VethNamed("v")}).ok());
+    auto begun = registry_->Begin({.kind = Intent::Kind::kCreateVeth, .veth = VethNamed("w")});
+    ASSERT_TRUE(begun.ok());
+    sequence_ = *begun;
+  }
+
+  RegistryResult<void> Change() {
+    return registry_->Commit(sequence_, {.put_namespace = NamespaceNamed("green"),
+                                         .put_veth = VethNamed("w"),
+                                         .remove_namespace = NamespaceNamed("blue"),
+                                         .remove_veths = {VethNamed("v")},
+                                         .request = RequestRecord{.request_id = "r"}});
+  }
+
+  int64_t sequence_ = 0;
+};
+
+TEST_P(RegistryFaultTest, AFailedWriteChangesNeitherMemoryNorDisk) {
+  for (int code : {SQLITE_FULL, SQLITE_IOERR_WRITE, SQLITE_READONLY}) {
+    for (int count : {1, 1 << 30}) {
+      bool succeeded = false;
+      int after = 0;
+      for (; !succeeded; ++after) {
+        ASSERT_LT(after, 100);
+        Disk::Get().Heal();
+        Remake();
+        const std::vector<std::string> before = ContentOf(*registry_);
+        Disk::Get().FailWrites(code, after, count);
+        succeeded = Change().ok();
+        if (succeeded) break;
+        EXPECT_TRUE(registry_->Fault().has_value());
+        EXPECT_EQ(ContentOf(*registry_), before) << after;
+        EXPECT_EQ(registry_->Probe().ok(), count == 1);
+        EXPECT_EQ(registry_->Fault().has_value(), count != 1);
+        Disk::Get().Heal();
+        EXPECT_EQ(ContentAfterACrash(), before) << after;
+        EXPECT_TRUE(registry_->Probe().ok());
+        EXPECT_EQ(registry_->Fault(), std::nullopt);
+        ASSERT_TRUE(Change().ok());
+        EXPECT_EQ(ContentAfterACrash(), ContentOf(*registry_)) << after;
+        EXPECT_NE(ContentOf(*registry_), before);
+      }
+      EXPECT_GT(after, 2);
+    }
+  }
+}
+
+TEST_P(RegistryFaultTest, AFailedSyncChangesNeitherMemoryNorDisk) {
+  const std::vector<std::string> before = ContentOf(*registry_);
+  Disk::Get().FailSyncs();
+  // A checkpoint fails by itself, and writes go on.
+  registry_->Checkpoint();
+  if (GetParam() == Durability::kProcess) {
+    EXPECT_TRUE(Change().ok());
+    return;
+  }
+  RegistryResult<void> changed = Change();
+  ASSERT_FALSE(changed.ok());
+  EXPECT_TRUE(changed.error().storage);
+  EXPECT_THAT(registry_->Fault().value_or(""), HasSubstr("disk I/O error"));
+  EXPECT_EQ(ContentOf(*registry_), before);
+  EXPECT_EQ(ContentAfterACrash(), before);
+  Disk::Get().Heal();
+  EXPECT_EQ(ContentAfterACrash(), before);
+  EXPECT_TRUE(Change().ok());
+  EXPECT_EQ(registry_->Fault(), std::nullopt);
+  EXPECT_EQ(ContentAfterACrash(), ContentOf(*registry_));
+}
+
+TEST_P(RegistryFaultTest, ADiskThatFailsWhileItIsOpenedIsAnErrorOrNone) {
+  for (int code : {SQLITE_FULL, SQLITE_IOERR_WRITE, SQLITE_READONLY}) {
+    bool opened = false;
+    for (int after = 0; !opened; ++after) {
+      ASSERT_LT(after, 200);
+      Remove();
+      Disk::Get().FailWrites(code, after);
+      auto registry = Registry::Open(path_, {.durability = GetParam()});
+      opened = registry.ok();
+      Disk::Get().Heal();
+      if (opened) continue;
+      EXPECT_TRUE(registry.error().storage) << registry.error().message;
+      Open(GetParam());
+      EXPECT_TRUE(registry_->Probe().ok());
+    }
+  }
+}
+
+TEST_P(RegistryFaultTest, WhatNoDiskIsToBlameForIsNoFault) {
+  Sql("CREATE TRIGGER refuse BEFORE INSERT ON namespaces WHEN new.id = 'red' BEGIN SELECT raise(ABORT, 'no red'); END");
+  Open(GetParam());
+  RegistryResult<void> refused = registry_->Commit(0, {.put_namespace = NamespaceNamed("red")});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().message, "registry: no red");
+  EXPECT_FALSE(refused.error().storage);
+  EXPECT_EQ(registry_->Fault(), std::nullopt);
+}
+
+INSTANTIATE_TEST_SUITE_P(Durabilities, RegistryFaultTest, ::testing::Values(Durability::kProcess, Durability::kPower),
+                         [](const auto& test) { return test.param == Durability::kPower ? "Power" : "Process"; });
+
+// ---- Several threads.
+
+// Until the thread of this process sleeps: it waits for another.
+void WaitUntilItSleeps(const std::atomic<pid_t>& thread) {
+  while (thread == 0) std::this_thread::yield();
+  for (char state = 'R'; state != 'S';) {
+    std::string line;
+    std::getline(std::ifstream(absl::StrCat("/proc/self/task/", thread.load(), "/stat")), line);
+    state = line.substr(line.rfind(')') + 1)[1];
+    std::this_thread::yield();
+  }
+}
+
+TEST_F(RegistryTest, WritersThatComeDuringASyncShareTheNext) {
+  Sql("CREATE TRIGGER refuse BEFORE INSERT ON namespaces WHEN new.id = 'n3' BEGIN SELECT raise(ABORT, 'no n3'); END");
+  for (bool one_is_refused : {false, true}) {
+    Open(Durability::kPower);
+    ASSERT_TRUE(registry_->Probe().ok());
+    const int before = Disk::Get().syncs();
+    Disk::Get().Hold();
+    std::thread first([&] { EXPECT_TRUE(registry_->Probe().ok()); });
+    Disk::Get().WaitUntilOneIsHeld();
+    // Readers do not wait for the disk.
+    EXPECT_FALSE(registry_->FindNamespace("n0").has_value());
+    EXPECT_FALSE(registry_->FindRequest("r")->has_value());
+    EXPECT_EQ(registry_->Fault(), std::nullopt);
+
+    constexpr int kWriters = 8;
+    std::array<std::atomic<pid_t>, kWriters> ids = {};
+    std::vector<std::thread> writers;
+    for (int i = 0; i < kWriters; ++i) {
+      writers.emplace_back([&, i] {
+        const std::string id = absl::StrCat("n", i == 3 && !one_is_refused ? 9 : i);
+        ids[i] = ::gettid();
+        const RegistryResult<void> written = registry_->Commit(0, {.put_namespace = NamespaceNamed(id)});
+        EXPECT_EQ(written.ok(), id != "n3");
+        EXPECT_EQ(registry_->FindNamespace(id).has_value(), id != "n3");
+      });
+    }
+    for (const auto& id : ids) WaitUntilItSleeps(id);
+    Disk::Get().Release();
+    first.join();
+    for (std::thread& writer : writers) writer.join();
+    // One refusal makes each try by itself.
+    if (!one_is_refused) {
+      EXPECT_LE(Disk::Get().syncs() - before, 3);
+    }
+    for (bool reopened : {false, true}) {
+      if (reopened) Open();
+      EXPECT_EQ(registry_->ListNamespaces().size(), one_is_refused ? 7u : 8u);
+    }
+    for (const NamespaceRecord& record : registry_->ListNamespaces()) {
+      ASSERT_TRUE(registry_->Commit(0, {.remove_namespace = record}).ok());
+    }
+  }
+}
+
+TEST_F(RegistryTest, ManyThreadsWriteAndRead) {
+  for (Durability durability : {Durability::kProcess, Durability::kPower}) {
+    Remove();
+    Open(durability);
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 4; ++i) {
+      threads.emplace_back([&, i] {
+        for (int k = 0; k < 40; ++k) {
+          const std::string id = absl::StrCat("n", i, "-", k);
+          auto sequence = registry_->Begin({.kind = Intent::Kind::kCreateNamespace, .netns = NamespaceNamed(id)});
+          ASSERT_TRUE(sequence.ok());
+          EXPECT_TRUE(registry_->IsPending("uid of " + id));
+          const Outcome outcome{.put_namespace = NamespaceNamed(id), .request = RequestRecord{.request_id = id}};
+          ASSERT_TRUE(registry_->Commit(*sequence, outcome).ok());
+          EXPECT_FALSE(registry_->IsPending("uid of " + id));
+          EXPECT_TRUE(registry_->FindNamespace(id).has_value());
+          EXPECT_TRUE(registry_->FindRequest(id)->has_value());
+          if (k % 2 == 0) {
+            ASSERT_TRUE(registry_->Commit(0, {.remove_namespace = NamespaceNamed(id)}).ok());
+          }
+          if (k % 10 == 0) registry_->Checkpoint();
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    const std::vector<std::string> content = ContentOf(*registry_);
+    EXPECT_EQ(content.size(), 1u + 4 * 20);
+    EXPECT_EQ(ContentAfterACrash(), content);
+  }
+}
+
+// ---- A database that is not as it was left.
+
+TEST_F(RegistryTest, AFileThatIsNoDatabaseIsRefused) {
   ASSERT_TRUE(registry_->Commit(0, {.put_namespace = NamespaceNamed("blue")}).ok());
   registry_.reset();
   std::ofstream(path_, std::ios::in | std::ios::out) << "this is no database";
   EXPECT_THAT(WhyNotOpened(), HasSubstr("cannot use the registry"));
 }
 
-TEST_F(RegistryTest, AnUnreadableRecordIsRefused) {
+TEST_F(RegistryTest, ATruncatedDatabaseIsRefusedUnlessNothingIsMissing) {
+  for (int i = 0; i < 50; ++i) {
+    ASSERT_TRUE(registry_->Commit(0, {.put_namespace = NamespaceNamed(absl::StrCat("n", i))}).ok());
+  }
+  const std::vector<std::string> content = ContentOf(*registry_);
+  registry_.reset();
+  int refused = 0;
+  for (size_t size = std::filesystem::file_size(path_) - 1; size > 1000; size -= 1000) {
+    const std::string copy = CopyOfFiles();
+    std::filesystem::resize_file(copy, size);
+    auto registry = Registry::Open(copy);
+    if (registry.ok()) {
+      EXPECT_EQ(ContentOf(**registry), content) << size;
+    } else {
+      ++refused;
+    }
+  }
+  EXPECT_GT(refused, 20);
+}
+
+TEST_F(RegistryTest, AnEmptyDatabaseWithALogIsRefused) {
+  ASSERT_TRUE(registry_->Commit(0, {.put_namespace = NamespaceNamed("blue")}).ok());
+  const std::string copy = CopyOfFiles();
+  std::filesystem::resize_file(copy, 0);
+  auto registry = Registry::Open(copy);
+  ASSERT_FALSE(registry.ok());
+  EXPECT_THAT(registry.error().message, HasSubstr("it is empty, but its log is not"));
+}
+
+TEST_F(RegistryTest, ADamagedPageIsRefusedUnlessNothingIsOnIt) {
+  for (int i = 0; i < 50; ++i) {
+    ASSERT_TRUE(registry_
+                    ->Commit(0, {.put_namespace = NamespaceNamed(absl::StrCat("n", i)),
+                                 .put_veth = VethNamed(absl::StrCat("v", i)),
+                                 .request = RequestRecord{.request_id = absl::StrCat("r", i)}})
+                    .ok());
+  }
+  const std::vector<std::string> content = ContentOf(*registry_);
+  registry_.reset();
+  int refused = 0;
+  for (size_t page = 0; page < std::filesystem::file_size(path_) / 4096; ++page) {
+    for (const char byte : {'\0', '{', '\xff'}) {
+      const std::string copy = CopyOfFiles();
+      std::fstream file(copy, std::ios::in | std::ios::out);
+      file.seekp(static_cast<std::streamoff>(page * 4096));
+      file << std::string(4096, byte) << std::flush;
+      auto registry = Registry::Open(copy);
+      if (registry.ok()) {
+        EXPECT_EQ(ContentOf(**registry), content) << page;
+      } else {
+        ++refused;
+      }
+    }
+  }
+  EXPECT_GT(refused, 20);
+}
+
+TEST_F(RegistryTest, OfATruncatedLogTheBeginningCounts) {
+  registry_->Checkpoint();
+  std::vector<std::string> all;
+  for (int i = 0; i < 20; ++i) {
+    all.push_back(absl::StrCat("n", 10 + i));
+    ASSERT_TRUE(registry_->Commit(0, {.put_namespace = NamespaceNamed(all.back())}).ok());
+  }
+  const std::string copy = CopyOfFiles();
+  registry_.reset();
+  std::filesystem::copy_file(copy + "-wal", path_ + "-log");
+  std::filesystem::copy_file(copy, path_ + "-database");
+  size_t most = all.size();
+  for (size_t size = std::filesystem::file_size(path_ + "-log"); size > 100; size -= std::min<size_t>(size, 1234)) {
+    std::filesystem::copy_file(path_ + "-database", copy, std::filesystem::copy_options::overwrite_existing);
+    std::filesystem::copy_file(path_ + "-log", copy + "-wal", std::filesystem::copy_options::overwrite_existing);
+    std::filesystem::resize_file(copy + "-wal", size);
+    auto registry = Registry::Open(copy);
+    ASSERT_TRUE(registry.ok()) << registry.error().message;
+    std::vector<std::string> ids;
+    for (const NamespaceRecord& record : (*registry)->ListNamespaces()) ids.push_back(record.id);
+    ASSERT_LE(ids.size(), most);
+    most = ids.size();
+    EXPECT_THAT(ids, ElementsAreArray(all.begin(), all.begin() + static_cast<ptrdiff_t>(most)));
+  }
+  EXPECT_EQ(most, 0u);
+}
+
+TEST_F(RegistryTest, ADirectoryInItsPlaceIsRefused) {
+  Remove();
+  std::filesystem::create_directory(path_);
+  EXPECT_EQ(WhyNotOpened(), "cannot open the registry " + path_ + ": Is a directory");
+}
+
+TEST_F(RegistryTest, AnUnreadableRecordIsRefusedByItsTableAndRow) {
   Sql("INSERT INTO namespaces VALUES ('blue', 'u', '{}')");
-  EXPECT_THAT(WhyNotOpened(), HasSubstr("unreadable namespace {}"));
+  EXPECT_THAT(WhyNotOpened(), HasSubstr("table namespaces has an unreadable record in row blue: {}"));
+  Sql("DELETE FROM namespaces; INSERT INTO veths VALUES ('v', 'u', 'x')");
+  EXPECT_THAT(WhyNotOpened(), HasSubstr("table veths has an unreadable record in row v: x"));
+  Sql("DELETE FROM veths; INSERT INTO journal (sequence, intent) VALUES (7, '[]')");
+  EXPECT_THAT(WhyNotOpened(), HasSubstr("table journal has an unreadable record in row 7: []"));
+  Sql("DELETE FROM journal; INSERT INTO namespaces VALUES ('red', 'u', '" + ToJson(NamespaceNamed("blue")) + "')");
+  EXPECT_THAT(WhyNotOpened(), HasSubstr("table namespaces has an unreadable record in row red: "));
+  Sql("DELETE FROM namespaces; DELETE FROM meta");
+  EXPECT_THAT(WhyNotOpened(), HasSubstr("table meta has no row id"));
 }
 
 TEST_F(RegistryTest, ANewerSchemaIsRefused) {

@@ -6,12 +6,22 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 
 namespace netprov::engine {
+namespace {
+
+constexpr char kPrefix[] = "netprov:";
+constexpr size_t kUidSize = 36;  // a UUID in text
+
+}  // namespace
 
 std::string NewUid() {
   std::array<uint8_t, 16> bytes;
@@ -25,10 +35,18 @@ std::string NewUid() {
   return text;
 }
 
-std::string TagOf(const std::string& uid, const std::string& object) {
+std::string TagOf(const std::string& registry, const std::string& uid, const std::string& object) {
   // IFALIASZ - 1, the terminating zero among them.
   constexpr size_t kLongestAlias = 254;
-  return absl::StrCat("netprov:", uid, ":", object).substr(0, kLongestAlias);
+  return absl::StrCat(kPrefix, registry, ":", uid, ":", object).substr(0, kLongestAlias);
+}
+
+std::optional<Tag> ParseTag(const std::string& alias) {
+  std::vector<std::string> parts = absl::StrSplit(alias, absl::MaxSplits(':', 3));
+  if (parts.size() != 4 || parts[0] != "netprov" || parts[1].size() != kUidSize || parts[2].size() != kUidSize) {
+    return std::nullopt;
+  }
+  return Tag{.registry = std::move(parts[1]), .uid = std::move(parts[2]), .object = std::move(parts[3])};
 }
 
 }  // namespace netprov::engine

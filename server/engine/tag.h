@@ -2,6 +2,7 @@
 #ifndef NETPROV_SERVER_ENGINE_TAG_H_
 #define NETPROV_SERVER_ENGINE_TAG_H_
 
+#include <optional>
 #include <string>
 
 namespace netprov::engine {
@@ -9,9 +10,18 @@ namespace netprov::engine {
 // A random UUID (RFC 9562, version 4) in lower case.
 std::string NewUid();
 
-// The IFLA_IFALIAS of an object's links, or of a namespace's loopback link: `netprov:UID:RESOURCE_NAME`. Cut to the 254
-// bytes that the kernel takes; the uid comes first, so that a long name does not cut it off.
-std::string TagOf(const std::string& uid, const std::string& object);
+// What the IFLA_IFALIAS of an object's links, or of a namespace's loopback link, says.
+struct Tag {
+  std::string registry;  // Registry::id(): whose it is
+  std::string uid;       // the object's
+  std::string object;    // its resource name, cut where it is too long for an alias
+};
+
+// `netprov:REGISTRY:UID:RESOURCE_NAME`, cut to the 254 bytes that the kernel takes.
+std::string TagOf(const std::string& registry, const std::string& uid, const std::string& object);
+
+// The reverse; nullopt: no tag of netprov's.
+std::optional<Tag> ParseTag(const std::string& alias);
 
 }  // namespace netprov::engine
 

@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -28,7 +29,12 @@ KernelResult<UniqueFd> OpenCurrent() {
   return fd;
 }
 
-bool IsNetns(int fd) { return ::ioctl(fd, NS_GET_NSTYPE) == CLONE_NEWNET; }
+KernelResult<bool> IsNetns(int fd) {
+  const int type = ::ioctl(fd, NS_GET_NSTYPE);
+  // ENOTTY: no namespace at all. Any other error, such as a security module's, says nothing about the file.
+  if (type == -1 && errno != ENOTTY) return ErrnoError("ioctl(NS_GET_NSTYPE)");
+  return type == CLONE_NEWNET;
+}
 
 KernelResult<void> RunInside(int netns, int home, const std::function<void()>& body) {
   if (::setns(netns, CLONE_NEWNET) != 0) return ErrnoError("setns(CLONE_NEWNET)");

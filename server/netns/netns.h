@@ -14,7 +14,8 @@ namespace netprov::netns {
 KernelResult<UniqueFd> OpenCurrent();
 
 // Whether `fd` is a network namespace, and not a file or a namespace of another type (NS_GET_NSTYPE, ioctl_ns(2)).
-bool IsNetns(int fd);
+// Errors: those of a security module, such as EACCES.
+KernelResult<bool> IsNetns(int fd);
 
 // Runs `body` with the calling thread inside the namespace `netns`, then takes the thread back to `home`, the namespace
 // that it came from. Only sockets and namespace descriptors should be opened inside; nothing else of the process's may

@@ -96,7 +96,8 @@ KernelResult<void> NetnsDirectory::Publish(absl::string_view name, int netns) co
   if (!file.valid()) return ErrnoError(absl::StrCat("open(", path, ")"));
   if (::move_mount(tree.get(), "", file.get(), "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) != 0) {
     KernelError error = ErrnoError(absl::StrCat("move_mount(", path, ")"));
-    ::unlinkat(directory.get(), file_name.c_str(), 0);
+    // ENOENT: somebody else deleted it, and what has the name now may be another's.
+    if (error.code != ENOENT) ::unlinkat(directory.get(), file_name.c_str(), 0);
     return error;
   }
   return {};
@@ -138,7 +139,8 @@ KernelResult<UniqueFd> NetnsDirectory::Open(absl::string_view name) const {
   if (file_system.f_type != NSFS_MAGIC) return no_netns;
   UniqueFd netns(::open(absl::StrCat("/proc/self/fd/", found.get()).c_str(), O_RDONLY | O_CLOEXEC));
   if (!netns.valid()) return ErrnoError(absl::StrCat("open(", path, ")"));
-  if (!IsNetns(netns.get())) return no_netns;
+  NETPROV_ASSIGN_OR_RETURN(bool is_netns, IsNetns(netns.get()));
+  if (!is_netns) return no_netns;
   return netns;
 }
 

@@ -36,6 +36,8 @@ class NetnsDirectory {
 
   explicit NetnsDirectory(std::string path = kPath) : path_(std::move(path)) {}
 
+  const std::string& path() const { return path_; }
+
   // Makes the directory if it is missing (0755), and makes it a mount of its own with shared propagation, so that
   // namespaces show in every mount namespace that has it. Does so under flock(2) on the directory, as ip-netns(8) does:
   // two processes that prepare at once would stack one mount on the other. Costs more the more namespaces are mounted

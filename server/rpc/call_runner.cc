@@ -19,6 +19,9 @@
 namespace netprov::rpc {
 namespace {
 
+// Documented in netprov/v1/metadata.proto.
+constexpr char kOwnerKey[] = "netprov-owner";
+
 absl::Status ReadRequest(const grpc::ByteBuffer& bytes, google::protobuf::Message& request) {
   grpc::Slice slice;
   // A call without any message has no buffer.
@@ -153,6 +156,7 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
 
 CallRunner::CallRunner(const Options& options)
     : log_(options.log),
+      on_owner_(options.on_owner),
       workers_({.name = "worker", .threads = options.workers, .queue_limit = options.queue_limit, .paused = true}),
       readers_({.name = "reader", .threads = options.readers, .queue_limit = options.queue_limit, .paused = true}) {}
 
@@ -165,6 +169,12 @@ grpc::ServerUnaryReactor* CallRunner::Run(const Call& call, google::protobuf::Me
     ++active_;
   }
   auto* unary = new UnaryCall(*this, call);
+  if (on_owner_ != nullptr) {
+    const auto& metadata = call.context->client_metadata();
+    if (auto owner = metadata.find(kOwnerKey); owner != metadata.end()) {
+      on_owner_(std::string(owner->second.data(), owner->second.size()));
+    }
+  }
   absl::Status status = ReadRequest(*call.request, request);
   if (status.ok()) {
     unary->Describe(request);

@@ -13,6 +13,9 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -41,6 +44,9 @@ class CallRunner {
     int readers = 2;            // threads for reads
     size_t queue_limit = 1024;  // of each of the two
     std::shared_ptr<spdlog::logger> log;
+    // Called with the owner that a call names in its metadata `netprov-owner`, whatever it is. Must not block. Null:
+    // not.
+    std::function<void(const std::string&)> on_owner;
   };
 
   // What gRPC hands to a method. `method` is its name and must live forever.
@@ -62,6 +68,11 @@ class CallRunner {
                                   const std::function<absl::StatusOr<Work>(const Request&)>& prepare) {
     Request request;
     return Run(call, request, [&] { return prepare(request); });
+  }
+
+  // Work that is no call takes its turn among them. False: the queue is full or closed, and `task` was dropped.
+  bool Submit(const std::vector<std::string>& keys, std::function<void()> task) {
+    return workers_.Submit(keys, std::move(task)) == Executor::Submission::kAccepted;
   }
 
   void Resume();
@@ -86,6 +97,7 @@ class CallRunner {
   void Forget();
 
   const std::shared_ptr<spdlog::logger> log_;
+  const std::function<void(const std::string&)> on_owner_;
   std::atomic<bool> refusing_ = false;
   std::atomic<bool> abandoning_ = false;
 

@@ -92,11 +92,13 @@ TEST(ExecutorTest, ATaskWaitsForAllItsKeys) {
   Executor executor({.threads = 4});
   Gate a;
   Gate b;
+  Gate a_ran;
   Gate a_done;
   Trace trace;
   executor.Submit({"a"}, [&] {
     a.Wait();
     trace.Add("a");
+    a_ran.Open();
   });
   executor.Submit({"b"}, [&] {
     b.Wait();
@@ -109,6 +111,7 @@ TEST(ExecutorTest, ATaskWaitsForAllItsKeys) {
     a_done.Open();
   });
   a.Open();
+  a_ran.Wait();
   Gate probe;
   executor.Submit({"c"}, [&] { probe.Open(); });
   probe.Wait();
@@ -127,6 +130,7 @@ TEST(ExecutorTest, ATaskWithoutKeysPasses) {
   executor.Submit({}, [&] { passed.Open(); });
   passed.Wait();
   gate.Open();
+  executor.Drain();
 }
 
 TEST(ExecutorTest, AFullQueueRefusesAtOnce) {

@@ -24,13 +24,17 @@
 #include "absl/time/clock.h"
 #include "server/base/unique_fd.h"
 #include "server/rpc/call_runner.h"
+#include "server/rpc/host_service.h"
+#include "server/rpc/housekeeper.h"
+#include "server/rpc/lease_service.h"
 #include "server/rpc/namespace_service.h"
 #include "server/rpc/veth_service.h"
 
 namespace netprov::rpc {
 namespace {
 
-constexpr const char* kServices[] = {"netprov.v1.NamespaceService", "netprov.v1.VethService"};
+constexpr const char* kServices[] = {"netprov.v1.HostService", "netprov.v1.LeaseService", "netprov.v1.NamespaceService",
+                                     "netprov.v1.VethService"};
 
 // Of one connection. What is beyond waits in the client.
 constexpr int kMaxConcurrentCalls = 1024;
@@ -142,8 +146,17 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(engine::Engine& engine, co
   });
 
   std::unique_ptr<Server> server(new Server());
-  server->runner_ = std::make_unique<CallRunner>(CallRunner::Options{
-      .workers = options.workers, .readers = options.readers, .queue_limit = options.queue_limit, .log = options.log});
+  server->log_ = options.log;
+  server->caretaker_ = options.caretaker;
+  server->registry_ = options.registry;
+  server->runner_ = std::make_unique<CallRunner>(
+      CallRunner::Options{.workers = options.workers,
+                          .readers = options.readers,
+                          .queue_limit = options.queue_limit,
+                          .log = options.log,
+                          .on_owner = [&engine](const std::string& owner) { engine.RenewLease(owner); }});
+  server->services_.push_back(MakeHostService(engine, *server->runner_));
+  server->services_.push_back(MakeLeaseService(engine, *server->runner_));
   server->services_.push_back(MakeNamespaceService(engine, *server->runner_));
   server->services_.push_back(MakeVethService(engine, *server->runner_));
 
@@ -203,6 +216,10 @@ void Server::Serve() {
   serving_ = true;
   runner_->Resume();
   SetHealth(true);
+  if (caretaker_ == nullptr) return;
+  housekeeper_ = std::make_unique<Housekeeper>(
+      *caretaker_, *registry_, *runner_,
+      Housekeeper::Options{.log = log_, .on_writable = [this](bool writable) { SetHealth(writable); }});
 }
 
 size_t Server::waiting() const { return runner_->waiting(); }
@@ -212,11 +229,13 @@ std::shared_ptr<grpc::Channel> Server::InProcessChannel() { return server_->InPr
 void Server::Shutdown(absl::Duration grace) {
   if (std::exchange(shut_down_, true)) return;
   if (server_ != nullptr) {
+    if (housekeeper_ != nullptr) housekeeper_->Stop();
     SetHealth(false);
     runner_->Refuse();
     if (!serving_ || !runner_->WaitUntilIdle(absl::Now() + grace)) runner_->Abandon();
     // Ends a pause too: what waits behind it is answered.
     runner_->Stop();
+    housekeeper_.reset();
     runner_->WaitUntilIdle(absl::Now() + kStreamGrace);
     server_->Shutdown(absl::ToChronoTime(absl::Now() + kStreamGrace));
     server_->Wait();

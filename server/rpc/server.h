@@ -13,7 +13,9 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "server/engine/caretaker.h"
 #include "server/engine/engine.h"
+#include "server/engine/registry.h"
 
 namespace grpc {
 class Channel;
@@ -24,6 +26,7 @@ class Service;
 namespace netprov::rpc {
 
 class CallRunner;
+class Housekeeper;
 
 struct ServerOptions {
   // The unix socket; empty: none. Its directory is made if missing (0755); the socket has the mode 0660 from its first
@@ -45,6 +48,11 @@ struct ServerOptions {
 
   // Where calls are logged. Must be set.
   std::shared_ptr<spdlog::logger> log;
+
+  // What the server does without being called, from Serve() on. Both, and both outlive the server; or neither, and
+  // nothing is watched and no lease ends.
+  engine::Caretaker* caretaker = nullptr;
+  engine::Registry* registry = nullptr;
 };
 
 // Checks `HOST:PORT` without resolving the host. INVALID_ARGUMENT, with a sentence.
@@ -69,7 +77,8 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  // The engine has recovered: runs calls, and sets health to SERVING.
+  // The engine has recovered: runs calls, and sets health to SERVING. While the registry can't be written, health is
+  // NOT_SERVING again; reads are answered, and changes refused.
   void Serve();
 
   // Where it listens, ports resolved: `unix:/run/netprov/netprovd.sock`, `127.0.0.1:43211`.
@@ -90,7 +99,11 @@ class Server {
   Server() = default;
   void SetHealth(bool serving);
 
+  std::shared_ptr<spdlog::logger> log_;
+  engine::Caretaker* caretaker_ = nullptr;
+  engine::Registry* registry_ = nullptr;
   std::unique_ptr<CallRunner> runner_;
+  std::unique_ptr<Housekeeper> housekeeper_;
   std::vector<std::unique_ptr<grpc::Service>> services_;
   std::unique_ptr<grpc::Server> server_;
   std::string socket_path_;

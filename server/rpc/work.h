@@ -44,7 +44,8 @@ absl::StatusOr<Work> Change(engine::Engine& engine, api::Method method, absl::St
   if (!call.ok()) return call.status();
   Work work{.keys = engine.Keys(*call), .changes = true, .run = nullptr};
   work.run = [&engine, method, run, to_proto, call = *std::move(call)](const Stopped& stopped) mutable -> Response {
-    call.context.stopped = stopped;
+    if constexpr (requires { call.context; }) call.context.stopped = stopped;
+    if constexpr (requires { call.stopped; }) call.stopped = stopped;
     auto result = (engine.*run)(call);
     if (!result.ok()) return api::FromEngine(method, result.error());
     return Respond(to_proto(result));

@@ -225,11 +225,11 @@ class WithoutJournal {
   explicit WithoutJournal(engine::Kernel& kernel) : kernel_(kernel) {}
 
   void Create(int i) {
-    auto cookie = kernel_.CreateNetns(NetnsName(i), engine::TagOf(kUid, "namespaces/" + NetnsName(i)));
+    auto cookie = kernel_.CreateNetns(NetnsName(i), engine::TagOf(kUid, kUid, "namespaces/" + NetnsName(i)));
     Check(cookie.ok(), "CreateNetns");
     cookies_[i] = *cookie;
     auto veth = kernel_.CreateVeth({.netns = {}, .name = HostEnd(i)}, {.netns = Ref(i), .name = "veth0"},
-                                   engine::TagOf(kUid, "veths/" + NetnsName(i)));
+                                   engine::TagOf(kUid, kUid, "veths/" + NetnsName(i)));
     Check(veth.ok(), "CreateVeth");
   }
   void Delete(int i) {

@@ -1,5 +1,4 @@
 // Many clients at once on few names: the answers must be those of some serial order.
-#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <map>
@@ -16,6 +15,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/component/fixture.h"
+#include "tests/component/serial_history.h"
 
 namespace netprov::testing {
 namespace {
@@ -23,73 +23,6 @@ namespace {
 constexpr int kClients = 8;
 constexpr int kRounds = 40;
 constexpr int kNames = 3;
-
-// One call on one object, and what it saw. The object is there, with a uid, or not: that is all the state.
-struct Event {
-  enum class Kind { kCreated, kFoundExisting, kDeleted, kFoundNothing };
-  Kind kind;
-  std::string uid;  // of what was created, or read
-  int64_t begin;    // of a clock that all share: an event that ended before another began came first
-  int64_t end;
-};
-
-// Whether the events can be put in an order that respects their times and in which each saw what it must
-// (linearizability, by the search of Wing and Gong: at each point, any event may be next that began before the first
-// unfinished one ended).
-bool IsSerial(std::vector<Event> events) {
-  std::sort(events.begin(), events.end(), [](const Event& a, const Event& b) { return a.begin < b.begin; });
-  std::vector<bool> done(events.size());
-  std::set<std::pair<std::vector<bool>, std::string>> tried;
-  auto search = [&](auto& self, size_t left, const std::string& uid) -> bool {
-    if (left == 0) return true;
-    if (!tried.insert({done, uid}).second) return false;
-    int64_t first_end = INT64_MAX;
-    for (size_t i = 0; i < events.size(); ++i) {
-      if (!done[i]) first_end = std::min(first_end, events[i].end);
-    }
-    for (size_t i = 0; i < events.size(); ++i) {
-      const Event& event = events[i];
-      if (event.begin > first_end) break;
-      if (done[i]) continue;
-      std::string next = uid;
-      switch (event.kind) {
-        case Event::Kind::kCreated:
-          if (!uid.empty()) continue;
-          next = event.uid;
-          break;
-        case Event::Kind::kFoundExisting:
-          if (uid.empty() || (!event.uid.empty() && event.uid != uid)) continue;
-          break;
-        case Event::Kind::kDeleted:
-          if (uid.empty()) continue;
-          next.clear();
-          break;
-        case Event::Kind::kFoundNothing:
-          if (!uid.empty()) continue;
-          break;
-      }
-      done[i] = true;
-      if (self(self, left - 1, next)) return true;
-      done[i] = false;
-    }
-    return false;
-  };
-  return search(search, events.size(), "");
-}
-
-TEST(IsSerialTest, TellsSerialFromNot) {
-  using Kind = Event::Kind;
-  EXPECT_TRUE(IsSerial({{Kind::kCreated, "u", 0, 1}, {Kind::kFoundExisting, "u", 2, 3}, {Kind::kDeleted, "", 4, 5}}));
-  // At the same time, the order is free.
-  EXPECT_TRUE(IsSerial({{Kind::kDeleted, "", 0, 9}, {Kind::kCreated, "u", 1, 8}}));
-  // Two of the same name.
-  EXPECT_FALSE(IsSerial({{Kind::kCreated, "u", 0, 1}, {Kind::kCreated, "v", 2, 3}}));
-  EXPECT_FALSE(IsSerial({{Kind::kCreated, "u", 0, 9}, {Kind::kCreated, "v", 0, 9}}));
-  // Gone before it was made; lost; another one.
-  EXPECT_FALSE(IsSerial({{Kind::kDeleted, "", 0, 1}, {Kind::kCreated, "u", 2, 3}}));
-  EXPECT_FALSE(IsSerial({{Kind::kCreated, "u", 0, 1}, {Kind::kFoundNothing, "", 2, 3}}));
-  EXPECT_FALSE(IsSerial({{Kind::kCreated, "u", 0, 1}, {Kind::kFoundExisting, "v", 2, 3}}));
-}
 
 class ConcurrencyTest : public ServerTest {
  protected:

@@ -46,7 +46,7 @@ TEST_F(NamespaceTest, IsCreatedReadListedAndDeleted) {
   EXPECT_EQ(created.value.uid().size(), 36u);
   EXPECT_TRUE(created.value.managed());
   EXPECT_TRUE(created.value.has_create_time());
-  EXPECT_EQ(created.value.state(), v1::Namespace::STATE_ACTIVE);
+  EXPECT_EQ(created.value.state(), v1::Namespace::STATE_READY);
   EXPECT_NE(created.value.cookie(), 0u);
 
   const auto read = client_->GetNamespace("blue");

@@ -11,6 +11,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "netprov/v1/host.grpc.pb.h"
+#include "netprov/v1/lease.grpc.pb.h"
 #include "netprov/v1/namespace.grpc.pb.h"
 #include "netprov/v1/veth.grpc.pb.h"
 
@@ -30,6 +32,7 @@ Reply<Response> Call(Stub& stub, grpc::Status (Stub::*method)(grpc::ClientContex
   // Shared, as TryCancel() still works on it when the call has ended by it.
   auto context = std::make_shared<grpc::ClientContext>();
   context->set_deadline(std::chrono::system_clock::now() + options.deadline);
+  if (!options.owner.empty()) context->AddMetadata("netprov-owner", options.owner);
   if (options.started != nullptr) options.started([context] { context->TryCancel(); });
   Reply<Response> reply;
   SetEnding((stub.*method)(context.get(), request, &reply.value), reply);
@@ -66,11 +69,13 @@ std::vector<std::string> Ending::Fields() const {
 
 struct TestClient::Stubs {
   explicit Stubs(std::shared_ptr<grpc::Channel> to)
-      : channel(std::move(to)), namespaces(channel), veths(channel), generic(channel) {}
+      : channel(std::move(to)), namespaces(channel), veths(channel), leases(channel), host(channel), generic(channel) {}
 
   std::shared_ptr<grpc::Channel> channel;
   v1::NamespaceService::Stub namespaces;
   v1::VethService::Stub veths;
+  v1::LeaseService::Stub leases;
+  v1::HostService::Stub host;
   grpc::GenericStub generic;
 };
 
@@ -89,6 +94,8 @@ TestClient::~TestClient() = default;
 
 using NamespaceStub = v1::NamespaceService::Stub;
 using VethStub = v1::VethService::Stub;
+using LeaseStub = v1::LeaseService::Stub;
+using HostStub = v1::HostService::Stub;
 
 Reply<v1::Namespace> TestClient::Create(const v1::CreateNamespaceRequest& request, const CallOptions& options) {
   return Call(stubs_->namespaces, &NamespaceStub::CreateNamespace, request, options);
@@ -116,6 +123,19 @@ Reply<v1::ListVethsResponse> TestClient::List(const v1::ListVethsRequest& reques
 Reply<google::protobuf::Empty> TestClient::Delete(const v1::DeleteVethRequest& request, const CallOptions& options) {
   return Call(stubs_->veths, &VethStub::DeleteVeth, request, options);
 }
+Reply<v1::RenewLeaseResponse> TestClient::Renew(const v1::RenewLeaseRequest& request, const CallOptions& options) {
+  return Call(stubs_->leases, &LeaseStub::RenewLease, request, options);
+}
+Reply<v1::CollectGarbageResponse> TestClient::Collect(const v1::CollectGarbageRequest& request,
+                                                      const CallOptions& options) {
+  return Call(stubs_->leases, &LeaseStub::CollectGarbage, request, options);
+}
+Reply<v1::HostReport> TestClient::GetReport(const v1::GetHostReportRequest& request, const CallOptions& options) {
+  return Call(stubs_->host, &HostStub::GetHostReport, request, options);
+}
+Reply<v1::HostReport> TestClient::Check(const v1::CheckHostRequest& request, const CallOptions& options) {
+  return Call(stubs_->host, &HostStub::CheckHost, request, options);
+}
 
 Reply<v1::Namespace> TestClient::CreateNamespace(const std::string& id) {
   v1::CreateNamespaceRequest request;
@@ -141,6 +161,17 @@ Reply<google::protobuf::Empty> TestClient::DeleteVeth(const std::string& id) {
   v1::DeleteVethRequest request;
   request.set_name("veths/" + id);
   return Delete(request);
+}
+Reply<v1::RenewLeaseResponse> TestClient::Renew(const std::string& owner) {
+  v1::RenewLeaseRequest request;
+  request.set_owner(owner);
+  return Renew(request);
+}
+Reply<v1::HostReport> TestClient::GetReport() { return GetReport(v1::GetHostReportRequest()); }
+Reply<v1::HostReport> TestClient::Check(bool look_only) {
+  v1::CheckHostRequest request;
+  request.set_validate_only(look_only);
+  return Check(request);
 }
 
 Reply<std::string> TestClient::Raw(const std::string& method, const std::string& bytes) {
@@ -199,6 +230,14 @@ Reply<int> TestClient::Health(const std::string& service) {
   static_cast<Ending&>(reply) = answer;
   reply.value = answer.value.size() == 2 ? answer.value[1] : -1;
   return reply;
+}
+
+std::vector<std::string> FindingsOf(const v1::HostReport& report) {
+  std::vector<std::string> findings;
+  for (const v1::Finding& finding : report.findings()) {
+    findings.push_back(absl::StrCat(v1::Finding::Kind_Name(finding.kind()), " ", finding.resource()));
+  }
+  return findings;
 }
 
 v1::CreateVethRequest VethRequest(const std::string& id, const std::string& host_name, const std::string& namespace_id,

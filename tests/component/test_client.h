@@ -14,6 +14,8 @@
 #include "google/protobuf/empty.pb.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
+#include "netprov/v1/host.pb.h"
+#include "netprov/v1/lease.pb.h"
 #include "netprov/v1/namespace.pb.h"
 #include "netprov/v1/veth.pb.h"
 
@@ -52,8 +54,10 @@ struct Reply : Ending {
 // How to make one call.
 struct CallOptions {
   std::chrono::milliseconds deadline = kDeadline;
+  // Whose sign of life the call is (`netprov-owner`); empty: nobody's.
+  std::string owner = {};
   // Called once the call is under way, with what cancels it.
-  std::function<void(std::function<void()> cancel)> started;
+  std::function<void(std::function<void()> cancel)> started = nullptr;
 };
 
 // Thread-safe.
@@ -71,6 +75,10 @@ class TestClient {
   Reply<v1::Veth> Get(const v1::GetVethRequest& request, const CallOptions& options = {});
   Reply<v1::ListVethsResponse> List(const v1::ListVethsRequest& request, const CallOptions& options = {});
   Reply<google::protobuf::Empty> Delete(const v1::DeleteVethRequest& request, const CallOptions& options = {});
+  Reply<v1::RenewLeaseResponse> Renew(const v1::RenewLeaseRequest& request, const CallOptions& options = {});
+  Reply<v1::CollectGarbageResponse> Collect(const v1::CollectGarbageRequest& request, const CallOptions& options = {});
+  Reply<v1::HostReport> GetReport(const v1::GetHostReportRequest& request, const CallOptions& options = {});
+  Reply<v1::HostReport> Check(const v1::CheckHostRequest& request, const CallOptions& options = {});
 
   // The same in short.
   Reply<v1::Namespace> CreateNamespace(const std::string& id);
@@ -78,6 +86,10 @@ class TestClient {
   Reply<google::protobuf::Empty> DeleteNamespace(const std::string& id);
   Reply<v1::Veth> GetVeth(const std::string& id);
   Reply<google::protobuf::Empty> DeleteVeth(const std::string& id);
+  Reply<v1::RenewLeaseResponse> Renew(const std::string& owner);
+  Reply<v1::HostReport> GetReport();
+  // Acts on what it finds, or only looks.
+  Reply<v1::HostReport> Check(bool look_only = false);
 
   // Sends these bytes as the request of a method, such as `/netprov.v1.VethService/GetVeth`; the answer's bytes.
   Reply<std::string> Raw(const std::string& method, const std::string& bytes);
@@ -90,6 +102,9 @@ class TestClient {
   struct Stubs;
   std::unique_ptr<Stubs> stubs_;
 };
+
+// `KIND_MISSING veths/v`, for each finding of a report.
+std::vector<std::string> FindingsOf(const v1::HostReport& report);
 
 // A pair between the host (`host_name`) and a namespace (`peer_name`); empty names are left out.
 v1::CreateVethRequest VethRequest(const std::string& id, const std::string& host_name, const std::string& namespace_id,

@@ -54,7 +54,7 @@ TEST_F(VethTest, IsCreatedReadListedAndDeleted) {
   ASSERT_TRUE(created.ok()) << created.message;
   EXPECT_EQ(created.value.name(), "veths/v");
   EXPECT_EQ(created.value.uid().size(), 36u);
-  EXPECT_EQ(created.value.state(), v1::Veth::STATE_ACTIVE);
+  EXPECT_EQ(created.value.state(), v1::Veth::STATE_READY);
   const v1::VethEndpoint& a = created.value.endpoint_a();
   EXPECT_TRUE(a.has_host());
   EXPECT_EQ(a.interface_name(), "h0");

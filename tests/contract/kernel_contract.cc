@@ -1,6 +1,7 @@
 #include "tests/contract/kernel_contract.h"
 
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -69,7 +70,11 @@ TEST_P(KernelContractTest, MakesANamespaceWithItsLoopbackUpAndTagged) {
 
   KernelResult<std::optional<NetnsEntry>> entry = kernel_.FindNetns("blue");
   ASSERT_TRUE(entry.ok());
-  EXPECT_EQ(*entry, (NetnsEntry{.name = "blue", .is_netns = true, .cookie = netns.cookie}));
+  EXPECT_EQ(*entry, (NetnsEntry{.name = "blue",
+                                .is_netns = true,
+                                .cookie = netns.cookie,
+                                .loopback_up = true,
+                                .loopback_alias = "alias of blue"}));
 
   KernelResult<std::vector<Link>> links = kernel_.ListLinks(netns);
   ASSERT_TRUE(links.ok()) << links.error().ToString();
@@ -313,6 +318,84 @@ TEST_P(KernelContractTest, ChoosesTheLowestFreeNumber) {
   EXPECT_EQ(*kernel_.FreeLinkName(blue, "eth%d", {"eth1", "eth3"}), "eth4");
   EXPECT_EQ(*kernel_.FreeLinkName(blue, "%dx", {}), "0x");
   EXPECT_EQ(CodeOf(kernel_.FreeLinkName(blue, "abcdefghijklmno%d", {})), ENFILE);
+}
+
+TEST_P(KernelContractTest, SetsOfALinkWhatIsAskedFor) {
+  const NetnsRef blue = MakeNetns("blue");
+  auto made = kernel_.CreateVeth({.name = "h0"}, {.netns = blue, .name = "eth0"}, "tag");
+  ASSERT_TRUE(made.ok()) << made.error().ToString();
+  const uint32_t ifindex = made->second.ifindex;
+  ASSERT_EQ(CodeOf(kernel_.SetLink(blue, ifindex, {})), 0);
+  EXPECT_EQ(**kernel_.FindLink(blue, ifindex), made->second) << "nothing";
+
+  const MacAddress mac{{2, 0, 0, 0, 0, 7}};
+  ASSERT_EQ(CodeOf(kernel_.SetLink(
+                blue, ifindex, {.name = "eth7", .mac = mac, .mtu = 1400, .group = 7, .alias = "other", .up = false})),
+            0);
+  const Link changed = **kernel_.FindLink(blue, ifindex);
+  EXPECT_EQ(changed.name, "eth7");
+  EXPECT_EQ(changed.mac, mac);
+  EXPECT_EQ(changed.mtu, 1400u);
+  EXPECT_EQ(changed.group, 7u);
+  EXPECT_EQ(changed.alias, "other");
+  EXPECT_FALSE(changed.up);
+  // Also the name of a link that is up.
+  ASSERT_EQ(CodeOf(kernel_.SetLink(blue, ifindex, {.up = true})), 0);
+  ASSERT_EQ(CodeOf(kernel_.SetLink(blue, ifindex, {.name = "eth8"})), 0);
+  EXPECT_EQ((**kernel_.FindLink(blue, ifindex)).name, "eth8");
+  EXPECT_TRUE((**kernel_.FindLink(blue, ifindex)).up);
+
+  EXPECT_EQ(CodeOf(kernel_.SetLink(blue, ifindex, {.name = "lo"})), EEXIST);
+  EXPECT_EQ(CodeOf(kernel_.SetLink(blue, 4711, {.up = true})), ENODEV);
+  EXPECT_EQ(CodeOf(kernel_.SetLink({.name = "none", .cookie = 1}, 1, {.up = true})), ENOENT);
+  ASSERT_EQ(CodeOf(kernel_.SetLink(blue, engine::kLoopbackIndex, {.alias = "tag", .up = false})), 0);
+  EXPECT_FALSE((*kernel_.FindNetns("blue"))->loopback_up);
+  EXPECT_EQ((*kernel_.FindNetns("blue"))->loopback_alias, "tag");
+}
+
+TEST_P(KernelContractTest, AWatchTellsOfLinksAndNames) {
+  using engine::Hint;
+  const NetnsRef blue = MakeNetns("blue");
+  auto made = kernel_.CreateVeth({.name = "h0"}, {.netns = blue, .name = "eth0"}, "");
+  ASSERT_TRUE(made.ok()) << made.error().ToString();
+  auto opened = kernel_.Watch();
+  ASSERT_TRUE(opened.ok()) << opened.error().ToString();
+  engine::KernelWatch& watch = **opened;
+  // Waits until the hint comes; others may come before.
+  auto tells = [&watch](const Hint& expected) {
+    for (int i = 0; i < 100; ++i) {
+      for (const Hint& hint : watch.Wait(std::chrono::milliseconds(100))) {
+        if (hint == expected) return true;
+      }
+    }
+    return false;
+  };
+  const Hint host_end{.kind = Hint::Kind::kLink, .netns = {}, .ifindex = made->first.ifindex};
+  const Hint inner_end{.kind = Hint::Kind::kLink, .netns = blue, .ifindex = made->second.ifindex};
+
+  EXPECT_EQ(CodeOf(watch.Track({.name = "none", .cookie = 1})), ENOENT);
+  EXPECT_EQ(CodeOf(watch.Track({.name = "blue", .cookie = blue.cookie + 1000})), ESTALE);
+  ASSERT_EQ(CodeOf(watch.Track(blue)), 0);
+  ASSERT_EQ(CodeOf(watch.Track(blue)), 0) << "once more";
+  ASSERT_EQ(CodeOf(kernel_.SetLink({}, made->first.ifindex, {.mtu = 1400})), 0);
+  EXPECT_TRUE(tells(host_end));
+  ASSERT_EQ(CodeOf(kernel_.SetLink(blue, made->second.ifindex, {.mtu = 1400})), 0);
+  EXPECT_TRUE(tells(inner_end));
+  ASSERT_EQ(CodeOf(kernel_.SetLink(blue, engine::kLoopbackIndex, {.up = false})), 0);
+  EXPECT_TRUE(tells({.kind = Hint::Kind::kLink, .netns = blue, .ifindex = engine::kLoopbackIndex}));
+  ASSERT_EQ(CodeOf(kernel_.DeleteLink({}, made->first.ifindex)), 0);
+  EXPECT_TRUE(tells(host_end));
+
+  world_->AddForeignNetns("foreign");
+  EXPECT_TRUE(tells({.kind = Hint::Kind::kName, .netns = {.name = "foreign", .cookie = 0}, .ifindex = 0}));
+  world_->RemoveForeignNetns("foreign");
+  EXPECT_TRUE(tells({.kind = Hint::Kind::kName, .netns = {.name = "foreign", .cookie = 0}, .ifindex = 0}));
+
+  // It does not keep a namespace alive, nor does the end of one end it.
+  ASSERT_EQ(CodeOf(kernel_.RemoveNetns(blue)), 0);
+  EXPECT_TRUE(tells({.kind = Hint::Kind::kName, .netns = {.name = "blue", .cookie = 0}, .ifindex = 0}));
+  watch.Wake();
+  watch.Wait(std::chrono::hours(1));
 }
 
 TEST_P(KernelContractTest, KnowsTheBoot) {

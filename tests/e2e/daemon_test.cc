@@ -195,12 +195,12 @@ TEST_F(DaemonTest, AKillAtAnyMomentLeavesAllOrNothing) {
     ASSERT_CALL_OK(namespaces_->ListNamespaces(&context, v1::ListNamespacesRequest(), &listed));
     for (const v1::Namespace& netns : listed.namespaces()) {
       EXPECT_TRUE(netns.managed()) << netns.name();
-      EXPECT_EQ(netns.state(), v1::Namespace::STATE_ACTIVE) << netns.name();
+      EXPECT_EQ(netns.state(), v1::Namespace::STATE_READY) << netns.name();
     }
     Context veth_context;
     v1::ListVethsResponse veths;
     ASSERT_CALL_OK(veths_->ListVeths(&veth_context, v1::ListVethsRequest(), &veths));
-    for (const v1::Veth& veth : veths.veths()) EXPECT_EQ(veth.state(), v1::Veth::STATE_ACTIVE) << veth.name();
+    for (const v1::Veth& veth : veths.veths()) EXPECT_EQ(veth.state(), v1::Veth::STATE_READY) << veth.name();
     const std::string links = Shell("ip -o link show type veth");
     EXPECT_EQ(std::count(links.begin(), links.end(), '\n'), veths.veths_size()) << links;
     for (const v1::Namespace& netns : listed.namespaces()) ASSERT_CALL_OK(DeleteNamespace(netns.name().substr(11)));

@@ -22,7 +22,9 @@
 #include "server/base/kernel_error.h"
 #include "server/netlink/address.h"
 #include "server/netlink/link.h"
+#include "server/netlink/link_monitor.h"
 #include "server/netlink/message.h"
+#include "server/netlink/nsid.h"
 #include "server/netlink/route.h"
 #include "server/netlink/session.h"
 #include "server/netlink/transport.h"
@@ -66,6 +68,8 @@ void Decode(std::span<const std::byte> payload) {
   // What was decoded keeps what the decoder's header promises.
   KernelResult<Link> link = DecodeLink(payload);
   if (link.ok() ? (link->ifindex <= 0 || link->name.empty()) : link.error().code != EBADMSG) std::abort();
+  KernelResult<int> nsid = DecodeNsid(payload);
+  if (!nsid.ok() && nsid.error().code != EBADMSG) std::abort();
   auto foreseen = [](const KernelError& error) { return error.code == EBADMSG || error.code == EAFNOSUPPORT; };
   KernelResult<Address> address = DecodeAddress(payload);
   if (address.ok() ? EncodeDeleteAddress(*address).error != 0 : !foreseen(address.error())) std::abort();
@@ -129,6 +133,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   std::span<const std::byte> input = std::as_bytes(std::span(data, size));
   ReadDatagram(input.subspan(1));
+  DecodeLinkEvents(input.subspan(1), std::nullopt);
   Decode(input.subspan(1));
   std::vector<std::byte> bytes(input.begin() + 1, input.end());
   Converse(bytes, data[0]);

@@ -12,9 +12,12 @@
 #include "absl/strings/cord.h"
 #include "absl/strings/string_view.h"
 #include "google/protobuf/message.h"
+#include "netprov/v1/lease.pb.h"
 #include "netprov/v1/namespace.pb.h"
 #include "netprov/v1/veth.pb.h"
 #include "server/api/errors.h"
+#include "server/api/lease.h"
+#include "server/api/metadata.h"
 #include "server/api/namespace.h"
 #include "server/api/request.h"
 #include "server/api/veth.h"
@@ -73,11 +76,23 @@ void CheckEndpoint(const engine::EndpointSpec& spec) {
   Require(!spec.mtu.has_value() || (*spec.mtu >= 68 && *spec.mtu <= 65535));
 }
 
-void CheckCall(const std::string& id) { CheckFileName(id); }
+void CheckMetadata(const engine::Metadata& metadata) {
+  Require(metadata.owner.empty() || IsOwner(metadata.owner));
+  Require(metadata.labels.size() <= 64);
+  for (const auto& [key, value] : metadata.labels) Require(!key.empty() && key.size() <= 63 && value.size() <= 255);
+  Require(metadata.ttl == absl::ZeroDuration() || (metadata.ttl >= absl::Seconds(1) && !metadata.owner.empty()));
+}
+
+// What RenewLease and the gets come to: an owner, or an id.
+void CheckCall(const std::string& text) {
+  if (!IsOwner(text)) CheckFileName(text);
+}
+void CheckCall(const GarbageQuery& query) { Require(IsOwner(query.owner)); }
 void CheckCall(const ListCall& call) { Require(call.limit >= 1 && call.limit <= 1000 && call.after.size() < 1024); }
 void CheckCall(const engine::CreateNamespaceCall& call) {
   CheckContext(call.context);
   CheckId(call.id, 255);
+  CheckMetadata(call.metadata);
 }
 void CheckCall(const engine::DeleteNamespaceCall& call) {
   CheckContext(call.context);
@@ -88,6 +103,7 @@ void CheckCall(const engine::CreateVethCall& call) {
   if (!call.id.empty()) CheckId(call.id, 63);
   CheckEndpoint(call.spec.a);
   CheckEndpoint(call.spec.b);
+  CheckMetadata(call.metadata);
 }
 void CheckCall(const engine::DeleteVethCall& call) {
   CheckContext(call.context);
@@ -116,7 +132,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace netprov::api;  // NOLINT(google-build-using-namespace)
   if (size == 0) return 0;
   const absl::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 8) {
+  switch (data[0] % 10) {
     case 0:
       Serve<v1::CreateNamespaceRequest>(bytes);
       break;
@@ -138,8 +154,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     case 6:
       Serve<v1::ListVethsRequest>(bytes);
       break;
-    default:
+    case 7:
       Serve<v1::DeleteVethRequest>(bytes);
+      break;
+    case 8:
+      Serve<v1::RenewLeaseRequest>(bytes);
+      break;
+    default:
+      Serve<v1::CollectGarbageRequest>(bytes);
       break;
   }
   return 0;

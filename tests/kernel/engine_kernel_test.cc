@@ -14,6 +14,7 @@
 #include "server/engine/engine.h"
 #include "server/engine/linux_kernel.h"
 #include "server/engine/registry.h"
+#include "server/engine/tag.h"
 #include "tests/testing/private_host.h"
 
 namespace netprov::testing {
@@ -61,7 +62,7 @@ class EngineKernelTest : public ::testing::Test {
         "2>/dev/null; done; true");
   }
 
-  engine::RecoveryReport Restart() {
+  engine::HostReport Restart() {
     engine_.reset();
     registry_.reset();
     auto registry = Registry::Open(path_);
@@ -103,14 +104,14 @@ TEST_F(EngineKernelTest, EveryFieldIsWhatIpShows) {
   EXPECT_EQ(left.at("ifindex"), made->a.ifindex);
   EXPECT_EQ(left.at("num_tx_queues"), 1);
   EXPECT_EQ(left.at("group"), "28272");
-  EXPECT_EQ(left.at("ifalias"), absl::StrCat("netprov:", made->uid, ":veths/v"));
+  EXPECT_EQ(left.at("ifalias"), engine::TagOf(registry_->id(), made->uid, "veths/v"));
   EXPECT_THAT(left.at("flags").get<std::vector<std::string>>(), Contains("UP"));
   const json right = LinkShown("eth0", "green");
   EXPECT_EQ(right.at("address"), made->b.mac->ToString());
   EXPECT_EQ(right.at("mtu"), 1500);
   EXPECT_EQ(right.at("ifindex"), made->b.ifindex);
   EXPECT_EQ(right.at("group"), "28272");
-  EXPECT_EQ(right.at("ifalias"), absl::StrCat("netprov:", made->uid, ":veths/v"));
+  EXPECT_EQ(right.at("ifalias"), engine::TagOf(registry_->id(), made->uid, "veths/v"));
   EXPECT_THAT(right.at("flags").get<std::vector<std::string>>(), Not(Contains("UP")));
   EXPECT_EQ(left.at("link_index"), right.at("ifindex"));
 }
@@ -167,10 +168,10 @@ TEST_F(EngineKernelTest, WhatIpDeletesIsMissingAndCanBeMadeAnew) {
   ASSERT_TRUE(engine_->CreateNamespace({.id = "blue"}).ok());
   ASSERT_TRUE(CreateVeth("v", HostTo("blue")).ok());
   Shell("ip link delete h0");
-  EXPECT_EQ(engine_->GetVeth("v")->state, engine::VethState::kMissing);
+  EXPECT_EQ(engine_->GetVeth("v")->state, engine::State::kMissing);
   ASSERT_TRUE(CreateVeth("v", HostTo("blue")).ok());
   Shell("ip link delete h0; ip netns delete blue; ip netns add blue");
-  EXPECT_EQ(engine_->GetNamespace("blue")->state, engine::NamespaceState::kMissing);
+  EXPECT_EQ(engine_->GetNamespace("blue")->state, engine::State::kMissing);
   ASSERT_TRUE(engine_->DeleteNamespace({.id = "blue"}).ok());
   EXPECT_FALSE(engine_->GetNamespace("blue")->managed) << "the namespace of the same name is another's, and stays";
 }
@@ -195,11 +196,11 @@ TEST_F(EngineKernelTest, WhatACrashLeftIsRolledBack) {
                                     .a = {.interface_name = "h0"},
                                     .b = {.namespace_id = "blue", .interface_name = "veth0"}}})
                   .ok());
-  ASSERT_TRUE(kernel_->CreateNetns("half", "netprov:u:namespaces/half").ok());
+  ASSERT_TRUE(kernel_->CreateNetns("half", engine::TagOf(registry_->id(), "u", "namespaces/half")).ok());
   Shell("touch /run/netns/file");
   // Born, but without its alias.
   Shell("ip link add h0 group 28272 type veth peer name veth0 netns blue group 28272");
-  EXPECT_EQ(Restart().rolled_back, 3);
+  EXPECT_EQ(Restart().Count(engine::Finding::Kind::kRolledBack), 3);
   EXPECT_EQ(Snapshot(), before);
 }
 

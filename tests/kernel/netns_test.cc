@@ -245,8 +245,11 @@ TEST_F(NetnsTest, AThreadComesBackFromWhereItWasSent) {
   EXPECT_EQ(inside, inode(made->get()));
   EXPECT_EQ(inode(netns::OpenCurrent()->get()), inode(home->get()));
   UniqueFd no_netns(::open("/proc/self/ns/uts", O_RDONLY | O_CLOEXEC));
-  EXPECT_TRUE(netns::IsNetns(home->get()));
-  EXPECT_FALSE(netns::IsNetns(no_netns.get()));
+  EXPECT_TRUE(*netns::IsNetns(home->get()));
+  EXPECT_FALSE(*netns::IsNetns(no_netns.get()));
+  UniqueFd no_namespace(::open("/proc/self/status", O_RDONLY | O_CLOEXEC));
+  EXPECT_FALSE(*netns::IsNetns(no_namespace.get()));
+  EXPECT_EQ(netns::IsNetns(-1).error().code, EBADF) << "where it cannot be told, it is not denied";
   auto refused = netns::RunInside(no_netns.get(), home->get(), [] { ADD_FAILURE() << "ran elsewhere"; });
   EXPECT_EQ(refused.error().code, EINVAL);
 }

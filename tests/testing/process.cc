@@ -111,7 +111,7 @@ void Process::Collect(int fd) {
   }
 }
 
-std::string Process::WaitForLine(const std::string& text) {
+std::string Process::FindLine(const std::string& text) {
   std::unique_lock<std::mutex> lock(mutex_);
   while (true) {
     const std::vector<std::string> lines = absl::StrSplit(log_, '\n');
@@ -119,13 +119,18 @@ std::string Process::WaitForLine(const std::string& text) {
     for (size_t i = 0; i + 1 < lines.size(); ++i) {
       if (absl::StrContains(lines[i], text)) return lines[i];
     }
-    if (closed_) {
-      ADD_FAILURE() << "it ended without a line that has '" << text << "':\n" << log_;
-      return "";
-    }
+    if (closed_) return "";
     changed_.wait(lock);
   }
 }
+
+std::string Process::WaitForLine(const std::string& text) {
+  std::string line = FindLine(text);
+  if (line.empty()) ADD_FAILURE() << "it ended without a line that has '" << text << "':\n" << log();
+  return line;
+}
+
+bool Process::Reaches(const std::string& text) { return !FindLine(text).empty(); }
 
 int Process::Stop(int signal) {
   if (!ended_) ::kill(pid_, signal);

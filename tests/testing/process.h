@@ -40,6 +40,9 @@ class Process {
   // string.
   std::string WaitForLine(const std::string& text);
 
+  // The same, where an end without such a line is no failure: whether there was one.
+  bool Reaches(const std::string& text);
+
   // Sends a signal and waits for the end. Returns the exit code, 128 + N after signal N.
   int Stop(int signal);
   // Waits for the end.
@@ -49,6 +52,8 @@ class Process {
 
  private:
   void Collect(int fd);
+  // Waits for a line; empty when the log has ended without one.
+  std::string FindLine(const std::string& text);
 
   pid_t pid_ = -1;
   bool ended_ = false;

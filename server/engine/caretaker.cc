@@ -1,0 +1,293 @@
+#include "server/engine/caretaker.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
+
+namespace netprov::engine {
+namespace {
+
+// So that what is due and can't be done does not keep a processor busy.
+constexpr std::chrono::milliseconds kShortestWait(50);
+constexpr absl::Duration kExpiryRetry = absl::Minutes(1);
+// The second heal comes at once too; from then on the pause doubles.
+constexpr absl::Duration kShortestPause = absl::Milliseconds(100);
+constexpr int kHealsWithoutPause = 2;
+
+std::string StateName(State state) {
+  switch (state) {
+    case State::kReady:
+      return "READY";
+    case State::kDegraded:
+      return "DEGRADED";
+    case State::kMissing:
+      return "MISSING";
+    case State::kStale:
+      return "STALE";
+  }
+  return "";
+}
+
+std::string Describe(const Engine::Condition& condition) {
+  return absl::StrCat(StateName(condition.state), condition.deviations.empty() ? "" : ": ",
+                      ToText(condition.deviations));
+}
+
+}  // namespace
+
+void Caretaker::Wake() {
+  std::shared_ptr<KernelWatch> watch;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    watch = watch_;
+  }
+  if (watch != nullptr) watch->Wake();
+  woken_.notify_all();
+}
+
+void Caretaker::MarkObject(const std::string& name, const std::string& uid) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  marked_[uid] = name;
+}
+
+void Caretaker::MarkEverything() {
+  for (const NamespaceRecord& record : registry_.ListNamespaces()) MarkObject(NamespaceName(record.id), record.uid);
+  for (const VethRecord& record : registry_.ListVeths("", SIZE_MAX)) MarkObject(VethName(record.id), record.uid);
+  // What was deleted while it was not well.
+  std::lock_guard<std::mutex> lock(mutex_);
+  std::erase_if(conditions_, [this](const auto& item) { return !marked_.contains(item.first); });
+  std::erase_if(not_before_, [this](const auto& item) { return !marked_.contains(item.first); });
+  // Whoever was well at the last one too may be healed at once again.
+  std::erase_if(heals_, [this](const auto& item) { return !conditions_.contains(item.first); });
+}
+
+void Caretaker::Mark(const Hint& hint) {
+  if (hint.kind == Hint::Kind::kEverything) {
+    last_resync_.reset();
+    return;
+  }
+  const std::string& id = hint.netns.name;
+  if (hint.kind == Hint::Kind::kName || hint.ifindex == kLoopbackIndex) {
+    if (std::optional<NamespaceRecord> record = registry_.FindNamespace(id); record.has_value()) {
+      MarkObject(NamespaceName(id), record->uid);
+    }
+    if (hint.kind == Hint::Kind::kLink) return;
+  }
+  for (const VethRecord& record : registry_.ListVethsOf(id)) {
+    auto is_it = [&](const Endpoint& end) { return end.namespace_id == id && end.ifindex == hint.ifindex; };
+    if (hint.kind == Hint::Kind::kName || is_it(record.a) || is_it(record.b)) {
+      MarkObject(VethName(record.id), record.uid);
+    }
+  }
+}
+
+void Caretaker::Watch(std::vector<Notice>& notices) {
+  if (watch_ == nullptr) {
+    KernelResult<std::unique_ptr<KernelWatch>> watch = kernel_.Watch();
+    if (!watch.ok()) {
+      // Once, and not each time that it is tried again.
+      if (!std::exchange(watch_failed_, true)) {
+        notices.push_back({.level = Notice::Level::kWarning,
+                           .event = "watch_failed",
+                           .resource = "",
+                           .detail = watch.error().ToString()});
+      }
+      return;
+    }
+    tracked_.clear();
+    last_resync_.reset();
+    std::lock_guard<std::mutex> lock(mutex_);
+    watch_ = *std::move(watch);
+  }
+  std::set<std::string> present;
+  for (const NamespaceRecord& record : registry_.ListNamespaces()) {
+    // Made again, it has another cookie.
+    const std::string key = absl::StrCat(record.uid, " ", record.cookie);
+    present.insert(key);
+    if (tracked_.contains(key)) continue;
+    // Where it is not there, the look says so; what happened before it was tracked too.
+    KernelResult<void> tracked = watch_->Track({.name = record.id, .cookie = record.cookie});
+    if (!tracked.ok() && !NamespaceIsGone(tracked.error())) present.erase(key);  // tried again
+    MarkObject(NamespaceName(record.id), record.uid);
+    for (const VethRecord& veth : registry_.ListVethsOf(record.id)) MarkObject(VethName(veth.id), veth.uid);
+  }
+  tracked_ = std::move(present);
+}
+
+std::optional<absl::Duration> Caretaker::UntilNextLook(absl::Duration now) const {
+  if (busy_.size() >= kMostChores) return std::nullopt;
+  std::optional<absl::Duration> next;
+  for (const auto& [uid, name] : marked_) {
+    if (busy_.contains(uid)) continue;
+    auto again = not_before_.find(uid);
+    const absl::Duration wait = again == not_before_.end() ? absl::ZeroDuration() : again->second - now;
+    next = std::min(next.value_or(absl::InfiniteDuration()), std::max(wait, absl::ZeroDuration()));
+    if (*next == absl::ZeroDuration()) break;
+  }
+  return next;
+}
+
+std::vector<ObjectRef> Caretaker::TakeMarked(absl::Duration now) {
+  std::vector<ObjectRef> taken;
+  for (auto next = marked_.begin(); next != marked_.end() && busy_.size() < kMostChores;) {
+    auto again = not_before_.find(next->first);
+    const bool is_due = again == not_before_.end() || now >= again->second;
+    if (is_due && busy_.insert(next->first).second) {
+      taken.push_back({.name = next->second, .uid = next->first});
+      next = marked_.erase(next);
+    } else {
+      ++next;
+    }
+  }
+  return taken;
+}
+
+Caretaker::Due Caretaker::Wait(std::chrono::milliseconds timeout) {
+  Due due;
+  Watch(due.notices);
+  absl::Duration now = clock_();
+  if (!last_resync_.has_value() || now - *last_resync_ >= kResyncPeriod) {
+    last_resync_ = now;
+    MarkEverything();
+  }
+  if (const std::optional<absl::Duration> end = engine_.leases().UntilNextEnd(); end.has_value()) {
+    timeout = std::clamp(absl::ToChronoMilliseconds(*end), kShortestWait, std::max(timeout, kShortestWait));
+  }
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (const std::optional<absl::Duration> next = UntilNextLook(now); next.has_value()) {
+      timeout = std::min(timeout, absl::ToChronoMilliseconds(*next));
+    }
+  }
+  if (watch_ != nullptr) {
+    for (const Hint& hint : watch_->Wait(timeout)) Mark(hint);
+  } else {
+    std::unique_lock<std::mutex> lock(mutex_);
+    woken_.wait_for(lock, timeout);
+  }
+
+  now = clock_();
+  std::vector<LeaseBook::Lease> expired = engine_.leases().Expired();
+  std::vector<ObjectRef> to_look_at;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    std::erase_if(expired, [&](const LeaseBook::Lease& lease) {
+      auto again = not_before_.find(lease.uid);
+      return (again != not_before_.end() && now < again->second) || busy_.size() >= kMostChores ||
+             !busy_.insert(lease.uid).second;
+    });
+    to_look_at = TakeMarked(now);
+  }
+  for (const LeaseBook::Lease& lease : expired) due.chores.push_back(Expire(lease));
+  for (const ObjectRef& object : to_look_at) due.chores.push_back(Look(object));
+  return due;
+}
+
+std::shared_ptr<bool> Caretaker::Busy(const ObjectRef& object) {
+  return {new bool(false), [this, object](const bool* looked) {
+            bool more = false;
+            {
+              std::lock_guard<std::mutex> lock(mutex_);
+              busy_.erase(object.uid);
+              if (!*looked) marked_[object.uid] = object.name;
+              more = !marked_.empty();
+            }
+            delete looked;
+            if (more) Wake();
+          }};
+}
+
+Chore Caretaker::Look(const ObjectRef& object) {
+  return {.keys = engine_.Keys(object), .run = [this, object, looked = Busy(object)] {
+            *looked = true;
+            return LookNow(object);
+          }};
+}
+
+Chore Caretaker::Expire(const LeaseBook::Lease& lease) {
+  const ObjectRef object{.name = lease.object, .uid = lease.uid};
+  return {.keys = engine_.Keys(object), .run = [this, object, owner = lease.owner, looked = Busy(object)] {
+            *looked = true;
+            std::vector<Notice> notices;
+            EngineResult<Engine::Expiry> expiry = engine_.DeleteExpired(object);
+            const std::string why = !expiry.ok() ? expiry.error().message : expiry->kept_because;
+            if (!why.empty()) {
+              notices.push_back(
+                  {.level = Notice::Level::kWarning, .event = "expiry_failed", .resource = object.name, .detail = why});
+              std::lock_guard<std::mutex> lock(mutex_);
+              not_before_[object.uid] = clock_() + kExpiryRetry;
+            } else if (expiry->deleted) {
+              notices.push_back({.level = Notice::Level::kInfo,
+                                 .event = "lease_expired",
+                                 .resource = object.name,
+                                 .detail = absl::StrCat("no sign of ", owner)});
+            }
+            return notices;
+          }};
+}
+
+std::vector<Notice> Caretaker::LookNow(const ObjectRef& object) {
+  EngineResult<std::optional<Engine::Condition>> found = engine_.Inspect(object);
+  if (!found.ok()) {
+    return {{.level = Notice::Level::kError,
+             .event = "look_failed",
+             .resource = object.name,
+             .detail = found.error().message}};
+  }
+  const bool well = !found->has_value() || (*found)->state == State::kReady;
+  bool is_news = false;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    auto before = conditions_.find(object.uid);
+    const bool was_well = before == conditions_.end();
+    is_news = well ? !was_well : was_well || before->second != **found;
+    if (well) {
+      conditions_.erase(object.uid);
+    } else {
+      conditions_[object.uid] = **found;
+    }
+  }
+  std::vector<Notice> notices;
+  if (!found->has_value()) return notices;
+  if (is_news) {
+    notices.push_back({.level = well ? Notice::Level::kInfo : Notice::Level::kWarning,
+                       .event = "drift",
+                       .resource = object.name,
+                       .detail = Describe(**found)});
+  }
+  if (well || !(*found)->self_heal) return notices;
+  EngineResult<void> healed = engine_.Heal(object);
+  if (!healed.ok()) {
+    // The same each time that it is tried again.
+    if (is_news) {
+      notices.push_back({.level = Notice::Level::kError,
+                         .event = "heal_failed",
+                         .resource = object.name,
+                         .detail = healed.error().message});
+    }
+    return notices;
+  }
+  notices.push_back({.level = Notice::Level::kInfo, .event = "healed", .resource = object.name, .detail = ""});
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    conditions_.erase(object.uid);
+    const int heals = ++heals_[object.uid];
+    if (heals >= kHealsWithoutPause) {
+      const absl::Duration pause = kShortestPause * std::exp2(std::min(heals - kHealsWithoutPause, 20));
+      not_before_[object.uid] = clock_() + std::min(pause, kLongestPause);
+    }
+  }
+  // What ends in a namespace that was made again can be made again now.
+  if (absl::string_view id = object.name; absl::ConsumePrefix(&id, "namespaces/")) {
+    for (const VethRecord& veth : registry_.ListVethsOf(std::string(id))) MarkObject(VethName(veth.id), veth.uid);
+  }
+  return notices;
+}
+
+}  // namespace netprov::engine

@@ -1,0 +1,206 @@
+#include "server/engine/caretaker.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/engine/engine.h"
+#include "server/engine/fake_kernel.h"
+#include "server/engine/registry.h"
+
+namespace netprov::engine {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+const NetnsRef kHost;
+
+class CaretakerTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const std::string path =
+        absl::StrCat(::testing::TempDir(), "/caretaker-",
+                     ::testing::UnitTest::GetInstance()->current_test_info()->name(), "-", ::getpid());
+    auto registry = Registry::Open(path);
+    ASSERT_TRUE(registry.ok()) << registry.error().message;
+    registry_ = *std::move(registry);
+    auto clock = [this] { return now_; };
+    engine_ = std::make_unique<Engine>(kernel_, *registry_, clock);
+    ASSERT_TRUE(engine_->Recover().ok());
+    caretaker_ = std::make_unique<Caretaker>(*engine_, kernel_, *registry_, clock);
+  }
+
+  void Make(bool self_heal, absl::Duration ttl = absl::ZeroDuration()) {
+    Metadata metadata;
+    metadata.self_heal = self_heal;
+    metadata.owner = "ci";
+    metadata.ttl = ttl;
+    ASSERT_TRUE(engine_->CreateNamespace({.id = "blue", .metadata = metadata}).ok());
+    VethSpec spec = {.a = {.interface_name = "h0"}, .b = {.namespace_id = "blue", .interface_name = "eth0"}};
+    auto veth = engine_->CreateVeth({.id = "v", .spec = spec, .metadata = metadata});
+    ASSERT_TRUE(veth.ok()) << veth.error().message;
+    blue_ = {.name = "blue", .cookie = engine_->GetNamespace("blue")->cookie};
+    Settle();
+  }
+
+  // What it says until nothing is due any more, as `EVENT RESOURCE`.
+  std::vector<std::string> Settle() {
+    std::vector<std::string> events;
+    while (true) {
+      Caretaker::Due due = caretaker_->Wait(std::chrono::milliseconds(0));
+      auto add = [&](const std::vector<Notice>& notices) {
+        for (const Notice& notice : notices) {
+          events.push_back(absl::StrCat(notice.event, " ", notice.resource));
+          details_.push_back(notice.detail);
+        }
+      };
+      add(due.notices);
+      for (Chore& chore : due.chores) {
+        EXPECT_THAT(chore.keys, Not(IsEmpty()));
+        add(chore.run());
+      }
+      if (due.chores.empty() && due.notices.empty()) return events;
+    }
+  }
+
+  absl::Duration now_ = absl::Hours(1);
+  FakeKernel kernel_;
+  std::unique_ptr<Registry> registry_;
+  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<Caretaker> caretaker_;
+  NetnsRef blue_;
+  std::vector<std::string> details_;
+};
+
+TEST_F(CaretakerTest, WhereAllIsWellNothingIsSaid) {
+  Make(/*self_heal=*/false);
+  EXPECT_THAT(Settle(), IsEmpty());
+}
+
+TEST_F(CaretakerTest, DriftIsNoticedOnceAndSoIsItsEnd) {
+  Make(/*self_heal=*/false);
+  kernel_.SetLinkForTest(kHost, "h0", {.mtu = 1400});
+  EXPECT_THAT(Settle(), ElementsAre("drift veths/v"));
+  EXPECT_THAT(details_.back(), HasSubstr("endpoint_a.mtu"));
+  kernel_.SetLinkForTest(kHost, "h0", {.mtu = 1400});
+  EXPECT_THAT(Settle(), IsEmpty());
+  kernel_.SetLinkForTest(kHost, "h0", {.mtu = 1500});
+  EXPECT_THAT(Settle(), ElementsAre("drift veths/v"));
+  EXPECT_EQ(details_.back(), "READY");
+}
+
+TEST_F(CaretakerTest, DriftInsideANamespaceIsNoticedAndHealed) {
+  Make(/*self_heal=*/true);
+  const std::string before = kernel_.DumpForTest();
+  kernel_.SetLinkForTest(blue_, "eth0", {.name = "eth7", .up = false});
+  kernel_.SetLinkForTest(blue_, "lo", {.up = false});
+  EXPECT_THAT(Settle(), ::testing::UnorderedElementsAre("drift veths/v", "healed veths/v", "drift namespaces/blue",
+                                                        "healed namespaces/blue"));
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+}
+
+TEST_F(CaretakerTest, WhatIsRemovedIsMadeAgain) {
+  Make(/*self_heal=*/true);
+  kernel_.RemoveForeignNetnsForTest("blue");
+  Settle();
+  EXPECT_EQ(engine_->GetNamespace("blue")->state, State::kReady);
+  EXPECT_EQ(engine_->GetVeth("v")->state, State::kReady);
+  // The new namespace is watched too.
+  blue_.cookie = engine_->GetNamespace("blue")->cookie;
+  kernel_.SetLinkForTest(blue_, "eth0", {.mtu = 1400});
+  EXPECT_THAT(Settle(), ElementsAre("drift veths/v", "healed veths/v"));
+}
+
+TEST_F(CaretakerTest, WhatCannotBeHealedIsSaidOnceAndTriedAgain) {
+  Make(/*self_heal=*/true);
+  kernel_.FailNextForTest("SetLink", EPERM);
+  kernel_.SetLinkForTest(kHost, "h0", {.mtu = 1400});
+  EXPECT_THAT(Settle(), ElementsAre("drift veths/v", "heal_failed veths/v"));
+  now_ += Caretaker::kResyncPeriod;
+  EXPECT_THAT(Settle(), ElementsAre("healed veths/v"));
+}
+
+TEST_F(CaretakerTest, LostHintsAreMadeUpFor) {
+  Make(/*self_heal=*/false);
+  // As if nobody had told.
+  auto forgotten = std::make_unique<Caretaker>(*engine_, kernel_, *registry_, [this] { return now_; });
+  kernel_.SetLinkForTest(kHost, "h0", {.mtu = 1400});
+  caretaker_->Wait(std::chrono::milliseconds(0));  // drops its chores
+  kernel_.OverrunWatchesForTest();
+  EXPECT_THAT(Settle(), ElementsAre("drift veths/v"));
+}
+
+TEST_F(CaretakerTest, AWatchThatCannotBeOpenedIsSaidOnceAndTriedAgain) {
+  kernel_.FailNextForTest("Watch", EMFILE);
+  kernel_.FailNextForTest("Watch", EMFILE);
+  EXPECT_THAT(Settle(), ElementsAre("watch_failed "));
+  Make(/*self_heal=*/false);
+  kernel_.SetLinkForTest(kHost, "h0", {.mtu = 1400});
+  EXPECT_THAT(Settle(), ElementsAre("drift veths/v"));
+}
+
+TEST_F(CaretakerTest, ExpiredLeasesEndOnce) {
+  const std::string before = kernel_.DumpForTest();
+  Make(/*self_heal=*/true, absl::Seconds(10));
+  now_ += absl::Seconds(9);
+  EXPECT_THAT(Settle(), IsEmpty());
+  now_ += absl::Seconds(1);
+  EXPECT_THAT(Settle(), ::testing::Contains("lease_expired namespaces/blue"));
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+  EXPECT_THAT(Settle(), IsEmpty());
+}
+
+TEST_F(CaretakerTest, AnEndThatFailsIsTriedAgainLater) {
+  Make(/*self_heal=*/false, absl::Seconds(10));
+  kernel_.SetFaultForTest([](const std::string& operation) -> std::optional<KernelError> {
+    if (operation != "RemoveNetns" && operation != "DeleteLink") return std::nullopt;
+    return KernelError{.code = EBUSY, .operation = operation, .extack = {}};
+  });
+  now_ += absl::Seconds(10);
+  EXPECT_THAT(Settle(), ::testing::Contains("expiry_failed namespaces/blue"));
+  kernel_.SetFaultForTest(nullptr);
+  EXPECT_THAT(Settle(), ::testing::Not(::testing::Contains("lease_expired namespaces/blue")));
+  now_ += absl::Minutes(1);
+  EXPECT_THAT(Settle(), ::testing::Contains("lease_expired namespaces/blue"));
+}
+
+TEST_F(CaretakerTest, ManyObjectsAreLookedAtAFewAtATime) {
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE(engine_->CreateNamespace({.id = absl::StrCat("n", i)}).ok());
+  Settle();
+  for (int i = 0; i < 100; ++i) kernel_.RemoveForeignNetnsForTest(absl::StrCat("n", i));
+  Caretaker::Due due = caretaker_->Wait(std::chrono::milliseconds(0));
+  EXPECT_EQ(due.chores.size(), Caretaker::kMostChores);
+  EXPECT_THAT(caretaker_->Wait(std::chrono::milliseconds(0)).chores, IsEmpty()) << "until some are done";
+  // What a full queue refuses is not forgotten.
+  due.chores.clear();
+  EXPECT_THAT(Settle(), ::testing::SizeIs(100));
+}
+
+TEST_F(CaretakerTest, AFightIsNotFoughtForEver) {
+  Make(/*self_heal=*/true);
+  int heals = 0;
+  for (int i = 0; i < 100; ++i) {
+    kernel_.SetLinkForTest(kHost, "h0", {.mtu = 1400});
+    for (const std::string& event : Settle()) heals += event == "healed veths/v" ? 1 : 0;
+    now_ += absl::Milliseconds(100);
+  }
+  EXPECT_GE(heals, 3);
+  EXPECT_LE(heals, 12) << "in ten seconds";
+  now_ += 2 * Caretaker::kResyncPeriod;
+  Settle();
+  EXPECT_EQ(engine_->GetVeth("v")->state, State::kReady);
+}
+
+}  // namespace
+}  // namespace netprov::engine

@@ -1,0 +1,124 @@
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
+#include "server/engine/engine.h"
+#include "server/engine/error.h"
+
+namespace netprov::engine {
+std::optional<std::string> Engine::WhyNeeded(const ObjectRef& object, const std::string& owner,
+                                             const std::vector<std::string>& keep) const {
+  absl::string_view id = object.name;
+  if (!absl::ConsumePrefix(&id, "namespaces/")) return std::nullopt;
+  for (const VethRecord& veth : registry_.ListVethsOf(std::string(id))) {
+    const std::string name = VethName(veth.id);
+    if (veth.metadata.owner != owner) return absl::StrCat(name, " ends in it, which is not the owner's");
+    if (std::find(keep.begin(), keep.end(), name) != keep.end()) {
+      return absl::StrCat(name, " ends in it, which is to be kept");
+    }
+  }
+  return std::nullopt;
+}
+
+CollectGarbageCall Engine::PlanGarbage(const std::string& owner, const std::vector<std::string>& keep) const {
+  CollectGarbageCall call{
+      .owner = owner, .keep = keep, .doomed = {}, .kept = {}, .validate_only = false, .stopped = nullptr};
+  auto add = [&](ObjectRef object, const Metadata& metadata) {
+    if (metadata.owner != owner || std::find(keep.begin(), keep.end(), object.name) != keep.end()) return;
+    if (std::optional<std::string> why = WhyNeeded(object, owner, keep); why.has_value()) {
+      call.kept.emplace_back(object.name, *why);
+    } else {
+      call.doomed.push_back(std::move(object));
+    }
+  };
+  // Pairs first: a namespace would take them along unseen.
+  for (const VethRecord& record : registry_.ListVeths("", SIZE_MAX)) {
+    add({.name = VethName(record.id), .uid = record.uid}, record.metadata);
+  }
+  for (const NamespaceRecord& record : registry_.ListNamespaces()) {
+    add({.name = NamespaceName(record.id), .uid = record.uid}, record.metadata);
+  }
+  return call;
+}
+
+std::vector<std::string> Engine::Keys(const CollectGarbageCall& call) const {
+  std::vector<std::string> keys;
+  for (const ObjectRef& object : call.doomed) {
+    for (std::string& key : Keys(object)) keys.push_back(std::move(key));
+  }
+  std::sort(keys.begin(), keys.end());
+  keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
+  return keys;
+}
+
+EngineResult<Garbage> Engine::CollectGarbage(const CollectGarbageCall& call) {
+  if (!call.validate_only) leases_.Renew(call.owner);
+  Garbage garbage{.deleted = {}, .failures = call.kept};
+  for (const ObjectRef& object : call.doomed) {
+    if (call.validate_only) {
+      garbage.deleted.push_back(object.name);
+      continue;
+    }
+    if (call.stopped != nullptr && call.stopped()) {
+      if (garbage.deleted.empty()) return Stopped(object.name);
+      garbage.failures.emplace_back(object.name, "the caller gave up before its turn");
+      continue;
+    }
+    // Somebody may have made a pair since.
+    if (std::optional<std::string> why = WhyNeeded(object, call.owner, call.keep); why.has_value()) {
+      garbage.failures.emplace_back(object.name, *why);
+      continue;
+    }
+    EngineResult<bool> deleted = DeleteObject(object);
+    if (!deleted.ok()) {
+      garbage.failures.emplace_back(object.name, deleted.error().message);
+    } else if (*deleted) {
+      garbage.deleted.push_back(object.name);
+    }
+  }
+  return garbage;
+}
+
+EngineResult<bool> Engine::DeleteObject(const ObjectRef& object) {
+  absl::string_view id = object.name;
+  if (absl::ConsumePrefix(&id, "namespaces/")) {
+    const std::optional<NamespaceRecord> record = registry_.FindNamespace(std::string(id));
+    if (!record.has_value() || record->uid != object.uid) return false;
+    NETPROV_RETURN_IF_ERROR(DeleteRecordedNamespace(*record, std::nullopt));
+    return true;
+  }
+  absl::ConsumePrefix(&id, "veths/");
+  const std::optional<VethRecord> record = registry_.FindVeth(std::string(id));
+  if (!record.has_value() || record->uid != object.uid) return false;
+  NETPROV_RETURN_IF_ERROR(DeleteRecordedVeth(*record, std::nullopt));
+  return true;
+}
+
+EngineResult<Engine::Expiry> Engine::DeleteExpired(const ObjectRef& object) {
+  if (!leases_.Claim(object.uid)) return Expiry{};
+  absl::string_view id = object.name;
+  if (absl::ConsumePrefix(&id, "namespaces/")) {
+    const std::optional<NamespaceRecord> record = registry_.FindNamespace(std::string(id));
+    for (const VethRecord& veth : registry_.ListVethsOf(std::string(id))) {
+      const std::string& owner = veth.metadata.owner;
+      if (owner.empty() || (record.has_value() && owner == record->metadata.owner)) continue;
+      leases_.Release(object.uid);
+      return Expiry{.kept_because = absl::StrCat(VethName(veth.id), " of ", owner, " ends in it")};
+    }
+  }
+  EngineResult<bool> deleted = DeleteObject(object);
+  if (!deleted.ok()) {
+    leases_.Release(object.uid);
+    return std::move(deleted).error();
+  }
+  leases_.End(object.uid);
+  return Expiry{.deleted = *deleted};
+}
+
+}  // namespace netprov::engine

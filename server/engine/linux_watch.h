@@ -1,0 +1,24 @@
+// What changes in this machine's kernel.
+#ifndef NETPROV_SERVER_ENGINE_LINUX_WATCH_H_
+#define NETPROV_SERVER_ENGINE_LINUX_WATCH_H_
+
+#include <functional>
+#include <memory>
+
+#include "server/base/kernel_error.h"
+#include "server/base/unique_fd.h"
+#include "server/engine/kernel.h"
+#include "server/netns/netns_directory.h"
+
+namespace netprov::engine {
+
+// Watches the links of the calling thread's namespace and of those that are tracked, and the names in `directory`.
+// `open` opens a namespace (NetnsRef's contract). Both must outlive the watch.
+//
+// A namespace is tracked by the number that the host's has for it, which is given to it if need be, and dies with it.
+KernelResult<std::unique_ptr<KernelWatch>> OpenLinuxWatch(const netns::NetnsDirectory& directory,
+                                                          std::function<KernelResult<UniqueFd>(const NetnsRef&)> open);
+
+}  // namespace netprov::engine
+
+#endif  // NETPROV_SERVER_ENGINE_LINUX_WATCH_H_

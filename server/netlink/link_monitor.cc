@@ -1,0 +1,102 @@
+#include "server/netlink/link_monitor.h"
+
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+#include <utility>
+
+#include "server/netlink/message.h"
+
+namespace netprov::netlink {
+namespace {
+
+// A multicast message of one link; those with many virtual functions are long.
+constexpr size_t kReceiveSize = size_t{64} * 1024;
+
+// Some hundred links may come at once, as when a namespace with many is deleted.
+constexpr int kReceiveQueue = 4 * 1024 * 1024;
+
+std::optional<int> NsidOf(msghdr& message) {
+  for (cmsghdr* control = CMSG_FIRSTHDR(&message); control != nullptr; control = CMSG_NXTHDR(&message, control)) {
+    if (control->cmsg_level != SOL_NETLINK || control->cmsg_type != NETLINK_LISTEN_ALL_NSID) continue;
+    int nsid = 0;
+    std::memcpy(&nsid, CMSG_DATA(control), sizeof(nsid));
+    return nsid;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::vector<LinkEvent> DecodeLinkEvents(std::span<const std::byte> datagram, std::optional<int> nsid) {
+  std::vector<LinkEvent> events;
+  MessageReader reader(datagram);
+  while (std::optional<MessageView> message = reader.Next()) {
+    if (message->type != RTM_NEWLINK && message->type != RTM_DELLINK) continue;
+    std::optional<ifinfomsg> header = TakeHeader<ifinfomsg>(message->payload);
+    // Of AF_BRIDGE and its like are the same links again, as ports.
+    if (header && header->ifi_family == AF_UNSPEC) events.push_back({.nsid = nsid, .ifindex = header->ifi_index});
+  }
+  return events;
+}
+
+KernelResult<std::unique_ptr<LinkMonitor>> LinkMonitor::Open() {
+  UniqueFd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
+  if (!fd.valid()) return ErrnoError("socket(NETLINK_ROUTE)");
+  // As in mnl_transport.cc: in a user namespace only the second is allowed.
+  if (::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUFFORCE, &kReceiveQueue, sizeof(kReceiveQueue)) < 0 &&
+      ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &kReceiveQueue, sizeof(kReceiveQueue)) < 0) {
+    return ErrnoError("setsockopt(SO_RCVBUF)");
+  }
+  sockaddr_nl address = {};
+  address.nl_family = AF_NETLINK;
+  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
+    return ErrnoError("bind(NETLINK_ROUTE)");
+  }
+  const int on = 1;
+  if (::setsockopt(fd.get(), SOL_NETLINK, NETLINK_LISTEN_ALL_NSID, &on, sizeof(on)) != 0) {
+    return ErrnoError("setsockopt(NETLINK_LISTEN_ALL_NSID)");
+  }
+  const int group = RTNLGRP_LINK;
+  if (::setsockopt(fd.get(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) != 0) {
+    return ErrnoError("setsockopt(NETLINK_ADD_MEMBERSHIP, RTNLGRP_LINK)");
+  }
+  return std::unique_ptr<LinkMonitor>(new LinkMonitor(std::move(fd)));
+}
+
+KernelResult<LinkMonitor::News> LinkMonitor::Read() {
+  News news;
+  std::vector<std::byte> buffer(kReceiveSize);
+  while (true) {
+    sockaddr_nl sender = {};
+    iovec part{.iov_base = buffer.data(), .iov_len = buffer.size()};
+    alignas(cmsghdr) std::array<char, 256> control;
+    msghdr message = {};
+    message.msg_name = &sender;
+    message.msg_namelen = sizeof(sender);
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    const ssize_t size = ::recvmsg(socket_.get(), &message, 0);
+    if (size < 0) {
+      if (errno == EINTR) continue;
+      if (errno == EAGAIN) return news;
+      if (errno != ENOBUFS) return ErrnoError("recvmsg(NETLINK_ROUTE)");
+      news.lost = true;
+      continue;
+    }
+    if (sender.nl_pid != 0) continue;
+    if ((message.msg_flags & MSG_TRUNC) != 0) news.lost = true;
+    std::vector<LinkEvent> events =
+        DecodeLinkEvents(std::span(buffer).first(static_cast<size_t>(size)), NsidOf(message));
+    news.events.insert(news.events.end(), events.begin(), events.end());
+  }
+}
+
+}  // namespace netprov::netlink

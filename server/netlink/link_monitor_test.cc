@@ -1,0 +1,44 @@
+#include "server/netlink/link_monitor.h"
+
+#include <optional>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/netlink/scripted_transport.h"
+
+namespace netprov::netlink {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+TEST(LinkMonitorTest, ReadsWhichLinksChanged) {
+  const auto datagram = FromHex(R"(
+    20 00 00 00  10 00 00 00  00 00 00 00  00 00 00 00  # 32 bytes, RTM_NEWLINK
+    00 00 01 00  05 00 00 00  00 00 00 00  00 00 00 00  # ifinfomsg: AF_UNSPEC, ifi_index 5
+    20 00 00 00  11 00 00 00  00 00 00 00  00 00 00 00  # 32 bytes, RTM_DELLINK
+    00 00 01 00  06 00 00 00  00 00 00 00  00 00 00 00  # ifi_index 6
+  )");
+  EXPECT_THAT(DecodeLinkEvents(datagram, std::nullopt), ElementsAre(LinkEvent{.nsid = std::nullopt, .ifindex = 5},
+                                                                    LinkEvent{.nsid = std::nullopt, .ifindex = 6}));
+  EXPECT_THAT(DecodeLinkEvents(datagram, 3),
+              ElementsAre(LinkEvent{.nsid = 3, .ifindex = 5}, LinkEvent{.nsid = 3, .ifindex = 6}));
+}
+
+TEST(LinkMonitorTest, SkipsWhatIsNoLink) {
+  EXPECT_THAT(DecodeLinkEvents(FromHex(R"(
+    20 00 00 00  10 00 00 00  00 00 00 00  00 00 00 00  # RTM_NEWLINK
+    07 00 01 00  05 00 00 00  00 00 00 00  00 00 00 00  # AF_BRIDGE: a port
+    18 00 00 00  14 00 00 00  00 00 00 00  00 00 00 00  # RTM_NEWADDR
+    02 00 00 00  05 00 00 00
+    14 00 00 00  10 00 00 00  00 00 00 00  00 00 00 00  # RTM_NEWLINK, cut short
+    00 00 01 00
+  )"),
+                               std::nullopt),
+              IsEmpty());
+  EXPECT_THAT(DecodeLinkEvents(FromHex("ff ff ff ff  10 00 00 00  00 00 00 00  00 00 00 00"), std::nullopt), IsEmpty());
+  EXPECT_THAT(DecodeLinkEvents({}, std::nullopt), IsEmpty());
+}
+
+}  // namespace
+}  // namespace netprov::netlink

@@ -1,0 +1,66 @@
+#include "server/rpc/lease_service.h"
+
+#include <string>
+#include <utility>
+
+#include "netprov/v1/lease.grpc.pb.h"
+#include "server/api/errors.h"
+#include "server/api/lease.h"
+#include "server/rpc/work.h"
+
+namespace netprov::rpc {
+namespace {
+
+using Reactor = grpc::ServerUnaryReactor;
+using Context = grpc::CallbackServerContext;
+using Bytes = grpc::ByteBuffer;
+
+using Base = v1::LeaseService::WithRawCallbackMethod_RenewLease<
+    v1::LeaseService::WithRawCallbackMethod_CollectGarbage<v1::LeaseService::Service>>;
+
+class LeaseService final : public Base {
+ public:
+  LeaseService(engine::Engine& engine, CallRunner& runner) : engine_(engine), runner_(runner) {}
+
+  Reactor* RenewLease(Context* context, const Bytes* request, Bytes* response) override {
+    return runner_.Start<v1::RenewLeaseRequest>({context, request, response, "RenewLease"},
+                                                [this](const v1::RenewLeaseRequest& renew) -> absl::StatusOr<Work> {
+                                                  absl::StatusOr<std::string> owner = api::ToCall(renew);
+                                                  if (!owner.ok()) return owner.status();
+                                                  // At once: what it renews must not expire while it waits for its
+                                                  // turn. The answer is of later, when the leases are known even if the
+                                                  // server has just started.
+                                                  engine_.RenewLease(*owner);
+                                                  Work work;
+                                                  work.run = [this, owner = *owner](const Stopped&) {
+                                                    return Respond(api::ToProto(engine_.RenewLease(owner)));
+                                                  };
+                                                  return work;
+                                                });
+  }
+
+  Reactor* CollectGarbage(Context* context, const Bytes* request, Bytes* response) override {
+    return runner_.Start<v1::CollectGarbageRequest>(
+        {context, request, response, "CollectGarbage"},
+        [this](const v1::CollectGarbageRequest& collect) -> absl::StatusOr<Work> {
+          absl::StatusOr<api::GarbageQuery> query = api::ToCall(collect);
+          if (!query.ok()) return query.status();
+          absl::StatusOr<engine::CollectGarbageCall> call = engine_.PlanGarbage(query->owner, query->keep);
+          call->validate_only = query->validate_only;
+          return Change(engine_, api::Method::kCollectGarbage, std::move(call), &engine::Engine::CollectGarbage,
+                        [](const auto& garbage) { return api::ToProto(*garbage); });
+        });
+  }
+
+ private:
+  engine::Engine& engine_;
+  CallRunner& runner_;
+};
+
+}  // namespace
+
+std::unique_ptr<grpc::Service> MakeLeaseService(engine::Engine& engine, CallRunner& runner) {
+  return std::make_unique<LeaseService>(engine, runner);
+}
+
+}  // namespace netprov::rpc
