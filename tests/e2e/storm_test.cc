@@ -1,0 +1,392 @@
+// Clients that create and delete as fast as they can, while the daemon is killed again and again. Nothing that was
+// acknowledged is lost, and nothing is left that nobody knows of. The long form is tests/e2e/storm.sh.
+//
+// Environment:
+//   NETPROV_STORM_KILLS    how often the daemon is killed
+//   NETPROV_STORM_ALIVE    how many namespaces and pairs, together, are there all the time
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "tests/component/test_client.h"
+#include "tests/e2e/daemon_fixture.h"
+#include "tests/testing/private_host.h"
+
+namespace netprov::testing {
+namespace {
+
+using ::testing::IsEmpty;
+using Clock = std::chrono::steady_clock;
+
+constexpr int kClients = 8;
+constexpr int kDefaultKills = 15;
+constexpr int kDefaultAlive = 1000;
+// Of each client. Two of three have a pair.
+constexpr int kSlots = 6;
+// How many calls are answered between a start and the next kill.
+constexpr int kFewestCalls = 20;
+constexpr int kMostCalls = 120;
+
+int Environment(const char* name, int otherwise) {
+  const char* text = std::getenv(name);
+  int value = 0;
+  return text != nullptr && absl::SimpleAtoi(text, &value) ? value : otherwise;
+}
+
+std::string RequestId(uint64_t number) { return absl::StrFormat("00000000-0000-4000-8000-%012x", number); }
+
+double MillisecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+// One namespace, or the pair into it, as its client believes it to be.
+struct Object {
+  std::string name;
+  std::string uid;        // while it is there
+  uint64_t request = 0;   // of the call whose answer is awaited; 0: none is
+  bool creating = false;  // what that call does
+};
+
+// A namespace and a pair from the host into it.
+struct Slot {
+  std::string id;
+  bool has_pair = false;
+  Object netns;
+  Object pair;
+};
+
+// Answered calls, which is what the killer waits for.
+class Progress {
+ public:
+  void Add() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    ++calls_;
+    changed_.notify_all();
+  }
+  // Before the clients of a round start.
+  void Begin() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    begun_with_ = calls_;
+    ended_ = false;
+  }
+  // A client goes no further.
+  void End() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    ended_ = true;
+    changed_.notify_all();
+  }
+  // Waits for so many calls since Begin(), or for the end of a client.
+  void WaitFor(int64_t calls) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait(lock, [&] { return ended_ || calls_ >= begun_with_ + calls; });
+  }
+  int64_t calls() const {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return calls_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  int64_t calls_ = 0;
+  int64_t begun_with_ = 0;
+  bool ended_ = false;
+};
+
+// Thread-compatible: each has objects of its own, and a thread of its own while the storm blows.
+class Client {
+ public:
+  Client(int number, Progress& progress) : progress_(progress), random_(static_cast<unsigned>(number)) {
+    next_request_ = (static_cast<uint64_t>(number) + 1) << 40;
+    for (int i = 0; i < kSlots; ++i) {
+      Slot slot;
+      slot.id = absl::StrCat("s", number, "-", i);
+      slot.has_pair = i % 3 != 0;
+      slot.netns.name = "namespaces/" + slot.id;
+      slot.pair.name = "veths/" + slot.id;
+      slots_.push_back(slot);
+    }
+  }
+
+  const std::vector<Slot>& slots() const { return slots_; }
+
+  // Makes calls until the daemon dies under one.
+  void Run(TestClient& server) {
+    while (Advance(slots_[random_() % slots_.size()], server)) {
+    }
+    progress_.End();
+  }
+
+  // Repeats the calls whose answers were lost; each must succeed now.
+  void Resume(TestClient& server) {
+    for (Slot& slot : slots_) {
+      for (Object* object : {&slot.netns, &slot.pair}) {
+        if (object->request == 0) continue;
+        EXPECT_TRUE(Call(slot, *object, server)) << object->name;
+      }
+    }
+  }
+
+ private:
+  // The slot's next call. False: it got no answer.
+  bool Advance(Slot& slot, TestClient& server) {
+    Object* object = &slot.netns;
+    bool create = slot.netns.uid.empty();
+    // A pair is made next, and half of them are deleted by themselves, half with their namespace.
+    if (!create && slot.has_pair && (slot.pair.uid.empty() || random_() % 2 == 0)) {
+      object = &slot.pair;
+      create = slot.pair.uid.empty();
+      // Not for ever.
+      if (create && random_() % 4 == 0) {
+        object = &slot.netns;
+        create = false;
+      }
+    }
+    object->request = ++next_request_;
+    object->creating = create;
+    return Call(slot, *object, server);
+  }
+
+  // Makes the call that the object waits for, maybe again.
+  bool Call(Slot& slot, Object& object, TestClient& server) {
+    const std::string request_id = RequestId(object.request);
+    Ending ending;
+    std::string uid;
+    if (&object == &slot.netns && object.creating) {
+      v1::CreateNamespaceRequest request;
+      request.set_namespace_id(slot.id);
+      request.set_request_id(request_id);
+      const Reply<v1::Namespace> reply = server.Create(request);
+      uid = reply.value.uid();
+      ending = reply;
+    } else if (&object == &slot.netns) {
+      v1::DeleteNamespaceRequest request;
+      request.set_name(object.name);
+      request.set_request_id(request_id);
+      ending = server.Delete(request);
+    } else if (object.creating) {
+      v1::CreateVethRequest request = VethRequest(slot.id, slot.id, slot.id, "eth0");
+      request.set_request_id(request_id);
+      const Reply<v1::Veth> reply = server.Create(request);
+      uid = reply.value.uid();
+      ending = reply;
+    } else {
+      v1::DeleteVethRequest request;
+      request.set_name(object.name);
+      request.set_request_id(request_id);
+      ending = server.Delete(request);
+    }
+    if (!ending.ok()) {
+      EXPECT_EQ(ending.Summary(), "UNAVAILABLE") << object.name << ": " << ending.message;
+      return false;
+    }
+    object.request = 0;
+    object.uid = object.creating ? uid : "";
+    // With a namespace goes what is in it.
+    if (&object == &slot.netns && !object.creating) slot.pair.uid.clear();
+    progress_.Add();
+    return true;
+  }
+
+  Progress& progress_;
+  std::mt19937 random_;
+  uint64_t next_request_ = 0;
+  std::vector<Slot> slots_;
+};
+
+class StormTest : public DaemonTest {
+ protected:
+  static std::unique_ptr<TestClient> Connect() { return std::make_unique<TestClient>(absl::StrCat("unix:", kSocket)); }
+
+  // What the API lists, all pages: uids by resource name.
+  static std::map<std::string, std::string> Registered(TestClient& server) {
+    std::map<std::string, std::string> uids;
+    v1::ListNamespacesRequest list_namespaces;
+    do {
+      Reply<v1::ListNamespacesResponse> page = server.List(list_namespaces);
+      EXPECT_TRUE(page.ok()) << page.message;
+      for (const v1::Namespace& netns : page.value.namespaces()) {
+        EXPECT_TRUE(netns.managed()) << netns.name() << " is nobody's";
+        EXPECT_EQ(netns.state(), v1::Namespace::STATE_READY) << netns.name();
+        uids[netns.name()] = netns.uid();
+      }
+      list_namespaces.set_page_token(page.value.next_page_token());
+    } while (!list_namespaces.page_token().empty());
+    v1::ListVethsRequest list_veths;
+    do {
+      Reply<v1::ListVethsResponse> page = server.List(list_veths);
+      EXPECT_TRUE(page.ok()) << page.message;
+      for (const v1::Veth& veth : page.value.veths()) {
+        EXPECT_EQ(veth.state(), v1::Veth::STATE_READY) << veth.name();
+        uids[veth.name()] = veth.uid();
+      }
+      list_veths.set_page_token(page.value.next_page_token());
+    } while (!list_veths.page_token().empty());
+    return uids;
+  }
+
+  // What the kernel holds: uids by resource name, from the tags of the host's links, and those of loopback links in
+  // `looked_into`. Every other name at /run/netns stands with an empty uid.
+  static std::map<std::string, std::string> InKernel(const std::set<std::string>& looked_into) {
+    std::map<std::string, std::string> uids;
+    std::string command = "ip -j -d link show type veth; ls /run/netns; echo";
+    for (const std::string& id : looked_into) absl::StrAppend(&command, "; ip -n ", id, " -j link show lo");
+    const std::string text = Shell(command);
+    const size_t names_at = text.find('\n');
+    const size_t loopbacks_at = text.find("\n\n", names_at);
+    auto add = [&](absl::string_view links) {
+      for (const auto& link : nlohmann::json::parse(links)) {
+        if (link.empty()) continue;  // What `ip` prints for a link of another type.
+        // netprov:REGISTRY:UID:OBJECT
+        const std::vector<std::string> tag = absl::StrSplit(link.value("ifalias", ""), ':');
+        if (tag.size() == 4) {
+          EXPECT_TRUE(uids.emplace(tag[3], tag[2]).second || uids[tag[3]].empty()) << "twice: " << tag[3];
+          uids[tag[3]] = tag[2];
+        } else {
+          ADD_FAILURE() << "a link that is nobody's: " << link.dump();
+        }
+      }
+    };
+    for (absl::string_view name :
+         absl::StrSplit(text.substr(names_at, loopbacks_at - names_at), '\n', absl::SkipEmpty())) {
+      uids[absl::StrCat("namespaces/", name)] = "";
+    }
+    add(absl::string_view(text).substr(0, names_at));
+    for (absl::string_view line : absl::StrSplit(text.substr(loopbacks_at), '\n', absl::SkipEmpty())) add(line);
+    return uids;
+  }
+
+  // Compares what the clients believe, what the API says and what the kernel holds. `all`: looks into every namespace.
+  void Check(const std::vector<std::unique_ptr<Client>>& clients, TestClient& server, bool all) {
+    const std::map<std::string, std::string> registered = Registered(server);
+    std::set<std::string> looked_into;
+    for (const auto& [name, uid] : registered) {
+      if (absl::StartsWith(name, "namespaces/") && (all || !kept_.contains(name))) looked_into.insert(name.substr(11));
+    }
+    std::map<std::string, std::string> in_kernel = InKernel(looked_into);
+    for (auto& [name, uid] : in_kernel) {
+      if (uid.empty() && kept_.contains(name)) uid = kept_.at(name);
+    }
+    EXPECT_EQ(in_kernel, registered) << "what is there is registered, and what is registered is there";
+
+    std::map<std::string, std::string> believed = kept_;
+    std::set<std::string> unsure;  // what a lost answer was about
+    for (const auto& client : clients) {
+      for (const Slot& slot : client->slots()) {
+        for (const Object* object : {&slot.netns, &slot.pair}) {
+          if (!object->uid.empty()) believed[object->name] = object->uid;
+          if (object->request != 0) unsure.insert(object->name);
+        }
+        if (slot.netns.request != 0) unsure.insert(slot.pair.name);
+      }
+    }
+    for (const auto& [name, uid] : believed) {
+      if (unsure.contains(name)) continue;
+      const auto found = registered.find(name);
+      EXPECT_TRUE(found != registered.end() && found->second == uid) << "acknowledged and lost: " << name;
+    }
+    for (const auto& [name, uid] : registered) {
+      EXPECT_TRUE(believed.contains(name) || unsure.contains(name)) << "deleted and still there: " << name;
+    }
+  }
+
+  // Makes namespaces and pairs that stay: a third and two thirds.
+  void Fill(TestClient& server, int count) {
+    for (int i = 0; i < count; ++i) {
+      const std::string id = absl::StrCat("k", i / 3);
+      if (i % 3 == 0) {
+        const Reply<v1::Namespace> made = server.CreateNamespace(id);
+        ASSERT_TRUE(made.ok()) << made.message;
+        kept_[made.value.name()] = made.value.uid();
+        continue;
+      }
+      const std::string name = absl::StrCat("k", i);
+      const Reply<v1::Veth> made = server.Create(VethRequest(name, name, id, absl::StrCat("eth", i % 3)));
+      ASSERT_TRUE(made.ok()) << made.message;
+      kept_[made.value.name()] = made.value.uid();
+    }
+  }
+
+  std::map<std::string, std::string> kept_;  // uids by resource name
+};
+
+TEST_F(StormTest, KillsLoseNothingAndLeakNothing) {
+  const int kills = Environment("NETPROV_STORM_KILLS", kDefaultKills);
+  const int alive = Environment("NETPROV_STORM_ALIVE", kDefaultAlive);
+  Progress progress;
+  std::vector<std::unique_ptr<Client>> clients;
+  for (int i = 0; i < kClients; ++i) clients.push_back(std::make_unique<Client>(i, progress));
+  std::unique_ptr<TestClient> server = Connect();
+  ASSERT_NO_FATAL_FAILURE(Fill(*server, alive));
+
+  std::mt19937 random(20260101);
+  int repeated = 0;
+  double storming = 0;
+  std::vector<double> recoveries;
+  for (int kill = 1; kill <= kills; ++kill) {
+    SCOPED_TRACE(absl::StrCat("kill ", kill));
+    const Clock::time_point begin = Clock::now();
+    progress.Begin();
+    std::vector<std::thread> threads;
+    for (const auto& client : clients) {
+      threads.emplace_back([&client] { client->Run(*Connect()); });
+    }
+    progress.WaitFor(kFewestCalls + static_cast<int>(random() % (kMostCalls - kFewestCalls)));
+    daemon_->Stop(SIGKILL);
+    storming += MillisecondsSince(begin);
+    for (std::thread& thread : threads) thread.join();
+
+    const Clock::time_point start = Clock::now();
+    Start();
+    recoveries.push_back(MillisecondsSince(start));
+    server = Connect();
+    EXPECT_EQ(server->Health("netprov.v1.NamespaceService").value, 1) << "SERVING";
+    Check(clients, *server, /*all=*/kill == kills);
+    for (const auto& client : clients) {
+      for (const Slot& slot : client->slots()) repeated += (slot.netns.request != 0) + (slot.pair.request != 0);
+      client->Resume(*server);
+    }
+    Check(clients, *server, /*all=*/false);
+    ASSERT_FALSE(HasFailure());
+  }
+  std::sort(recoveries.begin(), recoveries.end());
+  std::printf(
+      "kills=%d objects_kept_alive=%d calls=%d calls_per_second=%.0f lost_answers_repeated=%d leaked=0 lost=0 "
+      "recovery_ms_median=%.0f recovery_ms_max=%.0f\n",
+      kills, alive, static_cast<int>(progress.calls()), static_cast<double>(progress.calls()) / storming * 1000,
+      repeated, recoveries[recoveries.size() / 2], recoveries.back());
+
+  // And all goes when it shall.
+  for (const auto& [name, uid] : Registered(*server)) {
+    if (absl::StartsWith(name, "namespaces/")) {
+      const Ending ending = server->DeleteNamespace(name.substr(11));
+      EXPECT_TRUE(ending.ok()) << ending.message;
+    }
+  }
+  EXPECT_THAT(Shell("ip -o link show type veth; ls /run/netns"), IsEmpty());
+}
+
+}  // namespace
+}  // namespace netprov::testing

@@ -1,0 +1,41 @@
+// strace(1) on a running daemon: records its system calls, kills it at one, or lets one fail.
+#ifndef NETPROV_TESTS_E2E_TRACER_H_
+#define NETPROV_TESTS_E2E_TRACER_H_
+
+#include <sys/types.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/testing/process.h"
+
+namespace netprov::testing {
+
+// The thread that makes the changes of a daemon with one worker.
+pid_t WorkerOf(pid_t daemon);
+
+// One system call as strace writes it.
+struct SystemCall {
+  std::string name;
+  std::string line;  // all of it, with what each descriptor stands for
+
+  bool injected() const;
+};
+
+// strace from its construction, which returns when it is attached, until Detach().
+class Tracer {
+ public:
+  // `flags` say what to do to whom, as in {"-p", "4711", "-e", "inject=all:signal=KILL:when=3"}.
+  explicit Tracer(const std::vector<std::string>& flags);
+
+  // Lets the traced go on alone, where they still live. Returns what it saw, in order.
+  std::vector<SystemCall> Detach();
+
+ private:
+  std::unique_ptr<Process> strace_;
+};
+
+}  // namespace netprov::testing
+
+#endif  // NETPROV_TESTS_E2E_TRACER_H_
