@@ -1,0 +1,67 @@
+// A kernel that does what another one does, to change one thing of it.
+#ifndef NETPROV_TESTS_SIMULATION_DELEGATING_KERNEL_H_
+#define NETPROV_TESTS_SIMULATION_DELEGATING_KERNEL_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "server/engine/kernel.h"
+
+namespace netprov::simulation {
+
+class DelegatingKernel : public engine::Kernel {
+ public:
+  explicit DelegatingKernel(engine::Kernel& kernel) : kernel_(kernel) {}
+
+  std::string BootId() override { return kernel_.BootId(); }
+  KernelResult<uint64_t> CreateNetns(const std::string& name, const std::string& alias) override {
+    return kernel_.CreateNetns(name, alias);
+  }
+  KernelResult<void> DeleteLinksInside(const engine::NetnsRef& netns) override {
+    return kernel_.DeleteLinksInside(netns);
+  }
+  KernelResult<void> RemoveNetns(const engine::NetnsRef& netns) override { return kernel_.RemoveNetns(netns); }
+  KernelResult<void> RemoveStaleNetnsFile(const std::string& name) override {
+    return kernel_.RemoveStaleNetnsFile(name);
+  }
+  KernelResult<std::optional<engine::NetnsEntry>> FindNetns(const std::string& name) override {
+    return kernel_.FindNetns(name);
+  }
+  KernelResult<std::vector<std::string>> ListNetns() override { return kernel_.ListNetns(); }
+  KernelResult<std::pair<engine::Link, engine::Link>> CreateVeth(const engine::LinkSpec& a, const engine::LinkSpec& b,
+                                                                 const std::string& alias) override {
+    return kernel_.CreateVeth(a, b, alias);
+  }
+  KernelResult<void> DeleteLink(const engine::NetnsRef& netns, uint32_t ifindex) override {
+    return kernel_.DeleteLink(netns, ifindex);
+  }
+  KernelResult<void> SetLink(const engine::NetnsRef& netns, uint32_t ifindex,
+                             const engine::LinkSettings& settings) override {
+    return kernel_.SetLink(netns, ifindex, settings);
+  }
+  KernelResult<std::optional<engine::Link>> FindLink(const engine::NetnsRef& netns, const std::string& name) override {
+    return kernel_.FindLink(netns, name);
+  }
+  KernelResult<std::optional<engine::Link>> FindLink(const engine::NetnsRef& netns, uint32_t ifindex) override {
+    return kernel_.FindLink(netns, ifindex);
+  }
+  KernelResult<std::vector<engine::Link>> ListLinks(const engine::NetnsRef& netns) override {
+    return kernel_.ListLinks(netns);
+  }
+  KernelResult<std::string> FreeLinkName(const engine::NetnsRef& netns, const std::string& pattern,
+                                         const std::vector<std::string>& taken) override {
+    return kernel_.FreeLinkName(netns, pattern, taken);
+  }
+  KernelResult<std::unique_ptr<engine::KernelWatch>> Watch() override { return kernel_.Watch(); }
+
+ private:
+  engine::Kernel& kernel_;
+};
+
+}  // namespace netprov::simulation
+
+#endif  // NETPROV_TESTS_SIMULATION_DELEGATING_KERNEL_H_

@@ -1,0 +1,51 @@
+#include <memory>
+#include <string>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "server/engine/fake_kernel.h"
+#include "tests/simulation/turns.h"
+#include "tests/simulation/world.h"
+
+namespace netprov::simulation {
+namespace {
+
+class FakeWorld : public World {
+ public:
+  FakeWorld() {
+    kernel_.SetBornForTest([] { Turn::Yield(); });
+  }
+
+  engine::Kernel& kernel() override { return kernel_; }
+
+  void AddNetns(const std::string& name) override { kernel_.AddForeignNetnsForTest(name); }
+  void RemoveNetns(const std::string& name) override { kernel_.RemoveForeignNetnsForTest(name); }
+  void AddFile(const std::string& name, bool empty) override { kernel_.AddStaleFileForTest(name, empty); }
+  void RemoveFile(const std::string& name) override { kernel_.RemoveForeignNetnsForTest(name); }
+  void AddLink(const engine::NetnsRef& place, const std::string& name) override {
+    kernel_.AddForeignLinkForTest(place, name);
+  }
+  void RenameLink(const engine::NetnsRef& place, const std::string& name, const std::string& new_name) override {
+    kernel_.RenameLinkForTest(place, name, new_name);
+  }
+
+  bool CanReboot() const override { return true; }
+  void Reboot() override { kernel_.RebootForTest(); }
+
+  std::string Unnamed(size_t named) override {
+    const std::string dump = kernel_.DumpForTest();
+    if (absl::EndsWith(dump, absl::StrCat("\n", named + 1, " namespaces\n"))) return "";
+    return absl::StrCat("a namespace without a name:\n", dump);
+  }
+
+  std::string Witness(const Sighting&) override { return ""; }
+
+ private:
+  engine::FakeKernel kernel_;
+};
+
+}  // namespace
+
+std::unique_ptr<World> MakeFakeWorld() { return std::make_unique<FakeWorld>(); }
+
+}  // namespace netprov::simulation

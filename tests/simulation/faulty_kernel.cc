@@ -1,0 +1,119 @@
+#include "tests/simulation/faulty_kernel.h"
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+
+namespace netprov::simulation {
+
+using engine::Link;
+using engine::LinkSpec;
+using engine::NetnsEntry;
+using engine::NetnsRef;
+
+template <typename Run>
+auto FaultyKernel::Around(const char* operation, Run run, const std::function<void()>& half) -> decltype(run()) {
+  const Fate fate = plot_.Before(operation);
+  const KernelError error{.code = fate.error, .operation = absl::StrCat(operation, " (injected)"), .extack = {}};
+  switch (fate.kind) {
+    case Fate::Kind::kFail:
+      return error;
+    case Fate::Kind::kFailLeaving:
+      if (half != nullptr) half();
+      return error;
+    case Fate::Kind::kCrashBefore:
+      throw Crash();
+    case Fate::Kind::kCrashInside:
+      if (half != nullptr) {
+        half();
+      } else {
+        (void)run();
+      }
+      throw Crash();
+    case Fate::Kind::kCrashAfter:
+      (void)run();
+      throw Crash();
+    case Fate::Kind::kSucceed:
+      break;
+  }
+  auto result = run();
+  plot_.After(operation);
+  return result;
+}
+
+KernelResult<uint64_t> FaultyKernel::CreateNetns(const std::string& name, const std::string& alias) {
+  return Around(
+      "CreateNetns", [&] { return kernel_.CreateNetns(name, alias); },
+      [&] {
+        // The file is made first, and only if there is none.
+        auto entry = kernel_.FindNetns(name);
+        if (entry.ok() && !entry->has_value()) leave_file_(name);
+      });
+}
+
+KernelResult<void> FaultyKernel::DeleteLinksInside(const NetnsRef& netns) {
+  return Around("DeleteLinksInside", [&] { return kernel_.DeleteLinksInside(netns); });
+}
+
+KernelResult<void> FaultyKernel::RemoveNetns(const NetnsRef& netns) {
+  return Around(
+      "RemoveNetns", [&] { return kernel_.RemoveNetns(netns); },
+      [&] {
+        // Unmounted, but not unlinked yet.
+        auto entry = kernel_.FindNetns(netns.name);
+        const bool removes = entry.ok() && entry->has_value() && (*entry)->cookie == netns.cookie;
+        if (kernel_.RemoveNetns(netns).ok() && removes) leave_file_(netns.name);
+      });
+}
+
+KernelResult<void> FaultyKernel::RemoveStaleNetnsFile(const std::string& name) {
+  return Around("RemoveStaleNetnsFile", [&] { return kernel_.RemoveStaleNetnsFile(name); });
+}
+
+KernelResult<std::optional<NetnsEntry>> FaultyKernel::FindNetns(const std::string& name) {
+  return Around("FindNetns", [&] { return kernel_.FindNetns(name); });
+}
+
+KernelResult<std::vector<std::string>> FaultyKernel::ListNetns() {
+  return Around("ListNetns", [&] { return kernel_.ListNetns(); });
+}
+
+KernelResult<std::pair<Link, Link>> FaultyKernel::CreateVeth(const LinkSpec& a, const LinkSpec& b,
+                                                             const std::string& alias) {
+  // Born, but without its alias.
+  return Around(
+      "CreateVeth", [&] { return kernel_.CreateVeth(a, b, alias); }, [&] { (void)kernel_.CreateVeth(a, b, ""); });
+}
+
+KernelResult<void> FaultyKernel::DeleteLink(const NetnsRef& netns, uint32_t ifindex) {
+  return Around("DeleteLink", [&] { return kernel_.DeleteLink(netns, ifindex); });
+}
+
+KernelResult<void> FaultyKernel::SetLink(const NetnsRef& netns, uint32_t ifindex,
+                                         const engine::LinkSettings& settings) {
+  return Around("SetLink", [&] { return kernel_.SetLink(netns, ifindex, settings); });
+}
+
+KernelResult<std::optional<Link>> FaultyKernel::FindLink(const NetnsRef& netns, const std::string& name) {
+  return Around("FindLink", [&] { return kernel_.FindLink(netns, name); });
+}
+
+KernelResult<std::optional<Link>> FaultyKernel::FindLink(const NetnsRef& netns, uint32_t ifindex) {
+  return Around("FindLink", [&] { return kernel_.FindLink(netns, ifindex); });
+}
+
+KernelResult<std::vector<Link>> FaultyKernel::ListLinks(const NetnsRef& netns) {
+  return Around("ListLinks", [&] { return kernel_.ListLinks(netns); });
+}
+
+KernelResult<std::string> FaultyKernel::FreeLinkName(const NetnsRef& netns, const std::string& pattern,
+                                                     const std::vector<std::string>& taken) {
+  return Around("FreeLinkName", [&] { return kernel_.FreeLinkName(netns, pattern, taken); });
+}
+
+}  // namespace netprov::simulation

@@ -1,0 +1,171 @@
+#include "tests/simulation/history.h"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "tests/simulation/random.h"
+
+namespace netprov::simulation {
+
+using engine::EndpointSpec;
+using engine::VethSpec;
+
+const std::vector<std::string> kNamespaceIds = {"blue", "green", "red"};
+const std::vector<std::string> kVethIds = {"v", "w", "x"};
+
+namespace {
+
+constexpr const char* kMethodNames[] = {"CreateNamespace", "DeleteNamespace", "CreateVeth",     "DeleteVeth",
+                                        "GetNamespace",    "GetVeth",         "ListNamespaces", "ListVeths"};
+
+const std::vector<std::string> kLinkNames = {"h0", "h1", "p0", "veth0"};
+
+std::string ToText(const EndpointSpec& end) {
+  return absl::StrCat(end.namespace_id.empty() ? "host" : end.namespace_id, ":", end.interface_name,
+                      end.mtu.has_value() ? absl::StrCat(",mtu=", *end.mtu) : "", end.up ? "" : ",down");
+}
+
+bool IsPattern(const std::string& name) { return name.find('%') != std::string::npos; }
+
+VethSpec MakeSpec(Random& random) {
+  VethSpec spec;
+  // Mostly from the host to a namespace; few names, so that they are often taken.
+  if (random.OneIn(3)) spec.a.namespace_id = random.Pick(kNamespaceIds);
+  if (!random.OneIn(4)) spec.b.namespace_id = random.Pick(kNamespaceIds);
+  spec.a.interface_name = random.Pick({"h0", "h1", "veth%d", "h%d"});
+  spec.b.interface_name = random.Pick({"p0", "h0", "veth%d", "veth0"});
+  // The kernel refuses one name for both ends in one place, and so does server/api.
+  if (spec.a.namespace_id == spec.b.namespace_id && !IsPattern(spec.a.interface_name) &&
+      spec.a.interface_name == spec.b.interface_name) {
+    spec.b.interface_name = "p0";
+  }
+  if (random.OneIn(4)) spec.a.mtu = 1400;
+  if (random.OneIn(4)) spec.b.up = false;
+  return spec;
+}
+
+Call MakeCall(Random& random) {
+  Call call;
+  call.method =
+      random.Pick({Call::Method::kCreateNamespace, Call::Method::kCreateNamespace, Call::Method::kCreateNamespace,
+                   Call::Method::kDeleteNamespace, Call::Method::kDeleteNamespace, Call::Method::kCreateVeth,
+                   Call::Method::kCreateVeth, Call::Method::kCreateVeth, Call::Method::kCreateVeth,
+                   Call::Method::kDeleteVeth, Call::Method::kDeleteVeth, Call::Method::kGetNamespace,
+                   Call::Method::kGetVeth, Call::Method::kListNamespaces, Call::Method::kListVeths});
+  switch (call.method) {
+    case Call::Method::kCreateNamespace:
+    case Call::Method::kDeleteNamespace:
+    case Call::Method::kGetNamespace:
+      call.id = random.Pick(kNamespaceIds);
+      break;
+    case Call::Method::kCreateVeth:
+      call.spec = MakeSpec(random);
+      call.id = random.Pick(kVethIds);
+      break;
+    case Call::Method::kDeleteVeth:
+    case Call::Method::kGetVeth:
+      call.id = random.Pick(kVethIds);
+      break;
+    case Call::Method::kListNamespaces:
+    case Call::Method::kListVeths:
+      break;
+  }
+  if (call.reads()) return call;
+  call.allow = random.OneIn(4);
+  call.validate = random.OneIn(10);
+  if (random.OneIn(2)) call.request_id = absl::StrCat("r", random.Below(4));
+  return call;
+}
+
+Act MakeAct(Random& random) {
+  Act act;
+  act.kind = random.Pick({Act::Kind::kAddNetns, Act::Kind::kRemoveName, Act::Kind::kRemoveName, Act::Kind::kAddFile,
+                          Act::Kind::kAddLink, Act::Kind::kRenameLink, Act::Kind::kDeleteLink});
+  const bool in_host = random.OneIn(2);
+  act.name = random.Pick(kNamespaceIds);
+  if (act.kind >= Act::Kind::kAddLink && in_host) act.name.clear();
+  act.empty = random.OneIn(2);
+  act.link = random.Pick(kLinkNames);
+  act.new_link = random.Pick({std::string("renamed0"), random.Pick(kLinkNames)});
+  return act;
+}
+
+}  // namespace
+
+std::string Call::Fingerprint() const {
+  std::string text = absl::StrCat(kMethodNames[static_cast<int>(method)], id.empty() ? "" : " ", id);
+  if (method == Method::kCreateVeth) absl::StrAppend(&text, " ", ToText(spec.a), " <-> ", ToText(spec.b));
+  if (allow)
+    absl::StrAppend(&text, method == Method::kCreateNamespace || method == Method::kCreateVeth ? " allow_existing"
+                                                                                               : " allow_missing");
+  if (validate) absl::StrAppend(&text, " validate_only");
+  return text;
+}
+
+std::string Call::ToString() const {
+  return absl::StrCat(Fingerprint(), request_id.empty() ? "" : " request_id=", request_id);
+}
+
+std::string Act::ToString() const {
+  const std::string place = name.empty() ? "the host" : name;
+  switch (kind) {
+    case Kind::kAddNetns:
+      return absl::StrCat("ip netns add ", name);
+    case Kind::kRemoveName:
+      return absl::StrCat("ip netns delete ", name);
+    case Kind::kAddFile:
+      return absl::StrCat(empty ? "an empty file " : "a file ", name);
+    case Kind::kAddLink:
+      return absl::StrCat("a link ", link, " in ", place);
+    case Kind::kRenameLink:
+      return absl::StrCat("rename ", link, " in ", place, " to ", new_link);
+    case Kind::kDeleteLink:
+      return absl::StrCat("ip link delete ", link, " in ", place);
+  }
+  return "";
+}
+
+std::vector<Event> MakeHistory(Random& random, bool reboots) {
+  std::vector<Event> events;
+  const size_t calls = 8 + random.Below(9);
+  // Some histories have much of the one kind of trouble, some none.
+  const size_t acts = random.Pick<size_t>({0, 0, 4, 8});
+  const size_t ends = random.Pick<size_t>({0, 8, 16});
+  const size_t quiet = random.Pick<size_t>({0, 2, 4});
+  const size_t checks = random.Pick<size_t>({0, 4});
+  std::vector<Call> made;
+  // Something to begin with.
+  for (const std::string& id : kNamespaceIds) {
+    if (random.OneIn(3)) continue;
+    events.push_back(
+        {.kind = Event::Kind::kCall, .call = {.method = Call::Method::kCreateNamespace, .id = id}, .act = {}});
+  }
+  for (size_t i = 0; i < calls; ++i) {
+    if (random.OneIn(acts)) events.push_back({.kind = Event::Kind::kAct, .call = {}, .act = MakeAct(random)});
+    if (random.OneIn(quiet)) events.push_back({.kind = Event::Kind::kQuiet, .call = {}, .act = {}});
+    if (random.OneIn(checks)) {
+      events.push_back({.kind = Event::Kind::kCheck, .call = {}, .act = {}, .look_only = random.OneIn(2)});
+    }
+    if (random.OneIn(ends)) {
+      Event::Kind kind =
+          random.Pick({Event::Kind::kStop, Event::Kind::kCrash, Event::Kind::kCrash, Event::Kind::kReboot});
+      if (kind == Event::Kind::kReboot && !reboots) kind = Event::Kind::kCrash;
+      events.push_back({.kind = kind, .call = {}, .act = {}});
+    }
+    // A client that has no answer, or lost it, repeats.
+    const bool repeats = !made.empty() && random.OneIn(4);
+    Call call = repeats ? random.Pick(made) : MakeCall(random);
+    // Or somebody asks for the same links under another name.
+    if (repeats && call.method == Call::Method::kCreateVeth && random.OneIn(3)) {
+      call.id = random.Pick(kVethIds);
+      call.request_id.clear();
+    }
+    if (!call.reads()) made.push_back(call);
+    events.push_back({.kind = Event::Kind::kCall, .call = std::move(call), .act = {}});
+  }
+  return events;
+}
+
+}  // namespace netprov::simulation

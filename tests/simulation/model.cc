@@ -1,0 +1,760 @@
+#include "tests/simulation/model.h"
+
+#include <algorithm>
+#include <iterator>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "server/engine/tag.h"
+
+namespace netprov::simulation {
+
+using engine::EndpointSpec;
+using engine::Intent;
+using engine::Reason;
+using engine::VethSpec;
+
+Presence PresenceOf(engine::State state) {
+  switch (state) {
+    case engine::State::kReady:
+      return Presence::kThere;
+    case engine::State::kDegraded:
+      return Presence::kDegraded;
+    case engine::State::kMissing:
+      return Presence::kMissing;
+    case engine::State::kStale:
+      return Presence::kStale;
+  }
+  return Presence::kStale;
+}
+
+namespace {
+
+bool IsPattern(const std::string& name) { return absl::StrContains(name, '%'); }
+
+std::string PresenceName(Presence presence) {
+  switch (presence) {
+    case Presence::kThere:
+      return "there";
+    case Presence::kDegraded:
+      return "degraded";
+    case Presence::kMissing:
+      return "missing";
+    case Presence::kStale:
+      return "stale";
+  }
+  return "";
+}
+
+// The instance of the namespace that an end shall live in; nullopt: see NamespaceRefusal().
+std::optional<int> PlaceOf(const State& state, const std::string& namespace_id) {
+  if (namespace_id.empty()) return 0;
+  auto record = state.namespaces.find(namespace_id);
+  if (record == state.namespaces.end() || !state.IsThere(namespace_id, record->second)) return std::nullopt;
+  return record->second.instance;
+}
+
+Reason NamespaceRefusal(const State& state, const std::string& namespace_id) {
+  if (state.namespaces.contains(namespace_id)) return Reason::kNamespaceMissing;
+  auto file = state.files.find(namespace_id);
+  if (file == state.files.end()) return Reason::kNamespaceNotFound;
+  return file->second.kind == State::File::Kind::kNetns ? Reason::kNamespaceNotManaged : Reason::kNamespaceFileStale;
+}
+
+// The names that an end may get: the lowest number, and the next where others may have interfered.
+std::vector<std::string> Choose(const State& state, int place, const std::string& name, const std::string& taken,
+                                bool overlapped) {
+  if (!IsPattern(name)) return {name};
+  std::vector<std::string> names;
+  for (int number = 0; names.size() < (overlapped ? 2 : 1); ++number) {
+    std::string chosen = absl::StrReplaceAll(name, {{"%d", absl::StrCat(number)}});
+    if (chosen != taken && !state.links.contains({place, chosen})) names.push_back(std::move(chosen));
+  }
+  return names;
+}
+
+// Collects the ways in which one call may end.
+class Outcomes {
+ public:
+  Outcomes(const State& before, const Call& call, bool overlapped, bool dies)
+      : before_(before), call_(call), overlapped_(overlapped), dies_(dies) {}
+
+  bool overlapped() const { return overlapped_; }
+
+  std::vector<Outcome> Take() && { return std::move(outcomes_); }
+
+  // True if the request id has settled it.
+  bool Replay() {
+    if (call_.request_id.empty() || call_.validate) return false;
+    auto request = before_.requests.find(call_.request_id);
+    if (request == before_.requests.end()) return false;
+    if (request->second.fingerprint != call_.Fingerprint()) {
+      Refuse(Reason::kRequestIdReused);
+    } else {
+      Add(Outcome::Kind::kDone, before_, request->second.answer);
+    }
+    return true;
+  }
+
+  void Add(Outcome::Kind kind, State after, Expected expected = {}) {
+    outcomes_.push_back({.kind = kind, .after = std::move(after), .expected = std::move(expected)});
+  }
+  void Refuse(Reason reason) { RefuseAfter(before_, reason); }
+  void RefuseAfter(const State& after, Reason reason) {
+    Add(Outcome::Kind::kDone, after, {.ok = false, .reason = reason});
+  }
+  // Success that is remembered.
+  void Succeed(State after, const Expected& expected) {
+    if (!call_.request_id.empty() && !call_.validate) {
+      after.requests[call_.request_id] = {.fingerprint = call_.Fingerprint(), .answer = expected};
+    }
+    Add(Outcome::Kind::kDone, std::move(after), expected);
+  }
+  void Fail(const State& after) { Add(Outcome::Kind::kFailed, after); }
+  void Overtake(const State& after) { Add(Outcome::Kind::kOvertaken, after); }
+  void Die(const State& after) {
+    if (dies_) Add(Outcome::Kind::kLost, after);
+  }
+  // What a creation left in the kernel; recovery sees to it.
+  void Leave(const State& after, Intent::Kind kind, int instance) {
+    Add(Outcome::Kind::kRollbackFailed, WithIntent(after, kind, instance));
+  }
+  // A deletion was done in part, which its caller is told; the rest is not done behind his back later.
+  void LeaveHalfDeleted(const State& after, Intent::Kind kind, int instance) {
+    Add(Outcome::Kind::kRollbackFailed, after);
+    LeaveIntent(after, kind, instance);
+  }
+  // The registry could not take the intent back.
+  void LeaveIntent(const State& after, Intent::Kind kind, int instance) {
+    Add(Outcome::Kind::kIntentStays, WithIntent(after, kind, instance));
+  }
+
+ private:
+  State WithIntent(State state, Intent::Kind kind, int instance) {
+    State::Unfinished item{.kind = kind, .id = call_.id, .instance = instance, .boot = state.boot};
+    if (call_.method == Call::Method::kDeleteNamespace || call_.method == Call::Method::kDeleteVeth) {
+      item.request_id = call_.request_id;
+      item.fingerprint = call_.Fingerprint();
+    }
+    state.unfinished.push_back(std::move(item));
+    return state;
+  }
+
+  const State& before_;
+  const Call& call_;
+  const bool overlapped_;
+  const bool dies_;
+  std::vector<Outcome> outcomes_;
+};
+
+// What a deletion of a recorded namespace does in the end; `record` included.
+void DeleteNamespaceIn(State& state, const std::string& id) {
+  const State::NamespaceRecord record = state.namespaces.at(id);
+  if (state.IsThere(id, record)) {
+    state.RemoveLinksIn(record.instance);
+    state.files.erase(id);
+  } else {
+    for (const auto& [veth_id, veth] : state.veths) {
+      if (veth.spec.a.namespace_id == id || veth.spec.b.namespace_id == id) state.RemovePair(veth.instance);
+    }
+    // It cannot be told from what a deletion leaves that was killed.
+    auto file = state.files.find(id);
+    if (file != state.files.end() && file->second.kind == State::File::Kind::kEmpty && record.boot == state.boot) {
+      state.files.erase(file);
+    }
+  }
+  state.ForgetNamespace(id);
+}
+
+void CreateNamespace(const State& s, const Call& call, Outcomes& outcomes) {
+  if (outcomes.Replay()) return;
+  outcomes.Fail(s);
+  outcomes.Die(s);
+  auto existing = s.namespaces.find(call.id);
+  const bool exists = existing != s.namespaces.end();
+  if (exists && s.IsThere(call.id, existing->second)) {
+    if (!call.allow) return outcomes.Refuse(Reason::kNamespaceAlreadyExists);
+    return outcomes.Succeed(s, {.netns = s.Describe(call.id), .veth = {}});
+  }
+  auto file = s.files.find(call.id);
+  if (file != s.files.end()) {
+    if (file->second.kind == State::File::Kind::kNetns) return outcomes.Refuse(Reason::kNamespaceNotManaged);
+    if (!exists) return outcomes.Refuse(Reason::kNamespaceFileStale);
+  }
+  if (call.validate) {
+    return outcomes.Succeed(
+        s, {.netns = NamespaceView{.id = call.id, .instance = 0, .managed = true, .presence = Presence::kThere},
+            .veth = {}});
+  }
+  // What is missing makes room first, and is not brought back.
+  State room = s;
+  if (exists) {
+    DeleteNamespaceIn(room, call.id);
+    outcomes.Fail(room);
+    outcomes.Overtake(room);
+    outcomes.Die(room);
+    outcomes.LeaveHalfDeleted(s, Intent::Kind::kDeleteNamespace, existing->second.instance);
+    State partly = s;
+    if (auto left = room.files.find(call.id); left == room.files.end()) partly.files.erase(call.id);
+    outcomes.LeaveHalfDeleted(partly, Intent::Kind::kDeleteNamespace, existing->second.instance);
+  }
+  const int instance = room.next_instance++;
+  outcomes.LeaveIntent(room, Intent::Kind::kCreateNamespace, instance);
+  if (room.files.contains(call.id)) return outcomes.RefuseAfter(room, Reason::kNamespaceFileStale);
+  State made = room;
+  made.files[call.id] = {.kind = State::File::Kind::kNetns, .netns = instance};
+  outcomes.Leave(made, Intent::Kind::kCreateNamespace, instance);
+  made.namespaces[call.id] = {.instance = instance, .boot = s.boot};
+  const Expected expected{.netns = made.Describe(call.id), .veth = {}};
+  outcomes.Succeed(std::move(made), expected);
+}
+
+void DeleteNamespace(const State& s, const Call& call, Outcomes& outcomes) {
+  if (outcomes.Replay()) return;
+  outcomes.Fail(s);
+  outcomes.Die(s);
+  auto record = s.namespaces.find(call.id);
+  if (record == s.namespaces.end()) {
+    if (auto file = s.files.find(call.id); file != s.files.end()) {
+      return outcomes.Refuse(file->second.kind == State::File::Kind::kNetns ? Reason::kNamespaceNotManaged
+                                                                            : Reason::kNamespaceFileStale);
+    }
+    if (!call.allow) return outcomes.Refuse(Reason::kNamespaceNotFound);
+    return outcomes.Succeed(s, {});
+  }
+  if (call.validate) return outcomes.Succeed(s, {});
+  const int instance = record->second.instance;
+  State partly = s;
+  outcomes.LeaveIntent(partly, Intent::Kind::kDeleteNamespace, instance);
+  if (s.IsThere(call.id, record->second)) {
+    partly.RemoveLinksIn(instance);
+    outcomes.LeaveHalfDeleted(partly, Intent::Kind::kDeleteNamespace, instance);
+    partly.files.erase(call.id);
+    outcomes.LeaveHalfDeleted(partly, Intent::Kind::kDeleteNamespace, instance);
+  }
+  State after = s;
+  DeleteNamespaceIn(after, call.id);
+  if (!s.IsThere(call.id, record->second)) {
+    State undeleted = after;
+    undeleted.namespaces = s.namespaces;
+    undeleted.veths = s.veths;
+    outcomes.LeaveHalfDeleted(undeleted, Intent::Kind::kDeleteNamespace, instance);
+  }
+  outcomes.Succeed(std::move(after), {});
+}
+
+void CreateVeth(const State& s, const Call& call, Outcomes& outcomes) {
+  if (outcomes.Replay()) return;
+  outcomes.Fail(s);
+  outcomes.Die(s);
+  auto existing = s.veths.find(call.id);
+  const bool exists = existing != s.veths.end();
+  if (exists && s.IsThere(existing->second)) {
+    if (!call.allow || existing->second.spec != call.spec) return outcomes.Refuse(Reason::kVethAlreadyExists);
+    return outcomes.Succeed(s, {.netns = {}, .veth = s.DescribeVeth(call.id)});
+  }
+  // First what the registry knows of both, then what the kernel does.
+  for (const EndpointSpec* end : {&call.spec.a, &call.spec.b}) {
+    if (end->namespace_id.empty()) continue;
+    auto record = s.namespaces.find(end->namespace_id);
+    if (record == s.namespaces.end() || record->second.boot != s.boot) {
+      return outcomes.Refuse(NamespaceRefusal(s, end->namespace_id));
+    }
+  }
+  // Other calls see a pair that is made and then undone.
+  outcomes.Overtake(s);
+  State room = s;
+  const int instance = room.next_instance++;
+  if (exists) {
+    room.veths.erase(call.id);
+    outcomes.Fail(room);
+    outcomes.Overtake(room);
+    outcomes.Die(room);
+    outcomes.LeaveHalfDeleted(s, Intent::Kind::kDeleteVeth, existing->second.instance);
+  }
+  // Only the intent, or the kernel refused and nobody could make sure that nothing was left.
+  outcomes.Leave(room, Intent::Kind::kCreateVeth, instance);
+  for (const EndpointSpec* end : {&call.spec.a, &call.spec.b}) {
+    if (!PlaceOf(s, end->namespace_id).has_value()) return outcomes.Refuse(NamespaceRefusal(s, end->namespace_id));
+  }
+  const int place_a = *PlaceOf(s, call.spec.a.namespace_id);
+  const int place_b = *PlaceOf(s, call.spec.b.namespace_id);
+  // What an earlier call has left without a tag, under the same names, cannot be told from what this one may have left.
+  const auto left_a = s.links.find({place_a, call.spec.a.interface_name});
+  const auto left_b = s.links.find({place_b, call.spec.b.interface_name});
+  if (left_a != s.links.end() && left_b != s.links.end() && left_a->second.pair != 0 && !left_a->second.tagged &&
+      left_a->second.pair == left_b->second.pair) {
+    State swept = room;
+    swept.RemovePair(left_a->second.pair);
+    outcomes.Fail(swept);
+    outcomes.Leave(swept, Intent::Kind::kCreateVeth, instance);
+  }
+  for (const auto& [end, place] : {std::pair(&call.spec.a, place_a), std::pair(&call.spec.b, place_b)}) {
+    if (!IsPattern(end->interface_name) && s.links.contains({place, end->interface_name})) {
+      return outcomes.Refuse(Reason::kInterfaceNameTaken);
+    }
+  }
+  auto make = [&](const VethSpec& spec) {
+    if (call.validate) {
+      return outcomes.Succeed(
+          s, {.netns = {}, .veth = VethView{.id = call.id, .instance = 0, .presence = Presence::kThere, .spec = spec}});
+    }
+    State made = room;
+    for (bool tagged : {false, true}) {
+      made.links[{place_a, spec.a.interface_name}] = {.pair = instance, .is_a = true, .tagged = tagged};
+      made.links[{place_b, spec.b.interface_name}] = {.pair = instance, .is_a = false, .tagged = tagged};
+      outcomes.Leave(made, Intent::Kind::kCreateVeth, instance);
+    }
+    made.veths[call.id] = {.instance = instance, .boot = s.boot, .spec = call.spec, .made = spec};
+    const Expected expected{.netns = {}, .veth = made.DescribeVeth(call.id)};
+    outcomes.Succeed(std::move(made), expected);
+  };
+  VethSpec spec = call.spec;
+  const std::string fixed_b = place_a == place_b && !IsPattern(spec.b.interface_name) ? spec.b.interface_name : "";
+  for (const std::string& name_a : Choose(s, place_a, call.spec.a.interface_name, fixed_b, outcomes.overlapped())) {
+    spec.a.interface_name = name_a;
+    for (const std::string& name_b :
+         Choose(s, place_b, call.spec.b.interface_name, place_a == place_b ? name_a : "", outcomes.overlapped())) {
+      spec.b.interface_name = name_b;
+      make(spec);
+    }
+  }
+}
+
+void DeleteVeth(const State& s, const Call& call, Outcomes& outcomes) {
+  if (outcomes.Replay()) return;
+  outcomes.Fail(s);
+  outcomes.Die(s);
+  auto record = s.veths.find(call.id);
+  if (record == s.veths.end()) {
+    if (!call.allow) return outcomes.Refuse(Reason::kVethNotFound);
+    return outcomes.Succeed(s, {});
+  }
+  if (call.validate) return outcomes.Succeed(s, {});
+  State after = s;
+  const int instance = record->second.instance;
+  outcomes.LeaveIntent(after, Intent::Kind::kDeleteVeth, instance);
+  after.RemovePair(instance);
+  outcomes.LeaveHalfDeleted(after, Intent::Kind::kDeleteVeth, instance);
+  after.veths.erase(call.id);
+  outcomes.Succeed(std::move(after), {});
+}
+
+bool Learn(State& state, int instance, const std::string& uid) {
+  if (instance == 0) return uid.empty();
+  if (uid.empty()) return false;
+  auto [known, is_new] = state.uids.try_emplace(instance, uid);
+  if (!is_new) return known->second == uid;
+  // Nobody else's.
+  return std::count_if(state.uids.begin(), state.uids.end(), [&](const auto& other) { return other.second == uid; }) ==
+         1;
+}
+
+bool MatchesView(const NamespaceView& view, const engine::Namespace& netns, State& state) {
+  return netns.id == view.id && netns.managed == view.managed && PresenceOf(netns.state) == view.presence &&
+         Learn(state, view.instance, netns.uid);
+}
+
+bool MatchesEnd(const EndpointSpec& spec, const engine::Endpoint& end, bool made) {
+  if (end.namespace_id != spec.namespace_id || end.interface_name != spec.interface_name || end.up != spec.up) {
+    return false;
+  }
+  if (!made) return end.ifindex == 0 && end.mtu == spec.mtu.value_or(0);
+  return end.mtu == spec.mtu.value_or(1500) && (!spec.mac.has_value() || end.mac == spec.mac);
+}
+
+bool MatchesView(const VethView& view, const engine::Veth& veth, State& state) {
+  if (veth.id != view.id || PresenceOf(veth.state) != view.presence || !Learn(state, view.instance, veth.uid)) {
+    return false;
+  }
+  const bool there = view.instance != 0 && view.presence != Presence::kMissing;
+  return MatchesEnd(view.spec.a, veth.a, view.instance != 0) && MatchesEnd(view.spec.b, veth.b, view.instance != 0) &&
+         (veth.a.ifindex != 0) == there && (veth.b.ifindex != 0) == there;
+}
+
+}  // namespace
+
+// ---- State
+
+NamespaceView State::Describe(const std::string& id) const {
+  if (auto record = namespaces.find(id); record != namespaces.end()) {
+    return {.id = id,
+            .instance = record->second.instance,
+            .managed = true,
+            .presence = IsThere(id, record->second) ? Presence::kThere : Presence::kMissing};
+  }
+  const bool is_netns = files.at(id).kind == File::Kind::kNetns;
+  return {.id = id, .instance = 0, .managed = false, .presence = is_netns ? Presence::kThere : Presence::kStale};
+}
+
+VethView State::DescribeVeth(const std::string& id) const {
+  const VethRecord& record = veths.at(id);
+  VethView view{.id = id,
+                .instance = record.instance,
+                .presence = IsThere(record) ? Presence::kThere : Presence::kMissing,
+                .spec = record.made};
+  for (const auto& [where, link] : links) {
+    if (link.pair != record.instance) continue;
+    (link.is_a ? view.spec.a : view.spec.b).interface_name = where.second;
+  }
+  if (view.spec != record.made) view.presence = Presence::kDegraded;
+  return view;
+}
+
+bool State::IsThere(const VethRecord& veth) const {
+  if (veth.boot != boot) return false;
+  return std::any_of(links.begin(), links.end(), [&](const auto& link) { return link.second.pair == veth.instance; });
+}
+
+bool State::IsThere(const std::string& id, const NamespaceRecord& record) const {
+  auto file = files.find(id);
+  return record.boot == boot && file != files.end() && file->second.kind == File::Kind::kNetns &&
+         file->second.netns == record.instance;
+}
+
+void State::RemovePair(int pair) {
+  std::erase_if(links, [&](const auto& link) { return link.second.pair == pair; });
+}
+
+void State::RemoveLink(int place, const std::string& name) {
+  auto link = links.find({place, name});
+  if (link == links.end()) return;
+  if (const int pair = link->second.pair; pair != 0) {
+    RemovePair(pair);
+  } else {
+    links.erase(link);
+  }
+}
+
+void State::RemoveLinksIn(int netns) {
+  for (auto link = links.lower_bound({netns, ""}); link != links.end() && link->first.first == netns;
+       link = links.lower_bound({netns, ""})) {
+    RemoveLink(netns, std::string(link->first.second));
+  }
+}
+
+void State::ForgetNamespace(const std::string& id) {
+  namespaces.erase(id);
+  std::erase_if(veths, [&](const auto& veth) {
+    return veth.second.spec.a.namespace_id == id || veth.second.spec.b.namespace_id == id;
+  });
+}
+
+// ---- Transitions
+
+std::vector<Outcome> OutcomesOf(const State& before, const Call& call, bool overlapped, bool dies) {
+  Outcomes outcomes(before, call, overlapped, dies);
+  switch (call.method) {
+    case Call::Method::kCreateNamespace:
+      CreateNamespace(before, call, outcomes);
+      break;
+    case Call::Method::kDeleteNamespace:
+      DeleteNamespace(before, call, outcomes);
+      break;
+    case Call::Method::kCreateVeth:
+      CreateVeth(before, call, outcomes);
+      break;
+    case Call::Method::kDeleteVeth:
+      DeleteVeth(before, call, outcomes);
+      break;
+    case Call::Method::kGetNamespace:
+      outcomes.Fail(before);
+      if (!before.namespaces.contains(call.id) && !before.files.contains(call.id)) {
+        outcomes.Refuse(Reason::kNamespaceNotFound);
+      } else {
+        outcomes.Add(Outcome::Kind::kDone, before, {.netns = before.Describe(call.id), .veth = {}});
+      }
+      break;
+    case Call::Method::kGetVeth:
+      outcomes.Fail(before);
+      if (!before.veths.contains(call.id)) {
+        outcomes.Refuse(Reason::kVethNotFound);
+      } else {
+        outcomes.Add(Outcome::Kind::kDone, before, {.netns = {}, .veth = before.DescribeVeth(call.id)});
+      }
+      break;
+    case Call::Method::kListNamespaces:
+    case Call::Method::kListVeths:
+      outcomes.Fail(before);
+      outcomes.Add(Outcome::Kind::kDone, before);
+      break;
+  }
+  return std::move(outcomes).Take();
+}
+
+void AdoptNames(const Call& call, const engine::Veth* made, Expected& expected, State& state) {
+  auto record = state.veths.find(call.id);
+  // One that was renamed later is degraded.
+  if (!expected.veth.has_value() || expected.veth->presence != Presence::kThere || record == state.veths.end() ||
+      record->second.instance != expected.veth->instance) {
+    return;
+  }
+  for (const auto& [where, link] : state.links) {
+    if (link.pair != expected.veth->instance || !link.renamed) continue;
+    if (made != nullptr && where.second != (link.is_a ? made->a : made->b).interface_name) continue;
+    for (VethSpec* spec : {&record->second.made, &expected.veth->spec}) {
+      (link.is_a ? spec->a : spec->b).interface_name = where.second;
+    }
+  }
+  if (auto request = state.requests.find(call.request_id); request != state.requests.end()) {
+    if (request->second.answer.veth.has_value() && request->second.answer.veth->instance == expected.veth->instance) {
+      request->second.answer = expected;
+    }
+  }
+}
+
+bool Apply(const Act& act, State& state) {
+  int place = 0;
+  auto file = state.files.find(act.name);
+  if (!act.name.empty() && file != state.files.end()) place = file->second.netns;
+  const bool no_place = !act.name.empty() && place == 0;
+  switch (act.kind) {
+    case Act::Kind::kAddNetns:
+      if (file != state.files.end()) return false;
+      state.files[act.name] = {.kind = State::File::Kind::kNetns, .netns = state.next_instance++};
+      return true;
+    case Act::Kind::kRemoveName:
+      if (file == state.files.end()) return true;
+      if (place != 0) state.RemoveLinksIn(place);
+      state.files.erase(act.name);
+      return true;
+    case Act::Kind::kAddFile:
+      if (file != state.files.end()) return false;
+      state.files[act.name] = {.kind = act.empty ? State::File::Kind::kEmpty : State::File::Kind::kFull, .netns = 0};
+      return true;
+    case Act::Kind::kAddLink:
+      if (no_place) return true;  // Into a namespace that its creator gives up.
+      return state.links.try_emplace({place, act.link}).second;
+    case Act::Kind::kRenameLink: {
+      auto link = state.links.find({place, act.link});
+      if (no_place || link == state.links.end()) return true;
+      if (state.links.contains({place, act.new_link})) return false;
+      state.links[{place, act.new_link}] = link->second;
+      state.links[{place, act.new_link}].renamed = true;
+      state.links.erase({place, act.link});
+      return true;
+    }
+    case Act::Kind::kDeleteLink:
+      if (!no_place) state.RemoveLink(place, act.link);
+      return true;
+  }
+  return false;
+}
+
+// Whether a pair has neither its tag nor its names.
+static bool IsBeyondKnowing(const State& state, int pair) {
+  return std::any_of(state.links.begin(), state.links.end(), [&](const auto& link) {
+    return link.second.pair == pair && !link.second.tagged && link.second.renamed;
+  });
+}
+
+bool HoldsNothingOfOurs(const State& state) {
+  return state.namespaces.empty() && state.veths.empty() && state.unfinished.empty() &&
+         std::all_of(state.links.begin(), state.links.end(), [&](const auto& link) {
+           return link.second.pair == 0 || IsBeyondKnowing(state, link.second.pair);
+         });
+}
+
+void Recover(State& state) {
+  const std::vector<State::Unfinished> unfinished = std::exchange(state.unfinished, {});
+  auto answer = [&](const State::Unfinished& item) {
+    if (!item.request_id.empty()) state.requests[item.request_id] = {.fingerprint = item.fingerprint, .answer = {}};
+  };
+  for (const State::Unfinished& item : unfinished) {
+    switch (item.kind) {
+      case Intent::Kind::kCreateNamespace: {
+        auto file = state.files.find(item.id);
+        if (item.boot != state.boot || file == state.files.end()) break;
+        if (file->second.kind == State::File::Kind::kNetns && file->second.netns == item.instance) {
+          state.RemoveLinksIn(item.instance);
+          state.files.erase(file);
+        } else if (file->second.kind == State::File::Kind::kEmpty) {
+          state.files.erase(file);
+        }
+        break;
+      }
+      case Intent::Kind::kDeleteNamespace: {
+        auto record = state.namespaces.find(item.id);
+        if (record != state.namespaces.end() && record->second.instance == item.instance) {
+          DeleteNamespaceIn(state, item.id);
+          answer(item);
+        }
+        break;
+      }
+      case Intent::Kind::kCreateVeth:
+        // By its tag; one that died without it, by its names alone.
+        if (!IsBeyondKnowing(state, item.instance)) state.RemovePair(item.instance);
+        break;
+      case Intent::Kind::kDeleteVeth: {
+        auto record = state.veths.find(item.id);
+        if (record != state.veths.end() && record->second.instance == item.instance) {
+          state.RemovePair(item.instance);
+          state.veths.erase(record);
+          answer(item);
+        }
+        break;
+      }
+    }
+  }
+}
+
+void Reboot(State& state) {
+  ++state.boot;
+  state.files.clear();
+  state.links.clear();
+}
+
+// ---- Comparison
+
+bool Matches(const Expected& expected, const Answer& answer, State& state) {
+  if (answer.ok != expected.ok) return false;
+  if (!answer.ok) return answer.error->reason == expected.reason;
+  if (answer.netns.has_value() != expected.netns.has_value() || answer.veth.has_value() != expected.veth.has_value()) {
+    return false;
+  }
+  if (answer.netns.has_value() && !MatchesView(*expected.netns, *answer.netns, state)) return false;
+  return !answer.veth.has_value() || MatchesView(*expected.veth, *answer.veth, state);
+}
+
+bool MatchesList(const std::vector<engine::Namespace>& namespaces, bool disturbed, State& state) {
+  std::set<std::string> ids;
+  for (const auto& [id, file] : state.files) ids.insert(id);
+  for (const auto& [id, record] : state.namespaces) ids.insert(id);
+  if (ids.size() != namespaces.size()) return false;
+  auto id = ids.begin();
+  return std::all_of(namespaces.begin(), namespaces.end(), [&](const engine::Namespace& netns) {
+    NamespaceView view = state.Describe(*id++);
+    // What is not ours and cannot be entered is listed all the same.
+    if (disturbed && !view.managed && netns.state == engine::State::kStale) view.presence = Presence::kStale;
+    return MatchesView(view, netns, state);
+  });
+}
+
+bool MatchesList(const std::vector<engine::Veth>& veths, State& state) {
+  if (state.veths.size() != veths.size()) return false;
+  auto record = state.veths.begin();
+  return std::all_of(veths.begin(), veths.end(), [&](const engine::Veth& veth) {
+    return MatchesView(state.DescribeVeth((record++)->first), veth, state);
+  });
+}
+
+namespace {
+
+// The uid in a tag; empty if it is none.
+std::string UidOf(const std::string& alias) {
+  const std::optional<engine::Tag> tag = engine::ParseTag(alias);
+  return tag.has_value() ? tag->uid : "";
+}
+
+}  // namespace
+
+bool Matches(const Sighting& sighting, State& state) {
+  if (sighting.files.size() != state.files.size() || sighting.links.size() != state.links.size()) return false;
+  std::map<int, std::string> places = {{0, ""}};
+  for (const auto& [name, file] : state.files) {
+    auto seen = sighting.files.find(name);
+    if (seen == sighting.files.end() || seen->second.is_netns != (file.kind == State::File::Kind::kNetns)) return false;
+    if (file.kind != State::File::Kind::kNetns) continue;
+    places[file.netns] = name;
+    // Somebody else's has no alias; ours has one with a uid, also when its creation has not been undone yet.
+    if (seen->second.alias.empty()) {
+      if (state.uids.contains(file.netns)) return false;
+      auto record = state.namespaces.find(name);
+      if (record != state.namespaces.end() && record->second.instance == file.netns) return false;
+    } else if (!Learn(state, file.netns, UidOf(seen->second.alias))) {
+      return false;
+    }
+  }
+  std::map<int, const engine::Link*> first_ends;
+  for (const auto& [where, link] : state.links) {
+    auto place = places.find(where.first);
+    if (place == places.end()) return false;
+    auto found = sighting.links.find({place->second, where.second});
+    if (found == sighting.links.end()) return false;
+    const engine::Link& seen = found->second;
+    if (link.pair == 0) {
+      if (!seen.alias.empty() || seen.kind == "veth") return false;
+      continue;
+    }
+    if (seen.kind != "veth" || seen.group != engine::kOwnedGroup) return false;
+    if (link.tagged ? !Learn(state, link.pair, UidOf(seen.alias)) : !seen.alias.empty()) return false;
+    auto [first, is_first] = first_ends.try_emplace(link.pair, &seen);
+    if (!is_first && (first->second->peer_ifindex != seen.ifindex || seen.peer_ifindex != first->second->ifindex)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// ---- Text
+
+std::string Answer::ToString() const {
+  if (error.has_value()) {
+    return absl::StrCat("refused: ", error->message, error->kernel.has_value() ? " (kernel)" : "");
+  }
+  auto describe_veth = [](const engine::Veth& pair) {
+    auto end = [](const engine::Endpoint& of) {
+      return absl::StrCat(of.namespace_id.empty() ? "host" : of.namespace_id, ":", of.interface_name);
+    };
+    return absl::StrCat(pair.id, " ", PresenceName(PresenceOf(pair.state)), " ", end(pair.a), " <-> ", end(pair.b));
+  };
+  auto describe_netns = [](const engine::Namespace& named) {
+    return absl::StrCat(named.id, named.managed ? " ours " : " foreign ", PresenceName(PresenceOf(named.state)));
+  };
+  std::string text = "ok";
+  if (netns.has_value()) absl::StrAppend(&text, " ", describe_netns(*netns));
+  if (veth.has_value()) absl::StrAppend(&text, " ", describe_veth(*veth));
+  for (const engine::Namespace& listed : namespaces) absl::StrAppend(&text, " [", describe_netns(listed), "]");
+  for (const engine::Veth& listed : veths) absl::StrAppend(&text, " [", describe_veth(listed), "]");
+  return text;
+}
+
+std::string Sighting::ToString() const {
+  std::string text;
+  for (const auto& [name, file] : files) {
+    absl::StrAppend(&text, "  ", file.is_netns ? "netns " : "file ", name, file.alias.empty() ? "" : " ours", "\n");
+  }
+  for (const auto& [where, link] : links) {
+    // Without the uid, so that a history reads the same each time.
+    const std::optional<engine::Tag> tag = engine::ParseTag(link.alias);
+    absl::StrAppend(&text, "  link ", where.first.empty() ? "host" : where.first, ":", where.second, " ", link.kind,
+                    " group ", link.group, " ", tag.has_value() ? tag->object : link.alias, "\n");
+  }
+  return text;
+}
+
+std::string ToString(const State& state) {
+  std::string text;
+  for (const auto& [name, file] : state.files) {
+    absl::StrAppend(&text, "  ", file.kind == State::File::Kind::kNetns ? "netns " : "file ", name, " #", file.netns,
+                    "\n");
+  }
+  for (const auto& [where, link] : state.links) {
+    absl::StrAppend(&text, "  link in #", where.first, " ", where.second, " of ",
+                    link.pair == 0 ? "somebody else" : absl::StrCat("pair #", link.pair),
+                    link.tagged ? "" : " (no tag)", "\n");
+  }
+  for (const auto& [id, record] : state.namespaces) {
+    absl::StrAppend(&text, "  record of namespace ", id, " #", record.instance,
+                    state.IsThere(id, record) ? "" : " missing", "\n");
+  }
+  for (const auto& [id, record] : state.veths) {
+    absl::StrAppend(&text, "  record of pair ", id, " #", record.instance, state.IsThere(record) ? "" : " missing",
+                    "\n");
+  }
+  for (const auto& [id, request] : state.requests) {
+    absl::StrAppend(&text, "  answered ", id, ": ", request.fingerprint, "\n");
+  }
+  for (const State::Unfinished& item : state.unfinished) {
+    absl::StrAppend(&text, "  unfinished ", static_cast<int>(item.kind), " ", item.id, " #", item.instance, "\n");
+  }
+  return text;
+}
+
+}  // namespace netprov::simulation

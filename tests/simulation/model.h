@@ -1,0 +1,173 @@
+// What netprov promises, as plain maps: which answers and which states of the machine a history allows.
+#ifndef NETPROV_TESTS_SIMULATION_MODEL_H_
+#define NETPROV_TESTS_SIMULATION_MODEL_H_
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "server/engine/engine.h"
+#include "tests/simulation/history.h"
+#include "tests/simulation/world.h"
+
+namespace netprov::simulation {
+
+// Where an object is, compared with where its record says that it is.
+enum class Presence { kThere, kDegraded, kMissing, kStale };
+Presence PresenceOf(engine::State state);
+
+// What a call of the engine answered.
+struct Answer {
+  bool ok = false;
+  std::optional<engine::Namespace> netns;
+  std::optional<engine::Veth> veth;
+  std::vector<engine::Namespace> namespaces;
+  std::vector<engine::Veth> veths;
+  std::optional<engine::Error> error;
+
+  std::string ToString() const;
+};
+
+// A namespace or a pair of a history has a number of its own, its instance, as its uid is known only after an answer.
+
+// What a client is told of a namespace.
+struct NamespaceView {
+  std::string id;
+  int instance = 0;  // 0: not managed, or not made
+  bool managed = false;
+  Presence presence = Presence::kThere;
+  friend bool operator==(const NamespaceView&, const NamespaceView&) = default;
+};
+
+// What a client is told of a pair.
+struct VethView {
+  std::string id;
+  int instance = 0;  // 0: not made
+  Presence presence = Presence::kThere;
+  engine::VethSpec spec;  // with the names that were chosen
+  friend bool operator==(const VethView&, const VethView&) = default;
+};
+
+// What a call may answer.
+struct Expected {
+  bool ok = true;
+  engine::Reason reason = engine::Reason::kStopped;  // where it is not ok
+  std::optional<NamespaceView> netns;
+  std::optional<VethView> veth;
+  friend bool operator==(const Expected&, const Expected&) = default;
+};
+
+// The machine and the registry.
+struct State {
+  struct File {
+    enum class Kind { kNetns, kEmpty, kFull };
+    Kind kind = Kind::kNetns;
+    int netns = 0;  // its instance
+    friend bool operator==(const File&, const File&) = default;
+  };
+  struct Link {
+    int pair = 0;  // 0: somebody else's, without a peer
+    bool is_a = false;
+    bool tagged = true;
+    bool renamed = false;
+    friend bool operator==(const Link&, const Link&) = default;
+  };
+  struct NamespaceRecord {
+    int instance = 0;
+    int boot = 0;
+    friend bool operator==(const NamespaceRecord&, const NamespaceRecord&) = default;
+  };
+  struct VethRecord {
+    int instance = 0;
+    int boot = 0;
+    engine::VethSpec spec;  // as asked for
+    engine::VethSpec made;  // with the names that were chosen
+    friend bool operator==(const VethRecord&, const VethRecord&) = default;
+  };
+  struct Request {
+    std::string fingerprint;
+    Expected answer;
+    friend bool operator==(const Request&, const Request&) = default;
+  };
+  // What a call began, could not undo, and said so (kRollbackFailed).
+  struct Unfinished {
+    engine::Intent::Kind kind;
+    std::string id;
+    int instance = 0;
+    int boot = 0;
+    // Of a deletion, which is answered once it is completed.
+    std::string request_id;
+    std::string fingerprint;
+    friend bool operator==(const Unfinished&, const Unfinished&) = default;
+  };
+
+  int boot = 1;
+  int next_instance = 1;
+  std::map<std::string, File> files;
+  std::map<std::pair<int, std::string>, Link> links;  // by the namespace's instance, 0: the host's, and name
+  std::map<std::string, NamespaceRecord> namespaces;
+  std::map<std::string, VethRecord> veths;
+  std::map<std::string, Request> requests;
+  std::vector<Unfinished> unfinished;
+  std::map<int, std::string> uids;  // as far as they are known
+
+  friend bool operator==(const State&, const State&) = default;
+
+  NamespaceView Describe(const std::string& id) const;  // the name must stand for something
+  VethView DescribeVeth(const std::string& id) const;   // the record must exist
+  // `veth`'s links are where they were put.
+  bool IsThere(const VethRecord& veth) const;
+  bool IsThere(const std::string& id, const NamespaceRecord& record) const;
+  // Takes a link away, and its peer.
+  void RemovePair(int pair);
+  void RemoveLink(int place, const std::string& name);
+  void RemoveLinksIn(int netns);
+  void ForgetNamespace(const std::string& id);
+};
+
+// One way in which a call may end.
+struct Outcome {
+  enum class Kind {
+    kDone,            // with the answer that the state demands
+    kFailed,          // the kernel or the registry refused; allowed only where something was disturbed
+    kRollbackFailed,  // the same, and it could not be undone
+    kIntentStays,     // the same, and the registry could not take the intent back
+    kOvertaken,       // refused for what others did meanwhile, and maybe took back; what was missing may have made room
+    kLost,            // the process died within it, and recovery has seen to it
+  };
+  Kind kind = Kind::kDone;
+  State after;
+  Expected expected;  // with kDone
+};
+
+// Every way in which `call` may end that begins with `before`. Deaths only if `dies`. `overlapped`: something else
+// happened meanwhile, so that a number for a `%d` may have been free or taken when it was chosen.
+std::vector<Outcome> OutcomesOf(const State& before, const Call& call, bool overlapped, bool dies);
+// Somebody renamed a link while it was made, and the answer and the record have the new name. Without an answer: its
+// name now.
+void AdoptNames(const Call& call, const engine::Veth* made, Expected& expected, State& state);
+
+// What an act of another program does. False: it cannot have happened in this state.
+bool Apply(const Act& act, State& state);
+// A restart whose recovery succeeds.
+void Recover(State& state);
+void Reboot(State& state);
+// Nothing that netprov made is left, but for what cannot be told from somebody else's.
+bool HoldsNothingOfOurs(const State& state);
+
+// Whether the answer is what is expected; learns the uids.
+bool Matches(const Expected& expected, const Answer& answer, State& state);
+// Whether the machine is as the state says; learns the uids.
+bool Matches(const Sighting& sighting, State& state);
+// Whether the engine lists what the state says. `disturbed`: it could not look at everything.
+bool MatchesList(const std::vector<engine::Namespace>& namespaces, bool disturbed, State& state);
+bool MatchesList(const std::vector<engine::Veth>& veths, State& state);
+
+std::string ToString(const State& state);
+
+}  // namespace netprov::simulation
+
+#endif  // NETPROV_TESTS_SIMULATION_MODEL_H_

@@ -1,0 +1,171 @@
+// Many histories over the fake kernel, and whether the simulation would notice if something were broken.
+#include "tests/simulation/simulation.h"
+
+#include <cerrno>
+#include <cstdint>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "tests/simulation/delegating_kernel.h"
+#include "tests/simulation/world.h"
+
+namespace netprov::simulation {
+namespace {
+
+using engine::Kernel;
+using engine::NetnsEntry;
+using engine::NetnsRef;
+
+// How many histories, from which seed on: BUILD.bazel.
+constexpr uint64_t kFirstSeed = NETPROV_SIMULATION_FIRST_SEED;
+constexpr uint64_t kSeeds = NETPROV_SIMULATION_SEEDS;
+constexpr int kParts = 10;
+
+class SimulationTest : public ::testing::TestWithParam<int> {};
+
+TEST_P(SimulationTest, EveryHistoryKeepsThePromises) {
+  const uint64_t from = kFirstSeed + kSeeds / kParts * GetParam();
+  Statistics statistics;
+  for (uint64_t seed = from; seed < from + kSeeds / kParts; ++seed) {
+    const Report report = Simulate(seed, {}, *MakeFakeWorld());
+    statistics.Add(report.statistics);
+    if (report.failure.empty()) continue;
+    const Report again = Simulate(seed, {.verbose = true}, *MakeFakeWorld());
+    FAIL() << "seed " << seed << "; again: bazel run //tests/simulation:simulate -- --seed=" << seed << " --verbose\n"
+           << (again.failure.empty() ? "It did not fail a second time.\n" + report.failure : again.log);
+  }
+  std::printf("%s", statistics.ToString().c_str());
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, SimulationTest, ::testing::Range(0, kParts));
+
+TEST(HarnessTest, TheSameSeedIsTheSameHistory) {
+  for (uint64_t seed = kFirstSeed; seed < kFirstSeed + 20; ++seed) {
+    const std::string log = Simulate(seed, {.verbose = true}, *MakeFakeWorld()).log;
+    EXPECT_EQ(Simulate(seed, {.verbose = true}, *MakeFakeWorld()).log, log) << seed;
+  }
+}
+
+TEST(HarnessTest, EveryKindOfTroubleHappens) {
+  Statistics statistics;
+  for (uint64_t seed = 0; seed < 1500; ++seed) statistics.Add(Simulate(seed, {}, *MakeFakeWorld()).statistics);
+  for (const char* what : {"act",
+                           "check, look only",
+                           "check: finished something",
+                           "check: found something unfinished",
+                           "crash",
+                           "death: after CreateNetns",
+                           "death: after CreateVeth",
+                           "death: after RemoveNetns",
+                           "death: after a write of the registry",
+                           "death: before a write of the registry",
+                           "death: inside CreateNetns",
+                           "death: inside CreateVeth",
+                           "error: CreateVeth, leaving its pair",
+                           "error: DeleteLink",
+                           "error: RemoveNetns",
+                           "error: registry",
+                           "overlap",
+                           "reboot",
+                           "recovery failed",
+                           "stop"}) {
+    EXPECT_GT(statistics.counts[what], 0) << what;
+  }
+}
+
+// Kernels that do not do what they say.
+
+class ForgetsDeletions : public DelegatingKernel {
+ public:
+  using DelegatingKernel::DelegatingKernel;
+  KernelResult<void> DeleteLink(const NetnsRef&, uint32_t) override { return {}; }
+};
+
+class LeaksAPairWhereItRefuses : public DelegatingKernel {
+ public:
+  using DelegatingKernel::DelegatingKernel;
+  KernelResult<std::pair<engine::Link, engine::Link>> CreateVeth(const engine::LinkSpec& a, const engine::LinkSpec& b,
+                                                                 const std::string& alias) override {
+    auto made = DelegatingKernel::CreateVeth(a, b, alias);
+    if (!made.ok() && made.error().code == EEXIST) {
+      (void)DelegatingKernel::CreateVeth({.name = "leak0"}, {.name = "leak1"}, alias);
+    }
+    return made;
+  }
+};
+
+class RemovesWhateverHasTheName : public DelegatingKernel {
+ public:
+  using DelegatingKernel::DelegatingKernel;
+  KernelResult<std::optional<NetnsEntry>> FindNetns(const std::string& name) override {
+    auto entry = DelegatingKernel::FindNetns(name);
+    if (!entry.ok() || !entry->has_value()) return entry;
+    auto [known, is_new] = first_.try_emplace(name, (*entry)->cookie);
+    if ((*entry)->is_netns) (*entry)->cookie = known->second;
+    return entry;
+  }
+  KernelResult<void> RemoveNetns(const NetnsRef& netns) override {
+    auto now = DelegatingKernel::FindNetns(netns.name);
+    if (!now.ok() || !now->has_value()) return {};
+    return DelegatingKernel::RemoveNetns({.name = netns.name, .cookie = (*now)->cookie});
+  }
+
+ private:
+  std::map<std::string, uint64_t> first_;
+};
+
+class ForgetsTheAlias : public DelegatingKernel {
+ public:
+  using DelegatingKernel::DelegatingKernel;
+  KernelResult<uint64_t> CreateNetns(const std::string& name, const std::string&) override {
+    return DelegatingKernel::CreateNetns(name, "");
+  }
+};
+
+class NumbersFromOne : public DelegatingKernel {
+ public:
+  using DelegatingKernel::DelegatingKernel;
+  KernelResult<std::string> FreeLinkName(const NetnsRef& netns, const std::string& pattern,
+                                         const std::vector<std::string>& taken) override {
+    std::vector<std::string> more = taken;
+    more.push_back("veth0");
+    return DelegatingKernel::FreeLinkName(netns, pattern, more);
+  }
+};
+
+template <typename Broken>
+std::unique_ptr<Kernel> Wrap(Kernel& kernel) {
+  return std::make_unique<Broken>(kernel);
+}
+
+struct BrokenKernel {
+  const char* name;
+  std::unique_ptr<Kernel> (*wrap)(Kernel&);
+};
+
+class BrokenKernelTest : public ::testing::TestWithParam<BrokenKernel> {};
+
+TEST_P(BrokenKernelTest, IsNoticed) {
+  constexpr uint64_t kEnough = 500;
+  for (uint64_t seed = 0; seed < kEnough; ++seed) {
+    if (!Simulate(seed, {.wrap = GetParam().wrap}, *MakeFakeWorld()).failure.empty()) return;
+  }
+  FAIL() << "no history of " << kEnough << " has shown it";
+}
+
+INSTANTIATE_TEST_SUITE_P(All, BrokenKernelTest,
+                         ::testing::Values(BrokenKernel{"ForgetsDeletions", Wrap<ForgetsDeletions>},
+                                           BrokenKernel{"LeaksAPairWhereItRefuses", Wrap<LeaksAPairWhereItRefuses>},
+                                           BrokenKernel{"RemovesWhateverHasTheName", Wrap<RemovesWhateverHasTheName>},
+                                           BrokenKernel{"ForgetsTheAlias", Wrap<ForgetsTheAlias>},
+                                           BrokenKernel{"NumbersFromOne", Wrap<NumbersFromOne>}),
+                         [](const auto& test) { return std::string(test.param.name); });
+
+}  // namespace
+}  // namespace netprov::simulation

@@ -1,0 +1,61 @@
+// The machine of a simulation, and what other programs do to it behind the engine's back.
+#ifndef NETPROV_TESTS_SIMULATION_WORLD_H_
+#define NETPROV_TESTS_SIMULATION_WORLD_H_
+
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "server/engine/kernel.h"
+
+namespace netprov::simulation {
+
+// What is seen of the machine, through its Kernel interface and past the engine.
+struct Sighting {
+  struct File {
+    bool is_netns = false;
+    std::string alias;  // of the loopback link
+  };
+  std::map<std::string, File> files;
+  std::map<std::pair<std::string, std::string>, engine::Link> links;  // by place and name; without `lo`
+
+  std::string ToString() const;
+};
+
+// A machine. Names at /run/netns are plain words; a place is such a name, or empty for the host's namespace.
+class World {
+ public:
+  virtual ~World() = default;
+
+  virtual engine::Kernel& kernel() = 0;
+
+  // `ip netns add`, if the name is free.
+  virtual void AddNetns(const std::string& name) = 0;
+  // `ip netns delete`, also of a namespace that the engine made. Its links and their other ends are gone on return.
+  virtual void RemoveNetns(const std::string& name) = 0;
+  // A file that is no namespace.
+  virtual void AddFile(const std::string& name, bool empty) = 0;
+  virtual void RemoveFile(const std::string& name) = 0;
+  // A link that has no peer, in a namespace that exists.
+  virtual void AddLink(const engine::NetnsRef& place, const std::string& name) = 0;
+  virtual void RenameLink(const engine::NetnsRef& place, const std::string& name, const std::string& new_name) = 0;
+
+  virtual bool CanReboot() const = 0;
+  virtual void Reboot() = 0;
+
+  // What exists that the Kernel interface does not show, such as a namespace without a name; empty: nothing.
+  // `named` is the number of namespaces that have a name.
+  virtual std::string Unnamed(size_t named) = 0;
+
+  // Whether somebody else sees the same as the Kernel interface; what is different, empty: nothing.
+  virtual std::string Witness(const Sighting& sighting) = 0;
+};
+
+// Over a FakeKernel.
+std::unique_ptr<World> MakeFakeWorld();
+
+}  // namespace netprov::simulation
+
+#endif  // NETPROV_TESTS_SIMULATION_WORLD_H_
