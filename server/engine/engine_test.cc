@@ -435,6 +435,14 @@ TEST_F(EngineTest, APairThatSomebodyDeletesAtBirthIsMadeAgain) {
   EXPECT_EQ(engine_->GetVeth("v")->state, State::kReady);
 }
 
+TEST_F(EngineTest, ANamespaceThatWasGoneForAMomentIsTriedAgain) {
+  ASSERT_TRUE(CreateNamespace("blue").ok());
+  kernel_.FailNextForTest("CreateVeth", ESTALE);
+  auto made = CreateVeth("v", HostTo("blue"));
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  EXPECT_THAT(registry_->ListPending(), IsEmpty());
+}
+
 TEST_F(EngineTest, SaysWhichEndsNameIsTaken) {
   ASSERT_TRUE(CreateNamespace("blue").ok());
   const NetnsRef blue{.name = "blue", .cookie = engine_->GetNamespace("blue")->cookie};

@@ -276,9 +276,14 @@ EngineResult<Veth> Engine::CreateVeth(const CreateVethCall& call) {
       return veth;
     }
     if (made.error().reason != Reason::kKernel) return std::move(made).error();
-    if (NamespaceIsGone(*made.error().kernel)) NETPROV_RETURN_IF_ERROR(check_namespaces());
-    if (made.error().kernel->code != EEXIST) return std::move(made).error();
-    NETPROV_RETURN_IF_ERROR(check_names());
+    if (NamespaceIsGone(*made.error().kernel)) {
+      // Gone for a moment, as when somebody mounted another on it: tried again.
+      NETPROV_RETURN_IF_ERROR(check_namespaces());
+    } else if (made.error().kernel->code == EEXIST) {
+      NETPROV_RETURN_IF_ERROR(check_names());
+    } else {
+      return std::move(made).error();
+    }
     if (attempt == kMostNamingAttempts) return std::move(made).error();
   }
 }
