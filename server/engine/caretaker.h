@@ -74,7 +74,7 @@ class Caretaker {
   // While the result lives, the object counts as busy. Where it is false to the end, nobody looked, and the object is
   // to be looked at again.
   std::shared_ptr<bool> Busy(const ObjectRef& object);
-  // Moves what may be looked at now from marked_ to busy_.
+  // Moves what may be looked at now from marked_ to busy_; with mutex_ held.
   std::vector<ObjectRef> TakeMarked(absl::Duration now);
   // How long nothing more may be looked at, as far as is known; with mutex_ held.
   std::optional<absl::Duration> UntilNextLook(absl::Duration now) const;
@@ -88,7 +88,7 @@ class Caretaker {
   const LeaseBook::Clock clock_;
 
   // Of the thread that waits.
-  std::set<std::string> tracked_;  // uids of namespaces
+  std::set<std::string> tracked_;  // namespaces, each by its uid and cookie
   std::optional<absl::Duration> last_resync_;
   bool watch_failed_ = false;
 

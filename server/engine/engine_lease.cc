@@ -4,7 +4,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
@@ -12,6 +11,7 @@
 #include "server/engine/error.h"
 
 namespace netprov::engine {
+
 std::optional<std::string> Engine::WhyNeeded(const ObjectRef& object, const std::string& owner,
                                              const std::vector<std::string>& keep) const {
   absl::string_view id = object.name;

@@ -237,6 +237,9 @@ EngineResult<void> Engine::CollectOrphans(bool look_only, HostReport& report) {
       continue;
     }
     if (look_only) {
+      // It may have been deleted between our look at the kernel and that at the registry.
+      KernelResult<std::optional<NetnsEntry>> again = kernel_.FindNetns(name);
+      if (again.ok() && (!again->has_value() || (*again)->cookie != entry.cookie)) continue;
       report.Add(Finding::Kind::kOrphan, object, "it has our tag, and the registry does not know it");
       continue;
     }

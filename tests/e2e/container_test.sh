@@ -48,7 +48,7 @@ make_private_run() {
     mkdir -p "$(dirname "$resolv")"
     echo "$nameservers" >"$resolv"
   fi
-  mkdir -p /run/lock /run/netns /run/netprov /run/work
+  mkdir -p /run/lock /run/netns /run/netprov /run/scratch
   mount --bind /run/netns /run/netns
   mount --make-shared /run/netns
 }
@@ -72,7 +72,7 @@ configure_podman() {
   processes="$(ulimit -Hu)"
   ulimits="\"nofile=$files:$files\""
   [[ "$processes" == unlimited ]] || ulimits+=", \"nproc=$processes:$processes\""
-  cat >/run/work/containers.conf <<EOF
+  cat >/run/scratch/containers.conf <<EOF
 [containers]
 default_ulimits = [$ulimits]
 [engine]
@@ -80,7 +80,7 @@ runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "none"
 EOF
-  cat >/run/work/storage.conf <<EOF
+  cat >/run/scratch/storage.conf <<EOF
 [storage]
 driver = "$driver"
 graphroot = "$cache/podman-$driver"
@@ -88,7 +88,7 @@ runroot = "/run/containers/storage"
 EOF
   # Health checks run when asked for, not by systemd's timers.
   export DISABLE_HC_SYSTEMD=true
-  export CONTAINERS_CONF=/run/work/containers.conf CONTAINERS_STORAGE_CONF=/run/work/storage.conf
+  export CONTAINERS_CONF=/run/scratch/containers.conf CONTAINERS_STORAGE_CONF=/run/scratch/storage.conf
   # What a killed run left.
   podman rm --all --force --time 0 >/dev/null 2>&1 || true
 }
@@ -113,27 +113,27 @@ make_base_image() {
     tail -20 "$cache/debootstrap.log" >&2
     fail "debootstrap failed; see $cache/debootstrap.log"
   }
-  tar -C "$tree" --exclude='./var/cache/apt/archives/*.deb' --exclude='./dev/*' -cf /run/work/base.tar .
-  podman import --quiet --change 'CMD=["/bin/bash"]' /run/work/base.tar "$BASE" >/dev/null
-  rm -rf --one-file-system "$tree" /run/work/base.tar
+  tar -C "$tree" --exclude='./var/cache/apt/archives/*.deb' --exclude='./dev/*' -cf /run/scratch/base.tar .
+  podman import --quiet --change 'CMD=["/bin/bash"]' /run/scratch/base.tar "$BASE" >/dev/null
+  rm -rf --one-file-system "$tree" /run/scratch/base.tar
 }
 
 # Builds the image with the machine's apt sources and proxies, which are lent to the build and stay out of the image.
 build_image() {
-  mkdir -p /run/work/apt "$cache/bazel-container"
+  mkdir -p /run/scratch/apt "$cache/bazel-container"
   debian_sources | awk '{ print "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]", $1, $2, $3 }' \
-    >/run/work/apt/sources.list
-  apt-config dump | grep -iE '^Acquire::(http|https)::.*Proxy' >/run/work/apt/proxy.conf || true
+    >/run/scratch/apt/sources.list
+  apt-config dump | grep -iE '^Acquire::(http|https)::.*Proxy' >/run/scratch/apt/proxy.conf || true
   local volumes=(--volume "$cache/bazel-container:/var/cache/netprov-bazel"
-    --volume /run/work/apt/proxy.conf:/etc/apt/apt.conf.d/99proxy:ro)
-  if [[ -s /run/work/apt/sources.list ]]; then
-    volumes+=(--volume /run/work/apt/sources.list:/etc/apt/sources.list:ro)
+    --volume /run/scratch/apt/proxy.conf:/etc/apt/apt.conf.d/99proxy:ro)
+  if [[ -s /run/scratch/apt/sources.list ]]; then
+    volumes+=(--volume /run/scratch/apt/sources.list:/etc/apt/sources.list:ro)
   fi
   echo "# building the image; log: $cache/container-build.log"
   # An interrupted podman build ends with 0, so what counts is that it names an image.
-  podman build --pull=never --network host --format docker --tag "$IMAGE" --iidfile /run/work/iid "${volumes[@]}" \
+  podman build --pull=never --network host --format docker --tag "$IMAGE" --iidfile /run/scratch/iid "${volumes[@]}" \
     --file "$root/deploy/container/Dockerfile" "$root" >"$cache/container-build.log" 2>&1 || true
-  if [[ ! -s /run/work/iid ]]; then
+  if [[ ! -s /run/scratch/iid ]]; then
     tail -60 "$cache/container-build.log" >&2
     fail "podman build failed; see $cache/container-build.log"
   fi
@@ -184,9 +184,9 @@ start_daemon() {
     shift
   done
   [[ $# -eq 0 ]] || shift
-  mkdir -p "/run/work/state-$name"
+  mkdir -p "/run/scratch/state-$name"
   podman run --detach --name "$name" --privileged --volume /run/netns:/run/netns:rshared \
-    --volume /run/netprov:/run/netprov --volume "/run/work/state-$name:/var/lib/netprov" \
+    --volume /run/netprov:/run/netprov --volume "/run/scratch/state-$name:/var/lib/netprov" \
     "${options[@]}" "$IMAGE" "$@" >/dev/null
   await "netprovd serves its socket" has_listener "$name" unix:
 }
@@ -320,9 +320,9 @@ image_is_healthy_and_stops_in_order() {
 tcp_without_insecure_refuses_to_start() {
   local status=0
   timeout --kill-after 5 30 podman run --name netprov-refused --privileged --network host "$IMAGE" --listen 127.0.0.1:0 \
-    >/run/work/refused.log 2>&1 || status=$?
+    >/run/scratch/refused.log 2>&1 || status=$?
   expect "a status of its own that says failure" test "$status" -ne 0 -a "$status" -lt 124
-  expect "the message names the flag" grep -q -- --insecure /run/work/refused.log
+  expect "the message names the flag" grep -q -- --insecure /run/scratch/refused.log
   drop netprov-refused
 }
 
@@ -349,7 +349,7 @@ run_scenarios() {
     (
       set -e
       "$name"
-    ) >/run/work/scenario.log 2>&1
+    ) >/run/scratch/scenario.log 2>&1
     status=$?
     set -e
     if [[ $status -eq 0 ]]; then
@@ -358,7 +358,7 @@ run_scenarios() {
     fi
     failures=$((failures + 1))
     echo "not ok $number - $name"
-    sed 's/^/# /' /run/work/scenario.log
+    sed 's/^/# /' /run/scratch/scenario.log
     for leftover in $(podman ps --all --quiet); do
       podman logs "$leftover" 2>&1 | tail -20 | sed 's/^/# daemon: /'
       podman rm --force --time 0 "$leftover" >/dev/null
@@ -367,7 +367,7 @@ run_scenarios() {
     ip -br link | awk '$1 != "lo" { sub(/@.*/, "", $1); print $1 }' | while read -r leftover; do
       ip link delete "$leftover" || true
     done
-    rm -rf /run/netprov/* /run/work/state-*
+    rm -rf /run/netprov/* /run/scratch/state-*
   done
   podman image unmount "$IMAGE" >/dev/null
   [[ $failures -eq 0 ]]
