@@ -7,7 +7,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
-#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -15,20 +14,14 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
-#include "server/engine/records.h"
 #include "server/engine/registry.h"
-#include "server/engine/tag.h"
+#include "tests/bench/attach_records.h"
 
 namespace netprov::bench {
 namespace {
 
 using engine::Durability;
-using engine::Intent;
-using engine::NamespaceRecord;
 using engine::Registry;
-using engine::RequestRecord;
-using engine::VethRecord;
 using Clock = std::chrono::steady_clock;
 
 constexpr int kInARow = 20;  // then as many deletions, which do not count
@@ -38,49 +31,6 @@ void Check(bool ok, const char* what) {
   std::fprintf(stderr, "%s failed\n", what);
   std::exit(1);
 }
-
-struct Attach {
-  explicit Attach(const std::string& id)
-      : netns{.id = id,
-              .uid = engine::NewUid(),
-              .create_time = absl::Now(),
-              .boot_id = "3f1c9a52-6c7b-4f3e-9d53-0f5b4d1c2a77",
-              .cookie = 4711},
-        veth{.id = id,
-             .uid = engine::NewUid(),
-             .create_time = absl::Now(),
-             .boot_id = netns.boot_id,
-             .spec = {.a = {.interface_name = "host0"}, .b = {.namespace_id = id, .interface_name = "veth0"}},
-             .a = {.interface_name = "host0",
-                   .mac = netlink::MacAddress::Parse("02:00:00:00:00:01"),
-                   .mtu = 1500,
-                   .up = true,
-                   .ifindex = 7},
-             .b = {.namespace_id = id,
-                   .interface_name = "veth0",
-                   .mac = netlink::MacAddress::Parse("02:00:00:00:00:02"),
-                   .mtu = 1500,
-                   .up = true,
-                   .ifindex = 2}} {}
-
-  void Write(Registry& registry) const {
-    Check(!registry.FindRequest(requests[0])->has_value(), "FindRequest");
-    auto sequence = registry.Begin({.kind = Intent::Kind::kCreateNamespace, .netns = netns});
-    Check(sequence.ok(), "Begin");
-    RequestRecord answer{.request_id = requests[0], .fingerprint = fingerprint, .netns = netns.ToNamespace()};
-    Check(registry.Commit(*sequence, {.put_namespace = netns, .request = answer}).ok(), "Commit");
-    Check(!registry.FindRequest(requests[1])->has_value(), "FindRequest");
-    sequence = registry.Begin({.kind = Intent::Kind::kCreateVeth, .veth = veth});
-    Check(sequence.ok(), "Begin");
-    answer = {.request_id = requests[1], .fingerprint = fingerprint, .veth = veth.ToVeth()};
-    Check(registry.Commit(*sequence, {.put_veth = veth, .request = answer}).ok(), "Commit");
-  }
-
-  NamespaceRecord netns;
-  VethRecord veth;
-  std::vector<std::string> requests = {engine::NewUid(), engine::NewUid()};
-  std::string fingerprint = std::string(32, 'f');
-};
 
 // Milliseconds of each attach, and how many of all there were in a second.
 struct Measured {
@@ -97,7 +47,7 @@ Measured Measure(const std::string& path, Durability durability, int threads, in
   std::vector<std::vector<double>> each(threads);
   double seconds = 0;
   for (int done = 0; done < attaches; done += threads * kInARow) {
-    std::vector<std::vector<Attach>> work(threads);
+    std::vector<std::vector<AttachRecords>> work(threads);
     for (int i = 0; i < threads; ++i) {
       for (int k = 0; k < kInARow; ++k) work[i].emplace_back(absl::StrCat("bench-", i, "-", k));
     }
@@ -105,9 +55,12 @@ Measured Measure(const std::string& path, Durability durability, int threads, in
     std::vector<std::thread> running;
     for (int i = 0; i < threads; ++i) {
       running.emplace_back([&, i] {
-        for (const Attach& attach : work[i]) {
+        for (AttachRecords& attach : work[i]) {
           const Clock::time_point start = Clock::now();
-          attach.Write(**registry);
+          attach.BeginNamespace(**registry);
+          attach.CommitNamespace(**registry);
+          attach.BeginVeth(**registry);
+          attach.CommitVeth(**registry);
           each[i].push_back(std::chrono::duration<double, std::milli>(Clock::now() - start).count());
         }
       });
@@ -115,9 +68,7 @@ Measured Measure(const std::string& path, Durability durability, int threads, in
     for (std::thread& thread : running) thread.join();
     seconds += std::chrono::duration<double>(Clock::now() - begin).count();
     for (const auto& row : work) {
-      for (const Attach& attach : row) {
-        Check((*registry)->Commit(0, {.remove_namespace = attach.netns, .remove_veths = {attach.veth}}).ok(), "Commit");
-      }
+      for (const AttachRecords& attach : row) attach.Remove(**registry);
     }
     (*registry)->Checkpoint();
   }
