@@ -320,7 +320,7 @@ RegistryResult<void> Registry::LoadRecords() {
     if (!record.has_value() || record->id != read_veths.Text(0)) {
       return Unreadable("veths", read_veths.Text(0), read_veths.Text(1));
     }
-    veths_.emplace(record->id, *record);
+    Put(*record);
   }
   NETPROV_PREPARE(read_journal, "SELECT sequence, intent, request_id FROM journal ORDER BY sequence");
   while (true) {
@@ -372,10 +372,23 @@ std::vector<VethRecord> Registry::ListVeths(const std::string& after, size_t lim
 std::vector<VethRecord> Registry::ListVethsOf(const std::string& namespace_id) const {
   std::lock_guard<std::mutex> lock(memory_mutex_);
   std::vector<VethRecord> records;
-  for (const auto& [id, record] : veths_) {
-    if (record.EndsIn(namespace_id)) records.push_back(record);
+  for (auto end = ends_.lower_bound({namespace_id, ""}); end != ends_.end() && end->first == namespace_id; ++end) {
+    records.push_back(veths_.at(end->second));
   }
   return records;
+}
+
+void Registry::Put(const VethRecord& record) {
+  Remove(record.id);
+  veths_.emplace(record.id, record);
+  for (const Endpoint* end : {&record.a, &record.b}) ends_.emplace(end->namespace_id, record.id);
+}
+
+void Registry::Remove(const std::string& veth_id) {
+  auto found = veths_.find(veth_id);
+  if (found == veths_.end()) return;
+  for (const Endpoint* end : {&found->second.a, &found->second.b}) ends_.erase({end->namespace_id, veth_id});
+  veths_.erase(found);
 }
 
 RegistryResult<std::optional<RequestRecord>> Registry::FindRequest(const std::string& request_id) {
@@ -556,10 +569,10 @@ void Registry::Remember(const Operation& operation) {
   }
   for (const VethRecord& record : outcome.remove_veths) {
     auto found = veths_.find(record.id);
-    if (found != veths_.end() && found->second.uid == record.uid) veths_.erase(found);
+    if (found != veths_.end() && found->second.uid == record.uid) Remove(record.id);
   }
   if (outcome.put_namespace.has_value()) namespaces_[outcome.put_namespace->id] = *outcome.put_namespace;
-  if (outcome.put_veth.has_value()) veths_[outcome.put_veth->id] = *outcome.put_veth;
+  if (outcome.put_veth.has_value()) Put(*outcome.put_veth);
   if (outcome.request.has_value()) answers_.emplace(HashOf(outcome.request->request_id), operation.sequence);
 }
 

@@ -10,8 +10,10 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -139,6 +141,8 @@ class Registry {
 
   // With memory_mutex_ held.
   void Remember(const Operation& operation);
+  void Put(const VethRecord& record);
+  void Remove(const std::string& veth_id);
 
   std::string id_;
   std::unique_ptr<sqlite3, DatabaseCloser> database_;
@@ -158,8 +162,9 @@ class Registry {
   mutable std::mutex memory_mutex_;  // never held during a system call
   std::map<std::string, NamespaceRecord> namespaces_;
   std::map<std::string, VethRecord> veths_;
-  std::map<int64_t, Intent> pending_;                 // by sequence
-  std::unordered_multimap<size_t, int64_t> answers_;  // sequences by the hash of the request id
+  std::set<std::pair<std::string, std::string>> ends_;  // the namespaces that pairs end in, and the pairs' ids
+  std::map<int64_t, Intent> pending_;                   // by sequence
+  std::unordered_multimap<size_t, int64_t> answers_;    // sequences by the hash of the request id
   std::optional<std::string> fault_;
 };
 
