@@ -21,6 +21,10 @@ struct KernelError {
   // The kernel's explanation of a netlink refusal (NLMSGERR_ATTR_MSG), mostly empty.
   std::string extack;
 
+  // Whether it may have taken effect all the same: the answer was lost, or what was done could not be taken back. Who
+  // must know has to look.
+  bool may_have_effect = false;
+
   // `RTM_NEWLINK veth0: Numerical result out of range (ERANGE): IFNAME too long`, without what is empty.
   std::string ToString() const;
 

@@ -7,8 +7,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
-#include "absl/strings/strip.h"
 
 namespace netprov::engine {
 namespace {
@@ -284,8 +282,8 @@ std::vector<Notice> Caretaker::LookNow(const ObjectRef& object) {
     }
   }
   // What ends in a namespace that was made again can be made again now.
-  if (absl::string_view id = object.name; absl::ConsumePrefix(&id, "namespaces/")) {
-    for (const VethRecord& veth : registry_.ListVethsOf(std::string(id))) MarkObject(VethName(veth.id), veth.uid);
+  if (const auto id = NamespaceIdIn(object.name); id.has_value()) {
+    for (const VethRecord& veth : registry_.ListVethsOf(*id)) MarkObject(VethName(veth.id), veth.uid);
   }
   return notices;
 }

@@ -9,6 +9,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -82,7 +83,7 @@ struct ObjectRef {
 // Deletes what an owner no longer needs. Made by Engine::PlanGarbage().
 struct CollectGarbageCall {
   std::string owner;
-  std::vector<std::string> keep;                          // resource names
+  std::unordered_set<std::string> keep;                   // resource names
   std::vector<ObjectRef> doomed;                          // in the order of deletion
   std::vector<std::pair<std::string, std::string>> kept;  // names of the owner's that must stay, and why
   bool validate_only = false;
@@ -101,6 +102,8 @@ struct CheckHostCall {
   bool validate_only = false;
   // The intents that were left unfinished when the call came.
   std::set<int64_t> unfinished;
+  // Persistent objects that could not be made again after the last reboot, namespaces first.
+  std::vector<ObjectRef> unrestored;
 };
 
 // The engine over a kernel and a registry, both of which must outlive it.
@@ -120,8 +123,8 @@ class Engine {
   // an earlier boot again, and begins every lease anew.
   EngineResult<HostReport> Recover();
 
-  // Compares the registry with the kernel. Rolls back or completes what is unfinished and removes orphans, unless the
-  // call says to look only.
+  // Compares the registry with the kernel. Rolls back or completes what is unfinished, removes orphans and restores
+  // what an earlier attempt could not, unless the call says to look only.
   EngineResult<HostReport> CheckHost(const CheckHostCall& call);
   CheckHostCall PlanCheck(bool validate_only) const;
   // The last report.
@@ -227,6 +230,8 @@ class Engine {
   KernelResult<std::optional<Link>> FindEnd(const VethRecord& record, const Endpoint& end, const Endpoint& other);
   // Deletes a pair by whichever end is found.
   KernelResult<void> DeleteLinksOf(const VethRecord& record);
+  // Deletes a pair of which both ends were moved, wherever a name leads to it.
+  KernelResult<void> DeleteStrayLinksOf(const VethRecord& record);
   EngineResult<Veth> Describe(const VethRecord& record);
   // Makes a pair with the names that the record's ends have, in these namespaces, and writes the record with what the
   // kernel chose..
@@ -247,7 +252,9 @@ class Engine {
   void FinishIntents(const std::vector<PendingIntent>& intents, bool look_only, HostReport& report);
   EngineResult<void> CollectOrphans(bool look_only, HostReport& report);
   EngineResult<void> CollectOrphanLinks(const NetnsRef& netns, bool look_only, HostReport& report);
-  void Restore(HostReport& report);
+  // Persistent objects of an earlier boot, namespaces first.
+  std::vector<ObjectRef> Unrestored() const;
+  void Restore(const std::vector<ObjectRef>& objects, HostReport& report);
   void CompareObjects(HostReport& report);
   // Whether the object that a tag of ours names is registered, or in the making.
   bool IsKnown(const Tag& tag) const;
@@ -259,7 +266,7 @@ class Engine {
 
   // Why a namespace can't go as the owner's garbage: another's pair ends in it.
   std::optional<std::string> WhyNeeded(const ObjectRef& object, const std::string& owner,
-                                       const std::vector<std::string>& keep) const;
+                                       const std::unordered_set<std::string>& keep) const;
   // Deletes an object of either kind. Whether it was there.
   EngineResult<bool> DeleteObject(const ObjectRef& object);
 

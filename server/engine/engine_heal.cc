@@ -5,23 +5,11 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/string_view.h"
-#include "absl/strings/strip.h"
 #include "server/engine/engine.h"
 #include "server/engine/error.h"
 
 namespace netprov::engine {
 namespace {
-
-// The id in a resource name of that collection, as in `namespaces/`.
-std::optional<std::string> IdIn(const std::string& name, absl::string_view collection) {
-  absl::string_view id = name;
-  if (!absl::ConsumePrefix(&id, collection)) return std::nullopt;
-  return std::string(id);
-}
-
-constexpr char kNamespaces[] = "namespaces/";
-constexpr char kVeths[] = "veths/";
 
 // What of a made end differs from what the kernel has; nothing where all is the same.
 std::optional<LinkSettings> WhatDiffers(const Endpoint& made, const Link& link, const std::string& tag) {
@@ -45,19 +33,19 @@ std::optional<LinkSettings> WhatDiffers(const Endpoint& made, const Link& link, 
 }  // namespace
 
 std::vector<std::string> Engine::Keys(const ObjectRef& object) const {
-  if (auto id = IdIn(object.name, kNamespaces); id.has_value()) return Keys(DeleteNamespaceCall{.id = *id});
-  return Keys(DeleteVethCall{.id = IdIn(object.name, kVeths).value_or("")});
+  if (auto id = NamespaceIdIn(object.name); id.has_value()) return Keys(DeleteNamespaceCall{.id = *id});
+  return Keys(DeleteVethCall{.id = VethIdIn(object.name).value_or("")});
 }
 
 EngineResult<std::optional<Engine::Condition>> Engine::Inspect(const ObjectRef& object) {
-  if (auto id = IdIn(object.name, kNamespaces); id.has_value()) {
+  if (auto id = NamespaceIdIn(object.name); id.has_value()) {
     const std::optional<NamespaceRecord> record = registry_.FindNamespace(*id);
     if (!record.has_value() || record->uid != object.uid) return std::optional<Condition>();
     NETPROV_ASSIGN_OR_RETURN(Namespace netns, Describe(*id, record));
     return std::optional(Condition{
         .state = netns.state, .deviations = std::move(netns.deviations), .self_heal = netns.metadata.self_heal});
   }
-  const std::optional<VethRecord> record = registry_.FindVeth(IdIn(object.name, kVeths).value_or(""));
+  const std::optional<VethRecord> record = registry_.FindVeth(VethIdIn(object.name).value_or(""));
   if (!record.has_value() || record->uid != object.uid) return std::optional<Condition>();
   NETPROV_ASSIGN_OR_RETURN(Veth veth, Describe(*record));
   return std::optional(
@@ -65,12 +53,12 @@ EngineResult<std::optional<Engine::Condition>> Engine::Inspect(const ObjectRef& 
 }
 
 EngineResult<void> Engine::Heal(const ObjectRef& object) {
-  if (auto id = IdIn(object.name, kNamespaces); id.has_value()) {
+  if (auto id = NamespaceIdIn(object.name); id.has_value()) {
     const std::optional<NamespaceRecord> record = registry_.FindNamespace(*id);
     if (!record.has_value() || record->uid != object.uid) return {};
     return HealNamespace(*record);
   }
-  const std::optional<VethRecord> record = registry_.FindVeth(IdIn(object.name, kVeths).value_or(""));
+  const std::optional<VethRecord> record = registry_.FindVeth(VethIdIn(object.name).value_or(""));
   if (!record.has_value() || record->uid != object.uid) return {};
   return HealVeth(*record);
 }
@@ -102,6 +90,31 @@ EngineResult<void> Engine::HealNamespace(const NamespaceRecord& record) {
   return {};
 }
 
+KernelResult<void> Engine::DeleteStrayLinksOf(const VethRecord& record) {
+  const std::string tag = TagFor(record);
+  std::vector<NetnsRef> places = {NetnsRef{}};
+  NETPROV_ASSIGN_OR_RETURN(const std::vector<std::string> names, kernel_.ListNetns());
+  for (const std::string& name : names) {
+    KernelResult<std::optional<NetnsEntry>> entry = kernel_.FindNetns(name);
+    // Nor could anybody have moved them into one that can't be entered.
+    if (!entry.ok() || !entry->has_value() || !(*entry)->is_netns) continue;
+    places.push_back({.name = name, .cookie = (*entry)->cookie});
+  }
+  for (const NetnsRef& place : places) {
+    KernelResult<std::vector<Link>> links = kernel_.ListLinks(place);
+    if (!links.ok()) {
+      if (NamespaceIsGone(links.error())) continue;
+      return std::move(links).error();
+    }
+    for (const Link& link : *links) {
+      if (link.kind != "veth" || link.alias != tag) continue;
+      KernelResult<void> deleted = kernel_.DeleteLink(place, link.ifindex);
+      if (!deleted.ok() && deleted.error().code != ENODEV && !NamespaceIsGone(deleted.error())) return deleted;
+    }
+  }
+  return {};
+}
+
 EngineResult<void> Engine::HealVeth(const VethRecord& record) {
   const std::string object = VethName(record.id);
   std::vector<std::pair<const Endpoint*, Link>> found;
@@ -128,7 +141,7 @@ EngineResult<void> Engine::HealVeth(const VethRecord& record) {
   NETPROV_ASSIGN_OR_RETURN(const NetnsRef netns_b, ResolveByLooking(place_b, "endpoint_b"));
   NETPROV_RETURN_IF_ERROR(CheckNameIsFree(place_a, netns_a, "endpoint_a", object, record));
   NETPROV_RETURN_IF_ERROR(CheckNameIsFree(place_b, netns_b, "endpoint_b", object, record));
-  KernelResult<void> cleared = DeleteLinksOf(record);
+  KernelResult<void> cleared = found.empty() ? DeleteStrayLinksOf(record) : DeleteLinksOf(record);
   if (!cleared.ok()) return KernelFailure(object, "delete what is left of veth " + record.id, cleared.error());
   auto link = [](const Endpoint& made, const NetnsRef& netns) {
     return LinkSpec{.netns = netns, .name = made.interface_name, .mac = made.mac, .mtu = made.mtu, .up = made.up};

@@ -1,25 +1,24 @@
 #include <algorithm>
 #include <optional>
 #include <string>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
-#include "absl/strings/strip.h"
 #include "server/engine/engine.h"
 #include "server/engine/error.h"
 
 namespace netprov::engine {
 
 std::optional<std::string> Engine::WhyNeeded(const ObjectRef& object, const std::string& owner,
-                                             const std::vector<std::string>& keep) const {
-  absl::string_view id = object.name;
-  if (!absl::ConsumePrefix(&id, "namespaces/")) return std::nullopt;
-  for (const VethRecord& veth : registry_.ListVethsOf(std::string(id))) {
+                                             const std::unordered_set<std::string>& keep) const {
+  const std::optional<std::string> id = NamespaceIdIn(object.name);
+  if (!id.has_value()) return std::nullopt;
+  for (const VethRecord& veth : registry_.ListVethsOf(*id)) {
     const std::string name = VethName(veth.id);
     if (veth.metadata.owner != owner) return absl::StrCat(name, " ends in it, which is not the owner's");
-    if (std::find(keep.begin(), keep.end(), name) != keep.end()) {
+    if (keep.contains(name)) {
       return absl::StrCat(name, " ends in it, which is to be kept");
     }
   }
@@ -27,11 +26,15 @@ std::optional<std::string> Engine::WhyNeeded(const ObjectRef& object, const std:
 }
 
 CollectGarbageCall Engine::PlanGarbage(const std::string& owner, const std::vector<std::string>& keep) const {
-  CollectGarbageCall call{
-      .owner = owner, .keep = keep, .doomed = {}, .kept = {}, .validate_only = false, .stopped = nullptr};
+  CollectGarbageCall call{.owner = owner,
+                          .keep = {keep.begin(), keep.end()},
+                          .doomed = {},
+                          .kept = {},
+                          .validate_only = false,
+                          .stopped = nullptr};
   auto add = [&](ObjectRef object, const Metadata& metadata) {
-    if (metadata.owner != owner || std::find(keep.begin(), keep.end(), object.name) != keep.end()) return;
-    if (std::optional<std::string> why = WhyNeeded(object, owner, keep); why.has_value()) {
+    if (metadata.owner != owner || call.keep.contains(object.name)) return;
+    if (std::optional<std::string> why = WhyNeeded(object, owner, call.keep); why.has_value()) {
       call.kept.emplace_back(object.name, *why);
     } else {
       call.doomed.push_back(std::move(object));
@@ -86,15 +89,13 @@ EngineResult<Garbage> Engine::CollectGarbage(const CollectGarbageCall& call) {
 }
 
 EngineResult<bool> Engine::DeleteObject(const ObjectRef& object) {
-  absl::string_view id = object.name;
-  if (absl::ConsumePrefix(&id, "namespaces/")) {
-    const std::optional<NamespaceRecord> record = registry_.FindNamespace(std::string(id));
+  if (const auto id = NamespaceIdIn(object.name); id.has_value()) {
+    const std::optional<NamespaceRecord> record = registry_.FindNamespace(*id);
     if (!record.has_value() || record->uid != object.uid) return false;
     NETPROV_RETURN_IF_ERROR(DeleteRecordedNamespace(*record, std::nullopt));
     return true;
   }
-  absl::ConsumePrefix(&id, "veths/");
-  const std::optional<VethRecord> record = registry_.FindVeth(std::string(id));
+  const std::optional<VethRecord> record = registry_.FindVeth(VethIdIn(object.name).value_or(""));
   if (!record.has_value() || record->uid != object.uid) return false;
   NETPROV_RETURN_IF_ERROR(DeleteRecordedVeth(*record, std::nullopt));
   return true;
@@ -102,10 +103,9 @@ EngineResult<bool> Engine::DeleteObject(const ObjectRef& object) {
 
 EngineResult<Engine::Expiry> Engine::DeleteExpired(const ObjectRef& object) {
   if (!leases_.Claim(object.uid)) return Expiry{};
-  absl::string_view id = object.name;
-  if (absl::ConsumePrefix(&id, "namespaces/")) {
-    const std::optional<NamespaceRecord> record = registry_.FindNamespace(std::string(id));
-    for (const VethRecord& veth : registry_.ListVethsOf(std::string(id))) {
+  if (const auto id = NamespaceIdIn(object.name); id.has_value()) {
+    const std::optional<NamespaceRecord> record = registry_.FindNamespace(*id);
+    for (const VethRecord& veth : registry_.ListVethsOf(*id)) {
       const std::string& owner = veth.metadata.owner;
       if (owner.empty() || (record.has_value() && owner == record->metadata.owner)) continue;
       leases_.Release(object.uid);

@@ -8,10 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
-#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "server/engine/engine.h"
 #include "server/engine/error.h"
@@ -54,7 +51,7 @@ EngineResult<HostReport> Engine::Recover() {
   report.at_start = true;
   FinishIntents(pending, /*look_only=*/false, report);
   NETPROV_RETURN_IF_ERROR(CollectOrphans(/*look_only=*/false, report));
-  Restore(report);
+  Restore(Unrestored(), report);
   for (const NamespaceRecord& record : registry_.ListNamespaces()) {
     leases_.Start(record.uid, NamespaceName(record.id), record.metadata);
   }
@@ -73,6 +70,7 @@ EngineResult<HostReport> Engine::CheckHost(const CheckHostCall& call) {
   std::erase_if(pending, [&call](const PendingIntent& item) { return !call.unfinished.contains(item.sequence); });
   FinishIntents(pending, call.validate_only, report);
   NETPROV_RETURN_IF_ERROR(CollectOrphans(call.validate_only, report));
+  if (!call.validate_only) Restore(call.unrestored, report);
   CompareObjects(report);
   Publish(report);
   return GetHostReport();
@@ -97,7 +95,7 @@ void Engine::Publish(HostReport report) {
 
 CheckHostCall Engine::PlanCheck(bool validate_only) const {
   std::lock_guard<std::mutex> lock(mutex_);
-  return {.validate_only = validate_only, .unfinished = unfinished_};
+  return {.validate_only = validate_only, .unfinished = unfinished_, .unrestored = Unrestored()};
 }
 
 std::vector<std::string> Engine::Keys(const CheckHostCall& call) const {
@@ -105,6 +103,9 @@ std::vector<std::string> Engine::Keys(const CheckHostCall& call) const {
   if (call.validate_only) return keys;
   // One at a time.
   keys.push_back("host");
+  for (const ObjectRef& object : call.unrestored) {
+    for (std::string& key : Keys(object)) keys.push_back(std::move(key));
+  }
   for (const PendingIntent& item : registry_.ListPending()) {
     if (!call.unfinished.contains(item.sequence)) continue;
     for (std::string& name : NamesOf(item.intent)) keys.push_back(std::move(name));
@@ -182,8 +183,8 @@ void Engine::FinishIntents(const std::vector<PendingIntent>& intents, bool look_
 bool Engine::IsKnown(const Tag& tag) const {
   // An intent gives way to its record, so it is looked for first.
   if (registry_.IsPending(tag.uid)) return true;
-  if (absl::StartsWith(tag.object, VethName(""))) {
-    const std::optional<VethRecord> record = registry_.FindVeth(tag.object.substr(VethName("").size()));
+  if (const auto id = VethIdIn(tag.object); id.has_value()) {
+    const std::optional<VethRecord> record = registry_.FindVeth(*id);
     return record.has_value() && record->uid == tag.uid;
   }
   // The name of a namespace may be cut.
@@ -310,30 +311,37 @@ EngineResult<void> Engine::CollectOrphanLinks(const NetnsRef& netns, bool look_o
   return {};
 }
 
-void Engine::Restore(HostReport& report) {
+std::vector<ObjectRef> Engine::Unrestored() const {
   const std::string boot = kernel_.BootId();
-  auto restore = [&](const std::string& name, const std::string& uid) {
-    EngineResult<void> restored = Heal({.name = name, .uid = uid});
-    if (restored.ok()) {
-      report.Add(Finding::Kind::kRestored, name, "it was made again after a reboot");
-    } else {
-      report.Add(Finding::Kind::kNotRestored, name, restored.error().message);
-    }
-  };
+  std::vector<ObjectRef> objects;
   for (const NamespaceRecord& record : registry_.ListNamespaces()) {
-    if (record.metadata.persistent && record.boot_id != boot) restore(NamespaceName(record.id), record.uid);
+    if (!record.metadata.persistent || record.boot_id == boot) continue;
+    objects.push_back({.name = NamespaceName(record.id), .uid = record.uid});
   }
   for (const VethRecord& record : registry_.ListVeths("", SIZE_MAX)) {
-    if (record.metadata.persistent && record.boot_id != boot) restore(VethName(record.id), record.uid);
+    if (!record.metadata.persistent || record.boot_id == boot) continue;
+    objects.push_back({.name = VethName(record.id), .uid = record.uid});
+  }
+  return objects;
+}
+
+void Engine::Restore(const std::vector<ObjectRef>& objects, HostReport& report) {
+  for (const ObjectRef& object : objects) {
+    EngineResult<void> restored = Heal(object);
+    if (restored.ok()) {
+      report.Add(Finding::Kind::kRestored, object.name, "it was made again after a reboot");
+    } else {
+      report.Add(Finding::Kind::kNotRestored, object.name, restored.error().message);
+    }
   }
 }
 
 void Engine::CompareObjects(HostReport& report) {
   auto is_under_way = [this](const std::string& name) {
     if (IsUnderWay(name)) return true;
-    absl::string_view id = name;
-    if (!absl::ConsumePrefix(&id, VethName(""))) return false;
-    const std::optional<VethRecord> record = registry_.FindVeth(std::string(id));
+    const std::optional<std::string> id = VethIdIn(name);
+    if (!id.has_value()) return false;
+    const std::optional<VethRecord> record = registry_.FindVeth(*id);
     if (!record.has_value()) return true;
     return IsUnderWay(NamespaceName(record->a.namespace_id)) || IsUnderWay(NamespaceName(record->b.namespace_id));
   };

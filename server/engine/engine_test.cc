@@ -570,7 +570,7 @@ TEST_F(EngineTest, AFailedCreateIsSwept) {
   kernel_.SetFaultForTest([&](const std::string& operation) -> std::optional<KernelError> {
     if (operation != "CreateVeth" || !std::exchange(first, false)) return std::nullopt;
     EXPECT_TRUE(kernel_.CreateVeth({.name = "h0"}, {.netns = blue, .name = "eth0"}, "").ok());
-    return KernelError{.code = ETIMEDOUT, .operation = operation, .extack = {}};
+    return KernelError{.code = ETIMEDOUT, .operation = operation, .extack = {}, .may_have_effect = true};
   });
   EXPECT_REFUSED(CreateVeth("v", HostTo("blue")), Reason::kKernel);
   EXPECT_EQ(kernel_.DumpForTest(), before);
@@ -787,8 +787,8 @@ TEST_F(EngineTest, APairIsNotMadeUnderAnIntentThatCannotBeWithdrawn) {
   std::unique_ptr<FullDisk> full;
   int looks = 0;
   kernel_.SetFaultForTest([&](const std::string& name) -> std::optional<KernelError> {
-    // The first look sweeps, the second would be for the next attempt.
-    if (name == "FindLink" && ++looks == 2) full.reset();
+    // A look at who has the name would be for the next attempt.
+    if (name == "FindLink" && ++looks == 1) full.reset();
     if (name != "CreateVeth" || full != nullptr) return std::nullopt;
     full = std::make_unique<FullDisk>();
     return KernelError{.code = EEXIST, .operation = name, .extack = {}};
@@ -978,12 +978,16 @@ TEST_F(EngineTest, ACheckFinishesWhatWasLeft) {
   MakeBlueWithVeth();
   const std::string before = kernel_.DumpForTest();
   // The pair cannot be tagged, and not be deleted again either.
-  kernel_.FailNextForTest("CreateVeth", ENOMEM);
+  kernel_.SetFaultForTest([](const std::string& operation) -> std::optional<KernelError> {
+    if (operation != "CreateVeth") return std::nullopt;
+    return KernelError{.code = ENOMEM, .operation = operation, .extack = {}, .may_have_effect = true};
+  });
   kernel_.FailNextForTest("FindLink", ENOMEM);
   VethSpec spec = HostTo("blue");
   spec.a.interface_name = "h1";
   spec.b.interface_name = "eth1";
   EXPECT_REFUSED(CreateVeth("w", spec), Reason::kRollbackFailed);
+  kernel_.SetFaultForTest(nullptr);
   auto looked = engine_->CheckHost(engine_->PlanCheck(/*validate_only=*/true));
   ASSERT_TRUE(looked.ok());
   EXPECT_EQ(looked->Count(Finding::Kind::kUnfinished), 1);
@@ -1207,6 +1211,23 @@ TEST_F(EngineTest, PersistentObjectsAreRestoredAfterAReboot) {
   EXPECT_EQ(again.a.mac, made.a.mac);
   EXPECT_EQ(engine_->GetVeth("w")->state, State::kMissing);
   EXPECT_EQ(Restart().Count(Finding::Kind::kRestored), 0);
+}
+
+TEST_F(EngineTest, WhatCouldNotBeRestoredIsTriedAgainByACheck) {
+  Metadata persistent;
+  persistent.persistent = true;
+  ASSERT_TRUE(engine_->CreateNamespace({.id = "blue", .metadata = persistent}).ok());
+  ASSERT_TRUE(engine_->CreateVeth({.id = "v", .spec = HostTo("blue"), .metadata = persistent}).ok());
+  kernel_.RebootForTest();
+  kernel_.AddForeignNetnsForTest("blue");
+  EXPECT_EQ(Restart().Count(Finding::Kind::kNotRestored), 2);
+  kernel_.RemoveForeignNetnsForTest("blue");
+  EXPECT_EQ(engine_->CheckHost(engine_->PlanCheck(/*validate_only=*/true))->Count(Finding::Kind::kRestored), 0);
+  EXPECT_EQ(engine_->GetVeth("v")->state, State::kMissing);
+  const CheckHostCall check = engine_->PlanCheck(/*validate_only=*/false);
+  EXPECT_THAT(engine_->Keys(check), IsSupersetOf({"namespaces/blue", "veths/v"}));
+  EXPECT_EQ(engine_->CheckHost(check)->Count(Finding::Kind::kRestored), 2);
+  EXPECT_EQ(engine_->GetVeth("v")->state, State::kReady);
 }
 
 // ---- Leases and garbage

@@ -292,7 +292,6 @@ EngineResult<VethRecord> Engine::MakeVeth(VethRecord record, const LinkSpec& a, 
                                           const CallContext& context, bool is_new) {
   const std::string object = VethName(record.id);
   Plan plan;
-  bool taken = false;
   plan.Add({.name = absl::StrCat("create veth ", a.name, " <-> ", b.name),
             .run = [&]() -> KernelResult<void> {
               auto ends = kernel_.CreateVeth(a, b, TagFor(record));
@@ -300,18 +299,13 @@ EngineResult<VethRecord> Engine::MakeVeth(VethRecord record, const LinkSpec& a, 
               for (int i = 1; i < kMostBirths && !ends.ok() && ends.error().code == ENODEV; ++i) {
                 ends = kernel_.CreateVeth(a, b, TagFor(record));
               }
-              if (!ends.ok()) {
-                taken = ends.error().code == EEXIST;
-                return std::move(ends).error();
-              }
+              if (!ends.ok()) return std::move(ends).error();
               record.a = ToEndpoint(record.a.namespace_id, ends->first);
               record.b = ToEndpoint(record.b.namespace_id, ends->second);
               return {};
             },
             .undo = [&] { return kernel_.DeleteLink(a.netns, record.a.ifindex); },
             .sweep = [&]() -> KernelResult<void> {
-              // Then nothing was made, and what has the names may be a pair of another call's that has no alias yet.
-              if (taken) return {};
               EngineResult<void> swept = RollBack(record);
               if (swept.ok()) return {};
               return *swept.error().kernel;

@@ -119,8 +119,9 @@ class KernelWatch {
 // The seam between the engine and the machine. LinuxKernel is the machine, FakeKernel a model of it in memory that
 // fails as the machine fails; one suite of tests (tests/contract) holds both to this contract.
 //
-// Every operation is atomic: when it fails, it has changed nothing. Errors are the kernel's; those that the engine
-// relies on are named below. Thread-safe.
+// Every operation is atomic: when it fails, it has changed nothing, unless the error says that it may have
+// (KernelError::may_have_effect). Errors are the kernel's; those that the engine relies on are named below.
+// Thread-safe.
 class Kernel {
  public:
   virtual ~Kernel() = default;

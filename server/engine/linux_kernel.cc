@@ -183,7 +183,7 @@ KernelResult<void> LinuxKernel::DeleteLinksInside(const NetnsRef& netns) {
   }
   KernelResult<void> deleted = session.Execute(netlink::EncodeDeleteLinkGroup(kDoomedGroup));
   if (deleted.ok() || deleted.error().code == ENODEV) return {};
-  if (!netlink::OutcomeUnknown(deleted.error())) return deleted;
+  if (!deleted.error().may_have_effect) return deleted;
   NETPROV_ASSIGN_OR_RETURN(links, DumpLinks(session));
   const bool some_left = std::any_of(links.begin(), links.end(), [](const Link& link) { return !link.kind.empty(); });
   return some_left ? deleted : KernelResult<void>();
@@ -249,24 +249,42 @@ KernelResult<std::pair<Link, Link>> LinuxKernel::CreateVeth(const LinkSpec& a, c
   netlink::Session& session_b = at_b.has_value() ? at_b->session() : session_a;
   const netlink::Request new_veth = netlink::EncodeNewVeth(request);
   const netlink::Outcome created = session_a.ExecuteBatch(std::span(&new_veth, 1)).front();
-  std::optional<Link> link_a;
-  if (created.ok() && created.replies.size() == 1) {
-    NETPROV_ASSIGN_OR_RETURN(netlink::Link link, netlink::DecodeLink(created.replies[0]));
-    link_a = ToLink(link);
-  } else if (created.ok() || netlink::OutcomeUnknown(*created.error)) {
-    // The kernel is older than the echo (Linux 6.2), or an acknowledgement was lost. Only our pair can have the group,
-    // no alias yet and a peer of the other name.
+  auto look_for_it = [&]() -> KernelResult<std::optional<Link>> {
+    // Over sockets without late answers. Only our pair can have the group, no alias yet and a peer of the other name.
     NETPROV_ASSIGN_OR_RETURN(Connection again_a, Connect(a.netns));
     NETPROV_ASSIGN_OR_RETURN(Connection again_b, Connect(b.netns));
-    NETPROV_ASSIGN_OR_RETURN(link_a, Get(again_a.session(), a.name));
+    NETPROV_ASSIGN_OR_RETURN(std::optional<Link> link, Get(again_a.session(), a.name));
     NETPROV_ASSIGN_OR_RETURN(std::optional<Link> peer, Get(again_b.session(), b.name));
-    if (link_a.has_value() && (link_a->kind != "veth" || link_a->group != kOwnedGroup || !link_a->alias.empty() ||
-                               !peer.has_value() || link_a->peer_ifindex != peer->ifindex)) {
-      link_a.reset();
+    if (link.has_value() && (link->kind != "veth" || link->group != kOwnedGroup || !link->alias.empty() ||
+                             !peer.has_value() || link->peer_ifindex != peer->ifindex)) {
+      link.reset();
     }
+    return link;
+  };
+  KernelResult<std::optional<Link>> born = std::optional<Link>();
+  if (created.ok() && created.replies.size() == 1) {
+    KernelResult<netlink::Link> link = netlink::DecodeLink(created.replies[0]);
+    if (link.ok()) {
+      born = std::optional(ToLink(*link));
+    } else {
+      born = std::move(link).error();
+    }
+  } else if (created.ok() || created.error->may_have_effect) {
+    // The kernel is older than the echo (Linux 6.2), or an acknowledgement was lost.
+    born = look_for_it();
   }
+  if (!born.ok()) {
+    born.error().may_have_effect = true;
+    return std::move(born).error();
+  }
+  std::optional<Link> link_a = *std::move(born);
   if (!link_a.has_value()) {
-    if (!created.ok()) return *created.error;
+    if (!created.ok()) {
+      // Looked for, and not there.
+      KernelError refused = *created.error;
+      refused.may_have_effect = false;
+      return refused;
+    }
     return KernelError{.code = ENODEV, .operation = absl::StrCat("RTM_GETLINK ", a.name), .extack = {}};
   }
 
@@ -288,9 +306,11 @@ KernelResult<std::pair<Link, Link>> LinuxKernel::CreateVeth(const LinkSpec& a, c
   };
   KernelResult<Link> link_b = tag();
   if (!link_b.ok()) {
-    KernelResult<void> deleted = DeleteLink(a.netns, link_a->ifindex);
+    // By the same socket, as there may be no more descriptors.
+    KernelResult<void> deleted = session_a.Execute(netlink::EncodeDeleteLink(Index(link_a->ifindex)));
     // ENODEV: somebody else deleted it, which may be why.
     if (!deleted.ok() && deleted.error().code != ENODEV) {
+      link_b.error().may_have_effect = true;
       link_b.error().extack = absl::StrCat(link_b.error().extack, link_b.error().extack.empty() ? "" : "; ",
                                            "the pair is left behind: ", deleted.error().ToString());
     }
@@ -303,7 +323,7 @@ KernelResult<std::pair<Link, Link>> LinuxKernel::CreateVeth(const LinkSpec& a, c
 KernelResult<void> LinuxKernel::DeleteLink(const NetnsRef& netns, uint32_t ifindex) {
   NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
   KernelResult<void> deleted = connection.session().Execute(netlink::EncodeDeleteLink(Index(ifindex)));
-  if (deleted.ok() || !netlink::OutcomeUnknown(deleted.error())) return deleted;
+  if (deleted.ok() || !deleted.error().may_have_effect) return deleted;
   NETPROV_ASSIGN_OR_RETURN(std::optional<Link> left, Get(connection.session(), Index(ifindex)));
   return left.has_value() ? deleted : KernelResult<void>();
 }

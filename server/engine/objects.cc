@@ -2,8 +2,20 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 
 namespace netprov::engine {
+namespace {
+
+std::optional<std::string> IdIn(absl::string_view name, absl::string_view collection) {
+  if (!absl::ConsumePrefix(&name, collection)) return std::nullopt;
+  return std::string(name);
+}
+
+}  // namespace
+
+std::optional<std::string> NamespaceIdIn(absl::string_view name) { return IdIn(name, NamespaceName("")); }
+std::optional<std::string> VethIdIn(absl::string_view name) { return IdIn(name, VethName("")); }
 
 std::string ToText(const std::vector<Deviation>& deviations) {
   return absl::StrJoin(deviations, "; ", [](std::string* text, const Deviation& deviation) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "server/netlink/mac_address.h"
 
@@ -105,6 +106,10 @@ struct Veth {
 // The resource names: `namespaces/blue`, `veths/v1`.
 inline std::string NamespaceName(const std::string& id) { return "namespaces/" + id; }
 inline std::string VethName(const std::string& id) { return "veths/" + id; }
+
+// The reverse; nullopt: it is not the name of a namespace, or of a pair.
+std::optional<std::string> NamespaceIdIn(absl::string_view name);
+std::optional<std::string> VethIdIn(absl::string_view name);
 
 }  // namespace netprov::engine
 

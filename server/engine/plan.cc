@@ -13,7 +13,8 @@ netprov::Result<void, PlanFailure> Plan::Run() {
     KernelResult<void> result = steps_[done_].run();
     if (result.ok()) continue;
     const Step& failed = steps_[done_];
-    const KernelResult<void> swept = failed.sweep == nullptr ? KernelResult<void>() : failed.sweep();
+    const bool to_sweep = failed.sweep != nullptr && result.error().may_have_effect;
+    const KernelResult<void> swept = to_sweep ? failed.sweep() : KernelResult<void>();
     PlanFailure failure{.step = failed.name, .error = std::move(result).error(), .residue = Undo()};
     if (!swept.ok()) {
       failure.residue.push_back(

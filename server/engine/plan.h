@@ -19,7 +19,8 @@ struct Step {
   // Takes back what `run` did. Null: it cannot be taken back, as with a deletion, and a later failure leaves it as
   // residue.
   std::function<KernelResult<void>()> undo;
-  // Called after `run` failed, to make sure that nothing of it is left. Null: `run` sees to that itself.
+  // Called after `run` failed and may have had an effect (KernelError), to make sure that nothing of it is left. Null:
+  // it never has.
   std::function<KernelResult<void>()> sweep;
 };
 

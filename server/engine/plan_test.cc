@@ -80,5 +80,24 @@ TEST_F(PlanTest, ACompletePlanCanBeUndoneOnce) {
   EXPECT_THAT(said_, ElementsAre("do a", "do b", "undo b", "undo a"));
 }
 
+TEST_F(PlanTest, WhatMayHaveLeftSomethingIsSwept) {
+  for (const bool may_have_left : {false, true}) {
+    for (const bool sweep_fails : {false, true}) {
+      Plan plan;
+      said_.clear();
+      plan.Add({.name = "a",
+                .run = [&]() -> KernelResult<void> {
+                  return KernelError{.code = EIO, .operation = "a", .extack = {}, .may_have_effect = may_have_left};
+                },
+                .undo = Say("undo a", false),
+                .sweep = Say("sweep a", sweep_fails)});
+      auto result = plan.Run();
+      ASSERT_FALSE(result.ok());
+      EXPECT_EQ(said_, may_have_left ? std::vector<std::string>{"sweep a"} : std::vector<std::string>());
+      EXPECT_EQ(result.error().residue.size(), may_have_left && sweep_fails ? 1u : 0u);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace netprov::engine

@@ -35,6 +35,11 @@ KernelError Error(int code, const Request& request, std::string extack = {}) {
   return {.code = code, .operation = request.operation, .extack = std::move(extack)};
 }
 
+// The request was sent, and what became of it is not known.
+KernelError Lost(int code, const Request& request) {
+  return {.code = code, .operation = request.operation, .extack = {}, .may_have_effect = true};
+}
+
 void AppendRequest(std::vector<std::byte>& datagram, const Request& request, uint16_t flags, uint32_t sequence) {
   nlmsghdr header = ReadHeader(request);
   header.nlmsg_flags |= flags;
@@ -61,13 +66,13 @@ KernelError ReadVerdict(const MessageView& message, const Request& request) {
   // A DONE without an errno is one without an error; only old dumps of other families send it.
   if (message.type == NLMSG_DONE && rest.empty()) return Error(0, request);
   std::optional<int> code = TakeHeader<int>(rest);
-  if (!code || *code > 0 || *code < -kMaxErrno) return Error(EBADMSG, request);
+  if (!code || *code > 0 || *code < -kMaxErrno) return Lost(EBADMSG, request);
 
   std::string extack;
   bool has_attributes = (message.flags & NLM_F_ACK_TLVS) != 0;
   if (message.type == NLMSG_ERROR) {
     std::optional<nlmsghdr> refused = TakeHeader<nlmsghdr>(rest);
-    if (!refused) return Error(EBADMSG, request);
+    if (!refused) return Lost(EBADMSG, request);
     if ((message.flags & NLM_F_CAPPED) == 0 && refused->nlmsg_len >= sizeof(nlmsghdr)) {
       // The payload of the request is repeated between the header and the attributes.
       size_t repeated = (size_t{refused->nlmsg_len} - sizeof(nlmsghdr) + 3) & ~size_t{3};
@@ -90,10 +95,6 @@ int CheckRequest(const Request& request) {
 }
 
 }  // namespace
-
-bool OutcomeUnknown(const KernelError& error) {
-  return error.code == ETIMEDOUT || error.code == ENOBUFS || error.code == EMSGSIZE || error.code == EBADMSG;
-}
 
 // One complete dump, which a change may have interrupted.
 struct Session::DumpTry {
@@ -181,25 +182,25 @@ std::vector<Outcome> Session::ExecuteBatch(std::span<const Request> requests) {
 
   std::vector<bool> answered(sent.size(), false);
   size_t waiting = sent.size();
-  auto fail_waiting = [&](int code) {
+  auto lose_waiting = [&](int code) {
     for (size_t i = 0; i < sent.size(); ++i) {
-      if (!answered[i]) outcomes[sent[i]] = {.error = Error(code, requests[sent[i]]), .replies = {}};
+      if (!answered[i]) outcomes[sent[i]] = {.error = Lost(code, requests[sent[i]]), .replies = {}};
     }
   };
 
   TimePoint deadline = options_.now() + options_.max_wait;
   if (KernelResult<void> result = Send(datagram); !result.ok()) {
-    fail_waiting(result.error().code);
+    for (const size_t i : sent) outcomes[i].error = Error(result.error().code, requests[i]);
     return outcomes;
   }
   while (waiting > 0) {
     KernelResult<Datagram> received = Receive(deadline);
     if (!received.ok()) {
-      fail_waiting(received.error().code);
+      lose_waiting(received.error().code);
       return outcomes;
     }
     if (received->truncated) {
-      fail_waiting(EMSGSIZE);
+      lose_waiting(EMSGSIZE);
       return outcomes;
     }
     MessageReader reader(received->bytes);
@@ -214,14 +215,14 @@ std::vector<Outcome> Session::ExecuteBatch(std::span<const Request> requests) {
         answered[index] = true;
         --waiting;
       } else if (message->type == NLMSG_OVERRUN) {
-        fail_waiting(ENOBUFS);
+        lose_waiting(ENOBUFS);
         return outcomes;
       } else if (message->type == ReplyType(ReadHeader(request).nlmsg_type)) {
         outcome.replies.emplace_back(message->payload.begin(), message->payload.end());
       }
     }
     if (reader.malformed()) {
-      fail_waiting(EBADMSG);
+      lose_waiting(EBADMSG);
       return outcomes;
     }
   }

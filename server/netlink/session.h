@@ -43,17 +43,14 @@ struct SessionOptions {
   std::function<std::chrono::steady_clock::time_point()> now = std::chrono::steady_clock::now;
 };
 
-// Whether the kernel may have carried out a request that failed like this: its answer was late (ETIMEDOUT), dropped
-// (ENOBUFS), cut off (EMSGSIZE) or not understood (EBADMSG). The caller must read the objects back. The kernel itself
-// refuses some requests with one of these codes; reading back is then merely superfluous.
-bool OutcomeUnknown(const KernelError& error);
-
 // A conversation over one Transport. Each request gets its own sequence number; what comes from another sender than the
 // kernel, for another port or with another sequence is skipped, such as a late answer to a call that was given up.
 //
 // Errors carry the request's operation, the errno, and the kernel's explanation (NLMSGERR_ATTR_MSG) where it gave one.
-// Where the transport fails, so does each request that has no answer yet; OutcomeUnknown says which of those may have
-// been carried out all the same. Interrupted system calls (EINTR) go on. For one thread at a time.
+// Where the transport fails, so does each request that has no answer yet. Where a request was sent and its answer was
+// late (ETIMEDOUT), dropped (ENOBUFS), cut off (EMSGSIZE) or not understood (EBADMSG), the kernel may have carried it
+// out all the same (KernelError::may_have_effect), and the caller must read the objects back. Interrupted system calls
+// (EINTR) go on. For one thread at a time.
 class Session {
  public:
   // Limits of one batch, so that its answers fit the socket's queue.

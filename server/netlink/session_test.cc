@@ -72,7 +72,7 @@ TEST_F(SessionTest, RefusalCarriesErrnoOperationAndExtack) {
   ASSERT_FALSE(result.ok());
   EXPECT_THAT(result.error(),
               Eq(KernelError{.code = ERANGE, .operation = "RTM_DELLINK veth0", .extack = "IFNAME too long"}));
-  EXPECT_FALSE(OutcomeUnknown(result.error()));
+  EXPECT_FALSE(result.error().may_have_effect);
 }
 
 TEST_F(SessionTest, ReadsExtackBehindARepeatedRequest) {
@@ -127,7 +127,7 @@ TEST_F(SessionTest, MalformedVerdictIsEbadmsg) {
     KernelResult<void> result = session_.Execute(Change());
     ASSERT_FALSE(result.ok());
     EXPECT_THAT(result.error().code, Eq(EBADMSG)) << payload;
-    EXPECT_TRUE(OutcomeUnknown(result.error()));
+    EXPECT_TRUE(result.error().may_have_effect);
   }
 }
 
@@ -151,7 +151,7 @@ TEST_F(SessionTest, ALateAnswerIsNotTakenForTheNextOne) {
   ASSERT_FALSE(first.ok());
   EXPECT_THAT(first.error().code, Eq(ETIMEDOUT));
   EXPECT_THAT(first.error().operation, Eq("RTM_DELLINK veth0"));
-  EXPECT_TRUE(OutcomeUnknown(first.error()));
+  EXPECT_TRUE(first.error().may_have_effect);
   uint32_t sequence = transport_.last_sequence();
 
   transport_.ExpectAnySend();
@@ -167,7 +167,7 @@ TEST_F(SessionTest, LostAnswersAreErrorsThatLeaveTheOutcomeOpen) {
   KernelResult<void> result = session_.Execute(Change());
   ASSERT_FALSE(result.ok());
   EXPECT_THAT(result.error().code, Eq(ENOBUFS));
-  EXPECT_TRUE(OutcomeUnknown(result.error()));
+  EXPECT_TRUE(result.error().may_have_effect);
 
   transport_.ExpectAnySend();
   transport_.Reply({ScriptedMessage{.type = NLMSG_OVERRUN}});
@@ -180,14 +180,14 @@ TEST_F(SessionTest, LostAnswersAreErrorsThatLeaveTheOutcomeOpen) {
   result = session_.Execute(Change());
   ASSERT_FALSE(result.ok());
   EXPECT_THAT(result.error().code, Eq(EMSGSIZE));
-  EXPECT_TRUE(OutcomeUnknown(result.error()));
+  EXPECT_TRUE(result.error().may_have_effect);
 
   transport_.ExpectAnySend();
   transport_.ReplyDatagram({.messages = {}, .tail = FromHex("ff ff ff ff 00 00")});
   result = session_.Execute(Change());
   ASSERT_FALSE(result.ok());
   EXPECT_THAT(result.error().code, Eq(EBADMSG));
-  EXPECT_TRUE(OutcomeUnknown(result.error()));
+  EXPECT_TRUE(result.error().may_have_effect);
 }
 
 TEST_F(SessionTest, GoesOnAfterSignals) {
@@ -285,7 +285,9 @@ TEST_F(SessionTest, BatchKeepsTheAnswersThatCameBeforeALoss) {
   std::vector<Outcome> outcomes = session_.ExecuteBatch(requests);
   ASSERT_THAT(outcomes, SizeIs(3));
   EXPECT_THAT(outcomes[0].error->code, Eq(EOPNOTSUPP));
-  EXPECT_THAT(*outcomes[1].error, Eq(KernelError{.code = ENOBUFS, .operation = "RTM_DELLINK ifindex 2", .extack = {}}));
+  EXPECT_THAT(
+      *outcomes[1].error,
+      Eq(KernelError{.code = ENOBUFS, .operation = "RTM_DELLINK ifindex 2", .extack = {}, .may_have_effect = true}));
   EXPECT_THAT(outcomes[2].error->code, Eq(ENOBUFS));
   EXPECT_THAT(outcomes[2].replies, IsEmpty());
 }

@@ -1,7 +1,9 @@
 // The engine on the real kernel, with `ip` as the witness.
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <memory>
 #include <string>
 #include <utility>
@@ -11,6 +13,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "server/base/unique_fd.h"
 #include "server/engine/engine.h"
 #include "server/engine/linux_kernel.h"
 #include "server/engine/registry.h"
@@ -174,6 +177,41 @@ TEST_F(EngineKernelTest, WhatIpDeletesIsMissingAndCanBeMadeAnew) {
   EXPECT_EQ(engine_->GetNamespace("blue")->state, engine::State::kMissing);
   ASSERT_TRUE(engine_->DeleteNamespace({.id = "blue"}).ok());
   EXPECT_FALSE(engine_->GetNamespace("blue")->managed) << "the namespace of the same name is another's, and stays";
+}
+
+TEST_F(EngineKernelTest, APairOfWhichBothEndsWereMovedIsMadeAnewAndTheOldOneGoes) {
+  ASSERT_TRUE(engine_->CreateNamespace({.id = "blue"}).ok());
+  EngineResult<Veth> made = CreateVeth("v", HostTo("blue"));
+  ASSERT_TRUE(made.ok());
+  Shell("ip netns add lab && ip link set h0 netns lab && ip -n blue link set veth0 netns lab");
+  ASSERT_TRUE(engine_->Heal({.name = "veths/v", .uid = made->uid}).ok());
+  EXPECT_EQ(engine_->GetVeth("v")->state, engine::State::kReady);
+  EXPECT_EQ(Shell("ip -n lab -o link show type veth"), "");
+}
+
+TEST_F(EngineKernelTest, WithoutDescriptorsACreateIsRefusedAndNothingIsLeft) {
+  ASSERT_TRUE(engine_->CreateNamespace({.id = "blue"}).ok());
+  const std::string before = Snapshot();
+  rlimit limit;
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+  const UniqueFd lowest_free(::dup(STDIN_FILENO));
+  ASSERT_TRUE(lowest_free.valid());
+  const auto in_use = static_cast<rlim_t>(lowest_free.get());
+  // One more each time, until there are enough.
+  for (rlim_t more = 1; more < 20; ++more) {
+    const rlimit few{.rlim_cur = in_use + more, .rlim_max = limit.rlim_max};
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+    EngineResult<Veth> made = CreateVeth("v", HostTo("blue"));
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+    if (made.ok()) {
+      EXPECT_GT(more, 1u);
+      return;
+    }
+    EXPECT_EQ(made.error().reason, Reason::kKernel) << made.error().message;
+    EXPECT_EQ(made.error().kernel->code, EMFILE);
+    EXPECT_EQ(Snapshot(), before);
+  }
+  FAIL() << "there were never enough";
 }
 
 TEST_F(EngineKernelTest, WhatACrashLeftIsRolledBack) {

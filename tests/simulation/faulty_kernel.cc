@@ -19,12 +19,13 @@ using engine::NetnsRef;
 template <typename Run>
 auto FaultyKernel::Around(const char* operation, Run run, const std::function<void()>& half) -> decltype(run()) {
   const Fate fate = plot_.Before(operation);
-  const KernelError error{.code = fate.error, .operation = absl::StrCat(operation, " (injected)"), .extack = {}};
+  KernelError error{.code = fate.error, .operation = absl::StrCat(operation, " (injected)"), .extack = {}};
   switch (fate.kind) {
     case Fate::Kind::kFail:
       return error;
     case Fate::Kind::kFailLeaving:
       if (half != nullptr) half();
+      error.may_have_effect = true;
       return error;
     case Fate::Kind::kCrashBefore:
       throw Crash();
