@@ -87,8 +87,7 @@ netlink::VethEnd ToVethEnd(const LinkSpec& spec) {
           .mtu = spec.mtu,
           .group = kOwnedGroup,
           .up = spec.up,
-          .netns_fd = std::nullopt,
-          .queues = 1};
+          .netns_fd = std::nullopt};
 }
 
 }  // namespace

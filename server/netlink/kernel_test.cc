@@ -2,7 +2,11 @@
 // anybody who may make user namespaces. `ip -j` is the witness for addresses and routes.
 #include <fcntl.h>
 #include <linux/if_addr.h>
+#include <linux/if_link.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <sched.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -26,6 +30,7 @@
 namespace netprov::netlink {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::Eq;
 using ::testing::HasSubstr;
@@ -195,6 +200,166 @@ TEST_F(KernelTest, ALinkChangesInEveryWay) {
   Do(*home_, EncodeSetLink("w", {.netns_fd = away_fd_.get()}));
   EXPECT_FALSE(Get(*home_, "w").has_value());
   EXPECT_TRUE(Get(*away_, "w").has_value());
+}
+
+// What the kernel takes in the create of a pair, and of which end.
+TEST_F(KernelTest, AVethIsBornWithMasterFlagsQueuesAndLimits) {
+  EXPECT_THAT(RunIp("link add br0 type bridge"), Eq(""));
+  const int bridge = Get(*home_, "br0")->ifindex;
+  VethRequest veth = Veth("v");
+  veth.end.tx_queues = 2;
+  veth.end.rx_queues = 3;
+  veth.end.master = bridge;
+  veth.end.promiscuous = true;
+  veth.end.all_multicast = true;
+  veth.end.limits = {.gso_max_size = 40000,
+                     .gso_max_segments = 100,
+                     .gro_max_size = 50000,
+                     .gso_ipv4_max_size = 30000,
+                     .gro_ipv4_max_size = 20000};
+  veth.peer = veth.end;
+  veth.peer.name = "vp";
+  veth.peer.up = false;
+  veth.peer.limits.gso_max_size = 100000;
+  Do(*home_, EncodeNewVeth(veth));
+  for (const NewLink& wanted : {veth.end, veth.peer}) {
+    std::optional<Link> link = Get(*home_, wanted.name);
+    ASSERT_TRUE(link.has_value());
+    EXPECT_TRUE(link->promiscuous && link->all_multicast) << wanted.name;
+    EXPECT_THAT(link->tx_queues, Eq(2u)) << wanted.name;
+    EXPECT_THAT(link->rx_queues, Eq(3u)) << wanted.name;
+    EXPECT_THAT(link->limits, Eq(wanted.limits)) << wanted.name;
+  }
+  EXPECT_THAT(Get(*home_, "v")->master, Optional(bridge));
+  EXPECT_THAT(Get(*home_, "vp")->master, Eq(std::nullopt));
+  EXPECT_THAT(RunIp("-d -j link show v"),
+              AllOf(HasSubstr(R"("master":"br0")"), HasSubstr("\"PROMISC\""), HasSubstr("\"ALLMULTI\""),
+                    HasSubstr(R"("num_tx_queues":2,"num_rx_queues":3,"gso_max_size":40000,"gso_max_segs":100)"),
+                    HasSubstr(R"("gro_max_size":50000)")));
+
+  VethRequest wrong = Veth("w");
+  wrong.end.tx_queues = 4097;
+  EXPECT_THAT(home_->Execute(EncodeNewVeth(wrong)).error().code, Eq(EINVAL));
+  wrong = Veth("w");
+  wrong.peer.limits.gso_max_size = 524281;
+  EXPECT_THAT(home_->Execute(EncodeNewVeth(wrong)).error().code, Eq(EINVAL));
+  EXPECT_FALSE(Get(*home_, "w").has_value());
+
+  // Why NewLink has no address generation: the kernel refuses it in a create.
+  MessageBuilder message("RTM_NEWLINK a", RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
+  PutNewLink(message, {.name = "a"});
+  size_t families = message.BeginNest(IFLA_AF_SPEC);
+  size_t ipv6 = message.BeginNest(AF_INET6);
+  message.PutU8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
+  message.EndNest(ipv6);
+  message.EndNest(families);
+  size_t info = message.BeginNest(IFLA_LINKINFO);
+  message.PutString(IFLA_INFO_KIND, "veth");
+  message.EndNest(info);
+  EXPECT_THAT(home_->Execute(std::move(message).Build()).error().code, Eq(EAFNOSUPPORT));
+}
+
+TEST_F(KernelTest, AMasterIsOneOfTheNamespaceOfBirth) {
+  Do(*home_, EncodeNewVeth(Veth("filler")));
+  ASSERT_EQ(::setns(away_fd_.get(), CLONE_NEWNET), 0);
+  EXPECT_THAT(RunIp("link add br0 index 77 type bridge"), Eq(""));
+  VethRequest veth = Veth("v");
+  veth.end.netns_fd = away_fd_.get();
+  veth.end.master = 77;
+  veth.peer.netns_fd.reset();
+  Do(*home_, EncodeNewVeth(veth));
+  EXPECT_THAT(Get(*away_, "v")->master, Optional(77));
+}
+
+TEST_F(KernelTest, ALinkJoinsAndLeavesAMasterAndChangesFlagsAndLimits) {
+  EXPECT_THAT(RunIp("link add br0 type bridge"), Eq(""));
+  const int bridge = Get(*home_, "br0")->ifindex;
+  Do(*home_, EncodeNewVeth(Veth("v")));
+  const OffloadLimits limits = {.gso_max_size = 100000,
+                                .gso_max_segments = 7,
+                                .gro_max_size = 524280,
+                                .gso_ipv4_max_size = 65536,
+                                .gro_ipv4_max_size = 65535};
+  Do(*home_, EncodeSetLink("v", {.master = bridge, .promiscuous = true, .all_multicast = true, .limits = limits}));
+  std::optional<Link> link = Get(*home_, "v");
+  EXPECT_THAT(link->master, Optional(bridge));
+  EXPECT_TRUE(link->promiscuous && link->all_multicast && link->up);
+  EXPECT_THAT(link->limits, Eq(limits));
+
+  // That the port is still promiscuous for its bridge's sake does not count.
+  Do(*home_, EncodeSetLink("v", {.promiscuous = false, .limits = {.gso_max_size = 65000}}));
+  link = Get(*home_, "v");
+  EXPECT_FALSE(link->promiscuous);
+  EXPECT_TRUE(link->all_multicast);
+  EXPECT_THAT(link->limits.gso_ipv4_max_size, Optional(65000u));
+  EXPECT_THAT(RunIp("-d -j link show v"), HasSubstr(R"("promiscuity":1)"));
+  Do(*home_, EncodeSetLink("v", {.master = 0}));
+  EXPECT_THAT(Get(*home_, "v")->master, Eq(std::nullopt));
+
+  const int lo = Get(*home_, "lo")->ifindex;
+  auto code = [&](const LinkRef& ref, const LinkChange& change) {
+    KernelResult<void> result = home_->Execute(EncodeSetLink(ref, change));
+    return result.ok() ? 0 : result.error().code;
+  };
+  EXPECT_THAT(code("v", {.master = 4242}), Eq(EINVAL));
+  EXPECT_THAT(code("lo", {.master = bridge}), Eq(EINVAL));
+  EXPECT_THAT(code("v", {.master = lo}), Eq(EOPNOTSUPP));
+  EXPECT_THAT(RunIp("link add br1 type bridge"), Eq(""));
+  EXPECT_THAT(code("br1", {.master = bridge}), Eq(ELOOP));
+  EXPECT_THAT(code("v", {.limits = {.gso_max_size = 100}}), Eq(ERANGE));
+  EXPECT_THAT(code("v", {.limits = {.gso_max_size = 524281}}), Eq(EINVAL));
+  EXPECT_THAT(code("v", {.limits = {.gro_max_size = 524281}}), Eq(EINVAL));
+  EXPECT_THAT(code("v", {.limits = {.gso_max_segments = 65536}}), Eq(EINVAL));
+}
+
+TEST_F(KernelTest, ALinkGeneratesNoIpv6Addresses) {
+  VethRequest veth = Veth("v");
+  veth.peer.netns_fd.reset();
+  Do(*home_, EncodeNewVeth(veth));
+  Do(*home_, EncodeSetLink("v", {.address_generation = AddressGeneration::kNone}));
+  EXPECT_THAT(Get(*home_, "v")->address_generation, Optional(AddressGeneration::kNone));
+  // With its carrier the link is ready.
+  Do(*home_, EncodeSetLink("vp", {.up = true}));
+  EXPECT_THAT(Get(*home_, "v")->oper_state, Eq(OperState::kUp));
+  EXPECT_THAT(RunIp("-j -6 addr show dev v"), Not(HasSubstr("fe80")));
+  Do(*home_, EncodeSetLink("v", {.address_generation = AddressGeneration::kRandom}));
+  EXPECT_THAT(Get(*home_, "v")->address_generation, Optional(AddressGeneration::kRandom));
+  EXPECT_THAT(
+      home_->Execute(EncodeSetLink("v", {.address_generation = AddressGeneration::kStablePrivacy})).error().code,
+      Eq(EINVAL));
+  Do(*home_, EncodeSetLink("v", {.mtu = 1279}));
+  EXPECT_THAT(Get(*home_, "v")->address_generation, Eq(std::nullopt));
+  EXPECT_THAT(home_->Execute(EncodeSetLink("v", {.address_generation = AddressGeneration::kNone})).error().code,
+              Eq(EAFNOSUPPORT));
+}
+
+TEST_F(KernelTest, ALinkHasAlternativeNames) {
+  Do(*home_, EncodeNewVeth(Veth("v")));
+  Do(*home_, EncodeNewVeth(Veth("w")));
+  const std::string longest(127, 'x');
+  const std::vector<std::string> names = {"second", longest};
+  Do(*home_, EncodeAddAlternativeNames("v", names));
+  EXPECT_THAT(Get(*home_, longest)->alternative_names, Eq(names));
+  EXPECT_THAT(RunIp("-j link show v"), HasSubstr(R"("altnames":["second",")"));
+  auto add = [&](const LinkRef& ref, const std::vector<std::string>& list) {
+    return home_->Execute(EncodeAddAlternativeNames(ref, list)).error().code;
+  };
+  EXPECT_THAT(add("w", {"third", "second"}), Eq(EEXIST));
+  EXPECT_THAT(add("w", {"v"}), Eq(EEXIST));
+  EXPECT_THAT(add("w", {longest + "x"}), Eq(ERANGE));
+  EXPECT_THAT(add("nothing", {"fourth"}), Eq(ENODEV));
+  EXPECT_THAT(Get(*home_, "w")->alternative_names, Eq(std::vector<std::string>{"third"}));
+
+  Do(*home_, EncodeSetLink(longest, {.netns_fd = away_fd_.get()}));
+  EXPECT_THAT(Get(*away_, "v")->alternative_names, Eq(names));
+  auto remove = [&](const std::vector<std::string>& list) {
+    return away_->Execute(EncodeDeleteAlternativeNames("v", list)).error().code;
+  };
+  EXPECT_THAT(remove({"second", "nothing"}), Eq(ENOENT));
+  EXPECT_THAT(remove({"v"}), Eq(EINVAL));
+  EXPECT_THAT(remove({"wp"}), Eq(EINVAL));
+  Do(*away_, EncodeDeleteAlternativeNames("v", std::vector<std::string>{longest}));
+  EXPECT_THAT(Get(*away_, "v")->alternative_names, Eq(std::vector<std::string>{}));
 }
 
 TEST_F(KernelTest, ABatchGoesOnAfterARefusal) {
