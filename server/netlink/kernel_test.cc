@@ -1,18 +1,12 @@
-// Every request of this layer against the real kernel, in namespaces that the test makes for itself: as root, or as
-// anybody who may make user namespaces. `ip -j` is the witness for addresses and routes.
-#include <fcntl.h>
+// Links, addresses and routes against the real kernel. `ip -j` is the witness.
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <sched.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
-#include <cstdlib>
-#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -20,12 +14,10 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "server/base/unique_fd.h"
 #include "server/netlink/address.h"
+#include "server/netlink/kernel_fixture.h"
 #include "server/netlink/link.h"
-#include "server/netlink/mnl_transport.h"
 #include "server/netlink/route.h"
-#include "server/netlink/session.h"
 
 namespace netprov::netlink {
 namespace {
@@ -38,91 +30,6 @@ using ::testing::Not;
 using ::testing::Optional;
 using ::testing::SizeIs;
 using ::testing::UnorderedElementsAre;
-
-constexpr uint32_t kGroup = 7777;
-
-IpAddress Ip(std::string_view text) { return *IpAddress::Parse(text); }
-
-UniqueFd OpenNetns() { return UniqueFd(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)); }
-
-// What `ip ARGUMENTS` prints in the current namespace.
-std::string RunIp(const std::string& arguments) {
-  std::string output;
-  FILE* pipe = ::popen(("ip " + arguments + " 2>&1").c_str(), "re");
-  if (pipe == nullptr) return "popen failed";
-  char buffer[4096];
-  while (size_t size = std::fread(buffer, 1, sizeof(buffer), pipe)) output.append(buffer, size);
-  ::pclose(pipe);
-  return output;
-}
-
-// Starts in a fresh namespace, `home_`, with a session in it, and with another, `away_`.
-class KernelTest : public testing::Test {
- protected:
-  void SetUp() override {
-    if (std::getenv("NETPROV_TEST_SKIP_KERNEL") != nullptr) GTEST_SKIP() << "NETPROV_TEST_SKIP_KERNEL is set";
-    if (::unshare(CLONE_NEWNET) != 0) {
-      // As in a user namespace of its own, in which the test is root.
-      ASSERT_EQ(::unshare(CLONE_NEWUSER | CLONE_NEWNET), 0) << ErrnoError("unshare").ToString();
-    }
-    UniqueFd away = OpenNetns();
-    away_ = Open();
-    ASSERT_EQ(::unshare(CLONE_NEWNET), 0) << ErrnoError("unshare").ToString();
-    home_ = Open();
-    away_fd_ = std::move(away);
-    ASSERT_TRUE(away_fd_.valid());
-    ASSERT_TRUE(home_ != nullptr && away_ != nullptr);
-  }
-
-  static std::unique_ptr<Session> Open() {
-    KernelResult<std::unique_ptr<MnlTransport>> transport = MnlTransport::Open();
-    if (!transport.ok()) {
-      ADD_FAILURE() << transport.error().ToString();
-      return nullptr;
-    }
-    return std::make_unique<Session>(std::move(transport).value());
-  }
-
-  static void Do(Session& session, const Request& request) {
-    KernelResult<void> result = session.Execute(request);
-    EXPECT_TRUE(result.ok()) << result.error().ToString();
-  }
-
-  static std::optional<Link> Get(Session& session, const LinkRef& ref) {
-    KernelResult<Payload> payload = session.Get(EncodeGetLink(ref));
-    if (!payload.ok()) {
-      EXPECT_THAT(payload.error().code, Eq(ENODEV)) << payload.error().ToString();
-      return std::nullopt;
-    }
-    KernelResult<Link> link = DecodeLink(*payload);
-    EXPECT_TRUE(link.ok()) << link.error().ToString();
-    return link.ok() ? std::optional(*link) : std::nullopt;
-  }
-
-  static std::vector<std::string> Names(Session& session) {
-    std::vector<std::string> names;
-    KernelResult<std::vector<Payload>> dump = session.Dump(EncodeDumpLinks());
-    EXPECT_TRUE(dump.ok());
-    if (!dump.ok()) return names;
-    for (const Payload& payload : *dump) {
-      KernelResult<Link> link = DecodeLink(payload);
-      EXPECT_TRUE(link.ok()) << link.error().ToString();
-      if (link.ok() && link->kind == "veth") names.push_back(link->name);
-    }
-    return names;
-  }
-
-  VethRequest Veth(const std::string& name) {
-    VethRequest veth;
-    veth.end = {.name = name, .group = kGroup, .up = true};
-    veth.peer = {.name = name + "p", .group = kGroup, .netns_fd = away_fd_.get()};
-    return veth;
-  }
-
-  UniqueFd away_fd_;
-  std::unique_ptr<Session> home_;
-  std::unique_ptr<Session> away_;
-};
 
 TEST_F(KernelTest, AVethIsBornInPlaceWithAllThatWasAsked) {
   VethRequest veth = Veth("v");

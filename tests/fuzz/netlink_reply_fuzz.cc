@@ -24,6 +24,7 @@
 #include "server/netlink/link.h"
 #include "server/netlink/link_monitor.h"
 #include "server/netlink/message.h"
+#include "server/netlink/neighbour.h"
 #include "server/netlink/nsid.h"
 #include "server/netlink/route.h"
 #include "server/netlink/session.h"
@@ -79,6 +80,10 @@ void Decode(std::span<const std::byte> payload) {
                  : !foreseen(route.error())) {
     std::abort();
   }
+  KernelResult<Neighbour> neighbour = DecodeNeighbour(payload);
+  if (neighbour.ok() ? EncodeDeleteNeighbour(*neighbour).error != 0 : !foreseen(neighbour.error())) std::abort();
+  KernelResult<FdbEntry> entry = DecodeFdbEntry(payload);
+  if (entry.ok() ? EncodeDeleteFdbEntry(*entry).error != 0 : !foreseen(entry.error())) std::abort();
 }
 
 void ReadDatagram(std::span<const std::byte> datagram) {
