@@ -251,6 +251,8 @@ class Engine {
   // Each adds to the report what it finds.
   void FinishIntents(const std::vector<PendingIntent>& intents, bool look_only, HostReport& report);
   EngineResult<void> CollectOrphans(bool look_only, HostReport& report);
+  // Removes a namespace whose tag is ours, with this uid.
+  EngineResult<void> RemoveOrphan(const NetnsRef& netns, const std::string& uid);
   EngineResult<void> CollectOrphanLinks(const NetnsRef& netns, bool look_only, HostReport& report);
   // Persistent objects of an earlier boot, namespaces first.
   std::vector<ObjectRef> Unrestored() const;

@@ -208,8 +208,14 @@ EngineResult<void> Engine::CollectOrphans(bool look_only, HostReport& report) {
   for (const std::string& name : *names) {
     const std::string object = NamespaceName(name);
     KernelResult<std::optional<NetnsEntry>> found = kernel_.FindNetns(name);
-    // Somebody's that cannot be entered is not ours.
-    if (!found.ok() || !found->has_value()) continue;
+    if (!found.ok()) {
+      // Somebody's that may not be entered is not ours. Of those that we know, CompareObjects() tells.
+      const bool is_closed = found.error().code == EPERM || found.error().code == EACCES;
+      if (is_closed || registry_.FindNamespace(name).has_value()) continue;
+      report.Add(Finding::Kind::kUnreadable, object, found.error().ToString());
+      continue;
+    }
+    if (!found->has_value()) continue;
     const NetnsEntry& entry = **found;
     if (!entry.is_netns) {
       // Of one of ours, CompareObjects() tells; one that is being made is a file for a moment.
@@ -244,13 +250,11 @@ EngineResult<void> Engine::CollectOrphans(bool look_only, HostReport& report) {
       report.Add(Finding::Kind::kOrphan, object, "it has our tag, and the registry does not know it");
       continue;
     }
-    // The cookie is checked again by each.
-    KernelResult<void> removed = kernel_.DeleteLinksInside(netns);
-    if (removed.ok()) removed = kernel_.RemoveNetns(netns);
+    EngineResult<void> removed = RemoveOrphan(netns, tag->uid);
     if (removed.ok()) {
       report.Add(Finding::Kind::kOrphanRemoved, object, "it had our tag, and the registry did not know it");
-    } else if (!NamespaceIsGone(removed.error())) {
-      report.Add(Finding::Kind::kOrphan, object, removed.error().ToString());
+    } else if (!removed.error().kernel.has_value() || !NamespaceIsGone(*removed.error().kernel)) {
+      report.Add(Finding::Kind::kOrphan, object, removed.error().message);
     }
   }
   NETPROV_RETURN_IF_ERROR(CollectOrphanLinks({}, look_only, report));
@@ -259,6 +263,31 @@ EngineResult<void> Engine::CollectOrphans(bool look_only, HostReport& report) {
     NETPROV_RETURN_IF_ERROR(CollectOrphanLinks({.name = record.id, .cookie = record.cookie}, look_only, report));
   }
   return {};
+}
+
+EngineResult<void> Engine::RemoveOrphan(const NetnsRef& netns, const std::string& uid) {
+  const std::string object = NamespaceName(netns.name);
+  // The cookie is checked again by each.
+  KernelResult<void> cleared = kernel_.DeleteLinksInside(netns);
+  if (!cleared.ok()) return KernelFailure(object, "delete the links of an orphan", cleared.error());
+  // The name goes before its file does, and the file alone has no tag: it would be taken for somebody's. So the orphan
+  // is undone as a creation is.
+  NamespaceRecord record;
+  record.id = netns.name;
+  record.uid = uid;
+  record.boot_id = kernel_.BootId();
+  record.cookie = netns.cookie;
+  Plan plan;
+  plan.Add({.name = "remove the name " + netns.name,
+            .run = [&] { return kernel_.RemoveNetns(netns); },
+            .undo = [] { return KernelResult<void>(); },
+            .sweep = [&]() -> KernelResult<void> {
+              EngineResult<void> swept = RollBack(record);
+              if (swept.ok()) return {};
+              return *swept.error().kernel;
+            }});
+  const Intent intent{.kind = Intent::Kind::kCreateNamespace, .netns = record, .veth = {}, .request = {}};
+  return Transact(object, intent, plan, [] { return Outcome(); });
 }
 
 EngineResult<void> Engine::CollectOrphanLinks(const NetnsRef& netns, bool look_only, HostReport& report) {

@@ -1053,12 +1053,52 @@ TEST_F(EngineTest, OrphansOfOursAreRemovedAndOthersLeftAlone) {
   EXPECT_EQ(kernel_.DumpForTest(), before);
 }
 
+// It has no tag, so it would be taken for somebody's.
+TEST_F(EngineTest, TheFileOfAnOrphanWhoseRemovalWasCutShortGoesToo) {
+  const std::string before = kernel_.DumpForTest();
+  for (const bool killed : {true, false}) {
+    ASSERT_TRUE(kernel_.CreateNetns("lost", TagOf(registry_->id(), kSomeUid, "namespaces/lost")).ok());
+    // The name is gone, its file is there, and nothing works any more.
+    bool cut = false;
+    kernel_.SetFaultForTest([this, &cut](const std::string& operation) {
+      if (operation == "RemoveNetns") {
+        cut = true;
+        kernel_.RemoveForeignNetnsForTest("lost");
+        kernel_.AddStaleFileForTest("lost");
+      }
+      return cut ? std::optional(KernelError{.code = EIO, .operation = operation, .extack = {}}) : std::nullopt;
+    });
+    EXPECT_FALSE(engine_->CheckHost({}).ok());
+    kernel_.SetFaultForTest(nullptr);
+    EXPECT_NE(kernel_.DumpForTest(), before);
+    const HostReport report = killed ? Restart() : *engine_->CheckHost(engine_->PlanCheck(/*validate_only=*/false));
+    EXPECT_EQ(report.Count(Finding::Kind::kRolledBack), 1);
+    EXPECT_EQ(report.Count(Finding::Kind::kStaleFile), 0);
+    EXPECT_EQ(kernel_.DumpForTest(), before);
+  }
+}
+
 TEST_F(EngineTest, AnOrphanThatCannotBeLookedAtIsReported) {
   ASSERT_TRUE(kernel_.CreateVeth({.name = "m0"}, {.name = "m1"}, TagOf(registry_->id(), kSomeUid, "veths/lost")).ok());
   kernel_.FailNextForTest("FindLink", ENOMEM);
   kernel_.FailNextForTest("FindLink", ENOMEM);
   EXPECT_EQ(Restart().Count(Finding::Kind::kOrphan), 2);
   EXPECT_EQ(Restart().Count(Finding::Kind::kOrphanRemoved), 1);
+}
+
+// One that nobody lets us enter is another's; of any other it is not known whose it is.
+TEST_F(EngineTest, ACheckSaysWhichNamespacesItCouldNotLookAt) {
+  kernel_.AddForeignNetnsForTest("another");
+  for (const bool look_only : {true, false}) {
+    kernel_.FailNextForTest("FindNetns", EPERM);
+    EXPECT_THAT(engine_->CheckHost({.validate_only = look_only})->findings, IsEmpty());
+    kernel_.FailNextForTest("FindNetns", EMFILE);
+    const auto report = engine_->CheckHost({.validate_only = look_only});
+    ASSERT_TRUE(report.ok());
+    ASSERT_THAT(report->findings, SizeIs(1));
+    EXPECT_EQ(report->findings[0].kind, Finding::Kind::kUnreadable);
+    EXPECT_EQ(report->findings[0].resource, "namespaces/another");
+  }
 }
 
 TEST_F(EngineTest, ANamespaceOfOursUnderASecondNameIsNoOrphan) {
