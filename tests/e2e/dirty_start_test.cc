@@ -32,17 +32,6 @@ constexpr int kNotServing = 2;
 
 class DirtyStartTest : public HostTest {
  protected:
-  // Runs statements on the registry of a daemon that does not run.
-  static void Sql(const std::string& statements) {
-    const Completed done = RunCommand({"/usr/bin/python3", "-c",
-                                       "import sqlite3, sys\n"
-                                       "database = sqlite3.connect('/var/lib/netprov/registry.db')\n"
-                                       "database.executescript(sys.argv[1])\n"
-                                       "database.close()\n",
-                                       statements});
-    EXPECT_EQ(done.exit_code, 0) << done.err;
-  }
-
   // The tag that this registry would give to an object of which it does not know.
   static std::string TagOfNobody(const std::string& object) {
     const std::string known = Shell("ip -n blue -j link show lo | sed 's/.*ifalias\":\"\\([^\"]*\\)\".*/\\1/'");
@@ -221,8 +210,7 @@ TEST_F(DirtyStartTest, ARegistryOfAnotherBoot) {
   EXPECT_OK(pair);
   KillDaemon();
   Shell("for i in blue lasting; do ip link del h0; ip link del h1; ip netns delete $i; done 2>/dev/null; true");
-  Sql("UPDATE namespaces SET record = json_set(record, '$.boot_id', 'another');"
-      "UPDATE veths SET record = json_set(record, '$.boot_id', 'another');");
+  BelongToAnotherBoot();
   StartDaemon();
   EXPECT_THAT(Findings(), UnorderedElementsAre("KIND_RESTORED namespaces/lasting", "KIND_RESTORED veths/lasting",
                                                "KIND_MISSING namespaces/blue", "KIND_MISSING veths/v"));

@@ -65,6 +65,21 @@ std::string HostTest::Refusal(const std::vector<std::string>& command) {
   return refused.err;
 }
 
+void HostTest::Sql(const std::string& statements) {
+  const Completed done = RunCommand({"/usr/bin/python3", "-c",
+                                     "import sqlite3, sys\n"
+                                     "database = sqlite3.connect('/var/lib/netprov/registry.db')\n"
+                                     "database.executescript(sys.argv[1])\n"
+                                     "database.close()\n",
+                                     statements});
+  EXPECT_EQ(done.exit_code, 0) << done.err;
+}
+
+void HostTest::BelongToAnotherBoot() {
+  Sql("UPDATE namespaces SET record = json_set(record, '$.boot_id', 'another');"
+      "UPDATE veths SET record = json_set(record, '$.boot_id', 'another');");
+}
+
 void HostTest::MakeBlueWithPair(const v1::Metadata& metadata) {
   v1::CreateNamespaceRequest netns;
   netns.set_namespace_id("blue");

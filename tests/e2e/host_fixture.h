@@ -29,6 +29,11 @@ class HostTest : public DaemonTest {
   // Starts a daemon that must not begin. Expects the exit code 1 and, on standard error, one sentence; returns it.
   std::string Refusal(const std::vector<std::string>& command = {kNetprovd});
 
+  // Runs statements on the registry of a daemon that does not run.
+  static void Sql(const std::string& statements);
+  // What the registry knows was made before the host was started.
+  static void BelongToAnotherBoot();
+
   // `blue` with the pair `v`, which is h0 on the host and eth0 inside.
   void MakeBlueWithPair(const v1::Metadata& metadata = {});
 

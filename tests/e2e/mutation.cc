@@ -1,16 +1,21 @@
 #include "tests/e2e/mutation.h"
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstdint>
+#include <optional>
+#include <thread>
 #include <type_traits>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "gmock/gmock.h"
 #include "nlohmann/json.hpp"
 #include "tests/testing/private_host.h"
@@ -24,6 +29,13 @@ using ::testing::HasSubstr;
 // Fixed, so that pictures of the same pair made twice are equal.
 constexpr char kMacA[] = "02:00:00:00:00:0a";
 constexpr char kMacB[] = "02:00:00:00:00:0b";
+
+// In seconds. The latter is longer than any test.
+constexpr int kShortestLease = 1;
+constexpr int kLongLease = 24 * 60 * 60;
+
+// Less than the minute after which the daemon looks at everything, so that it has to notice.
+constexpr std::chrono::seconds kPatience(40);
 
 // Each file at /run/netns with the file system under it, then the links of the host and of each namespace.
 constexpr char kLook[] = R"sh(cd /run/netns
@@ -89,15 +101,17 @@ std::string PictureOfKernel() {
   return absl::StrCat(parts.first, "\n", absl::StrJoin(lines, "\n"), "\n");
 }
 
-v1::CreateNamespaceRequest BlueRequest(const std::string& request_id) {
+v1::CreateNamespaceRequest BlueRequest(const std::string& request_id, const v1::Metadata& metadata = {}) {
   v1::CreateNamespaceRequest request;
   request.set_namespace_id("blue");
+  *request.mutable_namespace_()->mutable_metadata() = metadata;
   request.set_request_id(request_id);
   return request;
 }
 
-v1::CreateVethRequest PairRequest(const std::string& request_id) {
+v1::CreateVethRequest PairRequest(const std::string& request_id, const v1::Metadata& metadata = {}) {
   v1::CreateVethRequest request = VethRequest("v", "h0", "blue", "eth0");
+  *request.mutable_veth()->mutable_metadata() = metadata;
   request.mutable_veth()->mutable_endpoint_a()->set_mac_address(kMacA);
   request.mutable_veth()->mutable_endpoint_b()->set_mac_address(kMacB);
   request.set_request_id(request_id);
@@ -122,6 +136,113 @@ void MakeBlueAndPair(TestClient& client) {
   MakeBlue(client);
   MakePair(client);
 }
+void MakeBlueAndPairWith(TestClient& client, const v1::Metadata& metadata) {
+  ExpectOk(client.Create(BlueRequest("", metadata)));
+  ExpectOk(client.Create(PairRequest("", metadata)));
+}
+
+v1::Metadata OwnedBy(const std::string& owner) {
+  v1::Metadata metadata;
+  metadata.set_owner(owner);
+  return metadata;
+}
+
+void MakeLeasedPair(TestClient& client, int ttl_seconds) {
+  v1::Metadata metadata = OwnedBy("silent");
+  metadata.mutable_ttl()->set_seconds(ttl_seconds);
+  ExpectOk(client.Create(PairRequest("", metadata)));
+}
+
+// An answer that names failures counts as one.
+template <typename T>
+Answer Incomplete(const Reply<T>& reply) {
+  Answer answer{reply, {}, {}};
+  answer.code = absl::StatusCode::kUnknown;
+  answer.message = reply.value.ShortDebugString();
+  return answer;
+}
+
+Answer CollectGarbage(TestClient& client) {
+  const std::vector<std::string> order = {"veths/v", "namespaces/blue"};
+  v1::CollectGarbageRequest request;
+  request.set_owner("ci");
+  request.add_keep("namespaces/needed");
+  const Reply<v1::CollectGarbageResponse> reply = client.Collect(request);
+  if (reply.value.failures_size() > 0) return Incomplete(reply);
+  // A repeat finds the rest.
+  const auto& deleted = reply.value.deleted();
+  const bool is_rest = deleted.size() <= 2 && std::equal(deleted.rbegin(), deleted.rend(), order.rbegin());
+  EXPECT_TRUE(is_rest) << reply.value.ShortDebugString();
+  return {reply, {}, {}};
+}
+
+Answer CheckHost(TestClient& client) {
+  const Reply<v1::HostReport> reply = client.Check();
+  for (const std::string& finding : FindingsOf(reply.value)) {
+    if (!absl::StartsWith(finding, "KIND_ORPHAN_REMOVED ")) return Incomplete(reply);
+  }
+  return {reply, {}, {}};
+}
+
+// A namespace and a pair with the tags that this registry gives, of which it does not know.
+constexpr char kPlantOrphans[] = R"sh(
+registry=$(ip -n kept -j link show lo | sed 's/.*"ifalias":"netprov:\([^:]*\):.*/\1/')
+tag() { echo "netprov:$registry:$1-2222-4333-8444-555555555555:$2"; }
+ip netns add orphan
+ip -n orphan link set lo up alias "$(tag 11111111 namespaces/orphan)"
+ip link add o0 type veth peer name o1 netns kept
+ip link set o0 group 28272 alias "$(tag 22222222 veths/orphan)"
+ip -n kept link set o1 group 28272 alias "$(tag 22222222 veths/orphan)")sh";
+
+// Waits until something is so, which it is unless something is broken.
+void WaitUntil(const std::function<bool()>& is_so, const std::string& what) {
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (!is_so()) {
+    if (std::chrono::steady_clock::now() > deadline) {
+      ADD_FAILURE() << "it never came to be that " << what;
+      return;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+}
+
+void AwaitReady(TestClient& client) {
+  auto is_ready = [&client] {
+    return client.GetNamespace("blue").value.state() == v1::Namespace::STATE_READY &&
+           client.GetVeth("v").value.state() == v1::Veth::STATE_READY;
+  };
+  WaitUntil(is_ready, "all is well");
+}
+
+void AwaitExpiry(TestClient& client) {
+  auto is_gone = [&client] { return client.GetVeth("v").code == absl::StatusCode::kNotFound; };
+  WaitUntil(is_gone, "the lease has ended");
+}
+
+// What heals itself, and a command of somebody who disturbs it.
+Mutation Heal(const std::string& name, const std::string& disturb) {
+  auto make = [](TestClient& client) {
+    v1::Metadata metadata;
+    metadata.set_self_heal(true);
+    MakeBlueAndPairWith(client, metadata);
+  };
+  return {.name = name,
+          .call =
+              [disturb](TestClient&, const std::string&) {
+                Shell(disturb);
+                return Answer();
+              },
+          .prepare = make,
+          // Another one: who is disturbed again and again is healed less and less often.
+          .revert =
+              [make](TestClient& client) {
+                ExpectOk(client.DeleteNamespace("blue"));
+                make(client);
+              },
+          .puts_right = true,
+          .done = "event=healed resource=veths/v",
+          .await = AwaitReady};
+}
 
 }  // namespace
 
@@ -141,6 +262,8 @@ std::string PictureOf(TestClient& client) {
     uids.emplace_back(veth.uid(), absl::StrCat("<", veth.name(), ">"));
     veth.clear_uid();
     veth.clear_create_time();
+    veth.mutable_metadata()->clear_expire_time();
+    veth.mutable_metadata()->clear_ttl();
     for (v1::VethEndpoint* end : {veth.mutable_endpoint_a(), veth.mutable_endpoint_b()}) end->clear_ifindex();
     absl::StrAppend(&objects, veth.ShortDebugString(), "\n");
   }
@@ -168,8 +291,7 @@ const std::vector<Mutation>& Mutations() {
              return AnswerOf(client.Delete(request));
            },
        .prepare = MakeBlueAndPair,
-       .revert = MakeBlueAndPair,
-       .uid = nullptr},
+       .revert = MakeBlueAndPair},
       {.name = "DeleteVeth",
        .call =
            [](TestClient& client, const std::string& id) {
@@ -179,10 +301,54 @@ const std::vector<Mutation>& Mutations() {
              return AnswerOf(client.Delete(request));
            },
        .prepare = MakeBlueAndPair,
-       .revert = MakePair,
-       .uid = nullptr},
+       .revert = MakePair},
+      {.name = "CollectGarbage",
+       .call = [](TestClient& client, const std::string&) { return CollectGarbage(client); },
+       .prepare =
+           [](TestClient& client) {
+             MakeBlueAndPairWith(client, OwnedBy("ci"));
+             for (const auto& [id, owner] : {std::pair("needed", "ci"), std::pair("another", "other")}) {
+               v1::CreateNamespaceRequest request;
+               request.set_namespace_id(id);
+               request.mutable_namespace_()->mutable_metadata()->set_owner(owner);
+               ExpectOk(client.Create(request));
+             }
+           },
+       .revert = [](TestClient& client) { MakeBlueAndPairWith(client, OwnedBy("ci")); },
+       .steps = {[](TestClient& client) { ExpectOk(client.DeleteVeth("v")); },
+                 [](TestClient& client) { ExpectOk(client.DeleteNamespace("blue")); }}},
+      {.name = "CheckHost",
+       .call = [](TestClient& client, const std::string&) { return CheckHost(client); },
+       .prepare = [](TestClient&) {},
+       .revert = [](TestClient&) {},
+       .arm = [](TestClient&) { Shell(kPlantOrphans); },
+       .puts_right = true},
+      {.name = "Expiry",
+       .call = [](TestClient&, const std::string&) { return Answer(); },
+       .prepare =
+           [](TestClient& client) {
+             MakeBlue(client);
+             MakeLeasedPair(client, kLongLease);
+           },
+       .revert = [](TestClient& client) { MakeLeasedPair(client, kLongLease); },
+       .arm =
+           [](TestClient& client) {
+             ExpectOk(client.DeleteVeth("v"));
+             MakeLeasedPair(client, kShortestLease);
+           },
+       .done = "event=lease_expired resource=veths/v",
+       .await = AwaitExpiry},
+      Heal("HealChangedLink", "ip link set h0 mtu 1400"),
+      Heal("HealDeletedLink", "ip link del h0"),
+      Heal("HealDeletedNamespace", "ip netns delete blue"),
   };
   return *mutations;
+}
+
+std::vector<Mutation> MutationsBut(const std::set<std::string>& names) {
+  std::vector<Mutation> mutations = Mutations();
+  std::erase_if(mutations, [&names](const Mutation& mutation) { return names.contains(mutation.name); });
+  return mutations;
 }
 
 std::string NewRequestId() {
@@ -198,11 +364,72 @@ void MutationTest::SetUp() {
   ExpectOk(client_->Create(VethRequest("kept", "kept0", "kept", "kept1")));
   GetParam().prepare(*client_);
   before_ = Picture();
+  Arm();
+  if (GetParam().puts_right && GetParam().arm != nullptr) {
+    ASSERT_NE(Picture(), before_);
+  }
   ExpectOk(Call(NewRequestId()));
   after_ = Picture();
-  ASSERT_NE(before_, after_);
-  GetParam().revert(*client_);
+  ASSERT_EQ(before_ == after_, GetParam().puts_right) << before_ << after_;
+  Revert();
   ASSERT_EQ(Picture(), before_);
+  allowed_ = {before_, after_};
+  if (GetParam().steps.empty()) return;
+  for (const auto& step : GetParam().steps) {
+    step(*client_);
+    allowed_.insert(Picture());
+  }
+  ASSERT_EQ(Picture(), after_);
+  Revert();
+}
+
+void MutationTest::Arm() {
+  logged_ = daemon_->log().size();
+  if (GetParam().arm != nullptr) GetParam().arm(*client_);
+}
+
+Answer MutationTest::Call(const std::string& request_id) {
+  Answer answer = GetParam().call(*client_, request_id);
+  return GetParam().done.empty() ? answer : AwaitDone();
+}
+
+Answer MutationTest::AwaitDone() {
+  const std::string& done = GetParam().done;
+  auto is_end = [&done](absl::string_view line) {
+    if (absl::StrContains(line, done)) return true;
+    // A pair can't be healed before its namespace is, which it says, and waits.
+    return absl::StrContains(line, "_failed resource=") && !absl::StrContains(line, "removed or replaced by somebody");
+  };
+  const std::optional<std::string> line = daemon_->NextLine(logged_, is_end, kPatience);
+  Answer answer;
+  if (!line.has_value()) {
+    ADD_FAILURE() << "the log does not say '" << done << "':\n" << daemon_->log();
+    answer.code = absl::StatusCode::kDeadlineExceeded;
+  } else if (line->empty()) {
+    answer.code = absl::StatusCode::kUnavailable;
+  } else if (!absl::StrContains(*line, done)) {
+    answer.code = absl::StatusCode::kUnknown;
+    answer.message = *line;
+  }
+  return answer;
+}
+
+Answer MutationTest::Repeat(const std::string& request_id) {
+  if (GetParam().await == nullptr) return Call(request_id);
+  GetParam().await(*client_);
+  return {};
+}
+
+std::string MutationTest::Found() {
+  if (GetParam().puts_right && GetParam().await != nullptr) GetParam().await(*client_);
+  std::string found = Picture();
+  // What the daemon does by itself may come between the parts of one look.
+  while (GetParam().await != nullptr && !allowed_.contains(found)) {
+    std::string again = Picture();
+    if (again == found) break;
+    found = std::move(again);
+  }
+  return found;
 }
 
 void MutationTest::TearDown() {

@@ -2,9 +2,11 @@
 #ifndef NETPROV_TESTS_E2E_MUTATION_H_
 #define NETPROV_TESTS_E2E_MUTATION_H_
 
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <ostream>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -14,32 +16,47 @@
 namespace netprov::testing {
 
 // What there is: the objects of the API, then the kernel's links, addresses and namespaces as `ip -j` and the files at
-// /run/netns show them. Equal for equal states; uids, indexes and times are left out, and in the kernel's part each uid
-// that the API knows stands as its object's name, so that two pictures with the same objects differ where a tag in the
-// kernel is not that of the object. So are link-local addresses and whatever else the kernel adds on its own time.
+// /run/netns show them. Equal for equal states; uids, indexes, times and ttls are left out, and in the kernel's part
+// each uid that the API knows stands as its object's name, so that two pictures with the same objects differ where a
+// tag in the kernel is not that of the object. So are link-local addresses and whatever else the kernel adds on its own
+// time.
 std::string PictureOf(TestClient& client);
 
-// An answer: how the call ended, the object's bytes, and its uid. The latter two are empty for a delete.
+// An answer: how the call ended, the object's bytes, and its uid. The latter two are empty where no object is made.
+// UNKNOWN, which the daemon never answers: the answer, or the log, tells of something that could not be done.
 struct Answer : Ending {
   std::string object;
   std::string uid;
 };
 
-// One kind of call, which leads from a state to another.
+// One kind of call, or something that the daemon does by itself, which leads from a state to another.
 struct Mutation {
   std::string name;
-  // Makes the call. A request id names one call and its repeats.
+  // Makes the call, which a request id names with its repeats; or does to the host what the daemon acts upon.
   std::function<Answer(TestClient& client, const std::string& request_id)> call;
   // From nothing to the state before; there are already a namespace `kept` with a pair and a foreign one.
   std::function<void(TestClient& client)> prepare;
   // From the state after to the one before.
   std::function<void(TestClient& client)> revert;
-  // The uid of what a create has made, as the API tells it now; null for a delete.
-  std::function<std::string(TestClient& client)> uid;
+  // The uid of what a create has made, as the API tells it now; null where the call makes no object.
+  std::function<std::string(TestClient& client)> uid = nullptr;
+  // Done in the state before, ahead of each call and not a part of it. Null: nothing.
+  std::function<void(TestClient& client)> arm = nullptr;
+  // Where the call is several transactions: calls that do the same one by one.
+  std::vector<std::function<void(TestClient& client)>> steps = {};
+  // Whether it puts right what was done to the host by `arm` or `call`: the state before is then the one after.
+  bool puts_right = false;
+  // What the log says when the daemon has done it by itself; empty: the answer says so.
+  std::string done = {};
+  // Waits until the daemon has done by itself what a start has left to it; null where that is nothing.
+  std::function<void(TestClient& client)> await = nullptr;
 };
 
-// All of them: CreateNamespace, CreateVeth, DeleteNamespace, DeleteVeth.
+// All of them: the mutations of the API (CreateNamespace, CreateVeth, DeleteNamespace, DeleteVeth, CollectGarbage,
+// CheckHost), and what the daemon does by itself (Expiry, and Heal... for each way to disturb what heals itself).
 const std::vector<Mutation>& Mutations();
+// The same but for these.
+std::vector<Mutation> MutationsBut(const std::set<std::string>& names);
 
 // A UUID that no call has had.
 std::string NewRequestId();
@@ -58,11 +75,28 @@ class MutationTest : public DaemonTest, public ::testing::WithParamInterface<Mut
   bool Survived();
 
   std::string Picture() { return PictureOf(*client_); }
-  Answer Call(const std::string& request_id) { return GetParam().call(*client_, request_id); }
+
+  // What comes ahead of a call. To be followed by Call().
+  void Arm();
+  // Makes the call, and waits until it is done. UNAVAILABLE: the daemon ended before.
+  Answer Call(const std::string& request_id);
+  // Makes the call again; where there is none, waits until the daemon has done it by itself.
+  Answer Repeat(const std::string& request_id);
+  void Revert() { GetParam().revert(*client_); }
+
+  // The picture that a call which was killed or failed has left.
+  std::string Found();
 
   std::unique_ptr<TestClient> client_;
   std::string before_;  // pictures
   std::string after_;
+  std::set<std::string> allowed_;  // before, after, and between the steps
+
+ private:
+  // Waits for a line of the log after the first `logged_` bytes.
+  Answer AwaitDone();
+
+  size_t logged_ = 0;
 };
 
 // For gtest: how a mutation is shown, and what a test of it is called.

@@ -44,8 +44,12 @@ std::vector<SystemCall> Tracer::Detach() {
   // It writes each line at once. Asked to end by SIGTERM it would wait for each thread to stop, for ever if the daemon
   // is just dying; the kernel detaches at once.
   strace_->Stop(SIGKILL);
+  return ReadTrace(kOutput);
+}
+
+std::vector<SystemCall> ReadTrace(const std::string& path) {
   std::vector<SystemCall> calls;
-  std::ifstream output(kOutput);
+  std::ifstream output(path);
   std::string line;
   while (std::getline(output, line)) {
     // Other lines tell of signals and of the end: `+++ killed by SIGKILL +++`. With several

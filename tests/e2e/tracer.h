@@ -23,6 +23,9 @@ struct SystemCall {
   bool injected() const;
 };
 
+// What strace wrote to a file.
+std::vector<SystemCall> ReadTrace(const std::string& path);
+
 // strace from its construction, which returns when it is attached, until Detach().
 class Tracer {
  public:

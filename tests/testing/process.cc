@@ -112,15 +112,24 @@ void Process::Collect(int fd) {
 }
 
 std::string Process::FindLine(const std::string& text) {
+  // Bazel's limit for a test comes first.
+  constexpr std::chrono::hours kForever(24);
+  auto has_text = [&text](absl::string_view line) { return absl::StrContains(line, text); };
+  return NextLine(0, has_text, kForever).value_or("");
+}
+
+std::optional<std::string> Process::NextLine(size_t from, const std::function<bool(absl::string_view)>& is_it,
+                                             std::chrono::milliseconds timeout) {
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
   std::unique_lock<std::mutex> lock(mutex_);
   while (true) {
-    const std::vector<std::string> lines = absl::StrSplit(log_, '\n');
+    const std::vector<absl::string_view> lines = absl::StrSplit(absl::string_view(log_).substr(from), '\n');
     // The last piece has no end yet.
     for (size_t i = 0; i + 1 < lines.size(); ++i) {
-      if (absl::StrContains(lines[i], text)) return lines[i];
+      if (is_it(lines[i])) return std::string(lines[i]);
     }
     if (closed_) return "";
-    changed_.wait(lock);
+    if (changed_.wait_until(lock, deadline) == std::cv_status::timeout) return std::nullopt;
   }
 }
 

@@ -4,11 +4,17 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <condition_variable>
+#include <cstddef>
+#include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
+
+#include "absl/strings/string_view.h"
 
 namespace netprov::testing {
 
@@ -42,6 +48,11 @@ class Process {
 
   // The same, where an end without such a line is no failure: whether there was one.
   bool Reaches(const std::string& text);
+
+  // The first line after the first `from` bytes of the log of which `is_it` holds, once it is there; an empty string:
+  // the process has ended without one; nullopt: the time is over.
+  std::optional<std::string> NextLine(size_t from, const std::function<bool(absl::string_view)>& is_it,
+                                      std::chrono::milliseconds timeout);
 
   // Sends a signal and waits for the end. Returns the exit code, 128 + N after signal N.
   int Stop(int signal);
