@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/time.h"
 #include "tests/simulation/random.h"
 
 namespace netprov::simulation {
@@ -14,11 +16,16 @@ using engine::VethSpec;
 
 const std::vector<std::string> kNamespaceIds = {"blue", "green", "red"};
 const std::vector<std::string> kVethIds = {"v", "w", "x"};
+const std::vector<std::string> kOwners = {"ci", "lab"};
 
 namespace {
 
-constexpr const char* kMethodNames[] = {"CreateNamespace", "DeleteNamespace", "CreateVeth",     "DeleteVeth",
-                                        "GetNamespace",    "GetVeth",         "ListNamespaces", "ListVeths"};
+constexpr const char* kMethodNames[] = {"CreateNamespace", "DeleteNamespace", "CreateVeth",   "DeleteVeth",
+                                        "CollectGarbage",  "expire",          "GetNamespace", "GetVeth",
+                                        "ListNamespaces",  "ListVeths"};
+
+// Time passes by this, and leases last a multiple.
+constexpr absl::Duration kTick = absl::Seconds(10);
 
 const std::vector<std::string> kLinkNames = {"h0", "h1", "p0", "veth0"};
 
@@ -46,14 +53,36 @@ VethSpec MakeSpec(Random& random) {
   return spec;
 }
 
+engine::Metadata MakeMetadata(Random& random) {
+  engine::Metadata metadata;
+  if (random.OneIn(3)) return metadata;
+  metadata.self_heal = random.OneIn(3);
+  if (random.OneIn(4)) return metadata;
+  metadata.owner = random.Pick(kOwners);
+  if (random.OneIn(2)) metadata.ttl = kTick * random.Pick({1, 3});
+  return metadata;
+}
+
+// What an owner still has in use, as far as it remembers.
+std::vector<std::string> MakeKeep(Random& random) {
+  std::vector<std::string> keep;
+  for (const std::string& id : kNamespaceIds) {
+    if (random.OneIn(4)) keep.push_back(engine::NamespaceName(id));
+  }
+  for (const std::string& id : kVethIds) {
+    if (random.OneIn(4)) keep.push_back(engine::VethName(id));
+  }
+  return keep;
+}
+
 Call MakeCall(Random& random) {
   Call call;
-  call.method =
-      random.Pick({Call::Method::kCreateNamespace, Call::Method::kCreateNamespace, Call::Method::kCreateNamespace,
-                   Call::Method::kDeleteNamespace, Call::Method::kDeleteNamespace, Call::Method::kCreateVeth,
-                   Call::Method::kCreateVeth, Call::Method::kCreateVeth, Call::Method::kCreateVeth,
-                   Call::Method::kDeleteVeth, Call::Method::kDeleteVeth, Call::Method::kGetNamespace,
-                   Call::Method::kGetVeth, Call::Method::kListNamespaces, Call::Method::kListVeths});
+  call.method = random.Pick({Call::Method::kCreateNamespace, Call::Method::kCreateNamespace,
+                             Call::Method::kCreateNamespace, Call::Method::kDeleteNamespace,
+                             Call::Method::kDeleteNamespace, Call::Method::kCreateVeth, Call::Method::kCreateVeth,
+                             Call::Method::kCreateVeth, Call::Method::kCreateVeth, Call::Method::kDeleteVeth,
+                             Call::Method::kDeleteVeth, Call::Method::kCollectGarbage, Call::Method::kGetNamespace,
+                             Call::Method::kGetVeth, Call::Method::kListNamespaces, Call::Method::kListVeths});
   switch (call.method) {
     case Call::Method::kCreateNamespace:
     case Call::Method::kDeleteNamespace:
@@ -68,11 +97,20 @@ Call MakeCall(Random& random) {
     case Call::Method::kGetVeth:
       call.id = random.Pick(kVethIds);
       break;
+    case Call::Method::kCollectGarbage:
+      call.owner = random.Pick(kOwners);
+      call.keep = MakeKeep(random);
+      call.validate = random.OneIn(3);
+      return call;
+    case Call::Method::kExpire:
     case Call::Method::kListNamespaces:
     case Call::Method::kListVeths:
       break;
   }
   if (call.reads()) return call;
+  if (call.method == Call::Method::kCreateNamespace || call.method == Call::Method::kCreateVeth) {
+    call.metadata = MakeMetadata(random);
+  }
   call.allow = random.OneIn(4);
   call.validate = random.OneIn(10);
   if (random.OneIn(2)) call.request_id = absl::StrCat("r", random.Below(4));
@@ -94,9 +132,18 @@ Act MakeAct(Random& random) {
 
 }  // namespace
 
+std::string ToText(const engine::Metadata& metadata) {
+  return absl::StrCat(metadata.owner.empty() ? "" : absl::StrCat(" owner=", metadata.owner),
+                      metadata.ttl == absl::ZeroDuration() ? "" : absl::StrCat(" ttl=", ToInt64Seconds(metadata.ttl)),
+                      metadata.persistent ? " persistent" : "", metadata.self_heal ? " self_heal" : "");
+}
+
 std::string Call::Fingerprint() const {
   std::string text = absl::StrCat(kMethodNames[static_cast<int>(method)], id.empty() ? "" : " ", id);
   if (method == Method::kCreateVeth) absl::StrAppend(&text, " ", ToText(spec.a), " <-> ", ToText(spec.b));
+  if (method == Method::kCollectGarbage) absl::StrAppend(&text, " ", owner, " keep=[", absl::StrJoin(keep, " "), "]");
+  if (method == Method::kExpire) absl::StrAppend(&text, " ", object.name);
+  absl::StrAppend(&text, ToText(metadata));
   if (allow)
     absl::StrAppend(&text, method == Method::kCreateNamespace || method == Method::kCreateVeth ? " allow_existing"
                                                                                                : " allow_missing");
@@ -135,12 +182,14 @@ std::vector<Event> MakeHistory(Random& random, bool reboots) {
   const size_t ends = random.Pick<size_t>({0, 8, 16});
   const size_t quiet = random.Pick<size_t>({0, 2, 4});
   const size_t checks = random.Pick<size_t>({0, 4});
+  const size_t times = random.Pick<size_t>({0, 2, 4});
   std::vector<Call> made;
   // Something to begin with.
   for (const std::string& id : kNamespaceIds) {
     if (random.OneIn(3)) continue;
-    events.push_back(
-        {.kind = Event::Kind::kCall, .call = {.method = Call::Method::kCreateNamespace, .id = id}, .act = {}});
+    events.push_back({.kind = Event::Kind::kCall,
+                      .call = {.method = Call::Method::kCreateNamespace, .id = id, .metadata = MakeMetadata(random)},
+                      .act = {}});
   }
   for (size_t i = 0; i < calls; ++i) {
     if (random.OneIn(acts)) events.push_back({.kind = Event::Kind::kAct, .call = {}, .act = MakeAct(random)});
@@ -153,6 +202,13 @@ std::vector<Event> MakeHistory(Random& random, bool reboots) {
           random.Pick({Event::Kind::kStop, Event::Kind::kCrash, Event::Kind::kCrash, Event::Kind::kReboot});
       if (kind == Event::Kind::kReboot && !reboots) kind = Event::Kind::kCrash;
       events.push_back({.kind = kind, .call = {}, .act = {}});
+    }
+    if (random.OneIn(times)) {
+      events.push_back({.kind = Event::Kind::kAdvance, .call = {}, .act = {}, .time = kTick});
+      if (!random.OneIn(4)) events.push_back({.kind = Event::Kind::kExpire, .call = {}, .act = {}});
+    }
+    if (random.OneIn(2 * times)) {
+      events.push_back({.kind = Event::Kind::kRenew, .call = {}, .act = {}, .owner = random.Pick(kOwners)});
     }
     // A client that has no answer, or lost it, repeats.
     const bool repeats = !made.empty() && random.OneIn(4);

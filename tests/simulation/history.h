@@ -5,18 +5,22 @@
 #include <string>
 #include <vector>
 
+#include "absl/time/time.h"
+#include "server/engine/engine.h"
 #include "server/engine/objects.h"
 #include "tests/simulation/random.h"
 
 namespace netprov::simulation {
 
-// One call of the engine.
+// One call of the engine, by a client or by the caretaker.
 struct Call {
   enum class Method {
     kCreateNamespace,
     kDeleteNamespace,
     kCreateVeth,
     kDeleteVeth,
+    kCollectGarbage,
+    kExpire,
     kGetNamespace,
     kGetVeth,
     kListNamespaces,
@@ -29,11 +33,27 @@ struct Call {
   bool validate = false;   // validate_only
   std::string request_id;  // empty: none
 
+  engine::Metadata metadata;      // with the creates
+  std::string owner;              // with kCollectGarbage
+  std::vector<std::string> keep;  // the same
+  engine::ObjectRef object;       // with kExpire
+
+  // With kCollectGarbage, what was planned when it was made.
+  std::vector<engine::ObjectRef> doomed;
+  std::vector<std::string> kept;
+
   bool reads() const { return method >= Method::kGetNamespace; }
+  // It is not one act, but one for each object.
+  bool is_piecemeal() const { return method == Method::kCollectGarbage && !validate; }
+  // Nobody waits for its answer.
+  bool is_chore() const { return method == Method::kExpire; }
   // All but the request id.
   std::string Fingerprint() const;
   std::string ToString() const;
 };
+
+// As in ` owner=ci ttl=10`; empty where all is unset.
+std::string ToText(const engine::Metadata& metadata);
 
 // One act of another program.
 struct Act {
@@ -50,17 +70,22 @@ struct Act {
 struct Event {
   enum class Kind {
     kCall,
-    kAct,     // while calls run
-    kStop,    // the daemon ends in good order, and starts
-    kCrash,   // it is killed, and starts
-    kReboot,  // the host goes down with it
-    kQuiet,   // nothing happens until every call has answered
-    kCheck,   // the same, and then the host is checked
+    kAct,      // while calls run
+    kStop,     // the daemon ends in good order, and starts
+    kCrash,    // it is killed, and starts
+    kReboot,   // the host goes down with it
+    kQuiet,    // nothing happens until every call has answered
+    kCheck,    // the same, and then the host is checked
+    kAdvance,  // the same, and then time passes
+    kRenew,    // a sign of an owner's, while calls run
+    kExpire,   // the caretaker ends what has expired, while calls run
   };
   Kind kind = Kind::kCall;
   Call call;
   Act act;
   bool look_only = false;  // with kCheck
+  absl::Duration time;     // with kAdvance
+  std::string owner;       // with kRenew
 };
 
 // 8 to 16 calls on few names, so that they collide, and what happens between them.
@@ -69,6 +94,7 @@ std::vector<Event> MakeHistory(Random& random, bool reboots);
 // The names that a history uses.
 extern const std::vector<std::string> kNamespaceIds;
 extern const std::vector<std::string> kVethIds;
+extern const std::vector<std::string> kOwners;
 
 }  // namespace netprov::simulation
 

@@ -10,14 +10,21 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
+#include "absl/time/time.h"
 #include "server/engine/tag.h"
 
 namespace netprov::simulation {
 
 using engine::EndpointSpec;
 using engine::Intent;
+using engine::Metadata;
+using engine::ObjectRef;
 using engine::Reason;
+using engine::VethName;
 using engine::VethSpec;
 
 Presence PresenceOf(engine::State state) {
@@ -67,12 +74,13 @@ Reason NamespaceRefusal(const State& state, const std::string& namespace_id) {
   return file->second.kind == State::File::Kind::kNetns ? Reason::kNamespaceNotManaged : Reason::kNamespaceFileStale;
 }
 
-// The names that an end may get: the lowest number, and the next where others may have interfered.
+// The names that an end may get: the lowest number, and the next ones where others may have interfered, of whom one can
+// have both ends of a pair there.
 std::vector<std::string> Choose(const State& state, int place, const std::string& name, const std::string& taken,
                                 bool overlapped) {
   if (!IsPattern(name)) return {name};
   std::vector<std::string> names;
-  for (int number = 0; names.size() < (overlapped ? 2 : 1); ++number) {
+  for (int number = 0; names.size() < (overlapped ? 3 : 1); ++number) {
     std::string chosen = absl::StrReplaceAll(name, {{"%d", absl::StrCat(number)}});
     if (chosen != taken && !state.links.contains({place, chosen})) names.push_back(std::move(chosen));
   }
@@ -82,10 +90,10 @@ std::vector<std::string> Choose(const State& state, int place, const std::string
 // Collects the ways in which one call may end.
 class Outcomes {
  public:
-  Outcomes(const State& before, const Call& call, bool overlapped, bool dies)
-      : before_(before), call_(call), overlapped_(overlapped), dies_(dies) {}
+  Outcomes(const State& before, const Call& call, const Circumstances& circumstances)
+      : before_(before), call_(call), circumstances_(circumstances) {}
 
-  bool overlapped() const { return overlapped_; }
+  const Circumstances& circumstances() const { return circumstances_; }
 
   std::vector<Outcome> Take() && { return std::move(outcomes_); }
 
@@ -103,9 +111,20 @@ class Outcomes {
   }
 
   void Add(Outcome::Kind kind, State after, Expected expected = {}) {
+    const bool failed =
+        kind == Outcome::Kind::kFailed || kind == Outcome::Kind::kRollbackFailed || kind == Outcome::Kind::kIntentStays;
+    if (failed && circumstances_.registry_failed && IsSign() && after.HasLease(call_.metadata.owner)) {
+      // Its owner was heard before it failed.
+      State heard = after;
+      Hear(call_.metadata.owner, heard);
+      outcomes_.push_back({.kind = kind, .after = std::move(heard), .expected = expected});
+    }
     outcomes_.push_back({.kind = kind, .after = std::move(after), .expected = std::move(expected)});
   }
   void Refuse(Reason reason) { RefuseAfter(before_, reason); }
+  void RefuseExisting(Reason reason, bool specs_match) {
+    Add(Outcome::Kind::kDone, before_, {.ok = false, .reason = reason, .specs_match = specs_match});
+  }
   void RefuseAfter(const State& after, Reason reason) {
     Add(Outcome::Kind::kDone, after, {.ok = false, .reason = reason});
   }
@@ -114,12 +133,13 @@ class Outcomes {
     if (!call_.request_id.empty() && !call_.validate) {
       after.requests[call_.request_id] = {.fingerprint = call_.Fingerprint(), .answer = expected};
     }
+    if (IsSign()) Hear(call_.metadata.owner, after);
     Add(Outcome::Kind::kDone, std::move(after), expected);
   }
   void Fail(const State& after) { Add(Outcome::Kind::kFailed, after); }
   void Overtake(const State& after) { Add(Outcome::Kind::kOvertaken, after); }
   void Die(const State& after) {
-    if (dies_) Add(Outcome::Kind::kLost, after);
+    if (circumstances_.dies) Add(Outcome::Kind::kLost, after);
   }
   // What a creation left in the kernel; recovery sees to it.
   void Leave(const State& after, Intent::Kind kind, int instance) {
@@ -136,6 +156,10 @@ class Outcomes {
   }
 
  private:
+  bool IsSign() const {
+    return (call_.method == Call::Method::kCreateNamespace || call_.method == Call::Method::kCreateVeth) &&
+           !call_.validate && !call_.metadata.owner.empty();
+  }
   State WithIntent(State state, Intent::Kind kind, int instance) {
     State::Unfinished item{.kind = kind, .id = call_.id, .instance = instance, .boot = state.boot};
     if (call_.method == Call::Method::kDeleteNamespace || call_.method == Call::Method::kDeleteVeth) {
@@ -148,8 +172,7 @@ class Outcomes {
 
   const State& before_;
   const Call& call_;
-  const bool overlapped_;
-  const bool dies_;
+  const Circumstances circumstances_;
   std::vector<Outcome> outcomes_;
 };
 
@@ -179,7 +202,8 @@ void CreateNamespace(const State& s, const Call& call, Outcomes& outcomes) {
   auto existing = s.namespaces.find(call.id);
   const bool exists = existing != s.namespaces.end();
   if (exists && s.IsThere(call.id, existing->second)) {
-    if (!call.allow) return outcomes.Refuse(Reason::kNamespaceAlreadyExists);
+    const bool matches = existing->second.metadata == call.metadata;
+    if (!call.allow || !matches) return outcomes.RefuseExisting(Reason::kNamespaceAlreadyExists, matches);
     return outcomes.Succeed(s, {.netns = s.Describe(call.id), .veth = {}});
   }
   auto file = s.files.find(call.id);
@@ -188,9 +212,12 @@ void CreateNamespace(const State& s, const Call& call, Outcomes& outcomes) {
     if (!exists) return outcomes.Refuse(Reason::kNamespaceFileStale);
   }
   if (call.validate) {
-    return outcomes.Succeed(
-        s, {.netns = NamespaceView{.id = call.id, .instance = 0, .managed = true, .presence = Presence::kThere},
-            .veth = {}});
+    return outcomes.Succeed(s, {.netns = NamespaceView{.id = call.id,
+                                                       .instance = 0,
+                                                       .managed = true,
+                                                       .presence = Presence::kThere,
+                                                       .metadata = call.metadata},
+                                .veth = {}});
   }
   // What is missing makes room first, and is not brought back.
   State room = s;
@@ -210,7 +237,7 @@ void CreateNamespace(const State& s, const Call& call, Outcomes& outcomes) {
   State made = room;
   made.files[call.id] = {.kind = State::File::Kind::kNetns, .netns = instance};
   outcomes.Leave(made, Intent::Kind::kCreateNamespace, instance);
-  made.namespaces[call.id] = {.instance = instance, .boot = s.boot};
+  made.namespaces[call.id] = {.instance = instance, .boot = s.boot, .metadata = call.metadata};
   const Expected expected{.netns = made.Describe(call.id), .veth = {}};
   outcomes.Succeed(std::move(made), expected);
 }
@@ -256,7 +283,8 @@ void CreateVeth(const State& s, const Call& call, Outcomes& outcomes) {
   auto existing = s.veths.find(call.id);
   const bool exists = existing != s.veths.end();
   if (exists && s.IsThere(existing->second)) {
-    if (!call.allow || existing->second.spec != call.spec) return outcomes.Refuse(Reason::kVethAlreadyExists);
+    const bool matches = existing->second.spec == call.spec && existing->second.metadata == call.metadata;
+    if (!call.allow || !matches) return outcomes.RefuseExisting(Reason::kVethAlreadyExists, matches);
     return outcomes.Succeed(s, {.netns = {}, .veth = s.DescribeVeth(call.id)});
   }
   // First what the registry knows of both, then what the kernel does.
@@ -303,7 +331,10 @@ void CreateVeth(const State& s, const Call& call, Outcomes& outcomes) {
   auto make = [&](const VethSpec& spec) {
     if (call.validate) {
       return outcomes.Succeed(
-          s, {.netns = {}, .veth = VethView{.id = call.id, .instance = 0, .presence = Presence::kThere, .spec = spec}});
+          s,
+          {.netns = {},
+           .veth = VethView{
+               .id = call.id, .instance = 0, .presence = Presence::kThere, .spec = spec, .metadata = call.metadata}});
     }
     State made = room;
     for (bool tagged : {false, true}) {
@@ -311,16 +342,18 @@ void CreateVeth(const State& s, const Call& call, Outcomes& outcomes) {
       made.links[{place_b, spec.b.interface_name}] = {.pair = instance, .is_a = false, .tagged = tagged};
       outcomes.Leave(made, Intent::Kind::kCreateVeth, instance);
     }
-    made.veths[call.id] = {.instance = instance, .boot = s.boot, .spec = call.spec, .made = spec};
+    made.veths[call.id] = {
+        .instance = instance, .boot = s.boot, .spec = call.spec, .made = spec, .metadata = call.metadata};
     const Expected expected{.netns = {}, .veth = made.DescribeVeth(call.id)};
     outcomes.Succeed(std::move(made), expected);
   };
   VethSpec spec = call.spec;
+  const bool overlapped = outcomes.circumstances().overlapped;
   const std::string fixed_b = place_a == place_b && !IsPattern(spec.b.interface_name) ? spec.b.interface_name : "";
-  for (const std::string& name_a : Choose(s, place_a, call.spec.a.interface_name, fixed_b, outcomes.overlapped())) {
+  for (const std::string& name_a : Choose(s, place_a, call.spec.a.interface_name, fixed_b, overlapped)) {
     spec.a.interface_name = name_a;
     for (const std::string& name_b :
-         Choose(s, place_b, call.spec.b.interface_name, place_a == place_b ? name_a : "", outcomes.overlapped())) {
+         Choose(s, place_b, call.spec.b.interface_name, place_a == place_b ? name_a : "", overlapped)) {
       spec.b.interface_name = name_b;
       make(spec);
     }
@@ -356,8 +389,148 @@ bool Learn(State& state, int instance, const std::string& uid) {
          1;
 }
 
+// ---- What the caretaker and owners do away with
+
+// A record, of either kind.
+struct Found {
+  bool is_namespace = false;
+  std::string id;
+  Metadata metadata;
+};
+
+// The record of an object, if it is still that one; learns its uid.
+std::optional<Found> Find(const ObjectRef& object, State& state) {
+  absl::string_view id = object.name;
+  Found found{.is_namespace = absl::ConsumePrefix(&id, "namespaces/")};
+  if (!found.is_namespace) absl::ConsumePrefix(&id, "veths/");
+  found.id = std::string(id);
+  int instance = 0;
+  if (found.is_namespace) {
+    auto record = state.namespaces.find(found.id);
+    if (record == state.namespaces.end()) return std::nullopt;
+    instance = record->second.instance;
+    found.metadata = record->second.metadata;
+  } else {
+    auto record = state.veths.find(found.id);
+    if (record == state.veths.end()) return std::nullopt;
+    instance = record->second.instance;
+    found.metadata = record->second.metadata;
+  }
+  if (!Learn(state, instance, object.uid)) return std::nullopt;
+  return found;
+}
+
+bool EndsIn(const State::VethRecord& veth, const std::string& id) {
+  return veth.spec.a.namespace_id == id || veth.spec.b.namespace_id == id;
+}
+
+// Another's pair ends in the namespace, or one that the owner keeps.
+bool IsNeeded(const State& state, const std::string& id, const std::string& owner,
+              const std::vector<std::string>& keep) {
+  return std::any_of(state.veths.begin(), state.veths.end(), [&](const auto& veth) {
+    return EndsIn(veth.second, id) && (veth.second.metadata.owner != owner ||
+                                       std::find(keep.begin(), keep.end(), VethName(veth.first)) != keep.end());
+  });
+}
+
+std::vector<Outcome> DeletionsOf(const State& s, const Found& found, const Circumstances& circumstances) {
+  const Call deletion{.method = found.is_namespace ? Call::Method::kDeleteNamespace : Call::Method::kDeleteVeth,
+                      .id = found.id};
+  Outcomes outcomes(s, deletion, circumstances);
+  if (found.is_namespace) {
+    DeleteNamespace(s, deletion, outcomes);
+  } else {
+    DeleteVeth(s, deletion, outcomes);
+  }
+  return std::move(outcomes).Take();
+}
+
+void Expire(const State& before, const Call& call, Outcomes& outcomes) {
+  State s = before;
+  const std::optional<Found> found = Find(call.object, s);
+  if (!found.has_value() || s.Remaining(found->metadata).value_or(absl::InfiniteDuration()) > absl::ZeroDuration()) {
+    return outcomes.Succeed(before, {});
+  }
+  if (found->is_namespace) {
+    for (const auto& [id, veth] : s.veths) {
+      if (!EndsIn(veth, found->id) || veth.metadata.owner.empty() || veth.metadata.owner == found->metadata.owner) {
+        continue;
+      }
+      return outcomes.Succeed(s, {.kept = {call.object.name}});
+    }
+  }
+  for (Outcome& outcome : DeletionsOf(s, *found, outcomes.circumstances())) {
+    if (outcome.kind == Outcome::Kind::kDone) outcome.expected.deleted = {call.object.name};
+    outcomes.Add(outcome.kind, std::move(outcome.after), std::move(outcome.expected));
+  }
+}
+
+// One object after the other, each as if by a call of its own.
+std::vector<Outcome> StepsOf(const State& before, const Call& call, const Circumstances& circumstances,
+                             const Expected* so_far) {
+  std::vector<Outcome> outcomes;
+  if (so_far == nullptr) {
+    Outcome begun{.after = before, .expected = {.kept = call.kept}, .is_over = call.doomed.empty()};
+    Hear(call.owner, begun.after);
+    outcomes.push_back(std::move(begun));
+    return outcomes;
+  }
+  const ObjectRef& object = call.doomed[so_far->steps];
+  auto add = [&](State after, std::vector<std::string> Expected::*list) {
+    Outcome outcome{.after = std::move(after), .expected = *so_far};
+    ++outcome.expected.steps;
+    if (list != nullptr) (outcome.expected.*list).push_back(object.name);
+    outcome.is_over = outcome.expected.steps == call.doomed.size();
+    outcomes.push_back(std::move(outcome));
+  };
+  // Its caller gave up.
+  if (so_far->deleted.empty()) outcomes.push_back({.kind = Outcome::Kind::kFailed, .after = before, .expected = {}});
+  if (circumstances.disturbed) add(before, &Expected::kept);
+  State s = before;
+  const std::optional<Found> found = Find(object, s);
+  if (!found.has_value()) {
+    add(std::move(s), nullptr);
+    return outcomes;
+  }
+  // Nothing else may be planned.
+  if (found->metadata.owner != call.owner ||
+      std::find(call.keep.begin(), call.keep.end(), object.name) != call.keep.end()) {
+    return outcomes;
+  }
+  if (found->is_namespace && IsNeeded(s, found->id, call.owner, call.keep)) {
+    add(std::move(s), &Expected::kept);
+    return outcomes;
+  }
+  for (Outcome& outcome : DeletionsOf(s, *found, circumstances)) {
+    switch (outcome.kind) {
+      case Outcome::Kind::kDone:
+        add(std::move(outcome.after), &Expected::deleted);
+        break;
+      case Outcome::Kind::kRollbackFailed:
+        if (circumstances.disturbed) add(std::move(outcome.after), &Expected::kept);
+        break;
+      case Outcome::Kind::kIntentStays:
+        if (circumstances.registry_failed) add(std::move(outcome.after), &Expected::kept);
+        break;
+      case Outcome::Kind::kFailed:
+      case Outcome::Kind::kOvertaken:
+      case Outcome::Kind::kLost:
+        break;
+    }
+  }
+  return outcomes;
+}
+
+// ---- Comparison with an answer
+
+// An answer that was kept says it too.
+bool MatchesLease(const engine::Metadata& metadata, int instance, const std::optional<absl::Time>& expire_time) {
+  return expire_time.has_value() == (instance != 0 && metadata.ttl != absl::ZeroDuration());
+}
+
 bool MatchesView(const NamespaceView& view, const engine::Namespace& netns, State& state) {
-  return netns.id == view.id && netns.managed == view.managed && PresenceOf(netns.state) == view.presence &&
+  return netns.metadata == view.metadata && MatchesLease(view.metadata, view.instance, netns.expire_time) &&
+         netns.id == view.id && netns.managed == view.managed && PresenceOf(netns.state) == view.presence &&
          Learn(state, view.instance, netns.uid);
 }
 
@@ -370,6 +543,7 @@ bool MatchesEnd(const EndpointSpec& spec, const engine::Endpoint& end, bool made
 }
 
 bool MatchesView(const VethView& view, const engine::Veth& veth, State& state) {
+  if (veth.metadata != view.metadata || !MatchesLease(view.metadata, view.instance, veth.expire_time)) return false;
   if (veth.id != view.id || PresenceOf(veth.state) != view.presence || !Learn(state, view.instance, veth.uid)) {
     return false;
   }
@@ -387,7 +561,8 @@ NamespaceView State::Describe(const std::string& id) const {
     return {.id = id,
             .instance = record->second.instance,
             .managed = true,
-            .presence = IsThere(id, record->second) ? Presence::kThere : Presence::kMissing};
+            .presence = IsThere(id, record->second) ? Presence::kThere : Presence::kMissing,
+            .metadata = record->second.metadata};
   }
   const bool is_netns = files.at(id).kind == File::Kind::kNetns;
   return {.id = id, .instance = 0, .managed = false, .presence = is_netns ? Presence::kThere : Presence::kStale};
@@ -398,7 +573,8 @@ VethView State::DescribeVeth(const std::string& id) const {
   VethView view{.id = id,
                 .instance = record.instance,
                 .presence = IsThere(record) ? Presence::kThere : Presence::kMissing,
-                .spec = record.made};
+                .spec = record.made,
+                .metadata = record.metadata};
   for (const auto& [where, link] : links) {
     if (link.pair != record.instance) continue;
     (link.is_a ? view.spec.a : view.spec.b).interface_name = where.second;
@@ -446,10 +622,24 @@ void State::ForgetNamespace(const std::string& id) {
   });
 }
 
+std::optional<absl::Duration> State::Remaining(const Metadata& metadata) const {
+  if (metadata.ttl == absl::ZeroDuration()) return std::nullopt;
+  return std::max(absl::ZeroDuration(), heard.at(metadata.owner) + metadata.ttl - now);
+}
+
+bool State::HasLease(const std::string& owner) const {
+  auto has = [&](const auto& record) {
+    return record.second.metadata.owner == owner && record.second.metadata.ttl != absl::ZeroDuration();
+  };
+  return std::any_of(namespaces.begin(), namespaces.end(), has) || std::any_of(veths.begin(), veths.end(), has);
+}
+
 // ---- Transitions
 
-std::vector<Outcome> OutcomesOf(const State& before, const Call& call, bool overlapped, bool dies) {
-  Outcomes outcomes(before, call, overlapped, dies);
+std::vector<Outcome> OutcomesOf(const State& before, const Call& call, const Circumstances& circumstances,
+                                const Expected* so_far) {
+  if (call.is_piecemeal()) return StepsOf(before, call, circumstances, so_far);
+  Outcomes outcomes(before, call, circumstances);
   switch (call.method) {
     case Call::Method::kCreateNamespace:
       CreateNamespace(before, call, outcomes);
@@ -462,6 +652,15 @@ std::vector<Outcome> OutcomesOf(const State& before, const Call& call, bool over
       break;
     case Call::Method::kDeleteVeth:
       DeleteVeth(before, call, outcomes);
+      break;
+    case Call::Method::kCollectGarbage: {
+      Expected expected{.kept = call.kept};
+      for (const ObjectRef& object : call.doomed) expected.deleted.push_back(object.name);
+      outcomes.Add(Outcome::Kind::kDone, before, std::move(expected));
+      break;
+    }
+    case Call::Method::kExpire:
+      Expire(before, call, outcomes);
       break;
     case Call::Method::kGetNamespace:
       outcomes.Fail(before);
@@ -604,6 +803,30 @@ void Recover(State& state) {
   }
 }
 
+void Hear(const std::string& owner, State& state) {
+  if (!owner.empty()) state.heard[owner] = state.now;
+}
+
+void HearAll(State& state) {
+  for (auto& [owner, heard] : state.heard) heard = state.now;
+}
+
+Garbage PlanGarbage(const State& state, const std::string& owner, const std::vector<std::string>& keep) {
+  Garbage garbage;
+  auto is_garbage = [&](const std::string& name, const Metadata& metadata) {
+    return metadata.owner == owner && std::find(keep.begin(), keep.end(), name) == keep.end();
+  };
+  for (const auto& [id, record] : state.veths) {
+    if (is_garbage(VethName(id), record.metadata)) garbage.doomed.push_back(VethName(id));
+  }
+  for (const auto& [id, record] : state.namespaces) {
+    const std::string name = engine::NamespaceName(id);
+    if (!is_garbage(name, record.metadata)) continue;
+    (IsNeeded(state, id, owner, keep) ? garbage.kept : garbage.doomed).push_back(name);
+  }
+  return garbage;
+}
+
 void Reboot(State& state) {
   ++state.boot;
   state.files.clear();
@@ -614,7 +837,8 @@ void Reboot(State& state) {
 
 bool Matches(const Expected& expected, const Answer& answer, State& state) {
   if (answer.ok != expected.ok) return false;
-  if (!answer.ok) return answer.error->reason == expected.reason;
+  if (!answer.ok) return answer.error->reason == expected.reason && answer.error->specs_match == expected.specs_match;
+  if (answer.deleted != expected.deleted || answer.kept != expected.kept) return false;
   if (answer.netns.has_value() != expected.netns.has_value() || answer.veth.has_value() != expected.veth.has_value()) {
     return false;
   }
@@ -642,6 +866,37 @@ bool MatchesList(const std::vector<engine::Veth>& veths, State& state) {
   return std::all_of(veths.begin(), veths.end(), [&](const engine::Veth& veth) {
     return MatchesView(state.DescribeVeth((record++)->first), veth, state);
   });
+}
+
+bool MatchesLeases(const engine::LeaseBook& leases, const State& state) {
+  std::optional<absl::Duration> next;
+  size_t expired = 0;
+  auto matches = [&](int instance, const Metadata& metadata) {
+    const std::optional<absl::Duration> remaining = state.Remaining(metadata);
+    if (remaining.has_value()) next = std::min(next.value_or(*remaining), *remaining);
+    if (remaining == absl::ZeroDuration()) ++expired;
+    auto uid = state.uids.find(instance);
+    return uid == state.uids.end() || leases.Remaining(uid->second) == remaining;
+  };
+  for (const auto& [id, record] : state.namespaces) {
+    if (!matches(record.instance, record.metadata)) return false;
+  }
+  for (const auto& [id, record] : state.veths) {
+    if (!matches(record.instance, record.metadata)) return false;
+  }
+  return leases.UntilNextEnd() == next && leases.Expired().size() == expired;
+}
+
+bool MatchesRenewal(const engine::LeaseBook::Renewal& renewal, const std::string& owner, const State& state) {
+  engine::LeaseBook::Renewal expected;
+  auto count = [&](const Metadata& metadata) {
+    if (metadata.owner != owner || metadata.ttl == absl::ZeroDuration()) return;
+    ++expected.leases;
+    expected.shortest = std::min(expected.shortest.value_or(metadata.ttl), metadata.ttl);
+  };
+  for (const auto& [id, record] : state.namespaces) count(record.metadata);
+  for (const auto& [id, record] : state.veths) count(record.metadata);
+  return renewal.leases == expected.leases && renewal.shortest == expected.shortest;
 }
 
 namespace {
@@ -711,6 +966,8 @@ std::string Answer::ToString() const {
   if (netns.has_value()) absl::StrAppend(&text, " ", describe_netns(*netns));
   if (veth.has_value()) absl::StrAppend(&text, " ", describe_veth(*veth));
   for (const engine::Namespace& listed : namespaces) absl::StrAppend(&text, " [", describe_netns(listed), "]");
+  if (!deleted.empty()) absl::StrAppend(&text, ", deleted ", absl::StrJoin(deleted, " "));
+  if (!kept.empty()) absl::StrAppend(&text, ", kept ", absl::StrJoin(kept, " "));
   for (const engine::Veth& listed : veths) absl::StrAppend(&text, " [", describe_veth(listed), "]");
   return text;
 }
@@ -740,13 +997,18 @@ std::string ToString(const State& state) {
                     link.pair == 0 ? "somebody else" : absl::StrCat("pair #", link.pair),
                     link.tagged ? "" : " (no tag)", "\n");
   }
+  absl::StrAppend(&text, "  at ", absl::FormatDuration(state.now));
+  for (const auto& [owner, heard] : state.heard) {
+    absl::StrAppend(&text, ", ", owner, " heard at ", absl::FormatDuration(heard));
+  }
+  absl::StrAppend(&text, "\n");
   for (const auto& [id, record] : state.namespaces) {
     absl::StrAppend(&text, "  record of namespace ", id, " #", record.instance,
-                    state.IsThere(id, record) ? "" : " missing", "\n");
+                    state.IsThere(id, record) ? "" : " missing", ToText(record.metadata), "\n");
   }
   for (const auto& [id, record] : state.veths) {
     absl::StrAppend(&text, "  record of pair ", id, " #", record.instance, state.IsThere(record) ? "" : " missing",
-                    "\n");
+                    ToText(record.metadata), "\n");
   }
   for (const auto& [id, request] : state.requests) {
     absl::StrAppend(&text, "  answered ", id, ": ", request.fingerprint, "\n");

@@ -9,7 +9,9 @@
 #include <utility>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "server/engine/engine.h"
+#include "server/engine/lease_book.h"
 #include "tests/simulation/history.h"
 #include "tests/simulation/world.h"
 
@@ -26,6 +28,8 @@ struct Answer {
   std::optional<engine::Veth> veth;
   std::vector<engine::Namespace> namespaces;
   std::vector<engine::Veth> veths;
+  std::vector<std::string> deleted;  // names, as CollectGarbage() says, or of what has expired
+  std::vector<std::string> kept;     // the same, of what could not go
   std::optional<engine::Error> error;
 
   std::string ToString() const;
@@ -39,6 +43,7 @@ struct NamespaceView {
   int instance = 0;  // 0: not managed, or not made
   bool managed = false;
   Presence presence = Presence::kThere;
+  engine::Metadata metadata;
   friend bool operator==(const NamespaceView&, const NamespaceView&) = default;
 };
 
@@ -48,6 +53,7 @@ struct VethView {
   int instance = 0;  // 0: not made
   Presence presence = Presence::kThere;
   engine::VethSpec spec;  // with the names that were chosen
+  engine::Metadata metadata;
   friend bool operator==(const VethView&, const VethView&) = default;
 };
 
@@ -55,8 +61,12 @@ struct VethView {
 struct Expected {
   bool ok = true;
   engine::Reason reason = engine::Reason::kStopped;  // where it is not ok
+  std::optional<bool> specs_match;                   // the same
   std::optional<NamespaceView> netns;
   std::optional<VethView> veth;
+  std::vector<std::string> deleted;
+  std::vector<std::string> kept;
+  size_t steps = 0;  // of a piecemeal call: how many it has made
   friend bool operator==(const Expected&, const Expected&) = default;
 };
 
@@ -78,6 +88,7 @@ struct State {
   struct NamespaceRecord {
     int instance = 0;
     int boot = 0;
+    engine::Metadata metadata;
     friend bool operator==(const NamespaceRecord&, const NamespaceRecord&) = default;
   };
   struct VethRecord {
@@ -85,6 +96,7 @@ struct State {
     int boot = 0;
     engine::VethSpec spec;  // as asked for
     engine::VethSpec made;  // with the names that were chosen
+    engine::Metadata metadata;
     friend bool operator==(const VethRecord&, const VethRecord&) = default;
   };
   struct Request {
@@ -113,6 +125,8 @@ struct State {
   std::map<std::string, Request> requests;
   std::vector<Unfinished> unfinished;
   std::map<int, std::string> uids;  // as far as they are known
+  absl::Duration now;
+  std::map<std::string, absl::Duration> heard = {{"ci", {}}, {"lab", {}}};  // by owner: the last sign
 
   friend bool operator==(const State&, const State&) = default;
 
@@ -126,6 +140,9 @@ struct State {
   void RemoveLink(int place, const std::string& name);
   void RemoveLinksIn(int netns);
   void ForgetNamespace(const std::string& id);
+  // From now to the end of a lease, not less than zero; nullopt: there is none.
+  std::optional<absl::Duration> Remaining(const engine::Metadata& metadata) const;
+  bool HasLease(const std::string& owner) const;
 };
 
 // One way in which a call may end.
@@ -140,20 +157,40 @@ struct Outcome {
   };
   Kind kind = Kind::kDone;
   State after;
-  Expected expected;  // with kDone
+  Expected expected;    // with kDone
+  bool is_over = true;  // false: `expected` is what a piecemeal call has done so far
 };
 
-// Every way in which `call` may end that begins with `before`. Deaths only if `dies`. `overlapped`: something else
-// happened meanwhile, so that a number for a `%d` may have been free or taken when it was chosen.
-std::vector<Outcome> OutcomesOf(const State& before, const Call& call, bool overlapped, bool dies);
+// What happened to a call besides.
+struct Circumstances {
+  bool overlapped =
+      false;               // something else happened meanwhile, so that a number for a `%d` may have been free or taken
+  bool disturbed = false;  // something was made to fail in it, or somebody meddled, or its caller gave up
+  bool registry_failed = false;
+  bool dies = false;  // its process may have died
+};
+
+// Every way in which `call` may end that begins with `before`. A piecemeal call makes one step at a time; `so_far` is
+// what came of those before, null: it has not begun.
+std::vector<Outcome> OutcomesOf(const State& before, const Call& call, const Circumstances& circumstances,
+                                const Expected* so_far);
 // Somebody renamed a link while it was made, and the answer and the record have the new name. Without an answer: its
 // name now.
 void AdoptNames(const Call& call, const engine::Veth* made, Expected& expected, State& state);
 
 // What an act of another program does. False: it cannot have happened in this state.
 bool Apply(const Act& act, State& state);
-// A restart whose recovery succeeds.
+// A restart whose recovery succeeds, or a check of the host that acts.
 void Recover(State& state);
+// A sign of the owner's; of every owner's.
+void Hear(const std::string& owner, State& state);
+void HearAll(State& state);
+// What PlanGarbage() must say, as names.
+struct Garbage {
+  std::vector<std::string> doomed;
+  std::vector<std::string> kept;
+};
+Garbage PlanGarbage(const State& state, const std::string& owner, const std::vector<std::string>& keep);
 void Reboot(State& state);
 // Nothing that netprov made is left, but for what cannot be told from somebody else's.
 bool HoldsNothingOfOurs(const State& state);
@@ -165,6 +202,9 @@ bool Matches(const Sighting& sighting, State& state);
 // Whether the engine lists what the state says. `disturbed`: it could not look at everything.
 bool MatchesList(const std::vector<engine::Namespace>& namespaces, bool disturbed, State& state);
 bool MatchesList(const std::vector<engine::Veth>& veths, State& state);
+// Whether each lease, of objects whose uids are known, ends when the state says, and no other exists.
+bool MatchesLeases(const engine::LeaseBook& leases, const State& state);
+bool MatchesRenewal(const engine::LeaseBook::Renewal& renewal, const std::string& owner, const State& state);
 
 std::string ToString(const State& state);
 

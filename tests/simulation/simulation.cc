@@ -17,6 +17,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/time.h"
 #include "server/engine/engine.h"
 #include "server/engine/registry.h"
 #include "tests/simulation/faulty_kernel.h"
@@ -78,6 +80,7 @@ class Simulation final : public Plot {
     int number = 0;
     Call call;
     std::vector<std::string> keys;
+    engine::CollectGarbageCall garbage;
     std::unique_ptr<Turn> turn;  // null until it is first in each of its lines
     Answer answer;
     bool disturbed = false;   // something was made to fail in it, or somebody meddled
@@ -89,6 +92,7 @@ class Simulation final : public Plot {
   struct Config {
     State state;
     std::map<int, std::pair<Outcome::Kind, Expected>> effective;
+    std::map<int, Expected> progress;  // of piecemeal calls: what they have done so far
     friend bool operator==(const Config&, const Config&) = default;
   };
 
@@ -106,9 +110,17 @@ class Simulation final : public Plot {
   }
   void Submit(const Call& call);
   std::vector<Flight*> Ready();
+  // What of an owner's is garbage now.
+  void Plan(Flight& flight);
   void Execute(Flight& flight);
   void Answered(int number);
+  void CountAnswer(const Flight& flight);
   void Meddle(const Act& act);
+  // Time passes while nothing else happens.
+  void Advance(absl::Duration time);
+  void Renew(const std::string& owner);
+  // Makes the caretaker's calls for what has expired.
+  void Expire();
   void Stop();
   void Crash(bool reboot);
   // Opens the registry and recovers, again and again if that goes wrong.
@@ -128,6 +140,9 @@ class Simulation final : public Plot {
   void Explain(const Config& config, const Flight& answered, std::vector<Config>& explained);
   // Those in which any of the calls in flight have had their effect.
   void Close(const Config& config, bool dies, std::vector<Config>& closed);
+  // What `call` may do next in that state; `next` is called with each.
+  template <typename Next>
+  static void Continue(const Config& config, const Flight& flight, bool dies, Next next);
   static void AddNew(Config config, std::vector<Config>& configs) {
     if (std::find(configs.begin(), configs.end(), config) == configs.end()) configs.push_back(std::move(config));
   }
@@ -156,6 +171,7 @@ class Simulation final : public Plot {
   std::map<std::string, std::deque<int>> lines_;  // by key
   Flight* running_ = nullptr;
 
+  absl::Duration now_;
   bool armed_ = false;  // things may go wrong
   bool dead_ = false;   // the process has died, but some thread of it does not know yet
 
@@ -163,6 +179,9 @@ class Simulation final : public Plot {
   std::string log_;
   Statistics statistics_;
 };
+
+// `namespaces` of `namespaces/blue`.
+std::string Collection(const std::string& name) { return name.substr(0, name.find('/')); }
 
 // A database that has its tables, so that not every history needs to make them.
 const std::string& EmptyDatabase(const std::string& directory) {
@@ -322,16 +341,32 @@ void Simulation::Explain(const Config& config, const Flight& answered, std::vect
     if (flight.turn == nullptr || flight.call.reads() != answered.call.reads() || config.effective.contains(number)) {
       continue;
     }
-    for (Outcome& outcome : OutcomesOf(config.state, flight.call, flight.overlapped, /*dies=*/false)) {
-      Config next{.state = std::move(outcome.after), .effective = config.effective};
-      if (number == answered.number) {
+    Continue(config, flight, /*dies=*/false, [&](Config next, const Outcome& outcome) {
+      if (!outcome.is_over) return Explain(next, answered, explained);
+      if (flight.number == answered.number) {
         if (Accepts(answered, outcome.kind, outcome.expected, next.state)) AddNew(std::move(next), explained);
       } else {
         // A refusal changes nothing, so it can as well be explained when it comes.
-        next.effective.emplace(number, std::pair(outcome.kind, std::move(outcome.expected)));
+        next.effective.emplace(flight.number, std::pair(outcome.kind, outcome.expected));
         Explain(next, answered, explained);
       }
-    }
+    });
+  }
+}
+
+template <typename Next>
+void Simulation::Continue(const Config& config, const Flight& flight, bool dies, Next next) {
+  auto progress = config.progress.find(flight.number);
+  const Circumstances circumstances{.overlapped = flight.overlapped,
+                                    .disturbed = flight.disturbed || flight.given_up,
+                                    .registry_failed = flight.registry_failed,
+                                    .dies = dies};
+  for (Outcome& outcome : OutcomesOf(config.state, flight.call, circumstances,
+                                     progress == config.progress.end() ? nullptr : &progress->second)) {
+    Config then{.state = std::move(outcome.after), .effective = config.effective, .progress = config.progress};
+    then.progress.erase(flight.number);
+    if (!outcome.is_over) then.progress.emplace(flight.number, outcome.expected);
+    next(std::move(then), outcome);
   }
 }
 
@@ -341,11 +376,10 @@ void Simulation::Close(const Config& config, bool dies, std::vector<Config>& clo
   if (closed.size() == known) return;
   for (const auto& [number, flight] : flights_) {
     if (flight.turn == nullptr || flight.call.reads() || config.effective.contains(number)) continue;
-    for (Outcome& outcome : OutcomesOf(config.state, flight.call, flight.overlapped, dies)) {
-      Config next{.state = std::move(outcome.after), .effective = config.effective};
-      next.effective.emplace(number, std::pair(outcome.kind, std::move(outcome.expected)));
+    Continue(config, flight, dies, [&, mine = number](Config next, const Outcome& outcome) {
+      if (outcome.is_over) next.effective.emplace(mine, std::pair(outcome.kind, outcome.expected));
       Close(next, dies, closed);
-    }
+    });
   }
 }
 
@@ -381,11 +415,38 @@ void Simulation::Submit(const Call& call) {
     case Call::Method::kDeleteVeth:
       flight.keys = engine_->Keys(engine::DeleteVethCall{.context = context, .id = call.id});
       break;
+    case Call::Method::kCollectGarbage:
+      Plan(flight);
+      break;
+    case Call::Method::kExpire:
+      flight.keys = engine_->Keys(call.object);
+      break;
     default:
       break;
   }
   for (const std::string& key : flight.keys) lines_[key].push_back(flight.number);
   Log(absl::StrCat("call ", flight.number, ": ", call.ToString()));
+}
+
+void Simulation::Plan(Flight& flight) {
+  Call& call = flight.call;
+  flight.garbage = engine_->PlanGarbage(call.owner, call.keep);
+  flight.garbage.validate_only = call.validate;
+  flight.keys = engine_->Keys(flight.garbage);
+  Garbage planned;
+  for (const engine::ObjectRef& object : flight.garbage.doomed) planned.doomed.push_back(object.name);
+  for (const auto& [name, why] : flight.garbage.kept) planned.kept.push_back(name);
+  call.doomed = flight.garbage.doomed;
+  call.kept = planned.kept;
+  if (flights_.size() > 1) return;
+  std::erase_if(configs_, [&](const Config& config) {
+    const Garbage expected = PlanGarbage(config.state, call.owner, call.keep);
+    return planned.doomed != expected.doomed || planned.kept != expected.kept;
+  });
+  if (configs_.empty()) {
+    Break(absl::StrCat("of ", call.owner, "'s must not be planned to go: ", absl::StrJoin(planned.doomed, " "),
+                       "; to stay: ", absl::StrJoin(planned.kept, " ")));
+  }
 }
 
 void Simulation::Execute(Flight& flight) {
@@ -412,15 +473,31 @@ void Simulation::Execute(Flight& flight) {
   auto veth = [&](const auto& result) { flight.answer.veth = *result; };
   switch (call.method) {
     case Call::Method::kCreateNamespace:
-      return take(engine_->CreateNamespace({.context = context, .id = call.id, .allow_existing = call.allow}), netns);
+      return take(engine_->CreateNamespace(
+                      {.context = context, .id = call.id, .metadata = call.metadata, .allow_existing = call.allow}),
+                  netns);
     case Call::Method::kDeleteNamespace:
       return take(engine_->DeleteNamespace({.context = context, .id = call.id, .allow_missing = call.allow}), nothing);
     case Call::Method::kCreateVeth:
-      return take(
-          engine_->CreateVeth({.context = context, .id = call.id, .spec = call.spec, .allow_existing = call.allow}),
-          veth);
+      return take(engine_->CreateVeth({.context = context,
+                                       .id = call.id,
+                                       .spec = call.spec,
+                                       .metadata = call.metadata,
+                                       .allow_existing = call.allow}),
+                  veth);
     case Call::Method::kDeleteVeth:
       return take(engine_->DeleteVeth({.context = context, .id = call.id, .allow_missing = call.allow}), nothing);
+    case Call::Method::kCollectGarbage:
+      flight.garbage.stopped = context.stopped;
+      return take(engine_->CollectGarbage(flight.garbage), [&](const auto& garbage) {
+        flight.answer.deleted = garbage->deleted;
+        for (const auto& [name, why] : garbage->failures) flight.answer.kept.push_back(name);
+      });
+    case Call::Method::kExpire:
+      return take(engine_->DeleteExpired(call.object), [&](const auto& expiry) {
+        if (expiry->deleted) flight.answer.deleted = {call.object.name};
+        if (!expiry->kept_because.empty()) flight.answer.kept = {call.object.name};
+      });
     case Call::Method::kGetNamespace:
       return take(engine_->GetNamespace(call.id), netns);
     case Call::Method::kGetVeth:
@@ -480,11 +557,24 @@ void Simulation::Step() {
   if (flight.turn->ended()) Answered(flight.number);
 }
 
+void Simulation::CountAnswer(const Flight& flight) {
+  const Answer& answer = flight.answer;
+  Count(answer.ok ? "answer: ok" : absl::StrCat("answer: reason ", static_cast<int>(answer.error->reason)));
+  if (!answer.ok && answer.error->specs_match.has_value()) {
+    Count(*answer.error->specs_match ? "answer: exists, and matches" : "answer: exists, and differs");
+  }
+  const std::string what = flight.call.method == Call::Method::kExpire ? "expiry: " : "garbage: ";
+  for (const std::string& name : answer.deleted) {
+    Count(absl::StrCat(what, flight.call.validate ? "would delete " : "deleted ", Collection(name)));
+  }
+  for (const std::string& name : answer.kept) Count(absl::StrCat(what, "kept ", Collection(name)));
+}
+
 void Simulation::Answered(int number) {
   Flight& flight = flights_.at(number);
   const Answer& answer = flight.answer;
   Log(absl::StrCat("answer ", number, ": ", answer.ToString()));
-  Count(answer.ok ? "answer: ok" : absl::StrCat("answer: reason ", static_cast<int>(answer.error->reason)));
+  CountAnswer(flight);
   // A read that looks piece by piece while others change things may see some of each.
   if (!flight.call.reads() || !flight.overlapped) {
     std::vector<Config> explained;
@@ -594,6 +684,7 @@ void Simulation::Meddle(const Act& act) {
   if (!done) return;
   Log(absl::StrCat("somebody: ", act.ToString()));
   Count("act");
+  for (auto& [number, flight] : flights_) flight.overlapped = flight.disturbed = true;
   std::vector<Config> closed;
   for (const Config& config : configs_) Close(config, /*dies=*/false, closed);
   std::vector<Config> applied;
@@ -604,7 +695,6 @@ void Simulation::Meddle(const Act& act) {
     Break(absl::StrCat("somebody could do what must not be possible: ", act.ToString(), "\n", Describe(configs_)));
   }
   configs_ = std::move(applied);
-  for (auto& [number, flight] : flights_) flight.overlapped = flight.disturbed = true;
   if (options_.looks_often) Look();
 }
 
@@ -627,7 +717,7 @@ void Simulation::Look() {
   if (!veths.ok()) Break(absl::StrCat("pairs cannot be listed: ", veths.error().message));
   std::erase_if(seen, [&](Config& config) {
     return !MatchesList(namespaces->items, /*disturbed=*/false, config.state) ||
-           !MatchesList(veths->items, config.state);
+           !MatchesList(veths->items, config.state) || !MatchesLeases(engine_->leases(), config.state);
   });
   if (seen.empty()) {
     Break(absl::StrCat("these must not be listed: ",
@@ -645,7 +735,7 @@ void Simulation::Open() {
   auto registry = Registry::Open(path_);
   if (!registry.ok()) Break(absl::StrCat("the registry cannot be opened: ", registry.error().message));
   registry_ = *std::move(registry);
-  engine_ = std::make_unique<Engine>(kernel_, *registry_);
+  engine_ = std::make_unique<Engine>(kernel_, *registry_, options_.clock(now_));
 }
 
 void Simulation::Close() {
@@ -695,6 +785,7 @@ void Simulation::Start(bool troubled) {
   std::vector<Config> recovered;
   for (Config& config : configs_) {
     Recover(config.state);
+    HearAll(config.state);
     AddNew(std::move(config), recovered);
   }
   configs_ = std::move(recovered);
@@ -734,6 +825,47 @@ void Simulation::Check(bool look_only) {
   armed_ = was_armed;
 }
 
+void Simulation::Advance(absl::Duration time) {
+  Drain();
+  Log(absl::StrCat("time: ", absl::FormatDuration(time)));
+  Count("time passes");
+  now_ += time;
+  for (Config& config : configs_) config.state.now = now_;
+  // Each uid is known from here on, so that what has expired is known too.
+  Look();
+}
+
+void Simulation::Renew(const std::string& owner) {
+  std::vector<Config> closed;
+  for (const Config& config : configs_) Close(config, /*dies=*/false, closed);
+  const engine::LeaseBook::Renewal renewal = engine_->RenewLease(owner);
+  Log(absl::StrCat("renew: ", owner, ", ", renewal.leases, " leases"));
+  Count(renewal.leases > 0 ? "renewed" : "renewed nothing");
+  configs_.clear();
+  for (Config& config : closed) {
+    // A call that is under way may have begun or claimed a lease, and fail.
+    if (flights_.empty() && !MatchesRenewal(renewal, owner, config.state)) continue;
+    Hear(owner, config.state);
+    AddNew(std::move(config), configs_);
+  }
+  if (configs_.empty()) Break(absl::StrCat(owner, " must not have ", renewal.leases, " leases"));
+}
+
+void Simulation::Expire() {
+  const std::vector<engine::LeaseBook::Lease> expired = engine_->leases().Expired();
+  for (const engine::LeaseBook::Lease& lease : expired) {
+    // One object is in one chore at a time.
+    const bool is_busy = std::any_of(flights_.begin(), flights_.end(), [&](const auto& flight) {
+      return flight.second.call.method == Call::Method::kExpire && flight.second.call.object.uid == lease.uid;
+    });
+    if (is_busy) continue;
+    // As if each came in its turn.
+    events_.push_front({.kind = Event::Kind::kCall,
+                        .call = {.method = Call::Method::kExpire, .object = {.name = lease.object, .uid = lease.uid}},
+                        .act = {}});
+  }
+}
+
 void Simulation::Stop() {
   Drain();
   Log("the daemon stops");
@@ -766,7 +898,8 @@ void Simulation::Crash(bool reboot) {
     return std::any_of(config.effective.begin(), config.effective.end(), [&](const auto& effective) {
       const Flight& flight = flights_.at(effective.first);
       const Outcome::Kind kind = effective.second.first;
-      if (flight.call.method != Call::Method::kDeleteNamespace && flight.call.method != Call::Method::kDeleteVeth) {
+      if (flight.call.method != Call::Method::kDeleteNamespace && flight.call.method != Call::Method::kDeleteVeth &&
+          flight.call.method != Call::Method::kExpire) {
         return false;
       }
       const bool is_first = config.state.unfinished.size() == 1;
@@ -784,7 +917,7 @@ void Simulation::Crash(bool reboot) {
   }
   // A client whose answer was lost asks again.
   for (const auto& [number, flight] : flights_) {
-    if (flight.call.reads() || !history_.OneIn(2)) continue;
+    if (flight.call.reads() || flight.call.is_chore() || !history_.OneIn(2)) continue;
     events_.push_front({.kind = Event::Kind::kCall, .call = flight.call, .act = {}});
   }
   configs_.clear();
@@ -792,6 +925,7 @@ void Simulation::Crash(bool reboot) {
   lines_.clear();
   for (Config& config : closed) {
     config.effective.clear();
+    config.progress.clear();
     if (reboot) Reboot(config.state);
     AddNew(std::move(config), configs_);
   }
@@ -818,6 +952,12 @@ void Simulation::Play(const Event& event) {
       return Drain();
     case Event::Kind::kCheck:
       return Check(event.look_only);
+    case Event::Kind::kAdvance:
+      return Advance(event.time);
+    case Event::Kind::kRenew:
+      return Renew(event.owner);
+    case Event::Kind::kExpire:
+      return Expire();
   }
 }
 

@@ -8,7 +8,9 @@
 #include <memory>
 #include <string>
 
+#include "absl/time/time.h"
 #include "server/engine/kernel.h"
+#include "server/engine/lease_book.h"
 #include "tests/simulation/world.h"
 
 namespace netprov::simulation {
@@ -34,6 +36,11 @@ struct Options {
 
   // Puts a kernel on top of the world's, below the faults: to see that a broken one is noticed.
   std::function<std::unique_ptr<engine::Kernel>(engine::Kernel&)> wrap;
+
+  // The engine's clock, which must tell `now`: to see that a wrong one is noticed.
+  std::function<engine::LeaseBook::Clock(const absl::Duration& now)> clock = [](const absl::Duration& now) {
+    return [&now] { return now; };
+  };
 };
 
 struct Report {

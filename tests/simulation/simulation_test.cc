@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "tests/simulation/delegating_kernel.h"
 #include "tests/simulation/world.h"
@@ -56,6 +57,8 @@ TEST(HarnessTest, EveryKindOfTroubleHappens) {
   Statistics statistics;
   for (uint64_t seed = 0; seed < 1500; ++seed) statistics.Add(Simulate(seed, {}, *MakeFakeWorld()).statistics);
   for (const char* what : {"act",
+                           "answer: exists, and differs",
+                           "answer: exists, and matches",
                            "check, look only",
                            "check: finished something",
                            "check: found something unfinished",
@@ -71,10 +74,21 @@ TEST(HarnessTest, EveryKindOfTroubleHappens) {
                            "error: DeleteLink",
                            "error: RemoveNetns",
                            "error: registry",
+                           "expiry: deleted namespaces",
+                           "expiry: deleted veths",
+                           "expiry: kept namespaces",
+                           "garbage: deleted namespaces",
+                           "garbage: deleted veths",
+                           "garbage: kept namespaces",
+                           "garbage: would delete namespaces",
+                           "garbage: would delete veths",
                            "overlap",
                            "reboot",
                            "recovery failed",
-                           "stop"}) {
+                           "renewed",
+                           "renewed nothing",
+                           "stop",
+                           "time passes"}) {
     EXPECT_GT(statistics.counts[what], 0) << what;
   }
 }
@@ -138,6 +152,21 @@ class NumbersFromOne : public DelegatingKernel {
     return DelegatingKernel::FreeLinkName(netns, pattern, more);
   }
 };
+
+// A clock that does not tell the time.
+
+TEST(BrokenClockTest, IsNoticed) {
+  const Options stands{.clock = [](const absl::Duration&) { return [] { return absl::ZeroDuration(); }; }};
+  const Options lags{.clock = [](const absl::Duration& now) {
+    return [&now] { return now - absl::Seconds(now > absl::Seconds(20)); };
+  }};
+  for (const Options* options : {&stands, &lags}) {
+    uint64_t seed = 0;
+    constexpr uint64_t kEnough = 500;
+    while (seed < kEnough && Simulate(seed, *options, *MakeFakeWorld()).failure.empty()) ++seed;
+    EXPECT_LT(seed, kEnough) << "no history has shown it";
+  }
+}
 
 template <typename Broken>
 std::unique_ptr<Kernel> Wrap(Kernel& kernel) {
