@@ -661,6 +661,27 @@ TEST_F(EngineTest, AllowedAnswersAreRememberedToo) {
   EXPECT_TRUE(engine_->GetNamespace("green").ok());
 }
 
+TEST_F(EngineTest, AnAnswerIsRememberedAsItWas) {
+  MakeBlueWithVeth();
+  const CallContext netns{.request_id = "r1", .fingerprint = "f1"};
+  const CallContext veth{.request_id = "r2", .fingerprint = "f2"};
+  kernel_.SetLinkForTest({.name = "blue", .cookie = engine_->GetNamespace("blue")->cookie}, "lo", {.up = false});
+  kernel_.SetLinkForTest(kHost, "h0", {.mtu = 1300});
+  auto first_netns = CreateNamespace("blue", netns, /*allow_existing=*/true);
+  auto first_veth = CreateVeth("v", HostTo("blue"), veth, /*allow_existing=*/true);
+  ASSERT_TRUE(first_netns.ok());
+  ASSERT_TRUE(first_veth.ok());
+  ASSERT_EQ(first_netns->state, State::kDegraded);
+  ASSERT_EQ(first_veth->state, State::kDegraded);
+  ASSERT_TRUE(DeleteNamespace("blue").ok());
+  auto netns_again = CreateNamespace("blue", netns, /*allow_existing=*/true);
+  auto veth_again = CreateVeth("v", HostTo("blue"), veth, /*allow_existing=*/true);
+  EXPECT_EQ(netns_again->state, State::kDegraded);
+  EXPECT_EQ(netns_again->deviations, first_netns->deviations);
+  EXPECT_EQ(veth_again->state, State::kDegraded);
+  EXPECT_EQ(veth_again->deviations, first_veth->deviations);
+}
+
 TEST_F(EngineTest, ACallerThatGaveUpChangesNothing) {
   MakeBlueWithVeth();
   const std::string before = kernel_.DumpForTest();

@@ -150,6 +150,28 @@ static void from_json(const json& from, VethRecord& record) {
   GetMetadata(from, record.metadata);
 }
 
+static void to_json(json& to, const Deviation& deviation) {
+  to["field"] = deviation.field;
+  to["expected"] = deviation.expected;
+  to["actual"] = deviation.actual;
+}
+
+static void from_json(const json& from, Deviation& deviation) {
+  deviation.field = from.at("field");
+  deviation.expected = from.at("expected");
+  deviation.actual = from.at("actual");
+}
+
+// What was answered with success was there, so its state follows from these.
+static void PutDeviations(json& to, const std::vector<Deviation>& deviations) {
+  if (!deviations.empty()) to["deviations"] = deviations;
+}
+
+static State GetDeviations(const json& from, std::vector<Deviation>& deviations) {
+  if (auto found = from.find("deviations"); found != from.end()) deviations = *found;
+  return deviations.empty() ? State::kReady : State::kDegraded;
+}
+
 // An answer is what was said at the time, so it is stored as the object and not as the record.
 static void to_json(json& to, const Namespace& netns) {
   to["id"] = netns.id;
@@ -158,6 +180,7 @@ static void to_json(json& to, const Namespace& netns) {
   to["cookie"] = netns.cookie;
   PutMetadata(to, netns.metadata);
   if (netns.expire_time.has_value()) to["expire_time"] = absl::ToUnixNanos(*netns.expire_time);
+  PutDeviations(to, netns.deviations);
 }
 
 static void from_json(const json& from, Namespace& netns) {
@@ -168,7 +191,7 @@ static void from_json(const json& from, Namespace& netns) {
   GetMetadata(from, netns.metadata);
   netns.expire_time = ExpireTimeFrom(from);
   netns.managed = true;
-  netns.state = State::kReady;
+  netns.state = GetDeviations(from, netns.deviations);
 }
 
 static void to_json(json& to, const Veth& veth) {
@@ -179,13 +202,14 @@ static void to_json(json& to, const Veth& veth) {
   to["b"] = veth.b;
   PutMetadata(to, veth.metadata);
   if (veth.expire_time.has_value()) to["expire_time"] = absl::ToUnixNanos(*veth.expire_time);
+  PutDeviations(to, veth.deviations);
 }
 
 static void from_json(const json& from, Veth& veth) {
   veth.id = from.at("id");
   veth.uid = from.at("uid");
   veth.create_time = TimeFrom(from);
-  veth.state = State::kReady;
+  veth.state = GetDeviations(from, veth.deviations);
   veth.a = from.at("a");
   veth.b = from.at("b");
   GetMetadata(from, veth.metadata);
