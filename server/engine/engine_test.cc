@@ -561,6 +561,22 @@ TEST_F(EngineTest, WhatIsLeftOfAPairGoesOnlyWhenTheNewOneCanBeMade) {
   }
 }
 
+TEST_F(EngineTest, ANameThatCannotBeLookedAtIsNotSaidToBeTaken) {
+  MakeBlueWithVeth();
+  // Its other end is not where it was, and the one that is left cannot be told from somebody else's.
+  int looks = 0;
+  kernel_.SetFaultForTest([&looks](const std::string& operation) -> std::optional<KernelError> {
+    if (operation != "FindLink") return std::nullopt;
+    ++looks;
+    if (looks == 2) return KernelError{.code = ENOENT, .operation = operation, .extack = {}};
+    if (looks == 4) return KernelError{.code = ENOMEM, .operation = operation, .extack = {}};
+    return std::nullopt;
+  });
+  auto refused = CreateVeth("v", HostTo("blue"));
+  kernel_.SetFaultForTest(nullptr);
+  EXPECT_REFUSED(refused, Reason::kKernel);
+}
+
 TEST_F(EngineTest, AFailedCreateIsSwept) {
   ASSERT_TRUE(CreateNamespace("blue").ok());
   const std::string before = kernel_.DumpForTest();

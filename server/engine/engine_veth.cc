@@ -183,7 +183,8 @@ EngineResult<void> Engine::CheckNameIsFree(const EndpointSpec& spec, const Netns
     for (const auto& [end, other] : {std::pair(&replaced->a, &replaced->b), std::pair(&replaced->b, &replaced->a)}) {
       if (end->namespace_id != spec.namespace_id) continue;
       KernelResult<std::optional<Link>> old = FindEnd(*replaced, *end, *other);
-      if (old.ok() && old->has_value() && (*old)->ifindex == (*link)->ifindex) return {};
+      if (!old.ok()) return KernelFailure(object, "look at veth " + replaced->id, old.error());
+      if (old->has_value() && (*old)->ifindex == (*link)->ifindex) return {};
     }
   }
   return InterfaceNameTaken(object, field, spec.interface_name, spec.namespace_id);
