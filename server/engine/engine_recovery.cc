@@ -437,10 +437,16 @@ EngineResult<void> Engine::RollBack(const VethRecord& record) {
     links.push_back(**link);
   }
   if (links[0].peer_ifindex != links[1].ifindex || links[1].peer_ifindex != links[0].ifindex) return {};
-  // As above.
-  if (auto now = registry_.FindVeth(record.id); now.has_value() && now->uid == record.uid &&
-                                                now->boot_id == record.boot_id && now->a.ifindex == links[0].ifindex) {
-    return {};
+  // As above; or another pair of ours, of which somebody took the tags away.
+  auto is_end = [](const Endpoint& of, const Endpoint& place, const Link& link) {
+    return of.namespace_id == place.namespace_id && of.ifindex == link.ifindex;
+  };
+  for (const VethRecord& now : registry_.ListVeths("", SIZE_MAX)) {
+    if (now.boot_id != record.boot_id) continue;
+    if ((is_end(now.a, record.a, links[0]) && is_end(now.b, record.b, links[1])) ||
+        (is_end(now.b, record.a, links[0]) && is_end(now.a, record.b, links[1]))) {
+      return {};
+    }
   }
   KernelResult<void> deleted = kernel_.DeleteLink(RefOf(record.a.namespace_id), links[0].ifindex);
   if (!deleted.ok() && deleted.error().code != ENODEV) {

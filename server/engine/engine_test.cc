@@ -924,6 +924,24 @@ TEST_F(EngineTest, RollingBackNeverTouchesAnothers) {
   for (const char* name : {"h0", "h1", "h2"}) EXPECT_TRUE((*kernel_.FindLink(kHost, std::string(name))).has_value());
 }
 
+TEST_F(EngineTest, AFailedCreateSparesAPairThatLostItsTags) {
+  MakeBlueWithVeth();
+  const NetnsRef blue{.name = "blue", .cookie = engine_->GetNamespace("blue")->cookie};
+  kernel_.SetLinkForTest(kHost, "h0", {.alias = ""});
+  kernel_.SetLinkForTest(blue, "eth0", {.alias = ""});
+  // The same names, and nobody says that they are taken.
+  kernel_.FailNextForTest("CreateVeth", ENOBUFS);
+  EXPECT_REFUSED(CreateVeth("w", HostTo("blue")), Reason::kKernel);
+  EXPECT_EQ(engine_->GetVeth("v")->state, State::kDegraded);
+  // In a recovery neither.
+  VethRecord record{.id = "w", .uid = kSomeUid, .boot_id = kernel_.BootId(), .spec = HostTo("blue")};
+  record.a = {.interface_name = "h0"};
+  record.b = {.namespace_id = "blue", .interface_name = "eth0"};
+  ASSERT_TRUE(registry_->Begin({.kind = Intent::Kind::kCreateVeth, .netns = {}, .veth = record}).ok());
+  Restart();
+  EXPECT_EQ(engine_->GetVeth("v")->state, State::kDegraded);
+}
+
 TEST_F(EngineTest, AnUnfinishedDeleteIsCompleted) {
   const std::string empty = kernel_.DumpForTest();
   MakeBlueWithVeth();
