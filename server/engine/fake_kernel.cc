@@ -286,6 +286,32 @@ void FakeKernel::SetLinkForTest(const NetnsRef& netns, const std::string& name, 
   }
 }
 
+void FakeKernel::MoveLinkForTest(const NetnsRef& netns, const std::string& name, const NetnsRef& to) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  KernelResult<FakeNetns*> from = Enter(netns);
+  KernelResult<FakeNetns*> target = Enter(to);
+  if (!from.ok() || !target.ok() || Find(**target, name).has_value()) return;
+  const std::optional<Link> found = Find(**from, name);
+  if (!found.has_value()) return;
+  const uint64_t from_cookie = netns.is_host() ? host_cookie_ : netns.cookie;
+  const uint64_t to_cookie = to.is_host() ? host_cookie_ : to.cookie;
+  FakeLink link = (*from)->links[found->ifindex];
+  (*from)->links.erase(found->ifindex);
+  // It keeps its index where that is free, and is down (dev_change_net_namespace()).
+  if ((*target)->links.contains(link.link.ifindex)) link.link.ifindex = (*target)->next_ifindex;
+  (*target)->next_ifindex = std::max((*target)->next_ifindex, link.link.ifindex + 1);
+  link.link.up = false;
+  (*target)->links[link.link.ifindex] = link;
+  if (auto peer = namespaces_.find(link.peer_cookie); peer != namespaces_.end()) {
+    if (auto end = peer->second.links.find(link.link.peer_ifindex); end != peer->second.links.end()) {
+      end->second.link.peer_ifindex = link.link.ifindex;
+      end->second.peer_cookie = to_cookie;
+    }
+  }
+  TellLink(from_cookie, found->ifindex);
+  TellLink(to_cookie, link.link.ifindex);
+}
+
 void FakeKernel::OverrunWatchesForTest() {
   std::lock_guard<std::mutex> lock(mutex_);
   for (const std::weak_ptr<FakeWatch>& weak : watches_) {

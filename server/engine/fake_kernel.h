@@ -43,6 +43,8 @@ class FakeKernel : public Kernel {
   void RenameLinkForTest(const NetnsRef& netns, const std::string& name, const std::string& new_name);
   // `ip link set NAME mtu MTU`, as far as it shows.
   void SetLinkForTest(const NetnsRef& netns, const std::string& name, const LinkSettings& settings);
+  // `ip link set NAME netns TO`, where the name is free.
+  void MoveLinkForTest(const NetnsRef& netns, const std::string& name, const NetnsRef& to);
   // More happened than a watch could keep.
   void OverrunWatchesForTest();
   void RebootForTest();

@@ -29,6 +29,10 @@ class FakeWorld : public World {
     kernel_.RenameLinkForTest(place, name, new_name);
   }
 
+  void MoveLink(const engine::NetnsRef& place, const std::string& name, const engine::NetnsRef& to) override {
+    kernel_.MoveLinkForTest(place, name, to);
+  }
+
   bool CanReboot() const override { return true; }
   void Reboot() override { kernel_.RebootForTest(); }
 

@@ -1,5 +1,6 @@
 #include "tests/simulation/history.h"
 
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,9 +21,9 @@ const std::vector<std::string> kOwners = {"ci", "lab"};
 
 namespace {
 
-constexpr const char* kMethodNames[] = {"CreateNamespace", "DeleteNamespace", "CreateVeth",   "DeleteVeth",
-                                        "CollectGarbage",  "expire",          "GetNamespace", "GetVeth",
-                                        "ListNamespaces",  "ListVeths"};
+constexpr const char* kMethodNames[] = {"CreateNamespace", "DeleteNamespace", "CreateVeth", "DeleteVeth",
+                                        "CollectGarbage",  "expire",          "tend",       "GetNamespace",
+                                        "GetVeth",         "ListNamespaces",  "ListVeths"};
 
 // Time passes by this, and leases last a multiple.
 constexpr absl::Duration kTick = absl::Seconds(10);
@@ -56,6 +57,7 @@ VethSpec MakeSpec(Random& random) {
 engine::Metadata MakeMetadata(Random& random) {
   engine::Metadata metadata;
   if (random.OneIn(3)) return metadata;
+  metadata.persistent = random.OneIn(3);
   metadata.self_heal = random.OneIn(3);
   if (random.OneIn(4)) return metadata;
   metadata.owner = random.Pick(kOwners);
@@ -103,6 +105,7 @@ Call MakeCall(Random& random) {
       call.validate = random.OneIn(3);
       return call;
     case Call::Method::kExpire:
+    case Call::Method::kTend:
     case Call::Method::kListNamespaces:
     case Call::Method::kListVeths:
       break;
@@ -130,6 +133,51 @@ Act MakeAct(Random& random) {
   return act;
 }
 
+// Somebody changes what is there.
+Act MakeDrift(Random& random) {
+  Act act{.kind = random.OneIn(4) ? Act::Kind::kMoveLink : Act::Kind::kSetLink};
+  act.end = random.Below(6);
+  if (act.kind == Act::Kind::kMoveLink) {
+    if (!random.OneIn(3)) act.to = random.Pick(kNamespaceIds);
+    // Where nobody looks for it, so that it stays there.
+    act.new_link = "away0";
+    return act;
+  }
+  if (random.OneIn(4)) {
+    act.name = random.Pick(kNamespaceIds);
+    act.link = "lo";
+    if (random.OneIn(2)) {
+      act.settings.up = false;
+    } else {
+      act.settings.alias = random.Pick({"", "mine"});
+    }
+    return act;
+  }
+  switch (random.Below(4)) {
+    case 0:
+      act.settings.mtu = 1300;
+      break;
+    case 1:
+      act.settings.mac = netlink::MacAddress{{0x02, 0xee, 0, 0, 0, static_cast<uint8_t>(random.Below(4))}};
+      break;
+    case 2:
+      act.settings.alias = random.Pick({"", "mine"});
+      break;
+    default:
+      act.settings.up = random.OneIn(2);
+  }
+  return act;
+}
+
+std::string ToText(const engine::LinkSettings& settings) {
+  return absl::StrCat(settings.mtu.has_value() ? absl::StrCat(" mtu ", *settings.mtu) : "",
+                      settings.mac.has_value() ? " address " + settings.mac->ToString() : "",
+                      settings.alias.has_value() ? absl::StrCat(" alias '", *settings.alias, "'") : "",
+                      !settings.up.has_value() ? ""
+                      : *settings.up           ? " up"
+                                               : " down");
+}
+
 }  // namespace
 
 std::string ToText(const engine::Metadata& metadata) {
@@ -142,7 +190,7 @@ std::string Call::Fingerprint() const {
   std::string text = absl::StrCat(kMethodNames[static_cast<int>(method)], id.empty() ? "" : " ", id);
   if (method == Method::kCreateVeth) absl::StrAppend(&text, " ", ToText(spec.a), " <-> ", ToText(spec.b));
   if (method == Method::kCollectGarbage) absl::StrAppend(&text, " ", owner, " keep=[", absl::StrJoin(keep, " "), "]");
-  if (method == Method::kExpire) absl::StrAppend(&text, " ", object.name);
+  if (is_chore()) absl::StrAppend(&text, " ", object.name);
   absl::StrAppend(&text, ToText(metadata));
   if (allow)
     absl::StrAppend(&text, method == Method::kCreateNamespace || method == Method::kCreateVeth ? " allow_existing"
@@ -170,6 +218,10 @@ std::string Act::ToString() const {
       return absl::StrCat("rename ", link, " in ", place, " to ", new_link);
     case Kind::kDeleteLink:
       return absl::StrCat("ip link delete ", link, " in ", place);
+    case Kind::kSetLink:
+      return absl::StrCat("ip link set ", link, " in ", place, ToText(settings));
+    case Kind::kMoveLink:
+      return absl::StrCat("move ", link, " in ", place, " to ", new_link, " in ", to.empty() ? "the host" : to);
   }
   return "";
 }
@@ -182,6 +234,7 @@ std::vector<Event> MakeHistory(Random& random, bool reboots) {
   const size_t ends = random.Pick<size_t>({0, 8, 16});
   const size_t quiet = random.Pick<size_t>({0, 2, 4});
   const size_t checks = random.Pick<size_t>({0, 4});
+  const size_t drifts = random.Pick<size_t>({0, 0, 2});
   const size_t times = random.Pick<size_t>({0, 2, 4});
   std::vector<Call> made;
   // Something to begin with.
@@ -193,6 +246,12 @@ std::vector<Event> MakeHistory(Random& random, bool reboots) {
   }
   for (size_t i = 0; i < calls; ++i) {
     if (random.OneIn(acts)) events.push_back({.kind = Event::Kind::kAct, .call = {}, .act = MakeAct(random)});
+    if (random.OneIn(drifts)) {
+      for (size_t more = 1 + random.Below(2); more > 0; --more) {
+        events.push_back({.kind = Event::Kind::kAct, .call = {}, .act = MakeDrift(random)});
+      }
+    }
+    if (random.OneIn(drifts != 0 ? 2 : 4 * acts)) events.push_back({.kind = Event::Kind::kTend, .call = {}, .act = {}});
     if (random.OneIn(quiet)) events.push_back({.kind = Event::Kind::kQuiet, .call = {}, .act = {}});
     if (random.OneIn(checks)) {
       events.push_back({.kind = Event::Kind::kCheck, .call = {}, .act = {}, .look_only = random.OneIn(2)});

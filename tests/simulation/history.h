@@ -2,11 +2,13 @@
 #ifndef NETPROV_TESTS_SIMULATION_HISTORY_H_
 #define NETPROV_TESTS_SIMULATION_HISTORY_H_
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
 #include "absl/time/time.h"
 #include "server/engine/engine.h"
+#include "server/engine/kernel.h"
 #include "server/engine/objects.h"
 #include "tests/simulation/random.h"
 
@@ -21,6 +23,7 @@ struct Call {
     kDeleteVeth,
     kCollectGarbage,
     kExpire,
+    kTend,
     kGetNamespace,
     kGetVeth,
     kListNamespaces,
@@ -36,7 +39,7 @@ struct Call {
   engine::Metadata metadata;      // with the creates
   std::string owner;              // with kCollectGarbage
   std::vector<std::string> keep;  // the same
-  engine::ObjectRef object;       // with kExpire
+  engine::ObjectRef object;       // with kExpire and kTend
 
   // With kCollectGarbage, what was planned when it was made.
   std::vector<engine::ObjectRef> doomed;
@@ -46,7 +49,7 @@ struct Call {
   // It is not one act, but one for each object.
   bool is_piecemeal() const { return method == Method::kCollectGarbage && !validate; }
   // Nobody waits for its answer.
-  bool is_chore() const { return method == Method::kExpire; }
+  bool is_chore() const { return method == Method::kExpire || method == Method::kTend; }
   // All but the request id.
   std::string Fingerprint() const;
   std::string ToString() const;
@@ -57,12 +60,15 @@ std::string ToText(const engine::Metadata& metadata);
 
 // One act of another program.
 struct Act {
-  enum class Kind { kAddNetns, kRemoveName, kAddFile, kAddLink, kRenameLink, kDeleteLink };
+  enum class Kind { kAddNetns, kRemoveName, kAddFile, kAddLink, kRenameLink, kDeleteLink, kSetLink, kMoveLink };
   Kind kind = Kind::kAddNetns;
-  std::string name;      // at /run/netns; with links the namespace that they are in, empty: the host's
-  std::string link;      // with links
-  std::string new_link;  // with kRenameLink
-  bool empty = true;     // with kAddFile
+  std::string name;               // at /run/netns; with links the namespace that they are in, empty: the host's
+  std::string link;               // with links
+  std::string new_link;           // with kRenameLink and kMoveLink
+  std::string to;                 // with kMoveLink: the place
+  engine::LinkSettings settings;  // with kSetLink
+  size_t end = 0;                 // with both, but for `lo`: which end of all pairs, the rest follows from it
+  bool empty = true;              // with kAddFile
 
   std::string ToString() const;
 };
@@ -78,6 +84,7 @@ struct Event {
     kCheck,    // the same, and then the host is checked
     kAdvance,  // the same, and then time passes
     kRenew,    // a sign of an owner's, while calls run
+    kTend,     // the caretaker looks at what it shall heal, while calls run
     kExpire,   // the caretaker ends what has expired, while calls run
   };
   Kind kind = Kind::kCall;

@@ -117,6 +117,12 @@ void LinuxWorld::RenameLink(const NetnsRef& place, const std::string& name, cons
   });
 }
 
+void LinuxWorld::MoveLink(const NetnsRef& place, const std::string& name, const NetnsRef& to) {
+  // `ip` takes a namespace without a name by one of its processes.
+  testing::Shell(absl::StrCat("ip ", place.is_host() ? "" : "-n " + place.name, " link set ", name, " netns ",
+                              to.is_host() ? absl::StrCat(::getpid()) : to.name));
+}
+
 std::string LinuxWorld::Witness(const Sighting& sighting) {
   // By place and name: alias, group and kind.
   std::vector<std::string> seen;

@@ -27,6 +27,7 @@ class LinuxWorld : public World {
   void RemoveFile(const std::string& name) override;
   void AddLink(const engine::NetnsRef& place, const std::string& name) override;
   void RenameLink(const engine::NetnsRef& place, const std::string& name, const std::string& new_name) override;
+  void MoveLink(const engine::NetnsRef& place, const std::string& name, const engine::NetnsRef& to) override;
   bool CanReboot() const override { return false; }
   void Reboot() override {}
   std::string Unnamed(size_t) override { return ""; }

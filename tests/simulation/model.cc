@@ -1,6 +1,7 @@
 #include "tests/simulation/model.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <iterator>
 #include <optional>
 #include <set>
@@ -64,7 +65,7 @@ std::optional<int> PlaceOf(const State& state, const std::string& namespace_id) 
   if (namespace_id.empty()) return 0;
   auto record = state.namespaces.find(namespace_id);
   if (record == state.namespaces.end() || !state.IsThere(namespace_id, record->second)) return std::nullopt;
-  return record->second.instance;
+  return record->second.netns;
 }
 
 Reason NamespaceRefusal(const State& state, const std::string& namespace_id) {
@@ -73,6 +74,12 @@ Reason NamespaceRefusal(const State& state, const std::string& namespace_id) {
   if (file == state.files.end()) return Reason::kNamespaceNotFound;
   return file->second.kind == State::File::Kind::kNetns ? Reason::kNamespaceNotManaged : Reason::kNamespaceFileStale;
 }
+
+// The kernel's choice for a pair.
+constexpr uint32_t kUsualMtu = 1500;
+
+// Nobody changed its loopback link.
+bool IsAsMade(const State::File& file) { return file.up && !file.alias.has_value(); }
 
 // The names that an end may get: the lowest number, and the next ones where others may have interfered, of whom one can
 // have both ends of a pair there.
@@ -142,8 +149,8 @@ class Outcomes {
     if (circumstances_.dies) Add(Outcome::Kind::kLost, after);
   }
   // What a creation left in the kernel; recovery sees to it.
-  void Leave(const State& after, Intent::Kind kind, int instance) {
-    Add(Outcome::Kind::kRollbackFailed, WithIntent(after, kind, instance));
+  void Leave(const State& after, Intent::Kind kind, int instance, int made) {
+    Add(Outcome::Kind::kRollbackFailed, WithIntent(after, kind, instance, made));
   }
   // A deletion was done in part, which its caller is told; the rest is not done behind his back later.
   void LeaveHalfDeleted(const State& after, Intent::Kind kind, int instance) {
@@ -151,8 +158,8 @@ class Outcomes {
     LeaveIntent(after, kind, instance);
   }
   // The registry could not take the intent back.
-  void LeaveIntent(const State& after, Intent::Kind kind, int instance) {
-    Add(Outcome::Kind::kIntentStays, WithIntent(after, kind, instance));
+  void LeaveIntent(const State& after, Intent::Kind kind, int instance, int made = 0) {
+    Add(Outcome::Kind::kIntentStays, WithIntent(after, kind, instance, made));
   }
 
  private:
@@ -160,8 +167,8 @@ class Outcomes {
     return (call_.method == Call::Method::kCreateNamespace || call_.method == Call::Method::kCreateVeth) &&
            !call_.validate && !call_.metadata.owner.empty();
   }
-  State WithIntent(State state, Intent::Kind kind, int instance) {
-    State::Unfinished item{.kind = kind, .id = call_.id, .instance = instance, .boot = state.boot};
+  State WithIntent(State state, Intent::Kind kind, int instance, int made) {
+    State::Unfinished item{.kind = kind, .id = call_.id, .instance = instance, .made = made, .boot = state.boot};
     if (call_.method == Call::Method::kDeleteNamespace || call_.method == Call::Method::kDeleteVeth) {
       item.request_id = call_.request_id;
       item.fingerprint = call_.Fingerprint();
@@ -176,16 +183,21 @@ class Outcomes {
   std::vector<Outcome> outcomes_;
 };
 
+bool EndsIn(const State::VethRecord& veth, const std::string& id) {
+  return veth.spec.a.namespace_id == id || veth.spec.b.namespace_id == id;
+}
+
 // What a deletion of a recorded namespace does in the end; `record` included.
 void DeleteNamespaceIn(State& state, const std::string& id) {
   const State::NamespaceRecord record = state.namespaces.at(id);
-  if (state.IsThere(id, record)) {
-    state.RemoveLinksIn(record.instance);
+  const bool is_there = state.IsThere(id, record);
+  if (is_there) state.RemoveLinksIn(record.netns);
+  for (const auto& [veth_id, veth] : state.veths) {
+    if (EndsIn(veth, id)) state.RemovePair(veth.pair);
+  }
+  if (is_there) {
     state.files.erase(id);
   } else {
-    for (const auto& [veth_id, veth] : state.veths) {
-      if (veth.spec.a.namespace_id == id || veth.spec.b.namespace_id == id) state.RemovePair(veth.instance);
-    }
     // It cannot be told from what a deletion leaves that was killed.
     auto file = state.files.find(id);
     if (file != state.files.end() && file->second.kind == State::File::Kind::kEmpty && record.boot == state.boot) {
@@ -232,12 +244,12 @@ void CreateNamespace(const State& s, const Call& call, Outcomes& outcomes) {
     outcomes.LeaveHalfDeleted(partly, Intent::Kind::kDeleteNamespace, existing->second.instance);
   }
   const int instance = room.next_instance++;
-  outcomes.LeaveIntent(room, Intent::Kind::kCreateNamespace, instance);
+  outcomes.LeaveIntent(room, Intent::Kind::kCreateNamespace, instance, instance);
   if (room.files.contains(call.id)) return outcomes.RefuseAfter(room, Reason::kNamespaceFileStale);
   State made = room;
-  made.files[call.id] = {.kind = State::File::Kind::kNetns, .netns = instance};
-  outcomes.Leave(made, Intent::Kind::kCreateNamespace, instance);
-  made.namespaces[call.id] = {.instance = instance, .boot = s.boot, .metadata = call.metadata};
+  made.files[call.id] = {.kind = State::File::Kind::kNetns, .netns = instance, .instance = instance, .alias = {}};
+  outcomes.Leave(made, Intent::Kind::kCreateNamespace, instance, instance);
+  made.namespaces[call.id] = {.instance = instance, .netns = instance, .boot = s.boot, .metadata = call.metadata};
   const Expected expected{.netns = made.Describe(call.id), .veth = {}};
   outcomes.Succeed(std::move(made), expected);
 }
@@ -260,7 +272,11 @@ void DeleteNamespace(const State& s, const Call& call, Outcomes& outcomes) {
   State partly = s;
   outcomes.LeaveIntent(partly, Intent::Kind::kDeleteNamespace, instance);
   if (s.IsThere(call.id, record->second)) {
-    partly.RemoveLinksIn(instance);
+    partly.RemoveLinksIn(record->second.netns);
+    outcomes.LeaveHalfDeleted(partly, Intent::Kind::kDeleteNamespace, instance);
+    for (const auto& [id, veth] : s.veths) {
+      if (EndsIn(veth, call.id)) partly.RemovePair(veth.pair);
+    }
     outcomes.LeaveHalfDeleted(partly, Intent::Kind::kDeleteNamespace, instance);
     partly.files.erase(call.id);
     outcomes.LeaveHalfDeleted(partly, Intent::Kind::kDeleteNamespace, instance);
@@ -274,6 +290,19 @@ void DeleteNamespace(const State& s, const Call& call, Outcomes& outcomes) {
     outcomes.LeaveHalfDeleted(undeleted, Intent::Kind::kDeleteNamespace, instance);
   }
   outcomes.Succeed(std::move(after), {});
+}
+
+bool IsRecorded(const State& state, int pair) {
+  return std::any_of(state.veths.begin(), state.veths.end(),
+                     [&](const auto& veth) { return veth.second.pair == pair && veth.second.boot == state.boot; });
+}
+
+// Both ends of a pair, of which `link` says the rest.
+void PutLinks(const VethSpec& names, int place_a, int place_b, State::Link link, State& state) {
+  link.is_a = true;
+  state.links[{place_a, names.a.interface_name}] = link;
+  link.is_a = false;
+  state.links[{place_b, names.b.interface_name}] = link;
 }
 
 void CreateVeth(const State& s, const Call& call, Outcomes& outcomes) {
@@ -300,6 +329,8 @@ void CreateVeth(const State& s, const Call& call, Outcomes& outcomes) {
   State room = s;
   const int instance = room.next_instance++;
   if (exists) {
+    room.RemovePair(existing->second.pair);
+    outcomes.LeaveHalfDeleted(room, Intent::Kind::kDeleteVeth, existing->second.instance);
     room.veths.erase(call.id);
     outcomes.Fail(room);
     outcomes.Overtake(room);
@@ -307,7 +338,7 @@ void CreateVeth(const State& s, const Call& call, Outcomes& outcomes) {
     outcomes.LeaveHalfDeleted(s, Intent::Kind::kDeleteVeth, existing->second.instance);
   }
   // Only the intent, or the kernel refused and nobody could make sure that nothing was left.
-  outcomes.Leave(room, Intent::Kind::kCreateVeth, instance);
+  outcomes.Leave(room, Intent::Kind::kCreateVeth, instance, instance);
   for (const EndpointSpec* end : {&call.spec.a, &call.spec.b}) {
     if (!PlaceOf(s, end->namespace_id).has_value()) return outcomes.Refuse(NamespaceRefusal(s, end->namespace_id));
   }
@@ -317,14 +348,14 @@ void CreateVeth(const State& s, const Call& call, Outcomes& outcomes) {
   const auto left_a = s.links.find({place_a, call.spec.a.interface_name});
   const auto left_b = s.links.find({place_b, call.spec.b.interface_name});
   if (left_a != s.links.end() && left_b != s.links.end() && left_a->second.pair != 0 && !left_a->second.tagged &&
-      left_a->second.pair == left_b->second.pair) {
+      left_a->second.pair == left_b->second.pair && !IsRecorded(s, left_a->second.pair)) {
     State swept = room;
     swept.RemovePair(left_a->second.pair);
     outcomes.Fail(swept);
-    outcomes.Leave(swept, Intent::Kind::kCreateVeth, instance);
+    outcomes.Leave(swept, Intent::Kind::kCreateVeth, instance, instance);
   }
   for (const auto& [end, place] : {std::pair(&call.spec.a, place_a), std::pair(&call.spec.b, place_b)}) {
-    if (!IsPattern(end->interface_name) && s.links.contains({place, end->interface_name})) {
+    if (!IsPattern(end->interface_name) && room.links.contains({place, end->interface_name})) {
       return outcomes.Refuse(Reason::kInterfaceNameTaken);
     }
   }
@@ -338,12 +369,15 @@ void CreateVeth(const State& s, const Call& call, Outcomes& outcomes) {
     }
     State made = room;
     for (bool tagged : {false, true}) {
-      made.links[{place_a, spec.a.interface_name}] = {.pair = instance, .is_a = true, .tagged = tagged};
-      made.links[{place_b, spec.b.interface_name}] = {.pair = instance, .is_a = false, .tagged = tagged};
-      outcomes.Leave(made, Intent::Kind::kCreateVeth, instance);
+      PutLinks(spec, place_a, place_b, {.pair = instance, .instance = instance, .tagged = tagged}, made);
+      outcomes.Leave(made, Intent::Kind::kCreateVeth, instance, instance);
     }
-    made.veths[call.id] = {
-        .instance = instance, .boot = s.boot, .spec = call.spec, .made = spec, .metadata = call.metadata};
+    made.veths[call.id] = {.instance = instance,
+                           .pair = instance,
+                           .boot = s.boot,
+                           .spec = call.spec,
+                           .made = spec,
+                           .metadata = call.metadata};
     const Expected expected{.netns = {}, .veth = made.DescribeVeth(call.id)};
     outcomes.Succeed(std::move(made), expected);
   };
@@ -373,7 +407,7 @@ void DeleteVeth(const State& s, const Call& call, Outcomes& outcomes) {
   State after = s;
   const int instance = record->second.instance;
   outcomes.LeaveIntent(after, Intent::Kind::kDeleteVeth, instance);
-  after.RemovePair(instance);
+  after.RemovePair(record->second.pair);
   outcomes.LeaveHalfDeleted(after, Intent::Kind::kDeleteVeth, instance);
   after.veths.erase(call.id);
   outcomes.Succeed(std::move(after), {});
@@ -420,10 +454,6 @@ std::optional<Found> Find(const ObjectRef& object, State& state) {
   return found;
 }
 
-bool EndsIn(const State::VethRecord& veth, const std::string& id) {
-  return veth.spec.a.namespace_id == id || veth.spec.b.namespace_id == id;
-}
-
 // Another's pair ends in the namespace, or one that the owner keeps.
 bool IsNeeded(const State& state, const std::string& id, const std::string& owner,
               const std::vector<std::string>& keep) {
@@ -461,6 +491,137 @@ void Expire(const State& before, const Call& call, Outcomes& outcomes) {
   }
   for (Outcome& outcome : DeletionsOf(s, *found, outcomes.circumstances())) {
     if (outcome.kind == Outcome::Kind::kDone) outcome.expected.deleted = {call.object.name};
+    outcomes.Add(outcome.kind, std::move(outcome.after), std::move(outcome.expected));
+  }
+}
+
+// ---- What is put right
+
+// As the record says, under the same number.
+void HealNamespace(const State& s, const std::string& id, Outcomes& outcomes) {
+  const State::NamespaceRecord& record = s.namespaces.at(id);
+  State after = s;
+  auto file = after.files.find(id);
+  if (s.IsThere(id, record)) {
+    file->second.up = true;
+    file->second.alias.reset();
+    outcomes.Die(after);
+    return outcomes.Succeed(std::move(after), {.healed = true});
+  }
+  if (file != after.files.end()) {
+    if (file->second.kind == State::File::Kind::kNetns) return outcomes.Refuse(Reason::kNamespaceNotManaged);
+    if (file->second.kind == State::File::Kind::kFull) return outcomes.Refuse(Reason::kNamespaceFileStale);
+    after.files.erase(file);
+    outcomes.Fail(after);
+    outcomes.Die(after);
+  }
+  const int netns = after.next_instance++;
+  outcomes.LeaveIntent(after, Intent::Kind::kCreateNamespace, record.instance, netns);
+  after.files[id] = {
+      .kind = State::File::Kind::kNetns, .netns = netns, .instance = record.instance, .up = true, .alias = {}};
+  outcomes.Leave(after, Intent::Kind::kCreateNamespace, record.instance, netns);
+  after.namespaces.at(id).netns = netns;
+  after.namespaces.at(id).boot = s.boot;
+  outcomes.Succeed(std::move(after), {.healed = true});
+}
+
+// An end that is in its place; false: its name is taken.
+bool HealEnd(const State::VethRecord& record, bool is_a, State& state) {
+  const std::pair<int, std::string> where = *state.Find(record, is_a);
+  const std::string& name = (is_a ? record.made.a : record.made.b).interface_name;
+  State::Link& link = state.links.at(where);
+  link = {.pair = link.pair, .instance = link.instance, .is_a = is_a, .renamed = where.second != name};
+  if (!link.renamed) return true;
+  if (state.links.contains({where.first, name})) return false;
+  State::Link moved = link;
+  moved.renamed = false;
+  state.links.erase(where);
+  state.links[{where.first, name}] = moved;
+  return true;
+}
+
+void HealEnds(const State& s, const State::VethRecord& record, Outcomes& outcomes) {
+  // One after the other, also where the first can't be.
+  struct Way {
+    State state;
+    bool refused = false;
+    bool failed = false;
+  };
+  std::vector<Way> ways = {{.state = s}};
+  for (bool is_a : {true, false}) {
+    std::vector<Way> next;
+    for (const Way& way : ways) {
+      Way healed = way;
+      healed.refused = !HealEnd(record, is_a, healed.state) || way.refused;
+      // The kernel may set the rest before it refuses the name, or nothing.
+      next.push_back({.state = way.state, .refused = healed.refused, .failed = way.failed || !healed.refused});
+      next.push_back(std::move(healed));
+    }
+    ways = std::move(next);
+  }
+  for (Way& way : ways) {
+    outcomes.Die(way.state);
+    outcomes.Fail(way.state);
+    if (way.failed) continue;
+    if (way.refused) {
+      outcomes.RefuseAfter(way.state, Reason::kKernel);
+    } else {
+      outcomes.Succeed(std::move(way.state), {.healed = true});
+    }
+  }
+}
+
+void HealVeth(const State& s, const std::string& id, Outcomes& outcomes) {
+  const State::VethRecord& record = s.veths.at(id);
+  if (s.IsThere(record)) return HealEnds(s, record, outcomes);
+  const VethSpec& made = record.made;
+  for (const EndpointSpec* end : {&made.a, &made.b}) {
+    if (!PlaceOf(s, end->namespace_id).has_value()) return outcomes.Refuse(NamespaceRefusal(s, end->namespace_id));
+  }
+  const int place_a = *PlaceOf(s, made.a.namespace_id);
+  const int place_b = *PlaceOf(s, made.b.namespace_id);
+  State after = s;
+  const int pair = after.next_instance++;
+  after.RemovePair(record.pair);
+  for (const auto& [end, place] : {std::pair(&made.a, place_a), std::pair(&made.b, place_b)}) {
+    if (after.links.contains({place, end->interface_name})) return outcomes.Refuse(Reason::kInterfaceNameTaken);
+  }
+  outcomes.Fail(after);
+  outcomes.Die(after);
+  outcomes.Overtake(s);
+  outcomes.Overtake(after);
+  outcomes.LeaveIntent(after, Intent::Kind::kCreateVeth, record.instance, pair);
+  outcomes.Leave(after, Intent::Kind::kCreateVeth, record.instance, pair);
+  for (bool tagged : {false, true}) {
+    PutLinks(made, place_a, place_b, {.pair = pair, .instance = record.instance, .tagged = tagged}, after);
+    outcomes.Leave(after, Intent::Kind::kCreateVeth, record.instance, pair);
+  }
+  after.veths.at(id).pair = pair;
+  after.veths.at(id).boot = s.boot;
+  outcomes.Succeed(std::move(after), {.healed = true});
+}
+
+void Tend(const State& before, const Call& call, Outcomes& outcomes) {
+  State s = before;
+  outcomes.Fail(before);
+  outcomes.Die(before);
+  const std::optional<Found> found = Find(call.object, s);
+  if (!found.has_value()) return outcomes.Succeed(before, {});
+  const Presence presence = found->is_namespace ? s.Describe(found->id).presence : s.DescribeVeth(found->id).presence;
+  const bool heals = presence != Presence::kThere && found->metadata.self_heal;
+  // It saw something else, if others were about.
+  if (!heals || outcomes.circumstances().overlapped) outcomes.Succeed(s, {.presence = presence});
+  if (!heals) return;
+  Call healing = call;
+  healing.id = found->id;
+  Outcomes healed(s, healing, outcomes.circumstances());
+  if (found->is_namespace) {
+    HealNamespace(s, found->id, healed);
+  } else {
+    HealVeth(s, found->id, healed);
+  }
+  for (Outcome& outcome : std::move(healed).Take()) {
+    if (outcome.expected.ok) outcome.expected.presence = presence;
     outcomes.Add(outcome.kind, std::move(outcome.after), std::move(outcome.expected));
   }
 }
@@ -534,12 +695,20 @@ bool MatchesView(const NamespaceView& view, const engine::Namespace& netns, Stat
          Learn(state, view.instance, netns.uid);
 }
 
-bool MatchesEnd(const EndpointSpec& spec, const engine::Endpoint& end, bool made) {
+// A pair keeps its addresses, unless somebody changes them for a time.
+bool Learn(State& state, int instance, bool is_a, const netlink::MacAddress& mac) {
+  return state.macs.try_emplace({instance, is_a}, mac).first->second == mac;
+}
+
+bool MatchesEnd(const VethView& view, bool is_a, const engine::Endpoint& end, State& state) {
+  const EndpointSpec& spec = is_a ? view.spec.a : view.spec.b;
   if (end.namespace_id != spec.namespace_id || end.interface_name != spec.interface_name || end.up != spec.up) {
     return false;
   }
-  if (!made) return end.ifindex == 0 && end.mtu == spec.mtu.value_or(0);
-  return end.mtu == spec.mtu.value_or(1500) && (!spec.mac.has_value() || end.mac == spec.mac);
+  if (view.instance == 0) return end.ifindex == 0 && end.mtu == spec.mtu.value_or(0);
+  if (end.mtu != spec.mtu.value_or(kUsualMtu) || (end.ifindex != 0) != (is_a ? view.a_there : view.b_there))
+    return false;
+  return spec.mac.has_value() ? end.mac == spec.mac : Learn(state, view.instance, is_a, *end.mac);
 }
 
 bool MatchesView(const VethView& view, const engine::Veth& veth, State& state) {
@@ -547,9 +716,7 @@ bool MatchesView(const VethView& view, const engine::Veth& veth, State& state) {
   if (veth.id != view.id || PresenceOf(veth.state) != view.presence || !Learn(state, view.instance, veth.uid)) {
     return false;
   }
-  const bool there = view.instance != 0 && view.presence != Presence::kMissing;
-  return MatchesEnd(view.spec.a, veth.a, view.instance != 0) && MatchesEnd(view.spec.b, veth.b, view.instance != 0) &&
-         (veth.a.ifindex != 0) == there && (veth.b.ifindex != 0) == there;
+  return MatchesEnd(view, /*is_a=*/true, veth.a, state) && MatchesEnd(view, /*is_a=*/false, veth.b, state);
 }
 
 }  // namespace
@@ -561,7 +728,9 @@ NamespaceView State::Describe(const std::string& id) const {
     return {.id = id,
             .instance = record->second.instance,
             .managed = true,
-            .presence = IsThere(id, record->second) ? Presence::kThere : Presence::kMissing,
+            .presence = !IsThere(id, record->second) ? Presence::kMissing
+                        : IsAsMade(files.at(id))     ? Presence::kThere
+                                                     : Presence::kDegraded,
             .metadata = record->second.metadata};
   }
   const bool is_netns = files.at(id).kind == File::Kind::kNetns;
@@ -572,26 +741,43 @@ VethView State::DescribeVeth(const std::string& id) const {
   const VethRecord& record = veths.at(id);
   VethView view{.id = id,
                 .instance = record.instance,
-                .presence = IsThere(record) ? Presence::kThere : Presence::kMissing,
+                .presence = Presence::kThere,
                 .spec = record.made,
                 .metadata = record.metadata};
-  for (const auto& [where, link] : links) {
-    if (link.pair != record.instance) continue;
-    (link.is_a ? view.spec.a : view.spec.b).interface_name = where.second;
+  for (bool is_a : {true, false}) {
+    const auto where = Find(record, is_a);
+    if (!where.has_value()) continue;
+    const Link& link = links.at(*where);
+    EndpointSpec& end = is_a ? view.spec.a : view.spec.b;
+    end.interface_name = where->second;
+    if (link.mac.has_value()) end.mac = link.mac;
+    if (link.mtu.has_value()) end.mtu = link.mtu == end.mtu.value_or(kUsualMtu) ? end.mtu : link.mtu;
+    end.up = link.up.value_or(end.up);
+    (is_a ? view.a_there : view.b_there) = true;
+    if (!link.tagged) view.presence = Presence::kDegraded;
   }
   if (view.spec != record.made) view.presence = Presence::kDegraded;
+  if (!view.a_there || !view.b_there) view.presence = Presence::kMissing;
   return view;
 }
 
+std::optional<std::pair<int, std::string>> State::Find(const VethRecord& veth, bool is_a) const {
+  if (veth.boot != boot) return std::nullopt;
+  auto found = std::find_if(links.begin(), links.end(), [&](const auto& link) {
+    return link.second.pair == veth.pair && link.second.is_a == is_a && !link.second.moved;
+  });
+  if (found == links.end()) return std::nullopt;
+  return found->first;
+}
+
 bool State::IsThere(const VethRecord& veth) const {
-  if (veth.boot != boot) return false;
-  return std::any_of(links.begin(), links.end(), [&](const auto& link) { return link.second.pair == veth.instance; });
+  return Find(veth, /*is_a=*/true).has_value() && Find(veth, /*is_a=*/false).has_value();
 }
 
 bool State::IsThere(const std::string& id, const NamespaceRecord& record) const {
   auto file = files.find(id);
   return record.boot == boot && file != files.end() && file->second.kind == File::Kind::kNetns &&
-         file->second.netns == record.instance;
+         file->second.netns == record.netns;
 }
 
 void State::RemovePair(int pair) {
@@ -617,9 +803,7 @@ void State::RemoveLinksIn(int netns) {
 
 void State::ForgetNamespace(const std::string& id) {
   namespaces.erase(id);
-  std::erase_if(veths, [&](const auto& veth) {
-    return veth.second.spec.a.namespace_id == id || veth.second.spec.b.namespace_id == id;
-  });
+  std::erase_if(veths, [&](const auto& veth) { return EndsIn(veth.second, id); });
 }
 
 std::optional<absl::Duration> State::Remaining(const Metadata& metadata) const {
@@ -662,6 +846,9 @@ std::vector<Outcome> OutcomesOf(const State& before, const Call& call, const Cir
     case Call::Method::kExpire:
       Expire(before, call, outcomes);
       break;
+    case Call::Method::kTend:
+      Tend(before, call, outcomes);
+      break;
     case Call::Method::kGetNamespace:
       outcomes.Fail(before);
       if (!before.namespaces.contains(call.id) && !before.files.contains(call.id)) {
@@ -695,7 +882,7 @@ void AdoptNames(const Call& call, const engine::Veth* made, Expected& expected, 
     return;
   }
   for (const auto& [where, link] : state.links) {
-    if (link.pair != expected.veth->instance || !link.renamed) continue;
+    if (link.pair != record->second.pair || !link.renamed) continue;
     if (made != nullptr && where.second != (link.is_a ? made->a : made->b).interface_name) continue;
     for (VethSpec* spec : {&record->second.made, &expected.veth->spec}) {
       (link.is_a ? spec->a : spec->b).interface_name = where.second;
@@ -739,6 +926,35 @@ bool Apply(const Act& act, State& state) {
       state.links.erase({place, act.link});
       return true;
     }
+    case Act::Kind::kSetLink: {
+      if (act.link == "lo") {
+        if (file == state.files.end()) return false;
+        file->second.up = act.settings.up.value_or(file->second.up);
+        if (act.settings.alias.has_value()) file->second.alias = act.settings.alias;
+        return true;
+      }
+      auto found = state.links.find({place, act.link});
+      if (found == state.links.end()) return false;
+      State::Link& link = found->second;
+      if (act.settings.mac.has_value()) link.mac = act.settings.mac;
+      if (act.settings.mtu.has_value()) link.mtu = act.settings.mtu;
+      if (act.settings.up.has_value()) link.up = act.settings.up;
+      if (act.settings.alias.has_value()) {
+        link.tagged = false;
+        link.alias = act.settings.alias;
+      }
+      return true;
+    }
+    case Act::Kind::kMoveLink: {
+      auto found = state.links.find({place, act.link});
+      int to = 0;
+      if (auto target = state.files.find(act.to); target != state.files.end()) to = target->second.netns;
+      if (found == state.links.end() || (!act.to.empty() && to == 0)) return false;
+      State::Link link = found->second;
+      state.links.erase(found);
+      link.moved = true;
+      return state.links.try_emplace({to, act.new_link}, link).second;
+    }
     case Act::Kind::kDeleteLink:
       if (!no_place) state.RemoveLink(place, act.link);
       return true;
@@ -770,8 +986,8 @@ void Recover(State& state) {
       case Intent::Kind::kCreateNamespace: {
         auto file = state.files.find(item.id);
         if (item.boot != state.boot || file == state.files.end()) break;
-        if (file->second.kind == State::File::Kind::kNetns && file->second.netns == item.instance) {
-          state.RemoveLinksIn(item.instance);
+        if (file->second.kind == State::File::Kind::kNetns && file->second.netns == item.made) {
+          state.RemoveLinksIn(item.made);
           state.files.erase(file);
         } else if (file->second.kind == State::File::Kind::kEmpty) {
           state.files.erase(file);
@@ -788,12 +1004,12 @@ void Recover(State& state) {
       }
       case Intent::Kind::kCreateVeth:
         // By its tag; one that died without it, by its names alone.
-        if (!IsBeyondKnowing(state, item.instance)) state.RemovePair(item.instance);
+        if (!IsBeyondKnowing(state, item.made)) state.RemovePair(item.made);
         break;
       case Intent::Kind::kDeleteVeth: {
         auto record = state.veths.find(item.id);
         if (record != state.veths.end() && record->second.instance == item.instance) {
-          state.RemovePair(item.instance);
+          state.RemovePair(record->second.pair);
           state.veths.erase(record);
           answer(item);
         }
@@ -801,6 +1017,45 @@ void Recover(State& state) {
       }
     }
   }
+}
+
+std::vector<State> Restore(const State& state, const std::map<std::string, bool>& said, bool disturbed, bool is_first) {
+  std::vector<State> states = {state};
+  size_t told = 0;
+  auto restore = [&](const std::string& name, const std::string& id, const auto& record, auto heal) {
+    if (!record.metadata.persistent || record.boot == state.boot) return;
+    auto now = said.find(name);
+    told += now == said.end() ? 0 : 1;
+    const bool restored = now == said.end() || now->second;
+    std::vector<State> next;
+    for (const State& before : states) {
+      if (now == said.end() && is_first) continue;
+      Outcomes outcomes(before, {.method = Call::Method::kTend, .id = id}, {});
+      heal(before, id, outcomes);
+      if (!restored && disturbed) next.push_back(before);
+      for (Outcome& outcome : std::move(outcomes).Take()) {
+        const bool fits = outcome.kind == Outcome::Kind::kDone     ? outcome.expected.ok == restored
+                          : outcome.kind == Outcome::Kind::kFailed ? !restored && disturbed
+                                                                   : false;
+        if (fits) next.push_back(std::move(outcome.after));
+      }
+    }
+    states = std::move(next);
+  };
+  for (const auto& [id, record] : state.namespaces) {
+    restore(engine::NamespaceName(id), id, record, HealNamespace);
+  }
+  for (const auto& [id, record] : state.veths) restore(VethName(id), id, record, HealVeth);
+  if (told != said.size()) states.clear();
+  return states;
+}
+
+std::map<std::string, Presence> Unwell(const State& state) {
+  std::map<std::string, Presence> unwell;
+  for (const auto& [id, record] : state.namespaces) unwell[engine::NamespaceName(id)] = state.Describe(id).presence;
+  for (const auto& [id, record] : state.veths) unwell[VethName(id)] = state.DescribeVeth(id).presence;
+  std::erase_if(unwell, [](const auto& object) { return object.second == Presence::kThere; });
+  return unwell;
 }
 
 void Hear(const std::string& owner, State& state) {
@@ -838,6 +1093,7 @@ void Reboot(State& state) {
 bool Matches(const Expected& expected, const Answer& answer, State& state) {
   if (answer.ok != expected.ok) return false;
   if (!answer.ok) return answer.error->reason == expected.reason && answer.error->specs_match == expected.specs_match;
+  if (answer.presence != expected.presence || answer.healed != expected.healed) return false;
   if (answer.deleted != expected.deleted || answer.kept != expected.kept) return false;
   if (answer.netns.has_value() != expected.netns.has_value() || answer.veth.has_value() != expected.veth.has_value()) {
     return false;
@@ -918,13 +1174,13 @@ bool Matches(const Sighting& sighting, State& state) {
     if (file.kind != State::File::Kind::kNetns) continue;
     places[file.netns] = name;
     // Somebody else's has no alias; ours has one with a uid, also when its creation has not been undone yet.
-    if (seen->second.alias.empty()) {
-      if (state.uids.contains(file.netns)) return false;
-      auto record = state.namespaces.find(name);
-      if (record != state.namespaces.end() && record->second.instance == file.netns) return false;
-    } else if (!Learn(state, file.netns, UidOf(seen->second.alias))) {
+    if (file.alias.has_value() || file.instance == 0) {
+      if (seen->second.alias != file.alias.value_or("")) return false;
+    } else if (!Learn(state, file.instance, UidOf(seen->second.alias))) {
       return false;
     }
+    // Whoever makes a namespace may leave it down.
+    if (file.instance != 0 && seen->second.up != file.up) return false;
   }
   std::map<int, const engine::Link*> first_ends;
   for (const auto& [where, link] : state.links) {
@@ -938,7 +1194,8 @@ bool Matches(const Sighting& sighting, State& state) {
       continue;
     }
     if (seen.kind != "veth" || seen.group != engine::kOwnedGroup) return false;
-    if (link.tagged ? !Learn(state, link.pair, UidOf(seen.alias)) : !seen.alias.empty()) return false;
+    if (link.tagged ? !Learn(state, link.instance, UidOf(seen.alias)) : seen.alias != link.alias.value_or(""))
+      return false;
     auto [first, is_first] = first_ends.try_emplace(link.pair, &seen);
     if (!is_first && (first->second->peer_ifindex != seen.ifindex || seen.peer_ifindex != first->second->ifindex)) {
       return false;
@@ -967,6 +1224,8 @@ std::string Answer::ToString() const {
   if (veth.has_value()) absl::StrAppend(&text, " ", describe_veth(*veth));
   for (const engine::Namespace& listed : namespaces) absl::StrAppend(&text, " [", describe_netns(listed), "]");
   if (!deleted.empty()) absl::StrAppend(&text, ", deleted ", absl::StrJoin(deleted, " "));
+  if (presence.has_value()) absl::StrAppend(&text, ", was ", PresenceName(*presence));
+  if (healed) absl::StrAppend(&text, ", healed");
   if (!kept.empty()) absl::StrAppend(&text, ", kept ", absl::StrJoin(kept, " "));
   for (const engine::Veth& listed : veths) absl::StrAppend(&text, " [", describe_veth(listed), "]");
   return text;
@@ -990,12 +1249,12 @@ std::string ToString(const State& state) {
   std::string text;
   for (const auto& [name, file] : state.files) {
     absl::StrAppend(&text, "  ", file.kind == State::File::Kind::kNetns ? "netns " : "file ", name, " #", file.netns,
-                    "\n");
+                    IsAsMade(file) ? "" : " (changed)", "\n");
   }
   for (const auto& [where, link] : state.links) {
     absl::StrAppend(&text, "  link in #", where.first, " ", where.second, " of ",
                     link.pair == 0 ? "somebody else" : absl::StrCat("pair #", link.pair),
-                    link.tagged ? "" : " (no tag)", "\n");
+                    link.tagged ? "" : " (no tag)", link.moved ? " (moved)" : "", "\n");
   }
   absl::StrAppend(&text, "  at ", absl::FormatDuration(state.now));
   for (const auto& [owner, heard] : state.heard) {

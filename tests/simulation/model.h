@@ -30,6 +30,8 @@ struct Answer {
   std::vector<engine::Veth> veths;
   std::vector<std::string> deleted;  // names, as CollectGarbage() says, or of what has expired
   std::vector<std::string> kept;     // the same, of what could not go
+  std::optional<Presence> presence;  // what the caretaker saw
+  bool healed = false;
   std::optional<engine::Error> error;
 
   std::string ToString() const;
@@ -52,7 +54,9 @@ struct VethView {
   std::string id;
   int instance = 0;  // 0: not made
   Presence presence = Presence::kThere;
-  engine::VethSpec spec;  // with the names that were chosen
+  engine::VethSpec spec;  // with the names that were chosen; of an end that is in its place, as it is
+  bool a_there = false;
+  bool b_there = false;
   engine::Metadata metadata;
   friend bool operator==(const VethView&, const VethView&) = default;
 };
@@ -66,7 +70,9 @@ struct Expected {
   std::optional<VethView> veth;
   std::vector<std::string> deleted;
   std::vector<std::string> kept;
-  size_t steps = 0;  // of a piecemeal call: how many it has made
+  std::optional<Presence> presence;  // with kTend, where it looked
+  bool healed = false;               // the same
+  size_t steps = 0;                  // of a piecemeal call: how many it has made
   friend bool operator==(const Expected&, const Expected&) = default;
 };
 
@@ -75,24 +81,36 @@ struct State {
   struct File {
     enum class Kind { kNetns, kEmpty, kFull };
     Kind kind = Kind::kNetns;
-    int netns = 0;  // its instance
+    int netns = 0;                     // a number of its own; an object that is made again gets another one
+    int instance = 0;                  // the object's; 0: somebody else's
+    bool up = true;                    // its loopback link
+    std::optional<std::string> alias;  // the same, where somebody changed it
     friend bool operator==(const File&, const File&) = default;
   };
   struct Link {
-    int pair = 0;  // 0: somebody else's, without a peer
+    int pair = 0;      // a number of its own, as of a namespace; 0: somebody else's, without a peer
+    int instance = 0;  // the object's
     bool is_a = false;
     bool tagged = true;
     bool renamed = false;
+    bool moved = false;  // to where nobody changes it any more
+    // What somebody changed.
+    std::optional<std::string> alias;
+    std::optional<netlink::MacAddress> mac;
+    std::optional<uint32_t> mtu;
+    std::optional<bool> up;
     friend bool operator==(const Link&, const Link&) = default;
   };
   struct NamespaceRecord {
     int instance = 0;
+    int netns = 0;
     int boot = 0;
     engine::Metadata metadata;
     friend bool operator==(const NamespaceRecord&, const NamespaceRecord&) = default;
   };
   struct VethRecord {
     int instance = 0;
+    int pair = 0;
     int boot = 0;
     engine::VethSpec spec;  // as asked for
     engine::VethSpec made;  // with the names that were chosen
@@ -109,6 +127,7 @@ struct State {
     engine::Intent::Kind kind;
     std::string id;
     int instance = 0;
+    int made = 0;  // of a creation: the number of the namespace or the pair
     int boot = 0;
     // Of a deletion, which is answered once it is completed.
     std::string request_id;
@@ -119,12 +138,14 @@ struct State {
   int boot = 1;
   int next_instance = 1;
   std::map<std::string, File> files;
-  std::map<std::pair<int, std::string>, Link> links;  // by the namespace's instance, 0: the host's, and name
+  std::map<std::pair<int, std::string>, Link> links;  // by the namespace's number, 0: the host's, and name
   std::map<std::string, NamespaceRecord> namespaces;
   std::map<std::string, VethRecord> veths;
   std::map<std::string, Request> requests;
   std::vector<Unfinished> unfinished;
   std::map<int, std::string> uids;  // as far as they are known
+  std::map<std::pair<int, bool>, netlink::MacAddress>
+      macs;  // of pairs as they were made, by instance and `is_a`; the same
   absl::Duration now;
   std::map<std::string, absl::Duration> heard = {{"ci", {}}, {"lab", {}}};  // by owner: the last sign
 
@@ -132,7 +153,9 @@ struct State {
 
   NamespaceView Describe(const std::string& id) const;  // the name must stand for something
   VethView DescribeVeth(const std::string& id) const;   // the record must exist
-  // `veth`'s links are where they were put.
+  // The place and the name of an end that is where it was put.
+  std::optional<std::pair<int, std::string>> Find(const VethRecord& veth, bool is_a) const;
+  // Both ends are where they were put.
   bool IsThere(const VethRecord& veth) const;
   bool IsThere(const std::string& id, const NamespaceRecord& record) const;
   // Takes a link away, and its peer.
@@ -180,6 +203,11 @@ void AdoptNames(const Call& call, const engine::Veth* made, Expected& expected, 
 
 // What an act of another program does. False: it cannot have happened in this state.
 bool Apply(const Act& act, State& state);
+// The states in which persistent objects of an earlier boot are made again. `said` is what the start says of each:
+// whether it was. One of which it says nothing was made by an earlier start that died, if there was one.
+std::vector<State> Restore(const State& state, const std::map<std::string, bool>& said, bool disturbed, bool is_first);
+// What a look at every object must find, by name; without those that are well.
+std::map<std::string, Presence> Unwell(const State& state);
 // A restart whose recovery succeeds, or a check of the host that acts.
 void Recover(State& state);
 // A sign of the owner's; of every owner's.

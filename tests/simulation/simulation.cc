@@ -21,6 +21,7 @@
 #include "absl/time/time.h"
 #include "server/engine/engine.h"
 #include "server/engine/registry.h"
+#include "server/engine/tag.h"
 #include "tests/simulation/faulty_kernel.h"
 #include "tests/simulation/history.h"
 #include "tests/simulation/model.h"
@@ -115,12 +116,21 @@ class Simulation final : public Plot {
   void Execute(Flight& flight);
   void Answered(int number);
   void CountAnswer(const Flight& flight);
-  void Meddle(const Act& act);
+  void Meddle(const Act& meant);
+  // With the place and the name of the link that is meant.
+  Act Aim(Act act);
+  // The loopback link of a namespace of ours, or an end of a pair of ours of which both are in their places and, if
+  // `tagged`, have their tags. To change others is to leave what cannot be told from somebody else's.
+  bool IsOurs(const NetnsRef& place, uint32_t ifindex, bool tagged);
   // Time passes while nothing else happens.
   void Advance(absl::Duration time);
   void Renew(const std::string& owner);
   // Makes the caretaker's calls for what has expired.
   void Expire();
+  // Makes its calls for what it shall look at.
+  void Tend();
+  // Whether a report tells what is not well.
+  void Compare(const engine::HostReport& report);
   void Stop();
   void Crash(bool reboot);
   // Opens the registry and recovers, again and again if that goes wrong.
@@ -172,8 +182,9 @@ class Simulation final : public Plot {
   Flight* running_ = nullptr;
 
   absl::Duration now_;
-  bool armed_ = false;  // things may go wrong
-  bool dead_ = false;   // the process has died, but some thread of it does not know yet
+  bool disturbed_ = false;  // something was made to fail in the recovery
+  bool armed_ = false;      // things may go wrong
+  bool dead_ = false;       // the process has died, but some thread of it does not know yet
 
   std::vector<Config> configs_ = {Config{}};
   std::string log_;
@@ -249,7 +260,7 @@ Fate Simulation::Before(const char* operation) {
     // moment.
     fate.error = fate_.Pick({ENOMEM, EBUSY, EPERM, ENOBUFS, creates ? EEXIST : ENOMEM});
     if (fate.kind == Fate::Kind::kFailLeaving) fate.error = ENOBUFS;
-    if (running_ != nullptr) running_->disturbed = true;
+    (running_ == nullptr ? disturbed_ : running_->disturbed) = true;
     Log(absl::StrCat("    ", who, ": ", operation, " fails: ", strerrorname_np(fate.error),
                      fate.kind == Fate::Kind::kFailLeaving ? ", and leaves its pair" : ""));
     Count(absl::StrCat("error: ", operation, fate.kind == Fate::Kind::kFailLeaving ? ", leaving its pair" : ""));
@@ -276,7 +287,8 @@ bool Simulation::MayCommit() {
     return !before;
   }
   if (fate_.OneIn(trouble_.registry_error)) {
-    if (running_ != nullptr) running_->disturbed = running_->registry_failed = true;
+    (running_ == nullptr ? disturbed_ : running_->disturbed) = true;
+    if (running_ != nullptr) running_->registry_failed = true;
     Log(absl::StrCat("    ", who, ": a write of the registry fails"));
     Count("error: registry");
     return false;
@@ -291,6 +303,13 @@ bool Simulation::Accepts(const Flight& flight, Outcome::Kind kind, const Expecte
   const Answer& answer = flight.answer;
   switch (kind) {
     case Outcome::Kind::kDone: {
+      if (flight.call.method == Call::Method::kTend) {
+        // It looks twice, and others may have been about between.
+        Expected looked = expected;
+        if (flight.overlapped || !expected.ok) looked.presence = answer.presence;
+        if (flight.overlapped) looked.healed = answer.healed;
+        return Matches(looked, answer, state);
+      }
       if (!flight.overlapped || !answer.ok || flight.call.method != Call::Method::kCreateVeth) {
         return Matches(expected, answer, state);
       }
@@ -304,7 +323,7 @@ bool Simulation::Accepts(const Flight& flight, Outcome::Kind kind, const Expecte
       // An EEXIST out of nowhere is a name that somebody had for a moment.
       return flight.disturbed &&
              (answer.error->reason == Reason::kKernel || answer.error->reason == Reason::kRegistryFailed ||
-              (flight.call.method == Call::Method::kCreateNamespace &&
+              ((flight.call.method == Call::Method::kCreateNamespace || flight.call.method == Call::Method::kTend) &&
                answer.error->reason == Reason::kNamespaceNotManaged));
     case Outcome::Kind::kRollbackFailed:
       return flight.disturbed && !answer.ok && answer.error->reason == Reason::kRollbackFailed;
@@ -419,6 +438,7 @@ void Simulation::Submit(const Call& call) {
       Plan(flight);
       break;
     case Call::Method::kExpire:
+    case Call::Method::kTend:
       flight.keys = engine_->Keys(call.object);
       break;
     default:
@@ -498,6 +518,14 @@ void Simulation::Execute(Flight& flight) {
         if (expiry->deleted) flight.answer.deleted = {call.object.name};
         if (!expiry->kept_because.empty()) flight.answer.kept = {call.object.name};
       });
+    case Call::Method::kTend:
+      // As the caretaker does.
+      return take(engine_->Inspect(call.object), [&](const auto& found) {
+        if (!found->has_value()) return;
+        flight.answer.presence = PresenceOf((*found)->state);
+        if ((*found)->state == engine::State::kReady || !(*found)->self_heal) return;
+        take(engine_->Heal(call.object), [&](const auto&) { flight.answer.healed = true; });
+      });
     case Call::Method::kGetNamespace:
       return take(engine_->GetNamespace(call.id), netns);
     case Call::Method::kGetVeth:
@@ -563,6 +591,15 @@ void Simulation::CountAnswer(const Flight& flight) {
   if (!answer.ok && answer.error->specs_match.has_value()) {
     Count(*answer.error->specs_match ? "answer: exists, and matches" : "answer: exists, and differs");
   }
+  if (flight.call.method == Call::Method::kTend && answer.presence.has_value()) {
+    const char* was = *answer.presence == Presence::kDegraded  ? "degraded "
+                      : *answer.presence == Presence::kMissing ? "missing "
+                                                               : "well ";
+    Count(absl::StrCat("tended: ", was, Collection(flight.call.object.name),
+                       answer.healed ? ", healed"
+                       : answer.ok   ? ""
+                                     : ", not healed"));
+  }
   const std::string what = flight.call.method == Call::Method::kExpire ? "expiry: " : "garbage: ";
   for (const std::string& name : answer.deleted) {
     Count(absl::StrCat(what, flight.call.validate ? "would delete " : "deleted ", Collection(name)));
@@ -624,7 +661,10 @@ Sighting Simulation::See() {
     for (const engine::Link& link : *links) {
       // The loopback link, and what the kernel puts into each namespace by itself.
       if (link.name == "lo") {
-        if (!place.is_host()) sighting.files[place.name].alias = link.alias;
+        if (!place.is_host()) {
+          sighting.files[place.name].alias = link.alias;
+          sighting.files[place.name].up = link.up;
+        }
       } else if (link.group != 0 || link.kind == "veth" || link.kind == "bridge" || link.kind == "dummy") {
         sighting.links[{place.name, link.name}] = link;
       }
@@ -641,7 +681,48 @@ Sighting Simulation::See() {
   return sighting;
 }
 
-void Simulation::Meddle(const Act& act) {
+bool Simulation::IsOurs(const NetnsRef& place, uint32_t ifindex, bool tagged) {
+  const std::string boot = world_.kernel().BootId();
+  if (ifindex == engine::kLoopbackIndex) {
+    const auto record = registry_->FindNamespace(place.name);
+    return record.has_value() && record->boot_id == boot && record->cookie == place.cookie;
+  }
+  for (const engine::VethRecord& record : registry_->ListVeths("", SIZE_MAX)) {
+    auto is_it = [&](const engine::Endpoint& end) { return end.namespace_id == place.name && end.ifindex == ifindex; };
+    if (record.boot_id != boot || (!is_it(record.a) && !is_it(record.b))) continue;
+    auto is_there = [&](const engine::Endpoint& end, const engine::Endpoint& other) {
+      auto link = world_.kernel().FindLink(RefOf(end.namespace_id), end.ifindex);
+      if (!link.ok() || !link->has_value() || (*link)->peer_ifindex != other.ifindex) return false;
+      const std::optional<engine::Tag> tag = engine::ParseTag((*link)->alias);
+      return tag.has_value() ? tag->uid == record.uid : !tagged && (*link)->group == engine::kOwnedGroup;
+    };
+    return is_there(record.a, record.b) && is_there(record.b, record.a);
+  }
+  return false;
+}
+
+Act Simulation::Aim(Act act) {
+  if ((act.kind != Act::Kind::kSetLink && act.kind != Act::Kind::kMoveLink) || !act.link.empty()) return act;
+  const std::vector<engine::VethRecord> veths = registry_->ListVeths("", SIZE_MAX);
+  if (veths.empty()) return act;
+  const engine::VethRecord& veth = veths[act.end / 2 % veths.size()];
+  const engine::Endpoint& end = act.end % 2 == 0 ? veth.a : veth.b;
+  auto link = world_.kernel().FindLink(RefOf(end.namespace_id), end.ifindex);
+  if (!link.ok() || !link->has_value()) return act;
+  act.name = end.namespace_id;
+  act.link = (*link)->name;
+  return act;
+}
+
+void Simulation::Meddle(const Act& meant) {
+  // What is read back as it was made, or has just been looked at, is not changed: the model is too plain for that.
+  const bool drifts = meant.kind == Act::Kind::kSetLink || meant.kind == Act::Kind::kMoveLink;
+  const bool waits = std::any_of(flights_.begin(), flights_.end(), [&](const auto& flight) {
+    return flight.second.turn != nullptr && (flight.second.call.method == Call::Method::kTend ||
+                                             (drifts && flight.second.call.method == Call::Method::kCreateVeth));
+  });
+  if (waits) Drain();
+  const Act act = Aim(meant);
   const NetnsRef place = RefOf(act.name);
   const bool is_place = act.name.empty() || place.cookie != 0;
   auto there = [&](const std::string& link) {
@@ -680,10 +761,37 @@ void Simulation::Meddle(const Act& act) {
         (void)world_.kernel().DeleteLink(place, link->ifindex);
       }
       break;
+    case Act::Kind::kSetLink:
+      if (there(act.link)) {
+        const auto link = *world_.kernel().FindLink(place, act.link);
+        if ((done = IsOurs(place, link->ifindex, /*tagged=*/false)))
+          (void)world_.kernel().SetLink(place, link->ifindex, act.settings);
+      }
+      break;
+    case Act::Kind::kMoveLink: {
+      const NetnsRef to = RefOf(act.to);
+      const bool fits = (act.to.empty() || to.cookie != 0) && act.to != act.name && !there(act.new_link) &&
+                        !*world_.kernel().FindLink(to, act.new_link);
+      if (!fits || !there(act.link)) break;
+      const auto link = *world_.kernel().FindLink(place, act.link);
+      if ((done = IsOurs(place, link->ifindex, /*tagged=*/true))) {
+        world_.RenameLink(place, act.link, act.new_link);
+        world_.MoveLink(place, act.new_link, to);
+      }
+      break;
+    }
   }
   if (!done) return;
   Log(absl::StrCat("somebody: ", act.ToString()));
   Count("act");
+  if (act.kind == Act::Kind::kMoveLink) Count("drift: moved");
+  if (act.kind == Act::Kind::kSetLink) {
+    Count(absl::StrCat("drift: ", act.link == "lo" ? "lo " : "",
+                       act.settings.mtu.has_value()     ? "mtu"
+                       : act.settings.mac.has_value()   ? "mac"
+                       : act.settings.alias.has_value() ? "alias"
+                                                        : "admin state"));
+  }
   for (auto& [number, flight] : flights_) flight.overlapped = flight.disturbed = true;
   std::vector<Config> closed;
   for (const Config& config : configs_) Close(config, /*dies=*/false, closed);
@@ -745,17 +853,23 @@ void Simulation::Close() {
 
 void Simulation::Start(bool troubled) {
   constexpr int kMostAttempts = 4;
+  int attempts = 0;
+  disturbed_ = false;
+  engine::HostReport last;
   for (int attempt = 1;; ++attempt) {
     armed_ = false;
     Open();
     armed_ = troubled && attempt < kMostAttempts;
+    attempts = attempt;
     bool recovered = false;
     std::string why = "killed";
     try {
       auto report = engine_->Recover();
       if (report.ok()) {
         // What it could not do, it says.
-        recovered = report->Count(Finding::Kind::kUnfinished) == 0 && report->Count(Finding::Kind::kOrphan) == 0;
+        recovered = report->Count(Finding::Kind::kUnfinished) == 0 && report->Count(Finding::Kind::kOrphan) == 0 &&
+                    registry_->ListPending().empty();
+        last = *report;
         Log(absl::StrCat("start: ", report->Count(Finding::Kind::kRolledBack), " rolled back, ",
                          report->Count(Finding::Kind::kCompleted), " completed, ",
                          report->Count(Finding::Kind::kOrphanRemoved), " orphans removed"));
@@ -782,13 +896,28 @@ void Simulation::Start(bool troubled) {
       Close();
     }
   }
+  std::map<std::string, bool> restored;
+  for (const Finding& finding : last.findings) {
+    if (finding.kind == Finding::Kind::kRestored || finding.kind == Finding::Kind::kNotRestored) {
+      restored[finding.resource] = finding.kind == Finding::Kind::kRestored;
+      Count(absl::StrCat(restored[finding.resource] ? "restored: " : "not restored: ", Collection(finding.resource)));
+    }
+  }
   std::vector<Config> recovered;
   for (Config& config : configs_) {
     Recover(config.state);
-    HearAll(config.state);
-    AddNew(std::move(config), recovered);
+    for (State& state : Restore(config.state, restored, disturbed_, attempts == 1)) {
+      HearAll(state);
+      AddNew({.state = std::move(state), .effective = {}, .progress = {}}, recovered);
+    }
+  }
+  if (recovered.empty()) {
+    std::string text;
+    for (const auto& [name, was] : restored) absl::StrAppend(&text, " ", name, was ? " restored" : " not restored");
+    Break(absl::StrCat("a start must not say", text, "\n", Describe(configs_)));
   }
   configs_ = std::move(recovered);
+  if (!disturbed_) Compare(last);
   if (!registry_->ListPending().empty()) Break("something is pending after a recovery that succeeded");
   Look();
   armed_ = true;
@@ -821,6 +950,7 @@ void Simulation::Check(bool look_only) {
     }
     configs_ = std::move(checked);
   }
+  if (left == 0) Compare(*report);
   Look();
   armed_ = was_armed;
 }
@@ -852,7 +982,9 @@ void Simulation::Renew(const std::string& owner) {
 }
 
 void Simulation::Expire() {
-  const std::vector<engine::LeaseBook::Lease> expired = engine_->leases().Expired();
+  std::vector<engine::LeaseBook::Lease> expired = engine_->leases().Expired();
+  // They come by uid, which is another one each time.
+  std::sort(expired.begin(), expired.end(), [](const auto& a, const auto& b) { return a.object < b.object; });
   for (const engine::LeaseBook::Lease& lease : expired) {
     // One object is in one chore at a time.
     const bool is_busy = std::any_of(flights_.begin(), flights_.end(), [&](const auto& flight) {
@@ -864,6 +996,39 @@ void Simulation::Expire() {
                         .call = {.method = Call::Method::kExpire, .object = {.name = lease.object, .uid = lease.uid}},
                         .act = {}});
   }
+}
+
+void Simulation::Tend() {
+  auto tend = [&](const std::string& name, const std::string& uid, const engine::Metadata& metadata) {
+    if (!metadata.self_heal && !history_.OneIn(4)) return;
+    events_.push_front({.kind = Event::Kind::kCall,
+                        .call = {.method = Call::Method::kTend, .object = {.name = name, .uid = uid}},
+                        .act = {}});
+  };
+  for (const auto& record : registry_->ListVeths("", SIZE_MAX)) {
+    tend(engine::VethName(record.id), record.uid, record.metadata);
+  }
+  for (const auto& record : registry_->ListNamespaces()) {
+    tend(engine::NamespaceName(record.id), record.uid, record.metadata);
+  }
+}
+
+void Simulation::Compare(const engine::HostReport& report) {
+  std::map<std::string, Presence> found;
+  for (const Finding& finding : report.findings) {
+    if (finding.kind == Finding::Kind::kMissing) found[finding.resource] = Presence::kMissing;
+    if (finding.kind == Finding::Kind::kDegraded) found[finding.resource] = Presence::kDegraded;
+  }
+  std::erase_if(configs_, [&](const Config& config) {
+    return Unwell(config.state) != found ||
+           config.state.namespaces.size() + config.state.veths.size() != static_cast<size_t>(report.objects);
+  });
+  if (!configs_.empty()) return;
+  std::string text;
+  for (const auto& [name, presence] : found) {
+    absl::StrAppend(&text, " ", name, presence == Presence::kMissing ? " missing" : " degraded");
+  }
+  Break(absl::StrCat("of ", report.objects, " objects a look must not find", text));
 }
 
 void Simulation::Stop() {
@@ -958,6 +1123,8 @@ void Simulation::Play(const Event& event) {
       return Renew(event.owner);
     case Event::Kind::kExpire:
       return Expire();
+    case Event::Kind::kTend:
+      return Tend();
   }
 }
 

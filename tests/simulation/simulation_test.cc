@@ -64,12 +64,20 @@ TEST(HarnessTest, EveryKindOfTroubleHappens) {
                            "check: found something unfinished",
                            "crash",
                            "death: after CreateNetns",
+                           "error: SetLink",
                            "death: after CreateVeth",
                            "death: after RemoveNetns",
                            "death: after a write of the registry",
                            "death: before a write of the registry",
                            "death: inside CreateNetns",
                            "death: inside CreateVeth",
+                           "drift: admin state",
+                           "drift: alias",
+                           "drift: lo admin state",
+                           "drift: lo alias",
+                           "drift: mac",
+                           "drift: moved",
+                           "drift: mtu",
                            "error: CreateVeth, leaving its pair",
                            "error: DeleteLink",
                            "error: RemoveNetns",
@@ -82,12 +90,22 @@ TEST(HarnessTest, EveryKindOfTroubleHappens) {
                            "garbage: kept namespaces",
                            "garbage: would delete namespaces",
                            "garbage: would delete veths",
+                           "not restored: namespaces",
+                           "not restored: veths",
                            "overlap",
                            "reboot",
                            "recovery failed",
                            "renewed",
                            "renewed nothing",
+                           "restored: namespaces",
+                           "restored: veths",
                            "stop",
+                           "tended: degraded namespaces, healed",
+                           "tended: degraded veths, healed",
+                           "tended: missing namespaces, healed",
+                           "tended: missing namespaces, not healed",
+                           "tended: missing veths, healed",
+                           "tended: missing veths, not healed",
                            "time passes"}) {
     EXPECT_GT(statistics.counts[what], 0) << what;
   }
@@ -153,6 +171,42 @@ class NumbersFromOne : public DelegatingKernel {
   }
 };
 
+// Nothing is put right.
+class ForgetsSettings : public DelegatingKernel {
+ public:
+  using DelegatingKernel::DelegatingKernel;
+  KernelResult<void> SetLink(const NetnsRef&, uint32_t, const engine::LinkSettings&) override { return {}; }
+};
+
+class ForgetsTheMtu : public DelegatingKernel {
+ public:
+  using DelegatingKernel::DelegatingKernel;
+  KernelResult<void> SetLink(const NetnsRef& netns, uint32_t ifindex, const engine::LinkSettings& settings) override {
+    engine::LinkSettings less = settings;
+    less.mtu.reset();
+    return DelegatingKernel::SetLink(netns, ifindex, less);
+  }
+};
+
+// A pair that is made again would have other addresses.
+class ChoosesTheAddress : public DelegatingKernel {
+ public:
+  using DelegatingKernel::DelegatingKernel;
+  KernelResult<std::pair<engine::Link, engine::Link>> CreateVeth(const engine::LinkSpec& a, const engine::LinkSpec& b,
+                                                                 const std::string& alias) override {
+    engine::LinkSpec any = b;
+    any.mac.reset();
+    return DelegatingKernel::CreateVeth(a, any, alias);
+  }
+};
+
+// Never notices that the host was started again.
+class BootsOnce : public DelegatingKernel {
+ public:
+  using DelegatingKernel::DelegatingKernel;
+  std::string BootId() override { return "boot-1"; }
+};
+
 // A clock that does not tell the time.
 
 TEST(BrokenClockTest, IsNoticed) {
@@ -181,7 +235,7 @@ struct BrokenKernel {
 class BrokenKernelTest : public ::testing::TestWithParam<BrokenKernel> {};
 
 TEST_P(BrokenKernelTest, IsNoticed) {
-  constexpr uint64_t kEnough = 500;
+  constexpr uint64_t kEnough = 2000;
   for (uint64_t seed = 0; seed < kEnough; ++seed) {
     if (!Simulate(seed, {.wrap = GetParam().wrap}, *MakeFakeWorld()).failure.empty()) return;
   }
@@ -193,7 +247,11 @@ INSTANTIATE_TEST_SUITE_P(All, BrokenKernelTest,
                                            BrokenKernel{"LeaksAPairWhereItRefuses", Wrap<LeaksAPairWhereItRefuses>},
                                            BrokenKernel{"RemovesWhateverHasTheName", Wrap<RemovesWhateverHasTheName>},
                                            BrokenKernel{"ForgetsTheAlias", Wrap<ForgetsTheAlias>},
-                                           BrokenKernel{"NumbersFromOne", Wrap<NumbersFromOne>}),
+                                           BrokenKernel{"NumbersFromOne", Wrap<NumbersFromOne>},
+                                           BrokenKernel{"ForgetsSettings", Wrap<ForgetsSettings>},
+                                           BrokenKernel{"ForgetsTheMtu", Wrap<ForgetsTheMtu>},
+                                           BrokenKernel{"ChoosesTheAddress", Wrap<ChoosesTheAddress>},
+                                           BrokenKernel{"BootsOnce", Wrap<BootsOnce>}),
                          [](const auto& test) { return std::string(test.param.name); });
 
 }  // namespace

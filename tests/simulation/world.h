@@ -17,6 +17,7 @@ struct Sighting {
   struct File {
     bool is_netns = false;
     std::string alias;  // of the loopback link
+    bool up = false;    // the same
   };
   std::map<std::string, File> files;
   std::map<std::pair<std::string, std::string>, engine::Link> links;  // by place and name; without `lo`
@@ -41,6 +42,9 @@ class World {
   // A link that has no peer, in a namespace that exists.
   virtual void AddLink(const engine::NetnsRef& place, const std::string& name) = 0;
   virtual void RenameLink(const engine::NetnsRef& place, const std::string& name, const std::string& new_name) = 0;
+
+  // `ip link set NAME netns TO`, where the name is free.
+  virtual void MoveLink(const engine::NetnsRef& place, const std::string& name, const engine::NetnsRef& to) = 0;
 
   virtual bool CanReboot() const = 0;
   virtual void Reboot() = 0;
