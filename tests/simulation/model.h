@@ -203,7 +203,7 @@ void AdoptNames(const Call& call, const engine::Veth* made, Expected& expected, 
 
 // What an act of another program does. False: it cannot have happened in this state.
 bool Apply(const Act& act, State& state);
-// The states in which persistent objects of an earlier boot are made again. `said` is what the start says of each:
+// The states in which persistent objects of an earlier boot are made again. `said` is what a report says of each:
 // whether it was. One of which it says nothing was made by an earlier start that died, if there was one.
 std::vector<State> Restore(const State& state, const std::map<std::string, bool>& said, bool disturbed, bool is_first);
 // What a look at every object must find, by name; without those that are well.

@@ -135,6 +135,8 @@ class Simulation final : public Plot {
   void Crash(bool reboot);
   // Opens the registry and recovers, again and again if that goes wrong.
   void Start(bool troubled);
+  // A start or a check that acts has succeeded, and reported this.
+  void Recovered(const engine::HostReport& report, bool disturbed, bool is_first);
   void Open();
   void Close();
   // Checks the host while nothing else happens: it finds what is unfinished, and finishes it unless it only looks.
@@ -896,31 +898,36 @@ void Simulation::Start(bool troubled) {
       Close();
     }
   }
+  Recovered(last, disturbed_, attempts == 1);
+  for (Config& config : configs_) HearAll(config.state);
+  if (!disturbed_) Compare(last);
+  if (!registry_->ListPending().empty()) Break("something is pending after a recovery that succeeded");
+  Look();
+  armed_ = true;
+}
+
+void Simulation::Recovered(const engine::HostReport& report, bool disturbed, bool is_first) {
   std::map<std::string, bool> restored;
-  for (const Finding& finding : last.findings) {
+  for (const Finding& finding : report.findings) {
     if (finding.kind == Finding::Kind::kRestored || finding.kind == Finding::Kind::kNotRestored) {
       restored[finding.resource] = finding.kind == Finding::Kind::kRestored;
-      Count(absl::StrCat(restored[finding.resource] ? "restored: " : "not restored: ", Collection(finding.resource)));
+      Count(absl::StrCat(report.at_start ? "" : "check: ", restored[finding.resource] ? "restored: " : "not restored: ",
+                         Collection(finding.resource)));
     }
   }
   std::vector<Config> recovered;
   for (Config& config : configs_) {
     Recover(config.state);
-    for (State& state : Restore(config.state, restored, disturbed_, attempts == 1)) {
-      HearAll(state);
+    for (State& state : Restore(config.state, restored, disturbed, is_first)) {
       AddNew({.state = std::move(state), .effective = {}, .progress = {}}, recovered);
     }
   }
   if (recovered.empty()) {
     std::string text;
     for (const auto& [name, was] : restored) absl::StrAppend(&text, " ", name, was ? " restored" : " not restored");
-    Break(absl::StrCat("a start must not say", text, "\n", Describe(configs_)));
+    Break(absl::StrCat("a report must not say", text, "\n", Describe(configs_)));
   }
   configs_ = std::move(recovered);
-  if (!disturbed_) Compare(last);
-  if (!registry_->ListPending().empty()) Break("something is pending after a recovery that succeeded");
-  Look();
-  armed_ = true;
 }
 
 void Simulation::Check(bool look_only) {
@@ -943,12 +950,7 @@ void Simulation::Check(bool look_only) {
   }
   if (!look_only) {
     if (report->Count(Finding::Kind::kOrphan) > 0) Break("a check leaves an orphan, though nothing fails");
-    std::vector<Config> checked;
-    for (Config& config : configs_) {
-      Recover(config.state);
-      AddNew(std::move(config), checked);
-    }
-    configs_ = std::move(checked);
+    Recovered(*report, /*disturbed=*/false, /*is_first=*/true);
   }
   if (left == 0) Compare(*report);
   Look();
