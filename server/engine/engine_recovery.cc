@@ -355,7 +355,10 @@ std::vector<ObjectRef> Engine::Unrestored() const {
 }
 
 void Engine::Restore(const std::vector<ObjectRef>& objects, HostReport& report) {
+  // What an unfinished deletion took is none of them any more.
+  const std::vector<ObjectRef> left = Unrestored();
   for (const ObjectRef& object : objects) {
+    if (std::none_of(left.begin(), left.end(), [&](const ObjectRef& now) { return now.uid == object.uid; })) continue;
     EngineResult<void> restored = Heal(object);
     if (restored.ok()) {
       report.Add(Finding::Kind::kRestored, object.name, "it was made again after a reboot");

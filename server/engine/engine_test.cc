@@ -1059,6 +1059,24 @@ TEST_F(EngineTest, ACheckFinishesWhatWasLeft) {
   EXPECT_FALSE(engine_->GetHostReport().at_start);
 }
 
+TEST_F(EngineTest, ACheckDoesNotSayThatWhatItDeletedWasRestored) {
+  Metadata persistent;
+  persistent.persistent = true;
+  ASSERT_TRUE(engine_->CreateNamespace({.id = "blue", .metadata = persistent}).ok());
+  kernel_.RebootForTest();
+  kernel_.FailNextForTest("CreateNetns", ENOMEM);
+  EXPECT_EQ(Restart().Count(Finding::Kind::kNotRestored), 1);
+  auto sequence =
+      registry_->Begin({.kind = Intent::Kind::kDeleteNamespace, .netns = *registry_->FindNamespace("blue")});
+  ASSERT_TRUE(sequence.ok());
+  CheckHostCall call = engine_->PlanCheck(/*validate_only=*/false);
+  call.unfinished = {*sequence};
+  auto report = engine_->CheckHost(call);
+  ASSERT_TRUE(report.ok());
+  EXPECT_EQ(report->Count(Finding::Kind::kCompleted), 1);
+  EXPECT_EQ(report->Count(Finding::Kind::kRestored), 0);
+}
+
 TEST_F(EngineTest, ACheckDoesNotMistakeWhatIsUnderWay) {
   // As a call on another thread would have it just now.
   ASSERT_TRUE(registry_
