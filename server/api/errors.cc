@@ -214,6 +214,20 @@ constexpr absl::StatusCode kPrecondition = absl::StatusCode::kFailedPrecondition
 constexpr absl::StatusCode kExhausted = absl::StatusCode::kResourceExhausted;
 
 constexpr KernelMeaning kKernelMeanings[] = {
+    // fib_table_insert(), ip6_route_add(): the route is there, or its gateway is out of reach, or its source not local.
+    {"RTM_NEWROUTE", EEXIST, absl::StatusCode::kAlreadyExists, v1::ERROR_REASON_ROUTE_ALREADY_EXISTS},
+    {"RTM_NEWROUTE", ENETUNREACH, kPrecondition, v1::ERROR_REASON_IP_CONFIG_REFUSED},
+    {"RTM_NEWROUTE", EHOSTUNREACH, kPrecondition, v1::ERROR_REASON_IP_CONFIG_REFUSED},
+    {"RTM_NEWROUTE", ENETDOWN, kPrecondition, v1::ERROR_REASON_IP_CONFIG_REFUSED},
+    {"RTM_NEWROUTE", EINVAL, kPrecondition, v1::ERROR_REASON_IP_CONFIG_REFUSED},
+    {"RTM_NEWADDR", EINVAL, kPrecondition, v1::ERROR_REASON_IP_CONFIG_REFUSED},
+    {"RTM_NEWNEIGH", EINVAL, kPrecondition, v1::ERROR_REASON_IP_CONFIG_REFUSED},
+    // inet6_addr_add(): net.ipv6.conf.*.disable_ipv6.
+    {"RTM_NEWADDR", EACCES, kPrecondition, v1::ERROR_REASON_IP_CONFIG_REFUSED},
+    {"RTM_NEWROUTE", EACCES, kPrecondition, v1::ERROR_REASON_IP_CONFIG_REFUSED},
+    // An alternative name.
+    {"RTM_NEWLINKPROP", EEXIST, absl::StatusCode::kAlreadyExists, v1::ERROR_REASON_INTERFACE_NAME_TAKEN},
+    {"duplicate", EADDRINUSE, kPrecondition, v1::ERROR_REASON_ADDRESS_DUPLICATE},
     // A kernel built without CONFIG_NET_NS (unshare(2)).
     {"unshare", EINVAL, kPrecondition, v1::ERROR_REASON_KERNEL_FEATURE_MISSING},
     // The limit user.max_net_namespaces (namespaces(7)).

@@ -86,7 +86,9 @@ std::vector<absl::Status> AllStatuses() {
     for (Reason reason : kReasons)
       all.push_back(FromEngine(method, {.reason = reason, .message = "m", .object = "veths/v"}));
     for (int code = 1; code < 134; ++code) {
-      for (const char* operation : {"RTM_NEWLINK veth0", "unshare(CLONE_NEWNET)", "open(/run/netns/x)"}) {
+      for (const char* operation :
+           {"RTM_NEWLINK veth0", "RTM_NEWLINKPROP veth0", "RTM_NEWADDR 10.0.0.1/24", "RTM_NEWROUTE 10.0.0.0/24",
+            "duplicate address detection of ::1/128", "unshare(CLONE_NEWNET)", "open(/run/netns/x)"}) {
         all.push_back(FromEngine(method, KernelError(code, operation)));
       }
     }
@@ -211,6 +213,12 @@ TEST(ErrorTest, KernelErrorsAreReadByOperationAndErrno) {
   };
   EXPECT_EQ(code(EPERM, "RTM_NEWLINK veth0"), "FAILED_PRECONDITION KERNEL_PERMISSION_DENIED");
   EXPECT_EQ(code(EOPNOTSUPP, "RTM_NEWLINK veth0"), "FAILED_PRECONDITION KERNEL_FEATURE_MISSING");
+  EXPECT_EQ(code(EEXIST, "RTM_NEWROUTE 10.0.0.0/8"), "ALREADY_EXISTS ROUTE_ALREADY_EXISTS");
+  EXPECT_EQ(code(ENETUNREACH, "RTM_NEWROUTE 10.0.0.0/8"), "FAILED_PRECONDITION IP_CONFIG_REFUSED");
+  EXPECT_EQ(code(EACCES, "RTM_NEWADDR ::1/128"), "FAILED_PRECONDITION IP_CONFIG_REFUSED");
+  EXPECT_EQ(code(EACCES, "RTM_NEWLINK veth0"), "FAILED_PRECONDITION KERNEL_PERMISSION_DENIED");
+  EXPECT_EQ(code(EEXIST, "RTM_NEWLINKPROP veth0"), "ALREADY_EXISTS INTERFACE_NAME_TAKEN");
+  EXPECT_EQ(code(EADDRINUSE, "duplicate address detection of fe80::1/64"), "FAILED_PRECONDITION ADDRESS_DUPLICATE");
   EXPECT_EQ(code(ENOPROTOOPT, "getsockopt(SO_NETNS_COOKIE)"), "FAILED_PRECONDITION KERNEL_FEATURE_MISSING");
   EXPECT_EQ(code(ENODEV, "RTM_NEWLINK veth0"), "INTERNAL KERNEL_REFUSED");
   EXPECT_EQ(code(EINVAL, "unshare(CLONE_NEWNET)"), "FAILED_PRECONDITION KERNEL_FEATURE_MISSING");
@@ -219,7 +227,7 @@ TEST(ErrorTest, KernelErrorsAreReadByOperationAndErrno) {
   EXPECT_EQ(code(ENOSPC, "mount(/run/netns/x)"), "RESOURCE_EXHAUSTED KERNEL_RESOURCES_EXHAUSTED");
   EXPECT_EQ(code(ENOMEM, "RTM_NEWLINK veth0"), "RESOURCE_EXHAUSTED KERNEL_RESOURCES_EXHAUSTED");
   // What absl::ErrnoToStatusCode would call retryable, or already there.
-  EXPECT_EQ(code(ENETUNREACH, "RTM_NEWROUTE"), "INTERNAL KERNEL_REFUSED");
+  EXPECT_EQ(code(ENETUNREACH, "RTM_GETROUTE"), "INTERNAL KERNEL_REFUSED");
   EXPECT_EQ(code(EADDRNOTAVAIL, "RTM_NEWLINK veth0"), "INTERNAL KERNEL_REFUSED");
   EXPECT_EQ(code(EBUSY, "umount2"), "INTERNAL KERNEL_REFUSED");
 }

@@ -1,8 +1,10 @@
 #include "server/api/veth.h"
 
+#include <tuple>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/api/endpoint_config.h"
 #include "server/api/metadata.h"
 #include "server/api/page_token.h"
 #include "server/api/request.h"
@@ -55,6 +57,7 @@ engine::EndpointSpec ToSpec(const std::string& field, const v1::VethEndpoint& en
       violations.Add(field + ".admin_state",
                      absl::StrCat("must be ADMIN_STATE_UP or ADMIN_STATE_DOWN, but is ", endpoint.admin_state()));
   }
+  spec.config = ToConfig(field, endpoint, spec, violations);
   return spec;
 }
 
@@ -72,6 +75,7 @@ v1::VethEndpoint ToProto(const engine::Endpoint& endpoint) {
   proto.set_mtu(endpoint.mtu);
   proto.set_admin_state(endpoint.up ? v1::VethEndpoint::ADMIN_STATE_UP : v1::VethEndpoint::ADMIN_STATE_DOWN);
   proto.set_ifindex(endpoint.ifindex);
+  AddToProto(endpoint.config, proto);
   return proto;
 }
 
@@ -109,6 +113,14 @@ absl::StatusOr<engine::CreateVethCall> ToCall(const v1::CreateVethRequest& reque
       violations.Add("veth.endpoint_b.interface_name",
                      absl::StrCat("must differ from that of endpoint_a, as both ends live in the same place, but is ",
                                   Quote(call.spec.b.interface_name)));
+    }
+  }
+  for (const auto& [field, spec, other] : {std::tuple("veth.endpoint_a", &call.spec.a, &call.spec.b),
+                                           std::tuple("veth.endpoint_b", &call.spec.b, &call.spec.a)}) {
+    for (size_t i = 0; i < spec->config.ip.addresses.size(); ++i) {
+      if (!spec->config.ip.addresses[i].detect_duplicates || other->up) continue;
+      violations.Add(absl::StrCat(field, ".addresses[", i, "].duplicate_detection"),
+                     "needs the other end to be up: there is nobody to ask otherwise");
     }
   }
   if (!violations.empty()) return violations.ToStatus();

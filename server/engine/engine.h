@@ -230,6 +230,16 @@ class Engine {
   KernelResult<std::optional<Link>> FindEnd(const VethRecord& record, const Endpoint& end, const Endpoint& other);
   // Deletes a pair by whichever end is found.
   KernelResult<void> DeleteLinksOf(const VethRecord& record);
+  // And the routes of its ends that belong to no link.
+  KernelResult<void> DeleteRoutesWithoutLinkOf(const VethRecord& record);
+  // What an end should have and has not.
+  struct Shortage {
+    std::vector<std::string> alternative_names;
+    IpConfig ip;
+  };
+  EngineResult<Shortage> FindShortage(const VethRecord& record, const EndpointSpec& spec, const Link& link);
+  // Adds to `plan` what comes after the birth of an end, which `made` is then; all of them must outlive it.
+  void AddConfigSteps(const EndpointSpec& spec, const LinkSpec& link, const Endpoint& made, Plan& plan);
   // Deletes a pair of which both ends were moved, wherever a name leads to it.
   KernelResult<void> DeleteStrayLinksOf(const VethRecord& record);
   EngineResult<Veth> Describe(const VethRecord& record);
@@ -247,6 +257,7 @@ class Engine {
   // Removes what an unfinished create has left, if it is ours.
   EngineResult<void> RollBack(const NamespaceRecord& record);
   EngineResult<void> RollBack(const VethRecord& record);
+  EngineResult<void> RollBackLinks(const VethRecord& record);
 
   // Each adds to the report what it finds.
   void FinishIntents(const std::vector<PendingIntent>& intents, bool look_only, HostReport& report);
@@ -274,6 +285,8 @@ class Engine {
 
   EngineResult<void> HealNamespace(const NamespaceRecord& record);
   EngineResult<void> HealVeth(const VethRecord& record);
+  // Adds to an end what it should have and has not.
+  EngineResult<void> Supply(const VethRecord& record, const EndpointSpec& spec, const Link& link);
 
   Kernel& kernel_;
   Registry& registry_;

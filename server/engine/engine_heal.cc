@@ -12,7 +12,8 @@ namespace netprov::engine {
 namespace {
 
 // What of a made end differs from what the kernel has; nothing where all is the same.
-std::optional<LinkSettings> WhatDiffers(const Endpoint& made, const Link& link, const std::string& tag) {
+std::optional<LinkSettings> WhatDiffers(const Endpoint& made, const LinkOptions& options, const Link& link,
+                                        const std::string& tag) {
   LinkSettings settings;
   bool differs = false;
   auto compare = [&differs](auto& setting, const auto& expected, const auto& actual) {
@@ -26,6 +27,20 @@ std::optional<LinkSettings> WhatDiffers(const Endpoint& made, const Link& link, 
   compare(settings.group, kOwnedGroup, link.group);
   compare(settings.alias, tag, link.alias);
   compare(settings.up, made.up, link.up);
+  compare(settings.promiscuous, options.promiscuous, link.options.promiscuous);
+  compare(settings.all_multicast, options.all_multicast, link.options.all_multicast);
+  auto compare_limit = [&compare](auto& setting, const std::optional<uint32_t>& expected,
+                                  const std::optional<uint32_t>& actual) {
+    if (expected.has_value()) compare(setting, expected, actual);
+  };
+  compare_limit(settings.limits.gso_max_size, options.limits.gso_max_size, link.options.limits.gso_max_size);
+  compare_limit(settings.limits.gso_max_segments, options.limits.gso_max_segments,
+                link.options.limits.gso_max_segments);
+  compare_limit(settings.limits.gro_max_size, options.limits.gro_max_size, link.options.limits.gro_max_size);
+  compare_limit(settings.limits.gso_ipv4_max_size, options.limits.gso_ipv4_max_size,
+                link.options.limits.gso_ipv4_max_size);
+  compare_limit(settings.limits.gro_ipv4_max_size, options.limits.gro_ipv4_max_size,
+                link.options.limits.gro_ipv4_max_size);
   if (!differs) return std::nullopt;
   return settings;
 }
@@ -112,25 +127,55 @@ KernelResult<void> Engine::DeleteStrayLinksOf(const VethRecord& record) {
       if (!deleted.ok() && deleted.error().code != ENODEV && !NamespaceIsGone(deleted.error())) return deleted;
     }
   }
+  return DeleteRoutesWithoutLinkOf(record);
+}
+
+EngineResult<void> Engine::Supply(const VethRecord& record, const EndpointSpec& spec, const Link& link) {
+  NETPROV_ASSIGN_OR_RETURN(const Shortage shortage, FindShortage(record, spec, link));
+  if (shortage.alternative_names.empty() && shortage.ip.empty()) return {};
+  const std::string step = "configure " + link.name + " again";
+  const NetnsRef netns = RefOf(spec.namespace_id);
+  KernelResult<void> configured = kernel_.Configure(netns, link.ifindex, shortage.alternative_names, shortage.ip);
+  if (!configured.ok()) return KernelFailure(VethName(record.id), step, configured.error());
+  std::vector<RouteSpec> without_link;
+  for (const RouteSpec& route : shortage.ip.routes) {
+    if (!route.through_link()) without_link.push_back(route);
+  }
+  if (without_link.empty()) return {};
+  KernelResult<void> added = kernel_.AddRoutes(netns, without_link);
+  if (!added.ok()) return KernelFailure(VethName(record.id), step, added.error());
   return {};
 }
 
 EngineResult<void> Engine::HealVeth(const VethRecord& record) {
   const std::string object = VethName(record.id);
-  std::vector<std::pair<const Endpoint*, Link>> found;
-  for (const auto& [end, other] : {std::pair(&record.a, &record.b), std::pair(&record.b, &record.a)}) {
-    KernelResult<std::optional<Link>> link = FindEnd(record, *end, *other);
+  struct End {
+    const EndpointSpec* spec;
+    const Endpoint* made;
+    const Endpoint* other;
+    Link link;
+  };
+  std::vector<End> found;
+  for (End end : {End{&record.spec.a, &record.a, &record.b, {}}, End{&record.spec.b, &record.b, &record.a, {}}}) {
+    KernelResult<std::optional<Link>> link = FindEnd(record, *end.made, *end.other);
     if (!link.ok()) return KernelFailure(object, "look at veth " + record.id, link.error());
-    if (link->has_value()) found.emplace_back(end, **link);
+    if (!link->has_value()) continue;
+    end.link = **link;
+    found.push_back(std::move(end));
   }
   if (found.size() == 2) {
     EngineResult<void> healed;
     // Both, also where one can't be: what was put right stays so.
-    for (const auto& [end, link] : found) {
-      const std::optional<LinkSettings> settings = WhatDiffers(*end, link, TagFor(record));
+    for (const End& end : found) {
+      const std::optional<LinkSettings> settings =
+          WhatDiffers(*end.made, end.spec->config.options, end.link, TagFor(record));
       if (!settings.has_value()) continue;
-      KernelResult<void> set = kernel_.SetLink(RefOf(end->namespace_id), end->ifindex, *settings);
-      if (!set.ok()) healed = KernelFailure(object, "set " + end->interface_name + " again", set.error());
+      KernelResult<void> set = kernel_.SetLink(RefOf(end.made->namespace_id), end.made->ifindex, *settings);
+      if (!set.ok()) healed = KernelFailure(object, "set " + end.made->interface_name + " again", set.error());
+    }
+    // Then what may have gone with it: a link that goes down loses its routes and its IPv6 addresses.
+    for (const End& end : found) {
+      if (EngineResult<void> supplied = Supply(record, *end.spec, end.link); !supplied.ok()) healed = supplied;
     }
     return healed;
   }
@@ -143,13 +188,19 @@ EngineResult<void> Engine::HealVeth(const VethRecord& record) {
   NETPROV_RETURN_IF_ERROR(CheckNameIsFree(place_b, netns_b, "endpoint_b", object, record));
   KernelResult<void> cleared = found.empty() ? DeleteStrayLinksOf(record) : DeleteLinksOf(record);
   if (!cleared.ok()) return KernelFailure(object, "delete what is left of veth " + record.id, cleared.error());
-  auto link = [](const Endpoint& made, const NetnsRef& netns) {
-    return LinkSpec{.netns = netns, .name = made.interface_name, .mac = made.mac, .mtu = made.mtu, .up = made.up};
+  auto link = [](const EndpointSpec& spec, const Endpoint& made, const NetnsRef& netns) {
+    return LinkSpec{.netns = netns,
+                    .name = made.interface_name,
+                    .mac = made.mac,
+                    .mtu = made.mtu,
+                    .up = made.up,
+                    .options = spec.config.options};
   };
   VethRecord again = record;
   again.boot_id = kernel_.BootId();
   EngineResult<VethRecord> made =
-      MakeVeth(again, link(record.a, netns_a), link(record.b, netns_b), {}, /*is_new=*/false);
+      MakeVeth(again, link(record.spec.a, record.a, netns_a), link(record.spec.b, record.b, netns_b), {},
+               /*is_new=*/false);
   if (!made.ok()) return std::move(made).error();
   return {};
 }

@@ -423,8 +423,19 @@ EngineResult<void> Engine::RollBack(const NamespaceRecord& record) {
 }
 
 EngineResult<void> Engine::RollBack(const VethRecord& record) {
-  const std::string object = VethName(record.id);
   if (record.boot_id != kernel_.BootId()) return {};
+  NETPROV_RETURN_IF_ERROR(RollBackLinks(record));
+  // Where the attempt was to heal it, they are its own, and the next attempt sees to them.
+  if (auto now = registry_.FindVeth(record.id); now.has_value() && now->uid == record.uid) return {};
+  KernelResult<void> deleted = DeleteRoutesWithoutLinkOf(record);
+  if (!deleted.ok()) {
+    return KernelFailure(VethName(record.id), "delete the routes of veth " + record.id, deleted.error());
+  }
+  return {};
+}
+
+EngineResult<void> Engine::RollBackLinks(const VethRecord& record) {
+  const std::string object = VethName(record.id);
   // A pair is born and dies with both ends, so one that has only one where we would have put it is another's.
   std::vector<Link> links;
   for (const Endpoint* end : {&record.a, &record.b}) {

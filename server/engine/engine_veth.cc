@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -41,6 +42,62 @@ Endpoint Projected(const EndpointSpec& spec, const std::string& interface_name) 
           .mac = spec.mac,
           .mtu = spec.mtu.value_or(0),
           .up = spec.up};
+}
+
+// The deviations of one end.
+class Comparison {
+ public:
+  Comparison(const char* end, std::vector<Deviation>& deviations) : end_(end), deviations_(deviations) {}
+
+  void Text(const char* field, const std::string& expected, const std::string& actual) {
+    if (expected == actual) return;
+    deviations_.push_back({.field = absl::StrCat(end_, ".", field), .expected = expected, .actual = actual});
+  }
+  void Number(const char* field, uint32_t expected, uint32_t actual) {
+    Text(field, absl::StrCat(expected), absl::StrCat(actual));
+  }
+  void Flag(const char* field, bool expected, bool actual, const char* set, const char* unset) {
+    Text(field, expected ? set : unset, actual ? set : unset);
+  }
+  // One that nobody asked for may be anything.
+  void Limit(const char* field, const std::optional<uint32_t>& expected, const std::optional<uint32_t>& actual) {
+    if (expected.has_value()) Number(field, *expected, actual.value_or(0));
+  }
+  template <typename Item>
+  void Missing(const char* field, const std::vector<Item>& items) {
+    for (const Item& item : items) Text(field, ToText(item), "");
+  }
+
+  void Options(const LinkOptions& expected, const LinkOptions& actual) {
+    Number("tx_queues", expected.tx_queues, actual.tx_queues);
+    Number("rx_queues", expected.rx_queues, actual.rx_queues);
+    Flag("promiscuous", expected.promiscuous, actual.promiscuous, "true", "false");
+    Flag("all_multicast", expected.all_multicast, actual.all_multicast, "true", "false");
+    const netlink::OffloadLimits& limits = expected.limits;
+    Limit("offload_limits.gso_max_size", limits.gso_max_size, actual.limits.gso_max_size);
+    Limit("offload_limits.gso_max_segments", limits.gso_max_segments, actual.limits.gso_max_segments);
+    Limit("offload_limits.gro_max_size", limits.gro_max_size, actual.limits.gro_max_size);
+    Limit("offload_limits.gso_ipv4_max_size", limits.gso_ipv4_max_size, actual.limits.gso_ipv4_max_size);
+    Limit("offload_limits.gro_ipv4_max_size", limits.gro_ipv4_max_size, actual.limits.gro_ipv4_max_size);
+  }
+
+ private:
+  const char* end_;
+  std::vector<Deviation>& deviations_;
+};
+
+// A deletion's result, where it is all the same if somebody was faster.
+KernelResult<void> UnlessGone(KernelResult<void> deleted) {
+  const bool gone = !deleted.ok() && (deleted.error().code == ENODEV || NamespaceIsGone(deleted.error()));
+  return gone ? KernelResult<void>() : deleted;
+}
+
+// The name of the step that makes a pair.
+std::string BirthOf(const std::string& a, const std::string& b) { return absl::StrCat("create veth ", a, " <-> ", b); }
+
+LinkSpec ToLinkSpec(const EndpointSpec& spec, const NetnsRef& netns, const std::string& name) {
+  return {
+      .netns = netns, .name = name, .mac = spec.mac, .mtu = spec.mtu, .up = spec.up, .options = spec.config.options};
 }
 
 }  // namespace
@@ -105,11 +162,45 @@ KernelResult<void> Engine::DeleteLinksOf(const VethRecord& record) {
     NETPROV_ASSIGN_OR_RETURN(std::optional<Link> link, FindEnd(record, *end, *other));
     if (!link.has_value()) continue;
     KernelResult<void> deleted = kernel_.DeleteLink(RefOf(end->namespace_id), link->ifindex);
-    if (deleted.ok()) return {};  // And the other end with it.
-    // Somebody was faster.
-    if (deleted.error().code != ENODEV && !NamespaceIsGone(deleted.error())) return deleted;
+    if (deleted.ok()) break;  // And the other end with it.
+    NETPROV_RETURN_IF_ERROR(UnlessGone(std::move(deleted)));
+  }
+  return DeleteRoutesWithoutLinkOf(record);
+}
+
+KernelResult<void> Engine::DeleteRoutesWithoutLinkOf(const VethRecord& record) {
+  for (const EndpointSpec* end : {&record.spec.a, &record.spec.b}) {
+    std::vector<RouteSpec> routes = end->config.RoutesWithoutLink();
+    // Another pair's, where this one's could not be made for it.
+    for (const VethRecord& other : registry_.ListVethsOf(end->namespace_id)) {
+      if (other.uid == record.uid || routes.empty()) continue;
+      for (const EndpointSpec* place : {&other.spec.a, &other.spec.b}) {
+        if (place->namespace_id != end->namespace_id) continue;
+        for (const RouteSpec& route : place->config.RoutesWithoutLink()) std::erase(routes, route);
+      }
+    }
+    if (routes.empty()) continue;
+    NETPROV_RETURN_IF_ERROR(UnlessGone(kernel_.DeleteRoutes(RefOf(end->namespace_id), routes)));
   }
   return {};
+}
+
+EngineResult<Engine::Shortage> Engine::FindShortage(const VethRecord& record, const EndpointSpec& spec,
+                                                    const Link& link) {
+  Shortage shortage;
+  for (const std::string& name : spec.config.alternative_names) {
+    if (!absl::c_linear_search(link.alternative_names, name)) shortage.alternative_names.push_back(name);
+  }
+  const IpConfig expected = spec.config.WholeIp();
+  // Most pairs have none, and to look costs some 20 us and more.
+  if (expected.empty()) return shortage;
+  KernelResult<IpConfig> actual = kernel_.FindIpConfig(RefOf(spec.namespace_id), link.ifindex);
+  if (!actual.ok()) {
+    return KernelFailure(VethName(record.id), absl::StrCat("look at the addresses and routes of ", link.name),
+                         actual.error());
+  }
+  shortage.ip = Missing(expected, *actual);
+  return shortage;
 }
 
 EngineResult<Veth> Engine::Describe(const VethRecord& record) {
@@ -119,11 +210,12 @@ EngineResult<Veth> Engine::Describe(const VethRecord& record) {
   struct End {
     const char* field;
     Endpoint* now;
+    const EndpointSpec* spec;
     const Endpoint* made;
     const Endpoint* other;
   };
-  for (const End& end :
-       {End{"endpoint_a", &veth.a, &record.a, &record.b}, End{"endpoint_b", &veth.b, &record.b, &record.a}}) {
+  for (const End& end : {End{"endpoint_a", &veth.a, &record.spec.a, &record.a, &record.b},
+                         End{"endpoint_b", &veth.b, &record.spec.b, &record.b, &record.a}}) {
     KernelResult<std::optional<Link>> found = FindEnd(record, *end.made, *end.other);
     if (!found.ok()) return KernelFailure(VethName(record.id), "look at veth " + record.id, found.error());
     if (!found->has_value()) {
@@ -136,17 +228,26 @@ EngineResult<Veth> Engine::Describe(const VethRecord& record) {
     end.now->mac = link.mac;
     end.now->mtu = link.mtu;
     end.now->up = link.up;
-    auto compare = [&](const char* field, const std::string& expected, const std::string& actual) {
-      if (expected == actual) return;
-      veth.deviations.push_back({.field = absl::StrCat(end.field, ".", field), .expected = expected, .actual = actual});
-    };
-    auto up_or_down = [](bool up) { return std::string(up ? "up" : "down"); };
-    compare("interface_name", end.made->interface_name, link.name);
-    if (end.made->mac.has_value()) compare("mac_address", end.made->mac->ToString(), link.mac.ToString());
-    compare("mtu", absl::StrCat(end.made->mtu), absl::StrCat(link.mtu));
-    compare("admin_state", up_or_down(end.made->up), up_or_down(link.up));
-    compare("alias", tag, link.alias);
-    compare("group", absl::StrCat(kOwnedGroup), absl::StrCat(link.group));
+    Comparison compare(end.field, veth.deviations);
+    compare.Text("interface_name", end.made->interface_name, link.name);
+    if (end.made->mac.has_value()) compare.Text("mac_address", end.made->mac->ToString(), link.mac.ToString());
+    compare.Number("mtu", end.made->mtu, link.mtu);
+    compare.Flag("admin_state", end.made->up, link.up, "up", "down");
+    compare.Text("alias", tag, link.alias);
+    compare.Number("group", kOwnedGroup, link.group);
+    compare.Options(end.spec->config.options, link.options);
+    EngineResult<Shortage> shortage = FindShortage(record, *end.spec, link);
+    if (!shortage.ok()) return std::move(shortage).error();
+    for (const std::string& name : shortage->alternative_names) compare.Text("alternative_names", name, "");
+    compare.Missing("addresses", shortage->ip.addresses);
+    compare.Missing("neighbors", shortage->ip.neighbours);
+    compare.Missing("routes", shortage->ip.routes);
+    EndpointConfig& config = end.now->config;
+    config.options.promiscuous = link.options.promiscuous;
+    config.options.all_multicast = link.options.all_multicast;
+    config.Remove(shortage->ip);
+    std::erase_if(config.alternative_names,
+                  [&](const std::string& name) { return !absl::c_linear_search(link.alternative_names, name); });
   }
   if (veth.state == State::kMissing) veth.deviations.clear();
   if (!veth.deviations.empty()) veth.state = State::kDegraded;
@@ -266,11 +367,8 @@ EngineResult<Veth> Engine::CreateVeth(const CreateVethCall& call) {
       NETPROV_RETURN_IF_ERROR(DeleteRecordedVeth(*existing, std::nullopt));
     }
 
-    auto link = [](const EndpointSpec& spec, const NetnsRef& netns, const std::string& name) {
-      return LinkSpec{.netns = netns, .name = name, .mac = spec.mac, .mtu = spec.mtu, .up = spec.up};
-    };
-    EngineResult<VethRecord> made = MakeVeth(record, link(call.spec.a, netns_a, *name_a),
-                                             link(call.spec.b, netns_b, *name_b), call.context, /*is_new=*/true);
+    EngineResult<VethRecord> made = MakeVeth(record, ToLinkSpec(call.spec.a, netns_a, *name_a),
+                                             ToLinkSpec(call.spec.b, netns_b, *name_b), call.context, /*is_new=*/true);
     if (made.ok()) {
       Veth veth = made->ToVeth();
       veth.expire_time = ExpireTimeOf(made->uid);
@@ -280,20 +378,42 @@ EngineResult<Veth> Engine::CreateVeth(const CreateVethCall& call) {
     if (NamespaceIsGone(*made.error().kernel)) {
       // Gone for a moment, as when somebody mounted another on it: tried again.
       NETPROV_RETURN_IF_ERROR(check_namespaces());
-    } else if (made.error().kernel->code == EEXIST) {
+    } else if (made.error().kernel->code == EEXIST && made.error().step == BirthOf(*name_a, *name_b)) {
       NETPROV_RETURN_IF_ERROR(check_names());
-    } else {
+    } else if (made.error().kernel->code != ENODEV) {  // Else somebody deleted it before it was whole.
       return std::move(made).error();
     }
     if (attempt == kMostNamingAttempts) return std::move(made).error();
   }
 }
 
+void Engine::AddConfigSteps(const EndpointSpec& spec, const LinkSpec& link, const Endpoint& made, Plan& plan) {
+  const EndpointConfig& config = spec.config;
+  const std::vector<RouteSpec> routes = config.RoutesWithoutLink();
+  // All but the routes goes with the link.
+  auto nothing = []() -> KernelResult<void> { return {}; };
+  if (IpConfig ip = config.WholeIp(); !ip.empty() || !config.alternative_names.empty()) {
+    plan.Add({.name = absl::StrCat("configure ", link.name),
+              .run =
+                  [this, &config, &link, &made, ip = std::move(ip)] {
+                    return kernel_.Configure(link.netns, made.ifindex, config.alternative_names, ip);
+                  },
+              .undo = nothing,
+              .sweep = nullptr});
+  }
+  if (routes.empty()) return;
+  auto remove = [this, &link, routes] { return UnlessGone(kernel_.DeleteRoutes(link.netns, routes)); };
+  plan.Add({.name = absl::StrCat("add the routes of ", link.name, " without a link"),
+            .run = [this, &link, routes] { return kernel_.AddRoutes(link.netns, routes); },
+            .undo = remove,
+            .sweep = remove});
+}
+
 EngineResult<VethRecord> Engine::MakeVeth(VethRecord record, const LinkSpec& a, const LinkSpec& b,
                                           const CallContext& context, bool is_new) {
   const std::string object = VethName(record.id);
   Plan plan;
-  plan.Add({.name = absl::StrCat("create veth ", a.name, " <-> ", b.name),
+  plan.Add({.name = BirthOf(a.name, b.name),
             .run = [&]() -> KernelResult<void> {
               auto ends = kernel_.CreateVeth(a, b, TagFor(record));
               // Somebody deleted the pair before it had its tag: as if that had come first.
@@ -305,12 +425,14 @@ EngineResult<VethRecord> Engine::MakeVeth(VethRecord record, const LinkSpec& a, 
               record.b = ToEndpoint(record.b.namespace_id, ends->second);
               return {};
             },
-            .undo = [&] { return kernel_.DeleteLink(a.netns, record.a.ifindex); },
+            .undo = [&] { return UnlessGone(kernel_.DeleteLink(a.netns, record.a.ifindex)); },
             .sweep = [&]() -> KernelResult<void> {
               EngineResult<void> swept = RollBack(record);
               if (swept.ok()) return {};
               return *swept.error().kernel;
             }});
+  AddConfigSteps(record.spec.a, a, record.a, plan);
+  AddConfigSteps(record.spec.b, b, record.b, plan);
   const Intent intent{.kind = Intent::Kind::kCreateVeth, .netns = {}, .veth = record, .request = {}};
   EngineResult<void> made = Transact(object, intent, plan, [&] {
     if (is_new) leases_.Start(record.uid, object, record.metadata);

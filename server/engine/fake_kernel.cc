@@ -16,6 +16,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "server/netlink/ip_address.h"
 
 namespace netprov::engine {
 namespace {
@@ -37,6 +38,20 @@ bool IsLinkName(const std::string& name) {
   return !name.empty() && name.size() <= kLongestLinkName && name != "." && name != ".." &&
          std::none_of(name.begin(), name.end(),
                       [](unsigned char c) { return c == '/' || c == ':' || isspace(c) != 0; });
+}
+
+// Whether a gateway can be reached through a link that has `ip`.
+bool LeadsTo(const IpConfig& ip, const netlink::IpAddress& gateway) {
+  // Every link has that network, if it has IPv6.
+  if (netlink::IpPrefix::Parse("fe80::/10")->Contains(gateway)) return true;
+  const bool by_address = std::any_of(ip.addresses.begin(), ip.addresses.end(), [&](const AddressSpec& address) {
+    const netlink::IpPrefix prefix{.address = address.peer.value_or(address.local.address),
+                                   .length = address.local.length};
+    return prefix.Contains(gateway);
+  });
+  return by_address || std::any_of(ip.routes.begin(), ip.routes.end(), [&](const RouteSpec& route) {
+           return !route.gateway.has_value() && route.destination.Contains(gateway);
+         });
 }
 
 }  // namespace
@@ -192,9 +207,21 @@ KernelResult<FakeKernel::FakeNetns*> FakeKernel::Enter(const NetnsRef& netns) {
 
 std::optional<Link> FakeKernel::Find(const FakeNetns& netns, const std::string& name) {
   for (const auto& [ifindex, link] : netns.links) {
-    if (link.link.name == name) return link.link;
+    const std::vector<std::string>& others = link.link.alternative_names;
+    if (link.link.name == name || std::find(others.begin(), others.end(), name) != others.end()) return link.link;
   }
   return std::nullopt;
+}
+
+bool FakeKernel::HasRoute(const FakeNetns& netns, const RouteSpec& route) {
+  auto is_it = [&route](const RouteSpec& other) {
+    return other.destination == route.destination && other.table == route.table && other.metric == route.metric;
+  };
+  if (std::any_of(netns.routes.begin(), netns.routes.end(), is_it)) return true;
+  return std::any_of(netns.links.begin(), netns.links.end(), [&](const auto& item) {
+    const std::vector<RouteSpec>& routes = item.second.ip.routes;
+    return std::any_of(routes.begin(), routes.end(), is_it);
+  });
 }
 
 uint32_t FakeKernel::AddLink(FakeNetns& netns, const LinkSpec& spec, const std::string& alias) {
@@ -207,7 +234,16 @@ uint32_t FakeKernel::AddLink(FakeNetns& netns, const LinkSpec& spec, const std::
                                .up = spec.up,
                                .group = kOwnedGroup,
                                .alias = alias,
-                               .kind = "veth"};
+                               .kind = "veth",
+                               .peer_ifindex = 0,
+                               .options = spec.options};
+  // What a veth of the machine has.
+  netlink::OffloadLimits& limits = netns.links[ifindex].link.options.limits;
+  limits.gso_max_size = limits.gso_max_size.value_or(65536);
+  limits.gso_max_segments = limits.gso_max_segments.value_or(65535);
+  limits.gro_max_size = limits.gro_max_size.value_or(65536);
+  limits.gso_ipv4_max_size = limits.gso_ipv4_max_size.value_or(std::min(*limits.gso_max_size, 65536u));
+  limits.gro_ipv4_max_size = limits.gro_ipv4_max_size.value_or(std::min(*limits.gro_max_size, 65536u));
   return ifindex;
 }
 
@@ -273,6 +309,16 @@ void FakeKernel::Apply(const LinkSettings& settings, Link& link) {
   link.group = settings.group.value_or(link.group);
   link.alias = settings.alias.value_or(link.alias);
   link.up = settings.up.value_or(link.up);
+  link.options.promiscuous = settings.promiscuous.value_or(link.options.promiscuous);
+  link.options.all_multicast = settings.all_multicast.value_or(link.options.all_multicast);
+  auto set = [](std::optional<uint32_t>& limit, const std::optional<uint32_t>& setting) {
+    if (setting.has_value()) limit = setting;
+  };
+  set(link.options.limits.gso_max_size, settings.limits.gso_max_size);
+  set(link.options.limits.gso_max_segments, settings.limits.gso_max_segments);
+  set(link.options.limits.gro_max_size, settings.limits.gro_max_size);
+  set(link.options.limits.gso_ipv4_max_size, settings.limits.gso_ipv4_max_size);
+  set(link.options.limits.gro_ipv4_max_size, settings.limits.gro_ipv4_max_size);
 }
 
 void FakeKernel::SetLinkForTest(const NetnsRef& netns, const std::string& name, const LinkSettings& settings) {
@@ -297,10 +343,12 @@ void FakeKernel::MoveLinkForTest(const NetnsRef& netns, const std::string& name,
   const uint64_t to_cookie = to.is_host() ? host_cookie_ : to.cookie;
   FakeLink link = (*from)->links[found->ifindex];
   (*from)->links.erase(found->ifindex);
-  // It keeps its index where that is free, and is down (dev_change_net_namespace()).
+  // It keeps its index where that is free, and is down and without its addresses and routes
+  // (dev_change_net_namespace()).
   if ((*target)->links.contains(link.link.ifindex)) link.link.ifindex = (*target)->next_ifindex;
   (*target)->next_ifindex = std::max((*target)->next_ifindex, link.link.ifindex + 1);
   link.link.up = false;
+  link.ip = {};
   (*target)->links[link.link.ifindex] = link;
   if (auto peer = namespaces_.find(link.peer_cookie); peer != namespaces_.end()) {
     if (auto end = peer->second.links.find(link.link.peer_ifindex); end != peer->second.links.end()) {
@@ -310,6 +358,17 @@ void FakeKernel::MoveLinkForTest(const NetnsRef& netns, const std::string& name,
   }
   TellLink(from_cookie, found->ifindex);
   TellLink(to_cookie, link.link.ifindex);
+}
+
+void FakeKernel::SetIpConfigForTest(const NetnsRef& netns, const std::string& name, const IpConfig& ip) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  KernelResult<FakeNetns*> inside = Enter(netns);
+  if (!inside.ok()) return;
+  for (auto& [ifindex, link] : (*inside)->links) {
+    if (link.link.name != name) continue;
+    link.ip = ip;
+    TellLink(netns.is_host() ? host_cookie_ : netns.cookie, ifindex);
+  }
 }
 
 void FakeKernel::OverrunWatchesForTest() {
@@ -337,7 +396,14 @@ std::string FakeKernel::DumpForTest() const {
     for (const auto& [ifindex, link] : namespaces_.at(cookie).links) {
       absl::StrAppend(&text, "  ", link.link.name, " ", link.link.mtu, " ", link.link.up ? "up" : "down", " ",
                       link.link.group, " ", link.link.alias, "\n");
+      for (const std::string& other : link.link.alternative_names) absl::StrAppend(&text, "    altname ", other, "\n");
+      for (const AddressSpec& address : link.ip.addresses) absl::StrAppend(&text, "    ", ToText(address), "\n");
+      for (const NeighbourSpec& neighbour : link.ip.neighbours) {
+        absl::StrAppend(&text, "    ", ToText(neighbour), "\n");
+      }
+      for (const RouteSpec& route : link.ip.routes) absl::StrAppend(&text, "    ", ToText(route), "\n");
     }
+    for (const RouteSpec& route : namespaces_.at(cookie).routes) absl::StrAppend(&text, "  ", ToText(route), "\n");
   }
   absl::StrAppend(&text, namespaces_.size(), " namespaces\n");
   return text;
@@ -495,6 +561,74 @@ KernelResult<void> FakeKernel::SetLink(const NetnsRef& netns, uint32_t ifindex, 
   }
   Apply(settings, found->second.link);
   TellLink(netns.is_host() ? host_cookie_ : netns.cookie, ifindex);
+  return {};
+}
+
+KernelResult<void> FakeKernel::Configure(const NetnsRef& netns, uint32_t ifindex,
+                                         const std::vector<std::string>& alternative_names, const IpConfig& ip) {
+  if (auto error = Ask("Configure"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  NETPROV_ASSIGN_OR_RETURN(FakeNetns * inside, Enter(netns));
+  auto found = inside->links.find(ifindex);
+  if (found == inside->links.end()) return Fail(ENODEV, "RTM_NEWADDR");
+  FakeLink& link = found->second;
+  for (const std::string& name : alternative_names) {
+    if (Find(*inside, name).has_value()) return Fail(EEXIST, absl::StrCat("RTM_NEWLINKPROP ", name));
+    link.link.alternative_names.push_back(name);
+  }
+  for (const AddressSpec& address : ip.addresses) {
+    const bool has_it = std::any_of(link.ip.addresses.begin(), link.ip.addresses.end(),
+                                    [&](const AddressSpec& other) { return other.local == address.local; });
+    if (has_it) return Fail(EEXIST, absl::StrCat("RTM_NEWADDR ", address.local.ToString()));
+    link.ip.addresses.push_back(address);
+  }
+  for (const NeighbourSpec& neighbour : ip.neighbours) {
+    std::erase_if(link.ip.neighbours, [&](const NeighbourSpec& other) { return other.address == neighbour.address; });
+    link.ip.neighbours.push_back(neighbour);
+  }
+  for (const RouteSpec& route : ip.routes) {
+    if (!route.through_link()) continue;
+    const std::string operation = absl::StrCat("RTM_NEWROUTE ", route.destination.ToString());
+    if (!link.link.up) return Fail(ENETDOWN, operation, "Nexthop device is not up");
+    if (HasRoute(*inside, route)) return Fail(EEXIST, operation);
+    if (route.gateway.has_value() && !route.on_link && !LeadsTo(link.ip, *route.gateway)) {
+      return Fail(ENETUNREACH, operation, "Nexthop has invalid gateway");
+    }
+    link.ip.routes.push_back(route);
+  }
+  return {};
+}
+
+KernelResult<IpConfig> FakeKernel::FindIpConfig(const NetnsRef& netns, uint32_t ifindex) {
+  if (auto error = Ask("FindIpConfig"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  NETPROV_ASSIGN_OR_RETURN(FakeNetns * inside, Enter(netns));
+  IpConfig ip;
+  if (auto found = inside->links.find(ifindex); found != inside->links.end()) ip = found->second.ip;
+  ip.routes.insert(ip.routes.end(), inside->routes.begin(), inside->routes.end());
+  return ip;
+}
+
+KernelResult<void> FakeKernel::AddRoutes(const NetnsRef& netns, const std::vector<RouteSpec>& routes) {
+  if (auto error = Ask("AddRoutes"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  NETPROV_ASSIGN_OR_RETURN(FakeNetns * inside, Enter(netns));
+  const std::vector<RouteSpec> before = inside->routes;
+  for (const RouteSpec& route : routes) {
+    if (HasRoute(*inside, route)) {
+      inside->routes = before;
+      return Fail(EEXIST, absl::StrCat("RTM_NEWROUTE ", route.destination.ToString()));
+    }
+    inside->routes.push_back(route);
+  }
+  return {};
+}
+
+KernelResult<void> FakeKernel::DeleteRoutes(const NetnsRef& netns, const std::vector<RouteSpec>& routes) {
+  if (auto error = Ask("DeleteRoutes"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  NETPROV_ASSIGN_OR_RETURN(FakeNetns * inside, Enter(netns));
+  for (const RouteSpec& route : routes) std::erase(inside->routes, route);
   return {};
 }
 

@@ -41,6 +41,8 @@ class FakeKernel : public Kernel {
   void AddForeignLinkForTest(const NetnsRef& netns, const std::string& name);
   // `ip link set NAME name NEW_NAME`.
   void RenameLinkForTest(const NetnsRef& netns, const std::string& name, const std::string& new_name);
+  // `ip address flush`, `ip route flush` and `ip neighbour flush` of the link, then what is given in their place.
+  void SetIpConfigForTest(const NetnsRef& netns, const std::string& name, const IpConfig& ip);
   // `ip link set NAME mtu MTU`, as far as it shows.
   void SetLinkForTest(const NetnsRef& netns, const std::string& name, const LinkSettings& settings);
   // `ip link set NAME netns TO`, where the name is free.
@@ -68,6 +70,11 @@ class FakeKernel : public Kernel {
   KernelResult<std::string> FreeLinkName(const NetnsRef& netns, const std::string& pattern,
                                          const std::vector<std::string>& taken) override;
   KernelResult<void> SetLink(const NetnsRef& netns, uint32_t ifindex, const LinkSettings& settings) override;
+  KernelResult<void> Configure(const NetnsRef& netns, uint32_t ifindex,
+                               const std::vector<std::string>& alternative_names, const IpConfig& ip) override;
+  KernelResult<IpConfig> FindIpConfig(const NetnsRef& netns, uint32_t ifindex) override;
+  KernelResult<void> AddRoutes(const NetnsRef& netns, const std::vector<RouteSpec>& routes) override;
+  KernelResult<void> DeleteRoutes(const NetnsRef& netns, const std::vector<RouteSpec>& routes) override;
   KernelResult<std::unique_ptr<KernelWatch>> Watch() override;
 
  private:
@@ -77,10 +84,12 @@ class FakeKernel : public Kernel {
   struct FakeLink {
     Link link;
     uint64_t peer_cookie = 0;
+    IpConfig ip;
   };
   struct FakeNetns {
     std::map<uint32_t, FakeLink> links;
     uint32_t next_ifindex = 1;
+    std::vector<RouteSpec> routes;  // those that belong to no link
   };
   struct File {
     uint64_t cookie = 0;  // 0: no namespace
@@ -94,6 +103,7 @@ class FakeKernel : public Kernel {
   void DeleteLinkAndPeer(uint64_t cookie, uint32_t ifindex);
   KernelResult<FakeNetns*> Enter(const NetnsRef& netns);
   static std::optional<Link> Find(const FakeNetns& netns, const std::string& name);
+  static bool HasRoute(const FakeNetns& netns, const RouteSpec& route);
   uint32_t AddLink(FakeNetns& netns, const LinkSpec& spec, const std::string& alias);
   static void Apply(const LinkSettings& settings, Link& link);
   // Tells the watches.

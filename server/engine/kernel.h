@@ -12,6 +12,9 @@
 #include <vector>
 
 #include "server/base/kernel_error.h"
+#include "server/engine/ip_config.h"
+#include "server/engine/objects.h"
+#include "server/netlink/link.h"
 #include "server/netlink/mac_address.h"
 
 namespace netprov::engine {
@@ -45,6 +48,10 @@ struct NetnsEntry {
   friend bool operator==(const NetnsEntry&, const NetnsEntry&) = default;
 };
 
+// The RTPROT_*, IFA_PROTO and NDA_PROTOCOL of every route, address and neighbour that netprov makes: a number that
+// nobody else has (/etc/iproute2/rt_protos). The letter `n`.
+inline constexpr uint8_t kOwnedProtocol = 110;
+
 // One end of a veth pair to be made.
 struct LinkSpec {
   NetnsRef netns;
@@ -52,6 +59,7 @@ struct LinkSpec {
   std::optional<netlink::MacAddress> mac;  // nullopt: the kernel's choice
   std::optional<uint32_t> mtu;             // nullopt: the kernel's default
   bool up = true;
+  LinkOptions options;
 };
 
 // What of a link shall be set again; what is unset stays as it is.
@@ -62,6 +70,9 @@ struct LinkSettings {
   std::optional<uint32_t> group;
   std::optional<std::string> alias;
   std::optional<bool> up;
+  std::optional<bool> promiscuous;
+  std::optional<bool> all_multicast;
+  netlink::OffloadLimits limits;
 };
 
 // The index of the loopback link in every namespace.
@@ -78,6 +89,8 @@ struct Link {
   std::string alias;
   std::string kind;           // `veth`; empty for a device without link operations such as `lo`
   uint32_t peer_ifindex = 0;  // of a veth: the other end's, in its own namespace
+  LinkOptions options;        // with all limits that the kernel has
+  std::vector<std::string> alternative_names;
 
   friend bool operator==(const Link&, const Link&) = default;
 };
@@ -162,6 +175,24 @@ class Kernel {
   // Sets what is set in `settings`, all of it or, where the kernel refuses one thing, as much as came before it.
   // ENODEV: there is no such link.
   virtual KernelResult<void> SetLink(const NetnsRef& netns, uint32_t ifindex, const LinkSettings& settings) = 0;
+
+  // Gives a link of ours alternative names, and addresses, neighbours and routes of kOwnedProtocol. A route that
+  // belongs to no link is passed over. Waits until every address that is to be alone on the link is known to be. All of
+  // it or, where the kernel refuses one thing, as much as came before it: who made the link deletes it. The error's
+  // operation names the thing. EEXIST: an alternative name or a route is taken. ENETUNREACH: a gateway can't be
+  // reached. EADDRINUSE: another has the address.
+  virtual KernelResult<void> Configure(const NetnsRef& netns, uint32_t ifindex,
+                                       const std::vector<std::string>& alternative_names, const IpConfig& ip) = 0;
+
+  // The addresses, permanent neighbours and routes of a link, whoever made them, none where there is no such link, and
+  // the namespace's routes that belong to no link.
+  virtual KernelResult<IpConfig> FindIpConfig(const NetnsRef& netns, uint32_t ifindex) = 0;
+
+  // Adds routes of kOwnedProtocol that belong to no link. EEXIST: there is one to the destination with that table and
+  // metric.
+  virtual KernelResult<void> AddRoutes(const NetnsRef& netns, const std::vector<RouteSpec>& routes) = 0;
+  // Deletes those of them that are there.
+  virtual KernelResult<void> DeleteRoutes(const NetnsRef& netns, const std::vector<RouteSpec>& routes) = 0;
 
   // One link by its name or by its index; nullopt: there is none. ENOENT, ESTALE: the namespace is not there.
   virtual KernelResult<std::optional<Link>> FindLink(const NetnsRef& netns, const std::string& name) = 0;

@@ -1,16 +1,20 @@
 #include "server/engine/linux_kernel.h"
 
 #include <fcntl.h>
+#include <linux/if_addr.h>
+#include <linux/neighbour.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -19,9 +23,12 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
 #include "server/engine/linux_watch.h"
+#include "server/netlink/address.h"
 #include "server/netlink/link.h"
 #include "server/netlink/message.h"
 #include "server/netlink/mnl_transport.h"
+#include "server/netlink/neighbour.h"
+#include "server/netlink/route.h"
 #include "server/netlink/session.h"
 #include "server/netns/netns.h"
 
@@ -53,7 +60,13 @@ Link ToLink(const netlink::Link& link) {
           .group = link.group,
           .alias = link.alias,
           .kind = link.kind,
-          .peer_ifindex = link.kind == "veth" ? static_cast<uint32_t>(link.link.value_or(0)) : 0};
+          .peer_ifindex = link.kind == "veth" ? static_cast<uint32_t>(link.link.value_or(0)) : 0,
+          .options = {.tx_queues = link.tx_queues,
+                      .rx_queues = link.rx_queues,
+                      .promiscuous = link.promiscuous,
+                      .all_multicast = link.all_multicast,
+                      .limits = link.limits},
+          .alternative_names = link.alternative_names};
 }
 
 // nullopt: there is no such link.
@@ -81,13 +94,102 @@ KernelResult<std::vector<Link>> DumpLinks(netlink::Session& session) {
 
 netlink::LinkRef Index(uint32_t ifindex) { return static_cast<int>(ifindex); }
 
+// Carries out `requests`, as many at a time as go into a batch. Returns the first error for which `tolerates` is false.
+KernelResult<void> ExecuteAll(netlink::Session& session, std::span<const netlink::Request> requests,
+                              bool (*tolerates)(int code)) {
+  while (!requests.empty()) {
+    const size_t size = std::min(requests.size(), netlink::Session::kMaxBatchRequests);
+    for (netlink::Outcome& outcome : session.ExecuteBatch(requests.first(size))) {
+      if (!outcome.ok() && !tolerates(outcome.error->code)) return *std::move(outcome.error);
+    }
+    requests = requests.subspan(size);
+  }
+  return {};
+}
+
+bool ToleratesNothing(int /*code*/) { return false; }
+
+netlink::Address ToAddress(const AddressSpec& spec, uint32_t ifindex) {
+  uint32_t flags = 0;
+  if (spec.local.address.family() == netlink::IpFamily::kIpv6 && !spec.detect_duplicates) flags |= IFA_F_NODAD;
+  return {.ifindex = static_cast<int>(ifindex),
+          .local = spec.local,
+          .peer = spec.peer,
+          .scope = spec.scope,
+          .flags = flags,
+          .protocol = kOwnedProtocol};
+}
+
+netlink::Route ToRoute(const RouteSpec& spec, std::optional<uint32_t> ifindex) {
+  netlink::Route route{.destination = spec.destination,
+                       .gateway = spec.gateway,
+                       .ifindex = std::nullopt,
+                       .metric = spec.metric,
+                       .table = spec.table,
+                       .scope = spec.scope,
+                       .type = static_cast<uint8_t>(spec.type),
+                       .protocol = kOwnedProtocol,
+                       .preferred_source = spec.preferred_source,
+                       .onlink = spec.on_link,
+                       .mtu = spec.mtu};
+  if (ifindex.has_value()) route.ifindex = static_cast<int>(*ifindex);
+  return route;
+}
+
+netlink::Neighbour ToNeighbour(const NeighbourSpec& spec, uint32_t ifindex) {
+  return {.ifindex = static_cast<int>(ifindex), .address = spec.address, .mac = spec.mac, .protocol = kOwnedProtocol};
+}
+
+KernelResult<std::vector<netlink::Address>> DumpAddresses(netlink::Session& session, uint32_t ifindex) {
+  KernelResult<std::vector<netlink::Payload>> payloads =
+      session.Dump(netlink::EncodeDumpAddresses(/*family=*/std::nullopt, static_cast<int>(ifindex)));
+  std::vector<netlink::Address> addresses;
+  if (!payloads.ok()) {
+    if (payloads.error().code == ENODEV) return addresses;
+    return std::move(payloads).error();
+  }
+  for (const netlink::Payload& payload : *payloads) {
+    NETPROV_ASSIGN_OR_RETURN(netlink::Address address, netlink::DecodeAddress(payload));
+    addresses.push_back(std::move(address));
+  }
+  return addresses;
+}
+
+// Waits until the kernel has made up its mind about every address that is to be alone.
+KernelResult<void> AwaitDuplicateDetection(netlink::Session& session, uint32_t ifindex) {
+  constexpr std::chrono::milliseconds kBetween(20);
+  // RFC 4862 has a delay of up to a second and one of a second after the question, of which there is one by default.
+  constexpr int kMostLooks = 500;
+  for (int look = 0; look < kMostLooks; ++look) {
+    NETPROV_ASSIGN_OR_RETURN(const std::vector<netlink::Address> addresses, DumpAddresses(session, ifindex));
+    bool tentative = false;
+    for (const netlink::Address& address : addresses) {
+      if ((address.flags & IFA_F_DADFAILED) != 0) {
+        return KernelError{.code = EADDRINUSE,
+                           .operation = absl::StrCat("duplicate address detection of ", address.local.ToString()),
+                           .extack = {}};
+      }
+      if ((address.flags & IFA_F_TENTATIVE) != 0) tentative = true;
+    }
+    if (!tentative) return {};
+    std::this_thread::sleep_for(kBetween);
+  }
+  return KernelError{.code = ETIMEDOUT, .operation = "duplicate address detection", .extack = {}};
+}
+
 netlink::VethEnd ToVethEnd(const LinkSpec& spec) {
   return {.name = spec.name,
           .mac = spec.mac,
           .mtu = spec.mtu,
           .group = kOwnedGroup,
           .up = spec.up,
-          .netns_fd = std::nullopt};
+          .netns_fd = std::nullopt,
+          .tx_queues = spec.options.tx_queues,
+          .rx_queues = spec.options.rx_queues,
+          .master = std::nullopt,
+          .promiscuous = spec.options.promiscuous,
+          .all_multicast = spec.options.all_multicast,
+          .limits = spec.options.limits};
 }
 
 }  // namespace
@@ -173,13 +275,8 @@ KernelResult<void> LinuxKernel::DeleteLinksInside(const NetnsRef& netns) {
     if (!link.kind.empty()) doom.push_back(netlink::EncodeSetLink(Index(link.ifindex), {.group = kDoomedGroup}));
   }
   if (doom.empty()) return {};
-  for (size_t begin = 0; begin < doom.size(); begin += netlink::Session::kMaxBatchRequests) {
-    const size_t size = std::min(doom.size() - begin, netlink::Session::kMaxBatchRequests);
-    for (const netlink::Outcome& outcome : session.ExecuteBatch(std::span(doom).subspan(begin, size))) {
-      // ENODEV: somebody was faster.
-      if (!outcome.ok() && outcome.error->code != ENODEV) return *outcome.error;
-    }
-  }
+  // ENODEV: somebody was faster.
+  NETPROV_RETURN_IF_ERROR(ExecuteAll(session, doom, [](int code) { return code == ENODEV; }));
   KernelResult<void> deleted = session.Execute(netlink::EncodeDeleteLinkGroup(kDoomedGroup));
   if (deleted.ok() || deleted.error().code == ENODEV) return {};
   if (!deleted.error().may_have_effect) return deleted;
@@ -332,8 +429,14 @@ KernelResult<void> LinuxKernel::SetLink(const NetnsRef& netns, uint32_t ifindex,
   auto set = [&](const netlink::LinkChange& change) {
     return connection.session().Execute(netlink::EncodeSetLink(Index(ifindex), change));
   };
-  NETPROV_RETURN_IF_ERROR(set(
-      {.up = settings.up, .mac = settings.mac, .mtu = settings.mtu, .group = settings.group, .alias = settings.alias}));
+  NETPROV_RETURN_IF_ERROR(set({.up = settings.up,
+                               .mac = settings.mac,
+                               .mtu = settings.mtu,
+                               .group = settings.group,
+                               .alias = settings.alias,
+                               .promiscuous = settings.promiscuous,
+                               .all_multicast = settings.all_multicast,
+                               .limits = settings.limits}));
   if (!settings.name.has_value()) return {};
   KernelResult<void> renamed = set({.name = settings.name});
   if (renamed.ok() || renamed.error().code != EBUSY) return renamed;
@@ -342,6 +445,102 @@ KernelResult<void> LinuxKernel::SetLink(const NetnsRef& netns, uint32_t ifindex,
   renamed = set({.name = settings.name});
   NETPROV_RETURN_IF_ERROR(set({.up = true}));
   return renamed;
+}
+
+KernelResult<void> LinuxKernel::Configure(const NetnsRef& netns, uint32_t ifindex,
+                                          const std::vector<std::string>& alternative_names, const IpConfig& ip) {
+  NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
+  std::vector<netlink::Request> requests;
+  if (!alternative_names.empty()) {
+    requests.push_back(netlink::EncodeAddAlternativeNames(Index(ifindex), alternative_names));
+  }
+  for (const AddressSpec& address : ip.addresses) {
+    requests.push_back(netlink::EncodeNewAddress(ToAddress(address, ifindex)));
+  }
+  // The kernel may have learnt of the neighbour already.
+  for (const NeighbourSpec& neighbour : ip.neighbours) {
+    requests.push_back(netlink::EncodeReplaceNeighbour(ToNeighbour(neighbour, ifindex)));
+  }
+  for (const RouteSpec& route : ip.routes) {
+    if (route.through_link()) requests.push_back(netlink::EncodeNewRoute(ToRoute(route, ifindex)));
+  }
+  NETPROV_RETURN_IF_ERROR(ExecuteAll(connection.session(), requests, ToleratesNothing));
+  const bool waits = std::any_of(ip.addresses.begin(), ip.addresses.end(),
+                                 [](const AddressSpec& address) { return address.detect_duplicates; });
+  return waits ? AwaitDuplicateDetection(connection.session(), ifindex) : KernelResult<void>();
+}
+
+KernelResult<IpConfig> LinuxKernel::FindIpConfig(const NetnsRef& netns, uint32_t ifindex) {
+  NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
+  netlink::Session& session = connection.session();
+  IpConfig ip;
+  NETPROV_ASSIGN_OR_RETURN(const std::vector<netlink::Address> addresses, DumpAddresses(session, ifindex));
+  for (const netlink::Address& address : addresses) {
+    const bool has_scope = address.local.address.family() == netlink::IpFamily::kIpv4;
+    const bool not_asked = (address.flags & IFA_F_NODAD) != 0 || has_scope;
+    ip.addresses.push_back({.local = address.local,
+                            .peer = address.peer,
+                            .scope = has_scope ? address.scope : kScopeGlobal,
+                            .detect_duplicates = !not_asked});
+  }
+  KernelResult<std::vector<netlink::Payload>> neighbours = session.Dump(netlink::EncodeDumpNeighbours(
+      {.family = std::nullopt, .ifindex = static_cast<int>(ifindex), .master = std::nullopt}));
+  if (!neighbours.ok()) {
+    if (neighbours.error().code != ENODEV) return std::move(neighbours).error();
+    neighbours = std::vector<netlink::Payload>();
+  }
+  for (const netlink::Payload& payload : *neighbours) {
+    NETPROV_ASSIGN_OR_RETURN(const netlink::Neighbour neighbour, netlink::DecodeNeighbour(payload));
+    if ((neighbour.state & NUD_PERMANENT) == 0 || !neighbour.mac.has_value()) continue;
+    ip.neighbours.push_back({.address = neighbour.address, .mac = *neighbour.mac});
+  }
+  for (const netlink::IpFamily family : {netlink::IpFamily::kIpv4, netlink::IpFamily::kIpv6}) {
+    NETPROV_ASSIGN_OR_RETURN(const std::vector<netlink::Payload> routes,
+                             session.Dump(netlink::EncodeDumpRoutes(family)));
+    for (const netlink::Payload& payload : routes) {
+      NETPROV_ASSIGN_OR_RETURN(const netlink::Route route, netlink::DecodeRoute(payload));
+      const auto type = static_cast<RouteType>(route.type);
+      if (!std::count(kRouteTypes.begin(), kRouteTypes.end(), type)) continue;
+      // IPv6 routes that belong to no link are shown with the loopback link.
+      if (type == RouteType::kUnicast && route.ifindex != static_cast<int>(ifindex)) continue;
+      ip.routes.push_back(
+          {.destination = route.destination,
+           .type = type,
+           .gateway = route.gateway,
+           .metric = route.metric.value_or(0),
+           .table = route.table,
+           .scope = family == netlink::IpFamily::kIpv4 && type == RouteType::kUnicast ? route.scope : kScopeGlobal,
+           .preferred_source = route.preferred_source,
+           .on_link = route.onlink,
+           .mtu = route.mtu});
+    }
+  }
+  return ip;
+}
+
+KernelResult<void> LinuxKernel::AddRoutes(const NetnsRef& netns, const std::vector<RouteSpec>& routes) {
+  NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
+  for (size_t i = 0; i < routes.size(); ++i) {
+    KernelResult<void> added = connection.session().Execute(netlink::EncodeNewRoute(ToRoute(routes[i], std::nullopt)));
+    if (added.ok()) continue;
+    std::vector<netlink::Request> undo;
+    // One whose answer was lost may be there too.
+    for (size_t k = 0; k < i + (added.error().may_have_effect ? 1 : 0); ++k) {
+      undo.push_back(netlink::EncodeDeleteRoute(ToRoute(routes[k], std::nullopt)));
+    }
+    KernelResult<void> undone = ExecuteAll(connection.session(), undo, [](int code) { return code == ESRCH; });
+    added.error().may_have_effect = !undone.ok();
+    return added;
+  }
+  return {};
+}
+
+KernelResult<void> LinuxKernel::DeleteRoutes(const NetnsRef& netns, const std::vector<RouteSpec>& routes) {
+  NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
+  std::vector<netlink::Request> requests;
+  requests.reserve(routes.size());
+  for (const RouteSpec& route : routes) requests.push_back(netlink::EncodeDeleteRoute(ToRoute(route, std::nullopt)));
+  return ExecuteAll(connection.session(), requests, [](int code) { return code == ESRCH; });
 }
 
 KernelResult<std::unique_ptr<KernelWatch>> LinuxKernel::Watch() {

@@ -1,5 +1,7 @@
 #include "server/engine/objects.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
@@ -16,6 +18,27 @@ std::optional<std::string> IdIn(absl::string_view name, absl::string_view collec
 
 std::optional<std::string> NamespaceIdIn(absl::string_view name) { return IdIn(name, NamespaceName("")); }
 std::optional<std::string> VethIdIn(absl::string_view name) { return IdIn(name, VethName("")); }
+
+IpConfig EndpointConfig::WholeIp() const {
+  IpConfig whole = ip;
+  for (const netlink::IpAddress& gateway : gateways) whole.routes.push_back(DefaultRoute(gateway));
+  return whole;
+}
+
+std::vector<RouteSpec> EndpointConfig::RoutesWithoutLink() const {
+  std::vector<RouteSpec> routes;
+  for (const RouteSpec& route : ip.routes) {
+    if (!route.through_link()) routes.push_back(route);
+  }
+  return routes;
+}
+
+void EndpointConfig::Remove(const IpConfig& missing) {
+  std::erase_if(gateways, [&missing](const netlink::IpAddress& gateway) {
+    return std::find(missing.routes.begin(), missing.routes.end(), DefaultRoute(gateway)) != missing.routes.end();
+  });
+  ip = Missing(ip, missing);
+}
 
 std::string ToText(const std::vector<Deviation>& deviations) {
   return absl::StrJoin(deviations, "; ", [](std::string* text, const Deviation& deviation) {

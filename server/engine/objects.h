@@ -10,6 +10,9 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "server/engine/ip_config.h"
+#include "server/netlink/ip_address.h"
+#include "server/netlink/link.h"
 #include "server/netlink/mac_address.h"
 
 namespace netprov::engine {
@@ -61,6 +64,34 @@ struct Namespace {
   std::vector<Deviation> deviations;      // with kDegraded
 };
 
+// What a link gets at birth besides.
+struct LinkOptions {
+  uint32_t tx_queues = 1;
+  uint32_t rx_queues = 1;
+  bool promiscuous = false;
+  bool all_multicast = false;
+  netlink::OffloadLimits limits;
+
+  friend bool operator==(const LinkOptions&, const LinkOptions&) = default;
+};
+
+// What an end has besides name, hardware address, MTU and state.
+struct EndpointConfig {
+  LinkOptions options;
+  std::vector<std::string> alternative_names;
+  std::vector<netlink::IpAddress> gateways;  // of default routes
+  IpConfig ip;                               // without these
+
+  // All of it.
+  IpConfig WholeIp() const;
+  // The routes that belong to no link.
+  std::vector<RouteSpec> RoutesWithoutLink() const;
+  // Takes away what is not there.
+  void Remove(const IpConfig& missing);
+
+  friend bool operator==(const EndpointConfig&, const EndpointConfig&) = default;
+};
+
 // One end of a pair as asked for. Already validated by server/api.
 struct EndpointSpec {
   std::string namespace_id;                // empty: the host's namespace
@@ -68,6 +99,7 @@ struct EndpointSpec {
   std::optional<netlink::MacAddress> mac;  // nullopt: the kernel chooses
   std::optional<uint32_t> mtu;             // bytes; nullopt: the kernel's default
   bool up = true;
+  EndpointConfig config;
 
   friend bool operator==(const EndpointSpec&, const EndpointSpec&) = default;
 };
@@ -88,6 +120,7 @@ struct Endpoint {
   uint32_t mtu = 0;                        // 0 only in the answer to validate_only
   bool up = true;
   uint32_t ifindex = 0;  // 0: not there
+  EndpointConfig config;
 };
 
 // A pair.

@@ -3,10 +3,12 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/strings/escaping.h"
 #include "absl/time/time.h"
 #include "nlohmann/json.hpp"
+#include "server/netlink/ip_address.h"
 #include "server/netlink/mac_address.h"
 
 // nlohmann::json finds these by argument-dependent lookup, so each sits in the namespace of its type.
@@ -18,6 +20,22 @@ static void from_json(const nlohmann::json& json, MacAddress& mac) {
   std::optional<MacAddress> parsed = MacAddress::Parse(json.get<std::string>());
   if (!parsed.has_value()) throw nlohmann::json::other_error::create(500, "not a MAC address", &json);
   mac = *parsed;
+}
+
+static void to_json(nlohmann::json& json, const IpAddress& address) { json = address.ToString(); }
+
+static void from_json(const nlohmann::json& json, IpAddress& address) {
+  std::optional<IpAddress> parsed = IpAddress::Parse(json.get<std::string>());
+  if (!parsed.has_value()) throw nlohmann::json::other_error::create(500, "not an IP address", &json);
+  address = *parsed;
+}
+
+static void to_json(nlohmann::json& json, const IpPrefix& prefix) { json = prefix.ToString(); }
+
+static void from_json(const nlohmann::json& json, IpPrefix& prefix) {
+  std::optional<IpPrefix> parsed = IpPrefix::Parse(json.get<std::string>());
+  if (!parsed.has_value()) throw nlohmann::json::other_error::create(500, "not an IP prefix", &json);
+  prefix = *parsed;
 }
 
 }  // namespace netprov::netlink
@@ -92,12 +110,111 @@ static void from_json(const json& from, NamespaceRecord& record) {
   GetMetadata(from, record.metadata);
 }
 
+static void to_json(json& to, const AddressSpec& address) {
+  to["local"] = address.local;
+  Put(to, "peer", address.peer);
+  if (address.scope != kScopeGlobal) to["scope"] = address.scope;
+  if (address.detect_duplicates) to["detect_duplicates"] = true;
+}
+
+static void from_json(const json& from, AddressSpec& address) {
+  address.local = from.at("local");
+  Get(from, "peer", address.peer);
+  address.scope = from.value("scope", kScopeGlobal);
+  address.detect_duplicates = from.value("detect_duplicates", false);
+}
+
+static void to_json(json& to, const RouteSpec& route) {
+  to["destination"] = route.destination;
+  to["type"] = route.type;
+  Put(to, "gateway", route.gateway);
+  to["metric"] = route.metric;
+  to["table"] = route.table;
+  to["scope"] = route.scope;
+  Put(to, "preferred_source", route.preferred_source);
+  if (route.on_link) to["on_link"] = true;
+  Put(to, "mtu", route.mtu);
+}
+
+static void from_json(const json& from, RouteSpec& route) {
+  route.destination = from.at("destination");
+  route.type = from.at("type");
+  Get(from, "gateway", route.gateway);
+  route.metric = from.at("metric");
+  route.table = from.at("table");
+  route.scope = from.at("scope");
+  Get(from, "preferred_source", route.preferred_source);
+  route.on_link = from.value("on_link", false);
+  Get(from, "mtu", route.mtu);
+}
+
+static void to_json(json& to, const NeighbourSpec& neighbour) {
+  to["address"] = neighbour.address;
+  to["mac"] = neighbour.mac;
+}
+
+static void from_json(const json& from, NeighbourSpec& neighbour) {
+  neighbour.address = from.at("address");
+  neighbour.mac = from.at("mac");
+}
+
+// A member for what is not as it mostly is.
+template <typename T>
+static void PutUnless(const T& usual, json& to, const char* key, const T& value) {
+  if (value != usual) to[key] = value;
+}
+
+static void to_json(json& to, const EndpointConfig& config) {
+  to = json::object();
+  PutUnless(1u, to, "tx_queues", config.options.tx_queues);
+  PutUnless(1u, to, "rx_queues", config.options.rx_queues);
+  PutUnless(false, to, "promiscuous", config.options.promiscuous);
+  PutUnless(false, to, "all_multicast", config.options.all_multicast);
+  Put(to, "gso_max_size", config.options.limits.gso_max_size);
+  Put(to, "gso_max_segments", config.options.limits.gso_max_segments);
+  Put(to, "gro_max_size", config.options.limits.gro_max_size);
+  Put(to, "gso_ipv4_max_size", config.options.limits.gso_ipv4_max_size);
+  Put(to, "gro_ipv4_max_size", config.options.limits.gro_ipv4_max_size);
+  PutUnless({}, to, "alternative_names", config.alternative_names);
+  PutUnless({}, to, "gateways", config.gateways);
+  PutUnless({}, to, "addresses", config.ip.addresses);
+  PutUnless({}, to, "neighbours", config.ip.neighbours);
+  PutUnless({}, to, "routes", config.ip.routes);
+}
+
+static void from_json(const json& from, EndpointConfig& config) {
+  config.options.tx_queues = from.value("tx_queues", 1u);
+  config.options.rx_queues = from.value("rx_queues", 1u);
+  config.options.promiscuous = from.value("promiscuous", false);
+  config.options.all_multicast = from.value("all_multicast", false);
+  Get(from, "gso_max_size", config.options.limits.gso_max_size);
+  Get(from, "gso_max_segments", config.options.limits.gso_max_segments);
+  Get(from, "gro_max_size", config.options.limits.gro_max_size);
+  Get(from, "gso_ipv4_max_size", config.options.limits.gso_ipv4_max_size);
+  Get(from, "gro_ipv4_max_size", config.options.limits.gro_ipv4_max_size);
+  config.alternative_names = from.value("alternative_names", config.alternative_names);
+  config.gateways = from.value("gateways", config.gateways);
+  config.ip.addresses = from.value("addresses", config.ip.addresses);
+  config.ip.neighbours = from.value("neighbours", config.ip.neighbours);
+  config.ip.routes = from.value("routes", config.ip.routes);
+}
+
+// Most ends have none of it.
+static void PutConfig(json& to, const EndpointConfig& config) {
+  if (config != EndpointConfig()) to["config"] = config;
+}
+
+static void GetConfig(const json& from, EndpointConfig& config) {
+  if (auto found = from.find("config"); found != from.end()) config = *found;
+}
+
 static void to_json(json& to, const EndpointSpec& spec) {
   to["namespace"] = spec.namespace_id;
   to["interface_name"] = spec.interface_name;
   to["up"] = spec.up;
   Put(to, "mac", spec.mac);
   Put(to, "mtu", spec.mtu);
+  PutConfig(to, spec.config);
 }
 
 static void from_json(const json& from, EndpointSpec& spec) {
@@ -106,6 +223,7 @@ static void from_json(const json& from, EndpointSpec& spec) {
   spec.up = from.at("up");
   Get(from, "mac", spec.mac);
   Get(from, "mtu", spec.mtu);
+  GetConfig(from, spec.config);
 }
 
 static void to_json(json& to, const Endpoint& endpoint) {
@@ -115,6 +233,7 @@ static void to_json(json& to, const Endpoint& endpoint) {
   to["up"] = endpoint.up;
   to["ifindex"] = endpoint.ifindex;
   Put(to, "mac", endpoint.mac);
+  PutConfig(to, endpoint.config);
 }
 
 static void from_json(const json& from, Endpoint& endpoint) {
@@ -124,6 +243,7 @@ static void from_json(const json& from, Endpoint& endpoint) {
   endpoint.up = from.at("up");
   endpoint.ifindex = from.at("ifindex");
   Get(from, "mac", endpoint.mac);
+  GetConfig(from, endpoint.config);
 }
 
 static void to_json(json& to, const VethRecord& record) {

@@ -15,15 +15,18 @@ Namespace NamespaceRecord::ToNamespace() const {
 }
 
 Veth VethRecord::ToVeth() const {
-  return {.id = id,
-          .uid = uid,
-          .create_time = create_time,
-          .state = State::kReady,
-          .a = a,
-          .b = b,
-          .metadata = metadata,
-          .expire_time = std::nullopt,
-          .deviations = {}};
+  Veth veth{.id = id,
+            .uid = uid,
+            .create_time = create_time,
+            .state = State::kReady,
+            .a = a,
+            .b = b,
+            .metadata = metadata,
+            .expire_time = std::nullopt,
+            .deviations = {}};
+  veth.a.config = spec.a.config;
+  veth.b.config = spec.b.config;
+  return veth;
 }
 
 }  // namespace netprov::engine

@@ -32,7 +32,9 @@ struct VethRecord {
   absl::Time create_time;
   std::string boot_id;
   VethSpec spec;  // as asked for
-  Endpoint a;     // as made; in an intent to create, with the names that will be used
+  // As made, but for what never differs from `spec`, the configs, which are left empty. In an intent to create, with
+  // the names that will be used.
+  Endpoint a;
   Endpoint b;
   Metadata metadata;
 

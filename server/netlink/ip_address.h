@@ -28,6 +28,9 @@ class IpAddress {
   // From 4 or 16 octets in network order; none for any other number.
   static std::optional<IpAddress> FromBytes(std::span<const std::byte> octets);
 
+  // 0.0.0.0 or `::`.
+  static IpAddress Any(IpFamily family);
+
   IpFamily family() const { return family_; }
 
   // The 4 or 16 octets in network order, for as long as this object lives.
@@ -54,6 +57,16 @@ struct IpPrefix {
 
   // 0 to 32 or 128. Encoders fail with EINVAL for more.
   uint8_t length = 0;
+
+  // From `ADDRESS/LENGTH`, or from an address alone, whose bits then all count. The length is a decimal number without
+  // leading zeros. None otherwise.
+  static std::optional<IpPrefix> Parse(std::string_view text);
+
+  // The address with the bits after the prefix set to 0.
+  IpPrefix Network() const;
+
+  // Whether `other` is of the family and begins with the prefix.
+  bool Contains(const IpAddress& other) const;
 
   // As in `10.0.0.1/24`.
   std::string ToString() const;

@@ -51,5 +51,35 @@ TEST(IpAddressTest, FromBytesTakesFourOrSixteen) {
   }
 }
 
+TEST(IpPrefixTest, ReadsAnAddressWithALengthOrWithout) {
+  struct Case {
+    std::string_view text;
+    std::string_view read;
+  };
+  for (const Case& test :
+       {Case{"10.0.0.2/24", "10.0.0.2/24"}, Case{"10.0.0.2", "10.0.0.2/32"}, Case{"0.0.0.0/0", "0.0.0.0/0"},
+        Case{"2001:DB8::2/64", "2001:db8::2/64"}, Case{"::/0", "::/0"}, Case{"::1", "::1/128"}}) {
+    const std::optional<IpPrefix> prefix = IpPrefix::Parse(test.text);
+    ASSERT_TRUE(prefix.has_value()) << test.text;
+    EXPECT_THAT(prefix->ToString(), Eq(test.read));
+  }
+  for (std::string_view text : {"", "/24", "10.0.0.2/", "10.0.0.2/33", "10.0.0.2/024", "10.0.0.2/+8", "10.0.0.2/-1",
+                                "10.0.0.2/8 ", "10.0.0.2/8/8", "10.0.0/8", "::1/129", "::1/1000", "x/8"}) {
+    EXPECT_FALSE(IpPrefix::Parse(text).has_value()) << text;
+  }
+}
+
+TEST(IpPrefixTest, NetworkAndWhatIsInIt) {
+  EXPECT_THAT(IpPrefix::Parse("10.1.255.2/15")->Network().ToString(), Eq("10.0.0.0/15"));
+  EXPECT_THAT(IpPrefix::Parse("10.1.255.2/32")->Network().ToString(), Eq("10.1.255.2/32"));
+  EXPECT_THAT(IpPrefix::Parse("10.1.255.2/0")->Network().ToString(), Eq("0.0.0.0/0"));
+  EXPECT_THAT(IpPrefix::Parse("2001:db8:ffff::1/33")->Network().ToString(), Eq("2001:db8:8000::/33"));
+  const IpPrefix prefix = *IpPrefix::Parse("10.0.0.2/24");
+  EXPECT_TRUE(prefix.Contains(*IpAddress::Parse("10.0.0.255")));
+  EXPECT_FALSE(prefix.Contains(*IpAddress::Parse("10.0.1.0")));
+  EXPECT_FALSE(IpPrefix::Parse("0.0.0.0/0")->Contains(*IpAddress::Parse("::")));
+  EXPECT_THAT(IpAddress::Any(IpFamily::kIpv6).ToString(), Eq("::"));
+}
+
 }  // namespace
 }  // namespace netprov::netlink

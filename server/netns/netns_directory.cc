@@ -104,6 +104,13 @@ KernelResult<void> NetnsDirectory::Publish(absl::string_view name, int netns) co
 }
 
 KernelResult<void> NetnsDirectory::Remove(absl::string_view name) const {
+  bool unmounted = false;
+  KernelResult<void> removed = UnmountAndUnlink(name, unmounted);
+  if (!removed.ok()) removed.error().may_have_effect = unmounted;
+  return removed;
+}
+
+KernelResult<void> NetnsDirectory::UnmountAndUnlink(absl::string_view name, bool& unmounted) const {
   const std::string path = PathOf(name);
   // More than once only where somebody stacked mounts, which ip-netns(8) did before it took the lock.
   constexpr int kMostMounts = 16;
@@ -120,7 +127,9 @@ KernelResult<void> NetnsDirectory::Remove(absl::string_view name) const {
       return errno == EBUSY ? refused : ErrnoError(absl::StrCat("unlink(", path, ")"));
     }
     // EINVAL: somebody else unmounted it just now.
-    if (::umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0 && errno != EINVAL && errno != ENOENT) {
+    if (::umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0) {
+      unmounted = true;
+    } else if (errno != EINVAL && errno != ENOENT) {
       return ErrnoError(absl::StrCat("umount2(", path, ")"));
     }
   }

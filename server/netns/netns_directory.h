@@ -53,6 +53,7 @@ class NetnsDirectory {
 
   // Takes the name away: unmounts and removes the file. The namespace lives on while something else holds it. Succeeds
   // when there is no such file, and removes an empty file that is no namespace; any other is refused with EMEDIUMTYPE.
+  // An error after it was unmounted may have had an effect.
   KernelResult<void> Remove(absl::string_view name) const;
 
   // Opens the namespace of that name. Errors: ENOENT when there is no such file, EMEDIUMTYPE when it is no network
@@ -68,6 +69,8 @@ class NetnsDirectory {
  private:
   std::string PathOf(absl::string_view name) const;
   KernelResult<UniqueFd> OpenDirectory() const;
+  // Remove(); says whether it has unmounted something.
+  KernelResult<void> UnmountAndUnlink(absl::string_view name, bool& unmounted) const;
 
   std::string path_;
 };

@@ -19,8 +19,10 @@ class FakeWorld : public World {
   engine::FakeKernel kernel_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Fake, KernelContractTest,
-                         ::testing::Values([]() -> std::unique_ptr<World> { return std::make_unique<FakeWorld>(); }));
+std::unique_ptr<World> MakeFakeWorld() { return std::make_unique<FakeWorld>(); }
+
+INSTANTIATE_TEST_SUITE_P(Fake, KernelContractTest, ::testing::Values(MakeFakeWorld));
+INSTANTIATE_TEST_SUITE_P(Fake, IpConfigContractTest, ::testing::Values(MakeFakeWorld));
 
 }  // namespace
 }  // namespace netprov::testing

@@ -11,17 +11,22 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/netlink/ip_address.h"
 #include "server/netlink/mac_address.h"
 
 namespace netprov::testing {
 namespace {
 
+using engine::AddressSpec;
+using engine::IpConfig;
 using engine::Link;
 using engine::LinkSpec;
 using engine::NetnsEntry;
 using engine::NetnsRef;
+using engine::RouteSpec;
 using netlink::MacAddress;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 
@@ -31,6 +36,35 @@ const NetnsRef kHost;
 template <typename T>
 int CodeOf(const KernelResult<T>& result) {
   return result.ok() ? 0 : result.error().code;
+}
+
+netlink::IpAddress Ip(const char* text) { return *netlink::IpAddress::Parse(text); }
+netlink::IpPrefix Prefix(const std::string& text) { return *netlink::IpPrefix::Parse(text); }
+
+// Something of everything.
+IpConfig FullConfig() {
+  IpConfig ip;
+  ip.addresses = {{.local = Prefix("10.0.0.2/24"), .peer = std::nullopt},
+                  {.local = Prefix("10.0.1.2/32"), .peer = Ip("10.0.1.1"), .scope = engine::kScopeLink},
+                  {.local = Prefix("2001:db8::2/64"), .peer = std::nullopt}};
+  ip.neighbours = {{.address = Ip("10.0.0.9"), .mac = {{2, 0, 0, 0, 0, 9}}},
+                   {.address = Ip("2001:db8::9"), .mac = {{2, 0, 0, 0, 0, 9}}}};
+  RouteSpec on_link{
+      .destination = Prefix("10.2.0.0/16"), .gateway = {}, .scope = engine::kScopeLink, .preferred_source = {}};
+  RouteSpec full{.destination = Prefix("10.3.0.0/16"),
+                 .gateway = Ip("192.0.2.1"),
+                 .metric = 7,
+                 .table = 1000,
+                 .preferred_source = Ip("10.0.0.2"),
+                 .on_link = true,
+                 .mtu = 1400};
+  RouteSpec v6{.destination = Prefix("2001:db8:1::/48"),
+               .gateway = Ip("2001:db8::1"),
+               .metric = 1024,
+               .preferred_source = {},
+               .mtu = 1300};
+  ip.routes = {on_link, full, v6, engine::DefaultRoute(Ip("10.0.0.1")), engine::DefaultRoute(Ip("fe80::1"))};
+  return ip;
 }
 
 }  // namespace
@@ -351,6 +385,129 @@ TEST_P(KernelContractTest, SetsOfALinkWhatIsAskedFor) {
   ASSERT_EQ(CodeOf(kernel_.SetLink(blue, engine::kLoopbackIndex, {.alias = "tag", .up = false})), 0);
   EXPECT_FALSE((*kernel_.FindNetns("blue"))->loopback_up);
   EXPECT_EQ((*kernel_.FindNetns("blue"))->loopback_alias, "tag");
+}
+
+void IpConfigContractTest::SetUp() {
+  blue_ = MakeNetns("blue");
+  auto made = kernel_.CreateVeth({.netns = kHost, .name = "c0"}, {.netns = blue_, .name = "c1"}, "tag");
+  ASSERT_TRUE(made.ok()) << made.error().ToString();
+  host_end_ = made->first.ifindex;
+  end_ = made->second.ifindex;
+}
+
+IpConfig IpConfigContractTest::MissingOf(const IpConfig& ip) {
+  auto there = kernel_.FindIpConfig(blue_, end_);
+  EXPECT_TRUE(there.ok());
+  return there.ok() ? engine::Missing(ip, *there) : ip;
+}
+
+TEST_P(IpConfigContractTest, WhatIsConfiguredIsFoundAndGoesWithTheLink) {
+  const IpConfig ip = FullConfig();
+  auto configured = kernel_.Configure(blue_, end_, {"first-other-name", "second"}, ip);
+  ASSERT_TRUE(configured.ok()) << configured.error().ToString();
+  EXPECT_EQ(MissingOf(ip), IpConfig());
+  EXPECT_THAT((*kernel_.FindLink(blue_, end_))->alternative_names, ElementsAre("first-other-name", "second"));
+  EXPECT_EQ((*kernel_.FindLink(blue_, "first-other-name"))->ifindex, end_);
+  // The other end has none of it.
+  auto other = kernel_.FindIpConfig(kHost, host_end_);
+  ASSERT_TRUE(other.ok());
+  EXPECT_EQ(engine::Missing(ip, *other), ip);
+  EXPECT_EQ(CodeOf(kernel_.DeleteLink(blue_, end_)), 0);
+  auto gone = kernel_.FindIpConfig(blue_, end_);
+  ASSERT_TRUE(gone.ok());
+  EXPECT_EQ(engine::Missing(ip, *gone), ip);
+}
+
+TEST_P(IpConfigContractTest, WhatIsTakenOrOutOfReachIsRefused) {
+  const RouteSpec route{
+      .destination = Prefix("10.2.0.0/16"), .gateway = {}, .scope = engine::kScopeLink, .preferred_source = {}};
+  ASSERT_EQ(CodeOf(kernel_.Configure(blue_, end_, {"taken"}, {.routes = {route}})), 0);
+  EXPECT_EQ(CodeOf(kernel_.Configure(blue_, end_, {"taken"}, {})), EEXIST);
+  EXPECT_EQ(CodeOf(kernel_.Configure(blue_, end_, {}, {.routes = {route}})), EEXIST);
+  const AddressSpec address{.local = Prefix("10.0.0.2/24"), .peer = std::nullopt};
+  EXPECT_EQ(CodeOf(kernel_.Configure(blue_, end_, {}, {.addresses = {address}})), 0);
+  EXPECT_EQ(CodeOf(kernel_.Configure(blue_, end_, {}, {.addresses = {address}})), EEXIST);
+  const IpConfig far{.routes = {engine::DefaultRoute(Ip("192.0.2.1"))}};
+  auto refused = kernel_.Configure(blue_, end_, {}, far);
+  EXPECT_EQ(CodeOf(refused), ENETUNREACH);
+  EXPECT_THAT(refused.error().operation, HasSubstr("RTM_NEWROUTE 0.0.0.0/0"));
+  // A neighbour takes the place of what is known.
+  for (const uint8_t last : {1, 2}) {
+    const IpConfig known{.neighbours = {{.address = Ip("10.0.0.9"), .mac = {{2, 0, 0, 0, 0, last}}}}};
+    EXPECT_EQ(CodeOf(kernel_.Configure(blue_, end_, {}, known)), 0);
+    EXPECT_EQ(MissingOf(known), IpConfig());
+  }
+  EXPECT_EQ(CodeOf(kernel_.Configure(blue_, 4711, {}, {.addresses = {address}})), ENODEV);
+}
+
+TEST_P(IpConfigContractTest, RoutesThatBelongToNoLinkOutliveIt) {
+  std::vector<RouteSpec> routes;
+  for (const engine::RouteType type :
+       {engine::RouteType::kBlackhole, engine::RouteType::kUnreachable, engine::RouteType::kProhibit}) {
+    const int n = static_cast<int>(type);
+    routes.push_back({.destination = Prefix(absl::StrCat("10.", n, ".0.0/16")),
+                      .type = type,
+                      .gateway = {},
+                      .metric = 3,
+                      .preferred_source = {}});
+    routes.push_back({.destination = Prefix(absl::StrCat("2001:db8:", n, "::/48")),
+                      .type = type,
+                      .gateway = {},
+                      .metric = 1024,
+                      .table = 77,
+                      .preferred_source = {}});
+  }
+  // They are for AddRoutes().
+  EXPECT_EQ(CodeOf(kernel_.Configure(blue_, end_, {}, {.routes = routes})), 0);
+  EXPECT_EQ(MissingOf({.routes = routes}), IpConfig{.routes = routes});
+  auto added = kernel_.AddRoutes(blue_, routes);
+  ASSERT_TRUE(added.ok()) << added.error().ToString();
+  EXPECT_EQ(CodeOf(kernel_.DeleteLink(blue_, end_)), 0);
+  EXPECT_EQ(MissingOf({.routes = routes}), IpConfig());
+  // All or nothing.
+  const RouteSpec another{.destination = Prefix("10.99.0.0/16"),
+                          .type = engine::RouteType::kBlackhole,
+                          .gateway = {},
+                          .preferred_source = {}};
+  auto refused = kernel_.AddRoutes(blue_, {another, routes[0]});
+  EXPECT_EQ(CodeOf(refused), EEXIST);
+  EXPECT_FALSE(refused.error().may_have_effect);
+  EXPECT_EQ(MissingOf({.routes = {another}}), IpConfig{.routes = {another}});
+  EXPECT_EQ(CodeOf(kernel_.DeleteRoutes(blue_, routes)), 0);
+  EXPECT_EQ(MissingOf({.routes = routes}), IpConfig{.routes = routes});
+  EXPECT_EQ(CodeOf(kernel_.DeleteRoutes(blue_, routes)), 0) << "they are gone already";
+}
+
+TEST_P(IpConfigContractTest, NothingIsDoneInANamespaceThatIsGone) {
+  const NetnsRef gone{.name = "blue", .cookie = blue_.cookie + 1};
+  EXPECT_EQ(CodeOf(kernel_.Configure(gone, end_, {"x"}, {})), ESTALE);
+  EXPECT_EQ(CodeOf(kernel_.FindIpConfig(gone, end_)), ESTALE);
+  EXPECT_EQ(CodeOf(kernel_.AddRoutes(gone, {})), ESTALE);
+  EXPECT_EQ(CodeOf(kernel_.DeleteRoutes(gone, {})), ESTALE);
+}
+
+TEST_P(KernelContractTest, OptionsAreThereFromBirthAndCanBeSetAgain) {
+  LinkSpec spec{.netns = kHost, .name = "c0"};
+  spec.options = {.tx_queues = 2, .rx_queues = 3, .promiscuous = true, .all_multicast = true};
+  spec.options.limits = {.gso_max_size = 20000,
+                         .gso_max_segments = 100,
+                         .gro_max_size = 30000,
+                         .gso_ipv4_max_size = 20000,
+                         .gro_ipv4_max_size = 30000};
+  auto made = kernel_.CreateVeth(spec, {.netns = kHost, .name = "c1"}, "tag");
+  ASSERT_TRUE(made.ok()) << made.error().ToString();
+  EXPECT_EQ((*kernel_.FindLink(kHost, "c0"))->options, spec.options);
+  const engine::LinkOptions usual = (*kernel_.FindLink(kHost, "c1"))->options;
+  EXPECT_EQ(usual.tx_queues, 1u);
+  EXPECT_EQ(usual.rx_queues, 1u);
+  EXPECT_FALSE(usual.promiscuous || usual.all_multicast);
+  engine::LinkSettings settings;
+  settings.promiscuous = settings.all_multicast = true;
+  settings.limits = spec.options.limits;
+  ASSERT_EQ(CodeOf(kernel_.SetLink(kHost, made->second.ifindex, settings)), 0);
+  engine::LinkOptions expected = spec.options;
+  expected.tx_queues = expected.rx_queues = 1;
+  EXPECT_EQ((*kernel_.FindLink(kHost, "c1"))->options, expected);
 }
 
 TEST_P(KernelContractTest, AWatchTellsOfLinksAndNames) {

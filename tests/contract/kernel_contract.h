@@ -2,11 +2,13 @@
 #ifndef NETPROV_TESTS_CONTRACT_KERNEL_CONTRACT_H_
 #define NETPROV_TESTS_CONTRACT_KERNEL_CONTRACT_H_
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
 
 #include "gtest/gtest.h"
+#include "server/engine/ip_config.h"
 #include "server/engine/kernel.h"
 
 namespace netprov::testing {
@@ -35,6 +37,18 @@ class KernelContractTest : public ::testing::TestWithParam<MakeWorld> {
   void TearDown() override;
   // A namespace that is there.
   engine::NetnsRef MakeNetns(const std::string& name);
+};
+
+// With a pair from the host to a new namespace, whose end in there is configured.
+class IpConfigContractTest : public KernelContractTest {
+ protected:
+  void SetUp() override;
+  // What of `ip` the end does not have.
+  engine::IpConfig MissingOf(const engine::IpConfig& ip);
+
+  engine::NetnsRef blue_;
+  uint32_t host_end_ = 0;
+  uint32_t end_ = 0;
 };
 
 }  // namespace netprov::testing

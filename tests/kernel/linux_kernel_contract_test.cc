@@ -34,8 +34,10 @@ class LinuxWorld : public World {
   std::unique_ptr<engine::LinuxKernel> kernel_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Linux, KernelContractTest,
-                         ::testing::Values([]() -> std::unique_ptr<World> { return std::make_unique<LinuxWorld>(); }));
+std::unique_ptr<World> MakeLinuxWorld() { return std::make_unique<LinuxWorld>(); }
+
+INSTANTIATE_TEST_SUITE_P(Linux, KernelContractTest, ::testing::Values(MakeLinuxWorld));
+INSTANTIATE_TEST_SUITE_P(Linux, IpConfigContractTest, ::testing::Values(MakeLinuxWorld));
 
 }  // namespace
 }  // namespace netprov::testing

@@ -56,6 +56,20 @@ class DelegatingKernel : public engine::Kernel {
                                          const std::vector<std::string>& taken) override {
     return kernel_.FreeLinkName(netns, pattern, taken);
   }
+  KernelResult<void> Configure(const engine::NetnsRef& netns, uint32_t ifindex,
+                               const std::vector<std::string>& alternative_names, const engine::IpConfig& ip) override {
+    return kernel_.Configure(netns, ifindex, alternative_names, ip);
+  }
+  KernelResult<engine::IpConfig> FindIpConfig(const engine::NetnsRef& netns, uint32_t ifindex) override {
+    return kernel_.FindIpConfig(netns, ifindex);
+  }
+  KernelResult<void> AddRoutes(const engine::NetnsRef& netns, const std::vector<engine::RouteSpec>& routes) override {
+    return kernel_.AddRoutes(netns, routes);
+  }
+  KernelResult<void> DeleteRoutes(const engine::NetnsRef& netns,
+                                  const std::vector<engine::RouteSpec>& routes) override {
+    return kernel_.DeleteRoutes(netns, routes);
+  }
   KernelResult<std::unique_ptr<engine::KernelWatch>> Watch() override { return kernel_.Watch(); }
 
  private:

@@ -100,6 +100,26 @@ KernelResult<void> FaultyKernel::SetLink(const NetnsRef& netns, uint32_t ifindex
   return Around("SetLink", [&] { return kernel_.SetLink(netns, ifindex, settings); });
 }
 
+KernelResult<void> FaultyKernel::Configure(const NetnsRef& netns, uint32_t ifindex,
+                                           const std::vector<std::string>& alternative_names,
+                                           const engine::IpConfig& ip) {
+  return Around(
+      "Configure", [&] { return kernel_.Configure(netns, ifindex, alternative_names, ip); },
+      [&] { (void)kernel_.Configure(netns, ifindex, {}, {.addresses = ip.addresses}); });
+}
+
+KernelResult<engine::IpConfig> FaultyKernel::FindIpConfig(const NetnsRef& netns, uint32_t ifindex) {
+  return Around("FindIpConfig", [&] { return kernel_.FindIpConfig(netns, ifindex); });
+}
+
+KernelResult<void> FaultyKernel::AddRoutes(const NetnsRef& netns, const std::vector<engine::RouteSpec>& routes) {
+  return Around("AddRoutes", [&] { return kernel_.AddRoutes(netns, routes); });
+}
+
+KernelResult<void> FaultyKernel::DeleteRoutes(const NetnsRef& netns, const std::vector<engine::RouteSpec>& routes) {
+  return Around("DeleteRoutes", [&] { return kernel_.DeleteRoutes(netns, routes); });
+}
+
 KernelResult<std::optional<Link>> FaultyKernel::FindLink(const NetnsRef& netns, const std::string& name) {
   return Around("FindLink", [&] { return kernel_.FindLink(netns, name); });
 }

@@ -62,6 +62,11 @@ class FaultyKernel : public engine::Kernel {
   KernelResult<std::vector<engine::Link>> ListLinks(const engine::NetnsRef& netns) override;
   KernelResult<std::string> FreeLinkName(const engine::NetnsRef& netns, const std::string& pattern,
                                          const std::vector<std::string>& taken) override;
+  KernelResult<void> Configure(const engine::NetnsRef& netns, uint32_t ifindex,
+                               const std::vector<std::string>& alternative_names, const engine::IpConfig& ip) override;
+  KernelResult<engine::IpConfig> FindIpConfig(const engine::NetnsRef& netns, uint32_t ifindex) override;
+  KernelResult<void> AddRoutes(const engine::NetnsRef& netns, const std::vector<engine::RouteSpec>& routes) override;
+  KernelResult<void> DeleteRoutes(const engine::NetnsRef& netns, const std::vector<engine::RouteSpec>& routes) override;
   KernelResult<std::unique_ptr<engine::KernelWatch>> Watch() override { return kernel_.Watch(); }
 
  private:

@@ -1,0 +1,169 @@
+#include "server/api/endpoint_config.h"
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "google/protobuf/text_format.h"
+#include "gtest/gtest.h"
+#include "server/api/errors.h"
+
+namespace netprov::api {
+namespace {
+
+using ::testing::HasSubstr;
+
+v1::VethEndpoint Endpoint(const std::string& text) {
+  v1::VethEndpoint endpoint;
+  EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &endpoint)) << text;
+  return endpoint;
+}
+
+// What is read of `text`, written again.
+std::string ReadAndWrite(const std::string& text) {
+  Violations violations;
+  const engine::EndpointConfig config = ToConfig("veth.endpoint_b", Endpoint(text), {}, violations);
+  EXPECT_TRUE(violations.empty()) << (violations.empty() ? "" : violations.ToStatus().ToString());
+  v1::VethEndpoint written;
+  AddToProto(config, written);
+  return written.ShortDebugString();
+}
+
+// The first violation; empty: there is none.
+std::string Violation(const std::string& text, const engine::EndpointSpec& spec = {}) {
+  Violations violations;
+  ToConfig("b", Endpoint(text), spec, violations);
+  return violations.empty() ? "" : std::string(violations.ToStatus().message());
+}
+
+TEST(EndpointConfigTest, NothingIsOneQueueEach) { EXPECT_EQ(ReadAndWrite(""), "tx_queues: 1 rx_queues: 1"); }
+
+TEST(EndpointConfigTest, WhatIsLeftOutIsFilledIn) {
+  EXPECT_EQ(ReadAndWrite(R"(addresses { address: "10.0.0.2/24" } addresses { address: "2001:DB8:0::2/64" }
+                            gateways: "10.0.0.1"
+                            routes { destination: "10.1.0.0/16" gateway: "10.0.0.1" }
+                            routes { destination: "10.2.0.0/16" }
+                            routes { destination: "2001:db8:1::/48" gateway: "fe80::1" }
+                            routes { destination: "10.9.0.0/16" type: TYPE_BLACKHOLE }
+                            neighbors { address: "10.0.0.1" mac_address: "02:00:00:00:00:0A" })"),
+            R"(addresses { address: "10.0.0.2/24" scope: SCOPE_GLOBAL duplicate_detection: DUPLICATE_DETECTION_NONE } )"
+            R"(addresses { address: "2001:db8::2/64" scope: SCOPE_GLOBAL )"
+            R"(duplicate_detection: DUPLICATE_DETECTION_NONE } gateways: "10.0.0.1" )"
+            R"(routes { destination: "10.1.0.0/16" gateway: "10.0.0.1" table: 254 scope: SCOPE_GLOBAL )"
+            R"(type: TYPE_UNICAST } )"
+            R"(routes { destination: "10.2.0.0/16" table: 254 scope: SCOPE_LINK type: TYPE_UNICAST } )"
+            R"(routes { destination: "2001:db8:1::/48" gateway: "fe80::1" metric: 1024 table: 254 )"
+            R"(scope: SCOPE_GLOBAL type: TYPE_UNICAST } )"
+            R"(routes { destination: "10.9.0.0/16" table: 254 scope: SCOPE_GLOBAL type: TYPE_BLACKHOLE } )"
+            R"(neighbors { address: "10.0.0.1" mac_address: "02:00:00:00:00:0a" } tx_queues: 1 rx_queues: 1)");
+}
+
+TEST(EndpointConfigTest, WhatIsGivenIsKept) {
+  const std::string text =
+      R"(addresses { address: "10.0.0.2/32" peer: "10.0.0.1" scope: SCOPE_LINK )"
+      R"(duplicate_detection: DUPLICATE_DETECTION_NONE } )"
+      R"(addresses { address: "2001:db8::2/64" scope: SCOPE_GLOBAL duplicate_detection: DUPLICATE_DETECTION_WAIT } )"
+      R"(gateways: "10.0.0.1" gateways: "fe80::1" )"
+      R"(routes { destination: "10.1.0.0/16" gateway: "192.0.2.1" metric: 7 table: 1000 scope: SCOPE_GLOBAL )"
+      R"(preferred_source: "10.0.0.2" on_link: true mtu: 1400 type: TYPE_UNICAST } )"
+      R"(alternative_names: "a-name-of-more-than-fifteen-bytes" tx_queues: 2 rx_queues: 4096 promiscuous: true )"
+      R"(all_multicast: true offload_limits { gso_max_size: 256 gso_max_segments: 65535 gro_max_size: 524280 )"
+      R"(gso_ipv4_max_size: 65536 gro_ipv4_max_size: 1 })";
+  EXPECT_EQ(ReadAndWrite(text), text);
+}
+
+TEST(EndpointConfigTest, EachViolationNamesItsFieldAndTheReason) {
+  struct Case {
+    const char* text;
+    const char* violation;
+  };
+  const std::vector<Case> cases = {
+      {R"(addresses { address: "10.0.0.2/33" })",
+       "b.addresses[0].address must be an address with the length of its prefix"},
+      {R"(addresses { address: "0.0.0.0/0" })", "b.addresses[0].address must be the address of one host"},
+      {R"(addresses { address: "224.0.0.1/24" })", "b.addresses[0].address must be the address of one host"},
+      {R"(addresses { address: "255.255.255.255" })", "b.addresses[0].address must be the address of one host"},
+      {R"(addresses { address: "ff02::1/64" })", "b.addresses[0].address must be the address of one host"},
+      {R"(addresses { address: "10.0.0.2/24" peer: "x" })", "b.addresses[0].peer must be an IP address"},
+      {R"(addresses { address: "10.0.0.2/24" peer: "::1" })", "b.addresses[0].peer must be an IPv4 address"},
+      {R"(addresses { address: "10.0.0.2/24" peer: "10.0.0.2" })", "b.addresses[0].peer must differ"},
+      {R"(addresses { address: "10.0.0.2/24" scope: 77 })", "b.addresses[0].scope must be one of"},
+      {R"(addresses { address: "fd00::2/64" scope: SCOPE_LINK })", "b.addresses[0].scope must be left out"},
+      {R"(addresses { address: "10.0.0.2/24" duplicate_detection: DUPLICATE_DETECTION_WAIT })",
+       "b.addresses[0].duplicate_detection must be left out"},
+      {R"(addresses { address: "10.0.0.2/24" duplicate_detection: 9 })",
+       "b.addresses[0].duplicate_detection must be one of"},
+      {R"(addresses { address: "10.0.0.2/24" } addresses { address: "10.0.0.2/24" })",
+       "b.addresses[1].address must not be there twice"},
+      {R"(addresses { address: "fd00::2/64" } addresses { address: "fd00::2/48" })",
+       "b.addresses[1].address must not be there twice"},
+      {R"(gateways: "10.0.0.1")", "b.gateways[0] must be within the prefix"},
+      {R"(gateways: "10.0.0.0/8")", "b.gateways[0] must be an IP address"},
+      {R"(addresses { address: "10.0.0.2/24" } gateways: "10.0.0.2")", "b.gateways[0] must be another host's"},
+      {R"(addresses { address: "10.0.0.2/24" } gateways: "10.0.0.1" gateways: "10.0.0.3")",
+       "b.gateways[1] must differ from every other route"},
+      {R"(gateways: "fe80::1" gateways: "fe80::2" gateways: "fe80::3")", "b.gateways must have at most 2 items"},
+      {R"(routes { destination: "10.0.0.1/24" })", "b.routes[0].destination must have no bits after the prefix"},
+      {R"(routes { destination: "" })", "b.routes[0].destination must be a network"},
+      {R"(routes { destination: "10.0.0.0/24" gateway: "fe80::1" })", "b.routes[0].gateway must be an IPv4 address"},
+      {R"(routes { destination: "10.0.0.0/24" gateway: "10.0.0.1" })", "b.routes[0].gateway must be within the prefix"},
+      {R"(routes { destination: "10.0.0.0/24" on_link: true })", "b.routes[0].on_link must be left out"},
+      {R"(routes { destination: "fd00::/64" scope: SCOPE_LINK })", "b.routes[0].scope must be left out"},
+      {R"(routes { destination: "10.0.0.0/24" preferred_source: "10.0.0.1" })",
+       "b.routes[0].preferred_source must be one of the endpoint's"},
+      {R"(routes { destination: "10.0.0.0/24" mtu: 67 })", "b.routes[0].mtu must be at least 68"},
+      {R"(routes { destination: "fd00::/64" mtu: 1279 })", "b.routes[0].mtu must be at least 1280"},
+      {R"(routes { destination: "10.0.0.0/24" type: 77 })", "b.routes[0].type must be one of"},
+      {R"(routes { destination: "10.0.0.0/24" type: TYPE_BLACKHOLE mtu: 1400 })",
+       "b.routes[0] must have a destination"},
+      {R"(routes { destination: "10.0.0.0/24" } routes { destination: "10.0.0.0/24" table: 254 })",
+       "b.routes[1].destination must differ"},
+      {R"(routes { destination: "::/0" } gateways: "fe80::1")", "b.gateways[0] must differ from every other route"},
+      {R"(neighbors { address: "10.0.0.1" })", "b.neighbors[0].mac_address must be set"},
+      {R"(neighbors { address: "x" mac_address: "02:00:00:00:00:01" })",
+       "b.neighbors[0].address must be an IP address"},
+      {R"(neighbors { address: "10.0.0.1" mac_address: "01:00:00:00:00:01" })",
+       "b.neighbors[0].mac_address must be unicast"},
+      {R"(neighbors { address: "10.0.0.1" mac_address: "02:00:00:00:00:01" }
+          neighbors { address: "10.0.0.1" mac_address: "02:00:00:00:00:02" })",
+       "b.neighbors[1].address must not be there twice"},
+      {R"(alternative_names: "")", "b.alternative_names[0] must be 1 to 127"},
+      {R"(alternative_names: "a%d")", "b.alternative_names[0] must be 1 to 127"},
+      {R"(alternative_names: "x" alternative_names: "x")",
+       "b.alternative_names[1] \"x\" is a name of the link already"},
+      {R"(tx_queues: 4097)", "b.tx_queues must be 1 to 4096"},
+      {R"(rx_queues: 4097)", "b.rx_queues must be 1 to 4096"},
+      {R"(offload_limits { gso_max_size: 255 })", "b.offload_limits.gso_max_size must be 256 to 524280"},
+      {R"(offload_limits { gro_max_size: 524281 })", "b.offload_limits.gro_max_size must be 1 to 524280"},
+      {R"(offload_limits { gso_max_segments: 65536 })", "b.offload_limits.gso_max_segments must be 1 to 65535"},
+  };
+  for (const Case& test : cases) EXPECT_THAT(Violation(test.text), HasSubstr(test.violation)) << test.text;
+}
+
+TEST(EndpointConfigTest, ManyAreTooMany) {
+  std::string text;
+  for (int i = 0; i < 65; ++i) absl::StrAppend(&text, "addresses { address: '10.0.0.", i + 1, "/24' } ");
+  EXPECT_THAT(Violation(text), HasSubstr("b.addresses must have at most 64 items, but has 65"));
+}
+
+TEST(EndpointConfigTest, RoutesNeedTheEndUpAndIpv6AnMtu) {
+  EXPECT_THAT(Violation(R"(routes { destination: "10.0.0.0/24" })", {.up = false}),
+              HasSubstr("b.routes[0] needs the end to be up"));
+  EXPECT_EQ(Violation(R"(routes { destination: "10.0.0.0/24" type: TYPE_PROHIBIT })", {.up = false}), "");
+  EXPECT_THAT(Violation(R"(gateways: "fe80::1")", {.up = false}), HasSubstr("b.gateways[0] needs the end to be up"));
+  EXPECT_EQ(Violation(R"(addresses { address: "10.0.0.2/24" })", {.mtu = 576, .up = false}), "");
+  EXPECT_THAT(Violation(R"(addresses { address: "fd00::2/64" })", {.mtu = 1279}),
+              HasSubstr("b.addresses[0].address needs an MTU of at least 1280"));
+}
+
+TEST(EndpointConfigTest, AGatewayCanBeReachedInSeveralWays) {
+  EXPECT_EQ(Violation(R"(addresses { address: "10.0.0.2" peer: "10.0.0.1" } gateways: "10.0.0.1")"), "");
+  EXPECT_EQ(Violation(R"(addresses { address: "10.0.0.2" } routes { destination: "192.0.2.1" }
+                         gateways: "192.0.2.1")"),
+            "");
+  EXPECT_EQ(Violation(R"(routes { destination: "0.0.0.0/0" gateway: "192.0.2.1" on_link: true })"), "");
+}
+
+}  // namespace
+}  // namespace netprov::api
