@@ -403,5 +403,22 @@ TEST_F(KernelTest, RoutesAreAddedListedAndDeleted) {
   }
 }
 
+TEST_F(KernelTest, RoutesDropAndRefuse) {
+  Do(*home_, EncodeSetLink("lo", {.up = true}));
+  const int lo = Get(*home_, "lo")->ifindex;
+  for (uint8_t type : {RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT}) {
+    const Route ipv4 = {.destination = {Ip("10.1.0.0"), 16}, .metric = 7, .type = type};
+    Do(*home_, EncodeNewRoute(ipv4));
+    EXPECT_THAT(Dump(*home_, EncodeDumpRoutes(IpFamily::kIpv4), &DecodeRoute), Contains(ipv4));
+    Do(*home_, EncodeDeleteRoute(ipv4));
+    Route ipv6 = {.destination = {Ip("2001:db8:1::"), 48}, .metric = 7, .type = type};
+    Do(*home_, EncodeNewRoute(ipv6));
+    ipv6.ifindex = lo;
+    EXPECT_THAT(Dump(*home_, EncodeDumpRoutes(IpFamily::kIpv6), &DecodeRoute), Contains(ipv6));
+    Do(*home_, EncodeDeleteRoute(ipv6));
+  }
+  EXPECT_THAT(RunIp("route show table main"), Eq(""));
+}
+
 }  // namespace
 }  // namespace netprov::netlink

@@ -21,11 +21,6 @@ namespace {
 constexpr uint16_t kGsoIpv4MaxSize = 63;
 constexpr uint16_t kGroIpv4MaxSize = 64;
 
-std::string Describe(const char* message, const LinkRef& link) {
-  if (const int* ifindex = std::get_if<int>(&link)) return absl::StrCat(message, " ifindex ", *ifindex);
-  return absl::StrCat(message, " ", std::get<std::string>(link));
-}
-
 // For the kernel an ifindex of 0 means that another attribute says which link, or all of them.
 void PutLinkRef(MessageBuilder& message, ifinfomsg header, const LinkRef& link) {
   const int* ifindex = std::get_if<int>(&link);
@@ -59,7 +54,7 @@ void ChangeFlag(ifinfomsg& header, uint32_t flag, std::optional<bool> value) {
 
 Request EncodeNames(const char* name, uint16_t type, uint16_t flags, const LinkRef& link,
                     std::span<const std::string> names) {
-  MessageBuilder message(Describe(name, link), type, flags | NLM_F_ACK);
+  MessageBuilder message(DescribeLink(name, link), type, flags | NLM_F_ACK);
   if (names.empty()) message.Fail(EINVAL);
   PutLinkRef(message, {}, link);
   size_t list = message.BeginNest(IFLA_PROP_LIST);
@@ -170,6 +165,15 @@ bool DecodeAttribute(const AttributeView& attribute, Link& link) {
 
 }  // namespace
 
+std::string DescribeLink(const char* message, const LinkRef& link) {
+  if (const int* ifindex = std::get_if<int>(&link)) return absl::StrCat(message, " ifindex ", *ifindex);
+  return absl::StrCat(message, " ", std::get<std::string>(link));
+}
+
+void PutLinkRef(MessageBuilder& message, const LinkRef& link, uint8_t family) {
+  PutLinkRef(message, ifinfomsg{.ifi_family = family}, link);
+}
+
 void PutNewLink(MessageBuilder& message, const NewLink& link) {
   ifinfomsg header = {};
   if (link.up) ChangeFlag(header, IFF_UP, true);
@@ -208,7 +212,7 @@ Request EncodeNewVeth(const VethRequest& veth) {
 }
 
 Request EncodeSetLink(const LinkRef& link, const LinkChange& change) {
-  MessageBuilder message(Describe("RTM_SETLINK", link), RTM_SETLINK, NLM_F_ACK);
+  MessageBuilder message(DescribeLink("RTM_SETLINK", link), RTM_SETLINK, NLM_F_ACK);
   ifinfomsg header = {};
   ChangeFlag(header, IFF_UP, change.up);
   ChangeFlag(header, IFF_PROMISC, change.promiscuous);
@@ -248,7 +252,7 @@ Request EncodeDeleteAlternativeNames(const LinkRef& link, std::span<const std::s
 }
 
 Request EncodeGetLink(const LinkRef& link) {
-  MessageBuilder message(Describe("RTM_GETLINK", link), RTM_GETLINK, NLM_F_ACK);
+  MessageBuilder message(DescribeLink("RTM_GETLINK", link), RTM_GETLINK, NLM_F_ACK);
   PutLinkRef(message, {}, link);
   message.PutU32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
   return std::move(message).Build();
@@ -262,7 +266,7 @@ Request EncodeDumpLinks() {
 }
 
 Request EncodeDeleteLink(const LinkRef& link) {
-  MessageBuilder message(Describe("RTM_DELLINK", link), RTM_DELLINK, NLM_F_ACK);
+  MessageBuilder message(DescribeLink("RTM_DELLINK", link), RTM_DELLINK, NLM_F_ACK);
   PutLinkRef(message, {}, link);
   return std::move(message).Build();
 }

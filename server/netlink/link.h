@@ -21,6 +21,10 @@
 
 namespace netprov::netlink {
 
+// Which link of the session's namespace is meant: its ifindex, or its name. A name also finds the link that has it as
+// an alternative name; one of more than 15 bytes can be nothing else.
+using LinkRef = std::variant<int, std::string>;
+
 // The largest packets that a link takes and makes where segments are cut late and joined early. Sizes are in bytes of
 // the whole packet.
 struct OffloadLimits {
@@ -98,18 +102,11 @@ struct VethRequest {
   VethEnd peer;
 };
 
-// The header of RTM_NEWLINK and all attributes of `link`, for the encoders of the kinds of links.
-void PutNewLink(MessageBuilder& message, const NewLink& link);
-
 // RTM_NEWLINK that creates a pair. EEXIST where a name is taken, without a word on which end. The kernel looks
 // `end.name` up in the session's namespace too, even if it is born elsewhere, so the end that lives where the socket is
 // should come first. Where it does, the request asks for an echo (NLM_F_ECHO): since Linux 6.2 the kernel replies with
 // `end` as it was made.
 Request EncodeNewVeth(const VethRequest& veth);
-
-// Which link of the session's namespace is meant: its ifindex, or its name. A name also finds the link that has it as
-// an alternative name; one of more than 15 bytes can be nothing else.
-using LinkRef = std::variant<int, std::string>;
 
 // Changes to one link. What is not set stays as it is.
 struct LinkChange {
@@ -242,6 +239,13 @@ struct Link {
 // Reads a reply to EncodeGetLink or EncodeDumpLinks. EBADMSG where it is malformed: cut short, an attribute of the
 // wrong length, or without ifindex or name. Attributes that are not in Link are skipped.
 KernelResult<Link> DecodeLink(std::span<const std::byte> payload);
+
+// For the other encoders of links in this layer: the header and the attributes of a new link; the header, of an address
+// family or of none, and the name that say which link is meant (EINVAL in Session where the ifindex is not positive);
+// and both as Request::operation says it.
+void PutNewLink(MessageBuilder& message, const NewLink& link);
+void PutLinkRef(MessageBuilder& message, const LinkRef& link, uint8_t family = 0);
+std::string DescribeLink(const char* message, const LinkRef& link);
 
 }  // namespace netprov::netlink
 

@@ -36,7 +36,8 @@ struct Route {
   // then be reached by. IPv6 has no scopes.
   uint8_t scope = 0;
 
-  // RTN_*: 1 is unicast.
+  // RTN_*: 1 is unicast; 6 (blackhole) drops packets, 7 (unreachable) and 8 (prohibit) also tell the sender. These
+  // three have neither gateway nor link; in replies for IPv6 the kernel gives them the loopback link.
   uint8_t type = 1;
 
   // Who made it (RTPROT_*): 2 the kernel, 3 at boot, 4 an administrator; others are for the taking.

@@ -17,11 +17,13 @@
 #include <optional>
 #include <span>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "server/base/kernel_error.h"
 #include "server/netlink/address.h"
 #include "server/netlink/link.h"
+#include "server/netlink/link_info.h"
 #include "server/netlink/link_monitor.h"
 #include "server/netlink/message.h"
 #include "server/netlink/neighbour.h"
@@ -69,6 +71,12 @@ void Decode(std::span<const std::byte> payload) {
   // What was decoded keeps what the decoder's header promises.
   KernelResult<Link> link = DecodeLink(payload);
   if (link.ok() ? (link->ifindex <= 0 || link->name.empty()) : link.error().code != EBADMSG) std::abort();
+  KernelResult<LinkInfo> info = DecodeLinkInfo(payload);
+  if (!info.ok() && info.error().code != EBADMSG) std::abort();
+  if (info.ok() && !std::holds_alternative<std::monostate>(*info)) {
+    const int error = EncodeNewLink({.name = "copy"}, *info).error;
+    if (error != 0 && error != EMSGSIZE) std::abort();
+  }
   KernelResult<int> nsid = DecodeNsid(payload);
   if (!nsid.ok() && nsid.error().code != EBADMSG) std::abort();
   auto foreseen = [](const KernelError& error) { return error.code == EBADMSG || error.code == EAFNOSUPPORT; };
