@@ -22,6 +22,7 @@
 
 #include "server/base/kernel_error.h"
 #include "server/netlink/address.h"
+#include "server/netlink/bridge_port.h"
 #include "server/netlink/link.h"
 #include "server/netlink/link_info.h"
 #include "server/netlink/link_monitor.h"
@@ -77,9 +78,13 @@ void Decode(std::span<const std::byte> payload) {
     const int error = EncodeNewLink({.name = "copy"}, *info).error;
     if (error != 0 && error != EMSGSIZE) std::abort();
   }
+  KernelResult<std::optional<BridgePort>> port = DecodeBridgePort(payload);
+  if (!port.ok() && port.error().code != EBADMSG) std::abort();
   KernelResult<int> nsid = DecodeNsid(payload);
   if (!nsid.ok() && nsid.error().code != EBADMSG) std::abort();
   auto foreseen = [](const KernelError& error) { return error.code == EBADMSG || error.code == EAFNOSUPPORT; };
+  KernelResult<BridgeVlans> vlans = DecodeBridgeVlans(payload);
+  if (vlans.ok() ? vlans->ifindex <= 0 : !foreseen(vlans.error())) std::abort();
   KernelResult<Address> address = DecodeAddress(payload);
   if (address.ok() ? EncodeDeleteAddress(*address).error != 0 : !foreseen(address.error())) std::abort();
   KernelResult<Route> route = DecodeRoute(payload);
