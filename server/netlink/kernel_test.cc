@@ -3,6 +3,7 @@
 #include <linux/if_link.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <sys/socket.h>
 
@@ -14,9 +15,11 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/base/unique_fd.h"
 #include "server/netlink/address.h"
 #include "server/netlink/kernel_fixture.h"
 #include "server/netlink/link.h"
+#include "server/netlink/link_statistics.h"
 #include "server/netlink/route.h"
 
 namespace netprov::netlink {
@@ -418,6 +421,37 @@ TEST_F(KernelTest, RoutesDropAndRefuse) {
     Do(*home_, EncodeDeleteRoute(ipv6));
   }
   EXPECT_THAT(RunIp("route show table main"), Eq(""));
+}
+
+TEST_F(KernelTest, ALinkCountsWhatItCarries) {
+  Do(*home_, EncodeSetLink("lo", {.up = true}));
+  UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  sockaddr_in target = {};
+  target.sin_family = AF_INET;
+  target.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  ASSERT_EQ(::bind(socket.get(), reinterpret_cast<sockaddr*>(&target), sizeof(target)), 0);
+  socklen_t length = sizeof(target);
+  ASSERT_EQ(::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&target), &length), 0);
+  const char data[100] = {};
+  auto statistics = [&] {
+    KernelResult<Payload> payload = home_->Get(EncodeGetLinkStatistics("lo"));
+    EXPECT_TRUE(payload.ok()) << payload.error().ToString();
+    KernelResult<LinkStatistics> decoded = DecodeLinkStatistics(*payload);
+    EXPECT_TRUE(decoded.ok()) << decoded.error().ToString();
+    EXPECT_THAT(DecodeLink(*payload)->name, Eq("lo"));
+    return *decoded;
+  };
+  const LinkStatistics before = statistics();
+  ASSERT_EQ(::sendto(socket.get(), data, sizeof(data), 0, reinterpret_cast<sockaddr*>(&target), sizeof(target)), 100);
+  const LinkStatistics after = statistics();
+  // IPv4 and UDP headers come on top.
+  EXPECT_THAT(after.tx_bytes - before.tx_bytes, Eq(100u + 20 + 8));
+  EXPECT_THAT(after.tx_packets - before.tx_packets, Eq(1u));
+  EXPECT_THAT(after.rx_packets, Eq(after.tx_packets));
+  EXPECT_THAT(after.rx_bytes, Eq(after.tx_bytes));
+  EXPECT_THAT(RunIp("-s -j link show lo"), HasSubstr("\"rx\":{\"bytes\":" + std::to_string(after.rx_bytes) +
+                                                     ",\"packets\":" + std::to_string(after.rx_packets)));
+  EXPECT_THAT(Dump(*home_, EncodeDumpLinkStatistics(), &DecodeLinkStatistics), Contains(after));
 }
 
 }  // namespace

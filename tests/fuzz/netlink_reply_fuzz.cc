@@ -26,6 +26,7 @@
 #include "server/netlink/link.h"
 #include "server/netlink/link_info.h"
 #include "server/netlink/link_monitor.h"
+#include "server/netlink/link_statistics.h"
 #include "server/netlink/message.h"
 #include "server/netlink/neighbour.h"
 #include "server/netlink/nsid.h"
@@ -80,6 +81,8 @@ void Decode(std::span<const std::byte> payload) {
   }
   KernelResult<std::optional<BridgePort>> port = DecodeBridgePort(payload);
   if (!port.ok() && port.error().code != EBADMSG) std::abort();
+  KernelResult<LinkStatistics> statistics = DecodeLinkStatistics(payload);
+  if (statistics.ok() ? statistics->ifindex <= 0 : statistics.error().code != EBADMSG) std::abort();
   KernelResult<int> nsid = DecodeNsid(payload);
   if (!nsid.ok() && nsid.error().code != EBADMSG) std::abort();
   auto foreseen = [](const KernelError& error) { return error.code == EBADMSG || error.code == EAFNOSUPPORT; };
