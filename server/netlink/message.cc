@@ -52,6 +52,8 @@ void MessageBuilder::PutU16(uint16_t type, uint16_t value) { PutBytes(type, std:
 
 void MessageBuilder::PutU32(uint16_t type, uint32_t value) { PutBytes(type, std::as_bytes(std::span(&value, 1))); }
 
+void MessageBuilder::PutU64(uint16_t type, uint64_t value) { PutBytes(type, std::as_bytes(std::span(&value, 1))); }
+
 void MessageBuilder::PutBytes(uint16_t type, std::span<const std::byte> value) {
   // The sum would wrap only where the value is longer than any memory.
   if (!Grow(MNL_ATTR_HDRLEN + value.size())) return;

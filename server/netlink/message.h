@@ -51,7 +51,14 @@ class MessageBuilder {
   void PutU8(uint16_t type, uint8_t value);
   void PutU16(uint16_t type, uint16_t value);
   void PutU32(uint16_t type, uint32_t value);
+  void PutU64(uint16_t type, uint64_t value);
   void PutBytes(uint16_t type, std::span<const std::byte> value);
+  // A structure of the kernel's API.
+  template <typename T>
+  void PutStruct(uint16_t type, const T& value) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    PutBytes(type, std::as_bytes(std::span(&value, 1)));
+  }
   // With a terminating NUL byte. Fails with EINVAL where `value` holds one itself: the kernel would stop reading there.
   void PutString(uint16_t type, std::string_view value);
 
@@ -109,6 +116,18 @@ struct AttributeView {
   std::optional<uint8_t> U8() const { return As<uint8_t>(); }
   std::optional<uint16_t> U16() const { return As<uint16_t>(); }
   std::optional<uint32_t> U32() const { return As<uint32_t>(); }
+  std::optional<uint64_t> U64() const { return As<uint64_t>(); }
+
+  // A structure of the kernel's API, or none where there is too little for it. What newer kernels have at its end is
+  // left out.
+  template <typename T>
+  std::optional<T> Struct() const {
+    static_assert(std::is_trivially_copyable_v<T>);
+    if (payload.size() < sizeof(T)) return std::nullopt;
+    T value;
+    std::memcpy(&value, payload.data(), sizeof(T));
+    return value;
+  }
 
   // The characters before the terminating NUL, or none where that is not the only one and the last byte.
   std::optional<std::string_view> String() const;

@@ -29,6 +29,8 @@ TEST(MessageBuilderTest, WritesHeaderAttributesAndNests) {
   message.PutU8(1, 0xab);
   message.PutU16(2, 0xabcd);
   message.PutU32(3, 0xdeadbeef);
+  message.PutU64(8, 0x1122334455667788);
+  message.PutStruct(9, rtgenmsg{.rtgen_family = 7});
   message.PutString(4, "abc");
   size_t outer = message.BeginNest(5);
   size_t inner = message.BeginNest(6);
@@ -40,12 +42,14 @@ TEST(MessageBuilderTest, WritesHeaderAttributesAndNests) {
   EXPECT_THAT(request.operation, Eq("RTM_TEST thing"));
   EXPECT_THAT(request.error, Eq(0));
   EXPECT_THAT(ToHex(request.message), Eq(ToHex(FromHex(R"(
-    48 00 00 00  34 12 05 00  # 72 bytes, type, NLM_F_REQUEST|NLM_F_ACK
+    5c 00 00 00  34 12 05 00  # 92 bytes, type, NLM_F_REQUEST|NLM_F_ACK
     00 00 00 00  00 00 00 00  # sequence and port are the session's
     07 00 00 00               # the family header, padded
     05 00 01 00  ab 00 00 00  # u8, padded
     06 00 02 00  cd ab 00 00  # u16, padded
     08 00 03 00  ef be ad de  # u32
+    0c 00 08 00  88 77 66 55  44 33 22 11  # u64
+    05 00 09 00  07 00 00 00  # struct, padded
     08 00 04 00  61 62 63 00  # string with its NUL
     14 00 05 80               # nest of 20 bytes, NLA_F_NESTED
     10 00 06 80               # nest of 16 bytes in it
@@ -159,15 +163,20 @@ TEST(AttributeReaderTest, StopsAtMalformedHeaders) {
 }
 
 TEST(AttributeViewTest, NumbersMustHaveTheirLength) {
-  std::vector<std::byte> bytes = FromHex("01 02 03 04 05");
+  std::vector<std::byte> bytes = FromHex("01 02 03 04 05 06 07 08 09");
   for (size_t size = 0; size <= bytes.size(); ++size) {
     AttributeView attribute{.type = 1, .payload = std::span(bytes).first(size)};
     EXPECT_THAT(attribute.U8().has_value(), Eq(size == 1));
     EXPECT_THAT(attribute.U16().has_value(), Eq(size == 2));
     EXPECT_THAT(attribute.U32().has_value(), Eq(size == 4));
+    EXPECT_THAT(attribute.U64().has_value(), Eq(size == 8));
+    EXPECT_THAT(attribute.Struct<uint32_t>().has_value(), Eq(size >= 4));
   }
   // At an odd address, as a sanitizer would notice.
-  EXPECT_THAT((AttributeView{.type = 1, .payload = std::span(bytes).subspan(1)}).U32(), Optional(0x05040302u));
+  EXPECT_THAT((AttributeView{.type = 1, .payload = std::span(bytes).subspan(1, 4)}).U32(), Optional(0x05040302u));
+  EXPECT_THAT((AttributeView{.type = 1, .payload = std::span(bytes).subspan(1)}).U64(), Optional(0x0908070605040302u));
+  EXPECT_THAT((AttributeView{.type = 1, .payload = std::span(bytes).subspan(1)}).Struct<uint32_t>(),
+              Optional(0x05040302u));
 }
 
 TEST(AttributeViewTest, StringsEndInTheirOnlyNul) {

@@ -23,6 +23,7 @@
 #include "server/base/kernel_error.h"
 #include "server/netlink/address.h"
 #include "server/netlink/bridge_port.h"
+#include "server/netlink/filter.h"
 #include "server/netlink/link.h"
 #include "server/netlink/link_info.h"
 #include "server/netlink/link_monitor.h"
@@ -30,6 +31,7 @@
 #include "server/netlink/message.h"
 #include "server/netlink/neighbour.h"
 #include "server/netlink/nsid.h"
+#include "server/netlink/qdisc.h"
 #include "server/netlink/route.h"
 #include "server/netlink/session.h"
 #include "server/netlink/transport.h"
@@ -85,6 +87,11 @@ void Decode(std::span<const std::byte> payload) {
   if (statistics.ok() ? statistics->ifindex <= 0 : statistics.error().code != EBADMSG) std::abort();
   KernelResult<int> nsid = DecodeNsid(payload);
   if (!nsid.ok() && nsid.error().code != EBADMSG) std::abort();
+  KernelResult<Qdisc> qdisc = DecodeQdisc(payload);
+  if (qdisc.ok() ? qdisc->ifindex <= 0 || qdisc->kind.empty() : qdisc.error().code != EBADMSG) std::abort();
+  KernelResult<Filter> filter = DecodeFilter(payload);
+  if (filter.ok() ? filter->ifindex <= 0 || filter->kind.empty() : filter.error().code != EBADMSG) std::abort();
+  if (filter.ok() && filter->mirred && filter->mirred->ifindex < 0) std::abort();
   auto foreseen = [](const KernelError& error) { return error.code == EBADMSG || error.code == EAFNOSUPPORT; };
   KernelResult<BridgeVlans> vlans = DecodeBridgeVlans(payload);
   if (vlans.ok() ? vlans->ifindex <= 0 : !foreseen(vlans.error())) std::abort();
