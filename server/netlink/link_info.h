@@ -95,7 +95,7 @@ struct MacvlanInfo {
   // keeps source mode from taking packets from the others. EINVAL for more.
   uint16_t flags = 0;
 
-  // The senders of source mode; EINVAL in other modes, or where one is no unicast address.
+  // The senders of source mode; EINVAL in other modes, EADDRNOTAVAIL where one is no unicast address.
   std::vector<MacAddress> sources;
 
   friend bool operator==(const MacvlanInfo&, const MacvlanInfo&) = default;

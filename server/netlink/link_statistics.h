@@ -34,7 +34,7 @@ struct LinkStatistics {
   // Multicast that was received.
   uint64_t multicast = 0;
 
-  // Received while the link could not take them, as a port of a bridge that is down.
+  // Received by a link that is not meant to, as the backup of a bond.
   uint64_t rx_no_handler = 0;
 
   friend bool operator==(const LinkStatistics&, const LinkStatistics&) = default;

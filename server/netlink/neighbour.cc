@@ -39,7 +39,9 @@ Request EncodeChange(const char* name, uint16_t type, uint16_t flags, const Neig
 Request EncodeChange(const char* name, uint16_t type, uint16_t flags, const FdbEntry& entry) {
   MessageBuilder message(absl::StrCat(name, " ", entry.mac.ToString(), " ifindex ", entry.ifindex), type,
                          flags | NLM_F_ACK);
-  if (entry.ifindex <= 0 || entry.lower.value_or(1) <= 0) message.Fail(EINVAL);
+  // The kernel takes neither for master, but only where there is no other flag.
+  const bool one_table = ((entry.flags & NTF_SELF) != 0) != ((entry.flags & NTF_MASTER) != 0);
+  if (entry.ifindex <= 0 || entry.lower.value_or(1) <= 0 || !one_table) message.Fail(EINVAL);
   ndmsg header = {};
   header.ndm_family = AF_BRIDGE;
   header.ndm_ifindex = entry.ifindex;
@@ -218,6 +220,13 @@ KernelResult<FdbEntry> DecodeFdbEntry(std::span<const std::byte> payload) {
   }
   if (reader.malformed()) return Malformed(EBADMSG, "attributes cut short");
   if (!has_mac) return Malformed(EBADMSG, "no hardware address");
+  // A bridge says what it is of, and not that; an address of its own has the bridge for both.
+  constexpr uint8_t kTables = NTF_SELF | NTF_MASTER;
+  if ((entry.flags & kTables) == 0) {
+    entry.flags |= entry.master && *entry.master != entry.ifindex ? NTF_MASTER : NTF_SELF;
+  } else if ((entry.flags & kTables) == kTables) {
+    return Malformed(EBADMSG, "two tables");
+  }
   return entry;
 }
 

@@ -77,9 +77,9 @@ struct FdbEntry {
   // Of a VXLAN link, the zero address stands for all that it has no entry for.
   MacAddress mac;
 
-  // NTF_*: whose table it is in, 0x02 (self) the link's own, as of a VXLAN link, 0x04 (master) that of the bridge which
-  // the link is a port of. With neither it is self. 0x10 (external) is what something outside the kernel has learnt,
-  // 0x40 (sticky) does not move to another port.
+  // NTF_*: whose table it is in, 0x02 (self) the link's own, as of a VXLAN link or of a bridge itself, or 0x04 (master)
+  // that of the bridge which the link is a port of; one of these. 0x10 (external) is what something outside the kernel
+  // has learnt, 0x40 (sticky) does not move to another port.
   uint8_t flags = 0;
 
   // NUD_*: 0x80 (permanent) is an address of the host itself in a bridge's table, and what is never forgotten in a
@@ -103,7 +103,8 @@ struct FdbEntry {
 };
 
 // RTM_NEWNEIGH that adds `entry`. EEXIST where the table has one for the address. EOPNOTSUPP where `flags` says master
-// and the link is no port of a bridge; EINVAL where the link is no Ethernet.
+// and the link is no port of a bridge; EINVAL where the link is no Ethernet. EINVAL in Session where `flags` says
+// neither self nor master, or both.
 Request EncodeNewFdbEntry(const FdbEntry& entry);
 
 // RTM_NEWNEIGH that adds a further destination to a VXLAN link's entry for the zero address or a multicast one, to
@@ -121,8 +122,9 @@ Request EncodeDeleteFdbEntry(const FdbEntry& entry);
 // RTM_GETNEIGH for the entries of all tables, or of one link, or of one bridge and its ports, for Session::Dump.
 Request EncodeDumpFdb(std::optional<int> ifindex = std::nullopt, std::optional<int> master = std::nullopt);
 
-// Reads a reply to EncodeDumpFdb. EBADMSG where it is malformed: cut short, an attribute of the wrong length, or
-// without ifindex or hardware address. EAFNOSUPPORT for another family than AF_BRIDGE.
+// Reads a reply to EncodeDumpFdb; what comes is as EncodeDeleteFdbEntry wants it. EBADMSG where it is malformed: cut
+// short, an attribute of the wrong length, without ifindex or hardware address, or of two tables. EAFNOSUPPORT for
+// another family than AF_BRIDGE.
 KernelResult<FdbEntry> DecodeFdbEntry(std::span<const std::byte> payload);
 
 }  // namespace netprov::netlink

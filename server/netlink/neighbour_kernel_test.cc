@@ -79,8 +79,6 @@ TEST_F(KernelTest, ABridgesForwardingDatabaseIsChangedAndListed) {
 
   FdbEntry read = entry;
   read.master = bridge;
-  // That it is in the bridge's table is said by NDA_MASTER alone.
-  read.flags = 0;
   EXPECT_THAT(Dump(*home_, EncodeDumpFdb(), &DecodeFdbEntry), Contains(read));
   EXPECT_THAT(Dump(*home_, EncodeDumpFdb(v), &DecodeFdbEntry), Contains(read));
   EXPECT_THAT(Dump(*home_, EncodeDumpFdb(std::nullopt, bridge), &DecodeFdbEntry), Contains(read));
@@ -88,10 +86,18 @@ TEST_F(KernelTest, ABridgesForwardingDatabaseIsChangedAndListed) {
 
   entry.flags |= 0x40;
   Do(*home_, EncodeReplaceFdbEntry(entry));
-  read.flags = 0x40;
+  read.flags = 0x44;
   EXPECT_THAT(Dump(*home_, EncodeDumpFdb(v), &DecodeFdbEntry), Contains(read));
-  Do(*home_, EncodeDeleteFdbEntry(entry));
+  // What is read is what can be deleted.
+  Do(*home_, EncodeDeleteFdbEntry(read));
   EXPECT_THAT(Code(*home_, EncodeDeleteFdbEntry(entry)), Eq(ENOENT));
+
+  const FdbEntry own = {.ifindex = bridge, .mac = entry.mac, .flags = 0x02};
+  Do(*home_, EncodeNewFdbEntry(own));
+  FdbEntry own_read = own;
+  own_read.master = bridge;
+  EXPECT_THAT(Dump(*home_, EncodeDumpFdb(bridge), &DecodeFdbEntry), Contains(own_read));
+  Do(*home_, EncodeDeleteFdbEntry(own_read));
   EXPECT_THAT(Dump(*home_, EncodeDumpFdb(v), &DecodeFdbEntry), Not(Contains(read)));
 }
 
@@ -132,7 +138,7 @@ TEST_F(KernelTest, AVxlansForwardingDatabaseIsChangedAndListed) {
   Do(*home_, EncodeDeleteFdbEntry(changed));
   EXPECT_THAT(Code(*home_, EncodeDeleteFdbEntry(changed)), Eq(ENOENT));
   EXPECT_THAT(dump(), UnorderedElementsAre(any));
-  EXPECT_THAT(Code(*home_, EncodeNewFdbEntry({.ifindex = lo, .mac = known.mac})), Eq(EINVAL));
+  EXPECT_THAT(Code(*home_, EncodeNewFdbEntry({.ifindex = lo, .mac = known.mac, .flags = 0x02})), Eq(EINVAL));
 }
 
 }  // namespace

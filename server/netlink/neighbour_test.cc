@@ -188,10 +188,15 @@ TEST(EncodeFdbEntryTest, OfAVxlan) {
 }
 
 TEST(EncodeFdbEntryTest, RefusesIndexesThatAreNone) {
-  EXPECT_THAT(EncodeNewFdbEntry({.ifindex = 0, .mac = kMac}).error, Eq(EINVAL));
-  EXPECT_THAT(EncodeNewFdbEntry({.ifindex = 1, .mac = kMac, .lower = 0}).error, Eq(EINVAL));
+  EXPECT_THAT(EncodeNewFdbEntry({.ifindex = 0, .mac = kMac, .flags = 0x02}).error, Eq(EINVAL));
+  EXPECT_THAT(EncodeNewFdbEntry({.ifindex = 1, .mac = kMac, .flags = 0x02, .lower = 0}).error, Eq(EINVAL));
   EXPECT_THAT(EncodeDumpFdb(0).error, Eq(EINVAL));
   EXPECT_THAT(EncodeDumpFdb(std::nullopt, -1).error, Eq(EINVAL));
+}
+
+TEST(EncodeFdbEntryTest, IsForOneTable) {
+  EXPECT_THAT(EncodeNewFdbEntry({.ifindex = 1, .mac = kMac, .flags = 0x40}).error, Eq(EINVAL));
+  EXPECT_THAT(EncodeDeleteFdbEntry({.ifindex = 1, .mac = kMac, .flags = 0x06}).error, Eq(EINVAL));
 }
 
 TEST(EncodeDumpFdbTest, OfAllOrOfOneLinkOrBridge) {
@@ -234,6 +239,18 @@ TEST(DecodeFdbEntryTest, ReadsAnEntry) {
                                   .vni = 42,
                                   .lower = 4,
                                   .master = 5}));
+}
+
+TEST(DecodeFdbEntryTest, KnowsWhoseTableItIs) {
+  auto decode = [](const std::string& flags, const std::string& rest) {
+    return DecodeFdbEntry(
+        FromHex("07 00 00 00  03 00 00 00  80 00 " + flags + " 00  0a 00 02 00  02 00 00 00  00 09 00 00 " + rest));
+  };
+  EXPECT_THAT(decode("40", "08 00 09 00  05 00 00 00")->flags, Eq(0x44));  // A port's, of a bridge.
+  EXPECT_THAT(decode("00", "08 00 09 00  03 00 00 00")->flags, Eq(0x02));  // The bridge's own.
+  EXPECT_THAT(decode("00", "")->flags, Eq(0x02));                          // Of no bridge.
+  EXPECT_THAT(decode("02", "08 00 09 00  05 00 00 00")->flags, Eq(0x02));  // A port's own.
+  EXPECT_THAT(decode("06", "").error().code, Eq(EBADMSG));
 }
 
 TEST(DecodeFdbEntryTest, RefusesEveryTruncationWithinAnAttribute) {
