@@ -17,8 +17,8 @@
 
 namespace netprov::netlink {
 
-// The longest request that MessageBuilder makes, in bytes. The requests of this layer need less than 1 KiB; the bound
-// keeps each attribute's 16-bit length true.
+// The longest request that MessageBuilder makes, in bytes. Most requests of this layer need less than 1 KiB, those with
+// lists more; the bound keeps each attribute's 16-bit length true.
 inline constexpr size_t kMaxRequestSize = size_t{16} * 1024;
 
 // One netlink request, ready for Session, which fills in sequence and port.
