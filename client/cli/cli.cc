@@ -123,7 +123,10 @@ class Runner {
   absl::StatusOr<std::string> operator()(const v1::GetNamespaceRequest& request) const {
     const absl::StatusOr<v1::Namespace> ns = client_.GetNamespace(request);
     if (!ns.ok()) return ns.status();
-    return PrintNamespace(format_, *ns, now_());
+    if (format_ == Format::kName) return PrintNamespace(format_, *ns, now_());
+    const absl::StatusOr<std::vector<v1::Veth>> veths = client_.ListVeths();
+    if (!veths.ok()) return veths.status();
+    return PrintNamespaceWithVeths(format_, *ns, *veths, now_());
   }
 
   absl::StatusOr<std::string> operator()(const v1::CreateVethRequest& request) const {

@@ -16,8 +16,10 @@ namespace netprov::cli {
 namespace {
 
 using ::testing::_;
+using ::testing::AllOf;
 using ::testing::DoAll;
 using ::testing::ElementsAre;
+using ::testing::EndsWith;
 using ::testing::Field;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -189,8 +191,46 @@ TEST_F(CliTest, ListAndShowNamespaces) {
 TEST_F(CliTest, ShowNamespace) {
   EXPECT_CALL(mock(), GetNamespace(Property(&v1::GetNamespaceRequest::name, "namespaces/a"), _))
       .WillOnce(Return(Namespace("a")));
+  EXPECT_CALL(mock(), ListVeths).WillOnce(Return(v1::ListVethsResponse()));
   EXPECT_EQ(RunCli({"net", "show", "a", "-o", "yaml"}), 0);
-  EXPECT_THAT(out_.str(), StartsWith("name: \"namespaces/a\"\n"));
+  EXPECT_THAT(out_.str(), AllOf(StartsWith("name: \"namespaces/a\"\n"), EndsWith("veths: []\n")));
+}
+
+TEST_F(CliTest, ShowNamespaceLooksForItsLinksOnAllPages) {
+  v1::ListVethsResponse first;
+  *first.add_veths() = Veth();
+  first.mutable_veths(0)->mutable_endpoint_b()->set_namespace_("namespaces/other");
+  first.set_next_page_token("more");
+  v1::ListVethsResponse second;
+  *second.add_veths() = Veth();
+  second.mutable_veths(0)->mutable_endpoint_b()->add_addresses()->set_address("10.0.0.2/24");
+  EXPECT_CALL(mock(), GetNamespace).WillOnce(Return(Namespace("test-ns")));
+  EXPECT_CALL(mock(), ListVeths(Property(&v1::ListVethsRequest::page_token, ""), _)).WillOnce(Return(first));
+  EXPECT_CALL(mock(), ListVeths(Property(&v1::ListVethsRequest::page_token, "more"), _)).WillOnce(Return(second));
+  EXPECT_EQ(RunCli({"net", "show", "test-ns"}), 0);
+  EXPECT_EQ(out_.str(),
+            "NAME     STATE  MANAGED  CREATED  UID  COOKIE  PATH\n"
+            "test-ns  READY  no       -        -    77      /run/netns/test-ns\n"
+            "\n"
+            "INTERFACE  PAIR       STATE  ADMIN  MAC  MTU  PEER       PEER-LOCATION\n"
+            "veth0      veth-host  READY  UP     -    -    veth-host  (host)\n"
+            "\n"
+            "veth0\n"
+            "  Addresses:   10.0.0.2/24\n");
+}
+
+TEST_F(CliTest, ShowNamespaceAsNameNeedsNoLinks) {
+  EXPECT_CALL(mock(), GetNamespace).WillOnce(Return(Namespace("a")));
+  EXPECT_EQ(RunCli({"net", "show", "a", "-o", "name"}), 0);
+  EXPECT_EQ(out_.str(), "namespaces/a\n");
+}
+
+TEST_F(CliTest, ShowNamespaceFailsWhereItsLinksCannotBeRead) {
+  EXPECT_CALL(mock(), GetNamespace).WillOnce(Return(Namespace("a")));
+  EXPECT_CALL(mock(), ListVeths).WillOnce(Return(absl::InternalError("the disk is full")));
+  EXPECT_EQ(RunCli({"net", "show", "a"}), 64 + 13);
+  EXPECT_EQ(out_.str(), "");
+  EXPECT_EQ(err_.str(), "contain: the disk is full\n");
 }
 
 TEST_F(CliTest, CreateVeth) {

@@ -9,7 +9,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "client/cli/ip_text.h"
 #include "google/protobuf/descriptor.h"
+#include "google/protobuf/repeated_field.h"
 #include "google/protobuf/util/json_util.h"
 #include "google/protobuf/util/time_util.h"
 
@@ -145,6 +147,26 @@ std::string TimeLeft(const google::protobuf::Timestamp& time, absl::Time now) {
   return absl::FormatDuration(absl::Trunc(left, absl::Seconds(1)));
 }
 
+// `10.0.0.2/24 +1`: the first address, and how many more there are.
+std::string AddressSummary(const v1::VethEndpoint& endpoint) {
+  if (endpoint.addresses().empty()) return "";
+  const std::string& first = endpoint.addresses(0).address();
+  return endpoint.addresses_size() == 1 ? first : absl::StrCat(first, " +", endpoint.addresses_size() - 1);
+}
+
+// Adds the columns of a list that are there only if any row needs them.
+void AddAddresses(const std::vector<v1::Veth>& veths, std::vector<std::vector<std::string>>& rows) {
+  const auto has_addresses = [](const v1::Veth& veth) {
+    return !veth.endpoint_a().addresses().empty() || !veth.endpoint_b().addresses().empty();
+  };
+  if (std::none_of(veths.begin(), veths.end(), has_addresses)) return;
+  rows[0].insert(rows[0].end(), {"ADDRESSES", "PEER-ADDRESSES"});
+  for (size_t i = 0; i < veths.size(); ++i) {
+    rows[i + 1].push_back(AddressSummary(veths[i].endpoint_a()));
+    rows[i + 1].push_back(AddressSummary(veths[i].endpoint_b()));
+  }
+}
+
 // Adds the column of a list that is there only if any row needs it.
 template <typename Object>
 void AddExpiry(const std::vector<Object>& objects, absl::Time now, std::vector<std::vector<std::string>>& rows) {
@@ -164,12 +186,13 @@ std::string PrintTable(std::vector<std::vector<std::string>> rows) {
 }
 
 // `Labels:      a=b`, and further lines below the first.
-void AddDetail(const std::string& what, const std::vector<std::string>& lines, std::string& text) {
+void AddDetail(const std::string& what, const std::vector<std::string>& lines, std::string& text,
+               const std::string& margin = "") {
   constexpr size_t kIndent = sizeof("Deviations:  ") - 1;
   std::string head = what + ":";
   for (const std::string& line : lines) {
     head.resize(kIndent, ' ');
-    absl::StrAppend(&text, head, Printable(line), "\n");
+    absl::StrAppend(&text, margin, head, Printable(line), "\n");
     head.clear();
   }
 }
@@ -202,6 +225,52 @@ std::string Details(const Object& object, absl::Time now) {
   }
   AddDetail("Deviations", deviations, text);
   return text.empty() ? text : "\n" + text;
+}
+
+template <typename Message>
+std::vector<std::string> FormatAll(const google::protobuf::RepeatedPtrField<Message>& messages,
+                                   std::string (*format)(const Message&)) {
+  std::vector<std::string> lines;
+  for (const Message& message : messages) lines.push_back(format(message));
+  return lines;
+}
+
+// `gso-max-size 65536`, in the words of the options.
+std::vector<std::string> FormatLimits(const v1::OffloadLimits& limits) {
+  std::vector<std::string> lines;
+  const auto add = [&lines](const char* what, uint32_t limit) {
+    if (limit != 0) lines.push_back(absl::StrCat(what, " ", limit));
+  };
+  add("gso-max-size", limits.gso_max_size());
+  add("gso-max-segments", limits.gso_max_segments());
+  add("gro-max-size", limits.gro_max_size());
+  add("gso-ipv4-max-size", limits.gso_ipv4_max_size());
+  add("gro-ipv4-max-size", limits.gro_ipv4_max_size());
+  return lines;
+}
+
+// What an end has besides what is in the tables, under a heading; empty where it has nothing.
+std::string EndpointDetails(const std::string& heading, const v1::VethEndpoint& endpoint) {
+  std::string text;
+  const auto add = [&text](const char* what, const std::vector<std::string>& lines) {
+    AddDetail(what, lines, text, /*margin=*/"  ");
+  };
+  add("Addresses", FormatAll(endpoint.addresses(), FormatAddress));
+  add("Gateways", {endpoint.gateways().begin(), endpoint.gateways().end()});
+  add("Routes", FormatAll(endpoint.routes(), FormatRoute));
+  add("Neighbors", FormatAll(endpoint.neighbors(), FormatNeighbor));
+  add("Also named", {endpoint.alternative_names().begin(), endpoint.alternative_names().end()});
+  if (endpoint.tx_queues() > 1 || endpoint.rx_queues() > 1) {
+    const auto at_least_one = [](uint32_t queues) { return std::max<uint32_t>(queues, 1); };
+    add("Queues",
+        {absl::StrCat(at_least_one(endpoint.tx_queues()), " tx, ", at_least_one(endpoint.rx_queues()), " rx")});
+  }
+  std::vector<std::string> receives;
+  if (endpoint.promiscuous()) receives.push_back("what is for others (promiscuous)");
+  if (endpoint.all_multicast()) receives.push_back("all multicast");
+  add("Receives", receives);
+  add("Limits", FormatLimits(endpoint.offload_limits()));
+  return text.empty() ? text : absl::StrCat("\n", Printable(heading), "\n", text);
 }
 
 struct Kind {
@@ -282,6 +351,10 @@ std::string ReportText(const v1::HostReport& report) {
   return text;
 }
 
+bool IsIn(const std::string& namespace_name, const v1::VethEndpoint& endpoint) {
+  return endpoint.location_case() == v1::VethEndpoint::kNamespace && endpoint.namespace_() == namespace_name;
+}
+
 absl::StatusOr<std::string> PrintMessage(Format format, const google::protobuf::Message& message) {
   const absl::StatusOr<Json> json = ToJson(message);
   if (!json.ok()) return json.status();
@@ -316,12 +389,44 @@ std::string DescribeEndpoint(const v1::VethEndpoint& endpoint) {
   return text;
 }
 
+std::string Number(uint32_t number) { return number == 0 ? "" : absl::StrCat(number); }
+
+std::string AdminState(const v1::VethEndpoint& endpoint) {
+  return endpoint.admin_state() == v1::VethEndpoint::ADMIN_STATE_DOWN ? "DOWN" : "UP";
+}
+
 void AddEndpoint(const v1::Veth& veth, const char* end, const v1::VethEndpoint& endpoint, Table& table) {
-  const auto number = [](uint32_t n) { return n == 0 ? std::string() : absl::StrCat(n); };
   table.AddRow({ShortName(veth.name()), StateOf(veth), end, endpoint.interface_name(), Location(endpoint),
-                endpoint.mac_address(), number(endpoint.mtu()),
-                endpoint.admin_state() == v1::VethEndpoint::ADMIN_STATE_DOWN ? "DOWN" : "UP",
-                number(endpoint.ifindex())});
+                endpoint.mac_address(), Number(endpoint.mtu()), AdminState(endpoint), Number(endpoint.ifindex())});
+}
+
+// `a: h0 (host)`.
+std::string EndpointHeading(const char* end, const v1::VethEndpoint& endpoint) {
+  const std::string location = Location(endpoint);
+  std::string text = absl::StrCat(end, ": ", endpoint.interface_name());
+  if (endpoint.location_case() == v1::VethEndpoint::kHost) absl::StrAppend(&text, " ", location);
+  if (endpoint.location_case() == v1::VethEndpoint::kNamespace) absl::StrAppend(&text, " in ", location);
+  return text;
+}
+
+// The ends of `veths` that are in the namespace `name`, each with what it is paired with.
+std::string LinkTexts(const std::string& name, const std::vector<v1::Veth>& veths) {
+  Table table({"INTERFACE", "PAIR", "STATE", "ADMIN", "MAC", "MTU", "PEER", "PEER-LOCATION"});
+  std::string details;
+  bool any = false;
+  for (const v1::Veth& veth : veths) {
+    const v1::VethEndpoint* const ends[] = {&veth.endpoint_a(), &veth.endpoint_b()};
+    for (const int i : {0, 1}) {
+      if (!IsIn(name, *ends[i])) continue;
+      any = true;
+      const v1::VethEndpoint& end = *ends[i];
+      const v1::VethEndpoint& peer = *ends[1 - i];
+      table.AddRow({end.interface_name(), ShortName(veth.name()), StateOf(veth), AdminState(end), end.mac_address(),
+                    Number(end.mtu()), peer.interface_name(), Location(peer)});
+      details += EndpointDetails(end.interface_name(), end);
+    }
+  }
+  return any ? absl::StrCat("\n", table.Print(), details) : "";
 }
 
 }  // namespace
@@ -357,6 +462,25 @@ absl::StatusOr<std::string> PrintNamespace(Format format, const v1::Namespace& n
   return table.Print() + Details(ns, now);
 }
 
+absl::StatusOr<std::string> PrintNamespaceWithVeths(Format format, const v1::Namespace& ns,
+                                                    const std::vector<v1::Veth>& veths, absl::Time now) {
+  std::vector<v1::Veth> inside;
+  for (const v1::Veth& veth : veths) {
+    if (IsIn(ns.name(), veth.endpoint_a()) || IsIn(ns.name(), veth.endpoint_b())) inside.push_back(veth);
+  }
+  if (IsDocument(format)) {
+    absl::StatusOr<Json> json = ToJson(ns);
+    if (!json.ok()) return json.status();
+    const absl::StatusOr<Json> list = ToJsonList("veths", inside);
+    if (!list.ok()) return list.status();
+    json->update(*list);
+    return Document(format, *json);
+  }
+  absl::StatusOr<std::string> text = PrintNamespace(format, ns, now);
+  if (text.ok() && format != Format::kName) *text += LinkTexts(ns.name(), inside);
+  return text;
+}
+
 absl::StatusOr<std::string> PrintNamespaces(Format format, const std::vector<v1::Namespace>& namespaces,
                                             absl::Time now) {
   if (format == Format::kName) {
@@ -384,7 +508,9 @@ absl::StatusOr<std::string> PrintVeth(Format format, const v1::Veth& veth, absl:
   Table table({"NAME", "STATE", "END", "INTERFACE", "LOCATION", "MAC", "MTU", "ADMIN", "IFINDEX"});
   AddEndpoint(veth, "a", veth.endpoint_a(), table);
   AddEndpoint(veth, "b", veth.endpoint_b(), table);
-  return table.Print() + Details(veth, now);
+  return absl::StrCat(table.Print(), Details(veth, now),
+                      EndpointDetails(EndpointHeading("a", veth.endpoint_a()), veth.endpoint_a()),
+                      EndpointDetails(EndpointHeading("b", veth.endpoint_b()), veth.endpoint_b()));
 }
 
 absl::StatusOr<std::string> PrintVeths(Format format, const std::vector<v1::Veth>& veths, absl::Time now) {
@@ -404,6 +530,7 @@ absl::StatusOr<std::string> PrintVeths(Format format, const std::vector<v1::Veth
     rows.push_back({ShortName(veth.name()), StateOf(veth), veth.metadata().owner(), veth.endpoint_a().interface_name(),
                     Location(veth.endpoint_a()), veth.endpoint_b().interface_name(), Location(veth.endpoint_b())});
   }
+  AddAddresses(veths, rows);
   AddExpiry(veths, now, rows);
   return PrintTable(std::move(rows));
 }

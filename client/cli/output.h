@@ -21,10 +21,8 @@ enum class Format {
   // Aligned columns under a header, two spaces apart; `-` stands for nothing. For people: columns may be added.
   kTable,
   // Protobuf's JSON mapping with the fields' names as the .proto files have them, in their order, default values
-  // included; 64-bit
-  // integers are strings, and a message that is not set is left out. A list is an object with one member, `namespaces`
-  // or
-  // `veths`. Stable: fields may be added, nothing else changes.
+  // included; 64-bit integers are strings, and a message that is not set is left out. A list is an object with one
+  // member, `namespaces` or `veths`. Stable: fields may be added, nothing else changes.
   kJson,
   // The same document in YAML. Strings are always in quotes.
   kYaml,
@@ -38,9 +36,13 @@ enum class Format {
 // Below the table of one object stands what is special about it, if anything is: owner, labels, lease, flags,
 // deviations.
 absl::StatusOr<std::string> PrintNamespace(Format format, const v1::Namespace& ns, absl::Time now);
+// The same, and which of `veths` end in it: in a document the member `veths`, an array of what PrintVeth() prints;
+// otherwise a line for each end that is there, and below what it has of addresses, routes and the like.
+absl::StatusOr<std::string> PrintNamespaceWithVeths(Format format, const v1::Namespace& ns,
+                                                    const std::vector<v1::Veth>& veths, absl::Time now);
 absl::StatusOr<std::string> PrintNamespaces(Format format, const std::vector<v1::Namespace>& namespaces,
                                             absl::Time now);
-// The table has a line for each end.
+// The table has a line for each end, and below it stands what the end has of addresses, routes and the like.
 absl::StatusOr<std::string> PrintVeth(Format format, const v1::Veth& veth, absl::Time now);
 absl::StatusOr<std::string> PrintVeths(Format format, const std::vector<v1::Veth>& veths, absl::Time now);
 // kDefault is a sentence. There is no kName.

@@ -62,6 +62,26 @@ v1::Veth Uplink() {
   return veth;
 }
 
+// Uplink as a working network.
+v1::Veth Network() {
+  v1::Veth veth = Uplink();
+  veth.mutable_endpoint_a()->add_addresses()->set_address("10.0.0.1/24");
+  v1::VethEndpoint& b = *veth.mutable_endpoint_b();
+  b.add_addresses()->set_address("10.0.0.2/24");
+  b.add_addresses()->set_address("2001:db8::2/64");
+  b.mutable_addresses(1)->set_duplicate_detection(v1::Address::DUPLICATE_DETECTION_WAIT);
+  b.add_gateways("10.0.0.1");
+  v1::Route& route = *b.add_routes();
+  route.set_destination("10.1.0.0/16");
+  route.set_gateway("10.0.0.1");
+  route.set_metric(100);
+  b.add_routes()->set_destination("10.9.0.0/16");
+  b.mutable_routes(1)->set_type(v1::Route::TYPE_BLACKHOLE);
+  b.add_neighbors()->set_address("10.0.0.1");
+  b.mutable_neighbors(0)->set_mac_address("02:00:5e:10:00:01");
+  return veth;
+}
+
 // Blue with all that an object can have besides its shape.
 v1::Namespace Leased() {
   v1::Namespace ns = Blue();
@@ -181,6 +201,63 @@ TEST(NamespaceTest, TimeThatJsonCannotExpressIsAnError) {
   EXPECT_TRUE(absl::IsInternal(PrintNamespace(Format::kJson, ns, kNow).status()));
 }
 
+TEST(NamespaceWithVethsTest, TableOfTheEndsInsideAndWhatTheyHave) {
+  v1::Veth elsewhere = Network();
+  elsewhere.mutable_endpoint_b()->set_namespace_("namespaces/blue2");
+  EXPECT_EQ(*PrintNamespaceWithVeths(Format::kDefault, Blue(), {elsewhere, Network()}, kNow),
+            *PrintNamespace(Format::kTable, Blue(), kNow) +
+                "\n"
+                "INTERFACE  PAIR    STATE  ADMIN  MAC                MTU   PEER       PEER-LOCATION\n"
+                "veth0      uplink  READY  DOWN   02:00:5e:10:00:02  9000  veth-host  (host)\n"
+                "\n"
+                "veth0\n"
+                "  Addresses:   10.0.0.2/24\n"
+                "               2001:db8::2/64,dad\n"
+                "  Gateways:    10.0.0.1\n"
+                "  Routes:      10.1.0.0/16 via 10.0.0.1 metric 100\n"
+                "               blackhole 10.9.0.0/16\n"
+                "  Neighbors:   10.0.0.1=02:00:5e:10:00:01\n");
+}
+
+TEST(NamespaceWithVethsTest, PairInsideOneNamespaceHasTwoLines) {
+  v1::Veth loop = Uplink();
+  loop.mutable_endpoint_a()->set_namespace_("namespaces/blue");
+  loop.mutable_endpoint_a()->add_addresses()->set_address("10.0.0.1/24");
+  EXPECT_EQ(*PrintNamespaceWithVeths(Format::kTable, Leased(), {loop}, kNow),
+            *PrintNamespace(Format::kTable, Leased(), kNow) +
+                "\n"
+                "INTERFACE  PAIR    STATE  ADMIN  MAC                MTU   PEER       PEER-LOCATION\n"
+                "veth-host  uplink  READY  UP     02:00:5e:10:00:01  1500  veth0      blue\n"
+                "veth0      uplink  READY  DOWN   02:00:5e:10:00:02  9000  veth-host  blue\n"
+                "\n"
+                "veth-host\n"
+                "  Addresses:   10.0.0.1/24\n");
+}
+
+TEST(NamespaceWithVethsTest, WithoutAnyItIsTheNamespaceAlone) {
+  v1::Veth elsewhere = Uplink();
+  elsewhere.mutable_endpoint_b()->clear_location();
+  for (const Format format : {Format::kDefault, Format::kTable, Format::kName}) {
+    EXPECT_EQ(*PrintNamespaceWithVeths(format, Blue(), {elsewhere}, kNow), *PrintNamespace(format, Blue(), kNow));
+  }
+}
+
+TEST(NamespaceWithVethsTest, DocumentIsTheNamespaceAndAMemberMore) {
+  EXPECT_EQ(*PrintNamespaceWithVeths(Format::kYaml, Blue(), {}, kNow),
+            *PrintNamespace(Format::kYaml, Blue(), kNow) + "veths: []\n");
+  v1::Veth elsewhere = Uplink();
+  elsewhere.mutable_endpoint_b()->set_namespace_("namespaces/red");
+  const std::string list = *PrintVeths(Format::kYaml, {Network()}, kNow);
+  EXPECT_EQ(*PrintNamespaceWithVeths(Format::kYaml, Blue(), {elsewhere, Network()}, kNow),
+            *PrintNamespace(Format::kYaml, Blue(), kNow) + list);
+  EXPECT_THAT(*PrintNamespaceWithVeths(Format::kJson, Blue(), {}, kNow),
+              EndsWith("  \"deviations\": [],\n  \"veths\": []\n}\n"));
+}
+
+TEST(NamespaceWithVethsTest, NamesAreAsWithoutVeths) {
+  EXPECT_EQ(*PrintNamespaceWithVeths(Format::kName, Blue(), {Uplink()}, kNow), "namespaces/blue\n");
+}
+
 TEST(NamespacesTest, Table) {
   EXPECT_EQ(*PrintNamespaces(Format::kTable, {Blue(), Foreign()}, kNow),
             "NAME      STATE  MANAGED  OWNER  CREATED\n"
@@ -256,7 +333,16 @@ TEST(VethTest, Json) {
     "mac_address": "02:00:5e:10:00:01",
     "mtu": 1500,
     "admin_state": "ADMIN_STATE_UP",
-    "ifindex": 12
+    "ifindex": 12,
+    "addresses": [],
+    "gateways": [],
+    "routes": [],
+    "neighbors": [],
+    "alternative_names": [],
+    "tx_queues": 0,
+    "rx_queues": 0,
+    "promiscuous": false,
+    "all_multicast": false
   },
   "endpoint_b": {
     "namespace": "namespaces/blue",
@@ -264,7 +350,16 @@ TEST(VethTest, Json) {
     "mac_address": "02:00:5e:10:00:02",
     "mtu": 9000,
     "admin_state": "ADMIN_STATE_DOWN",
-    "ifindex": 2
+    "ifindex": 2,
+    "addresses": [],
+    "gateways": [],
+    "routes": [],
+    "neighbors": [],
+    "alternative_names": [],
+    "tx_queues": 0,
+    "rx_queues": 0,
+    "promiscuous": false,
+    "all_multicast": false
   },
   "deviations": []
 }
@@ -283,6 +378,15 @@ endpoint_a:
   mtu: 1500
   admin_state: "ADMIN_STATE_UP"
   ifindex: 12
+  addresses: []
+  gateways: []
+  routes: []
+  neighbors: []
+  alternative_names: []
+  tx_queues: 0
+  rx_queues: 0
+  promiscuous: false
+  all_multicast: false
 endpoint_b:
   namespace: "namespaces/blue"
   interface_name: "veth0"
@@ -290,6 +394,15 @@ endpoint_b:
   mtu: 9000
   admin_state: "ADMIN_STATE_DOWN"
   ifindex: 2
+  addresses: []
+  gateways: []
+  routes: []
+  neighbors: []
+  alternative_names: []
+  tx_queues: 0
+  rx_queues: 0
+  promiscuous: false
+  all_multicast: false
 deviations: []
 )");
 }
@@ -312,6 +425,68 @@ TEST(VethTest, WhatIsSpecialStandsBelowTheTable) {
                        "Owner:       ci\n"
                        "Deviations:  endpoint_a.mtu is 1400, was made 1500\n"
                        "             endpoint_b.admin_state is down, was made up\n"));
+}
+
+TEST(VethTest, WhatEachEndHasStandsAtTheBottom) {
+  v1::Veth veth = Network();
+  veth.mutable_metadata()->set_owner("ci");
+  EXPECT_THAT(*PrintVeth(Format::kTable, veth, kNow), EndsWith("  2\n"
+                                                               "\n"
+                                                               "Owner:       ci\n"
+                                                               "\n"
+                                                               "a: veth-host (host)\n"
+                                                               "  Addresses:   10.0.0.1/24\n"
+                                                               "\n"
+                                                               "b: veth0 in blue\n"
+                                                               "  Addresses:   10.0.0.2/24\n"
+                                                               "               2001:db8::2/64,dad\n"
+                                                               "  Gateways:    10.0.0.1\n"
+                                                               "  Routes:      10.1.0.0/16 via 10.0.0.1 metric 100\n"
+                                                               "               blackhole 10.9.0.0/16\n"
+                                                               "  Neighbors:   10.0.0.1=02:00:5e:10:00:01\n"));
+}
+
+TEST(VethTest, LinkOptions) {
+  v1::Veth veth = Uplink();
+  v1::VethEndpoint& a = *veth.mutable_endpoint_a();
+  a.clear_location();
+  a.add_alternative_names("wan");
+  a.add_alternative_names(
+      "to\x1b"
+      "blue");
+  a.set_tx_queues(4);
+  a.set_promiscuous(true);
+  a.set_all_multicast(true);
+  v1::OffloadLimits& limits = *a.mutable_offload_limits();
+  limits.set_gso_max_size(1);
+  limits.set_gso_max_segments(2);
+  limits.set_gro_max_size(3);
+  limits.set_gso_ipv4_max_size(4);
+  limits.set_gro_ipv4_max_size(5);
+  veth.mutable_endpoint_b()->set_tx_queues(1);
+  veth.mutable_endpoint_b()->set_rx_queues(1);
+  EXPECT_THAT(*PrintVeth(Format::kTable, veth, kNow), EndsWith("  2\n"
+                                                               "\n"
+                                                               "a: veth-host\n"
+                                                               "  Also named:  wan\n"
+                                                               "               to\\x1bblue\n"
+                                                               "  Queues:      4 tx, 1 rx\n"
+                                                               "  Receives:    what is for others (promiscuous)\n"
+                                                               "               all multicast\n"
+                                                               "  Limits:      gso-max-size 1\n"
+                                                               "               gso-max-segments 2\n"
+                                                               "               gro-max-size 3\n"
+                                                               "               gso-ipv4-max-size 4\n"
+                                                               "               gro-ipv4-max-size 5\n"));
+}
+
+TEST(VethsTest, AddressesAreShownWhereAnyHasOne) {
+  v1::Veth leased = Uplink();
+  leased.mutable_metadata()->mutable_expire_time()->set_seconds(1767225600 + 86401);
+  EXPECT_EQ(*PrintVeths(Format::kTable, {Network(), leased}, kNow),
+            "NAME    STATE  OWNER  INTERFACE  LOCATION  PEER   PEER-LOCATION  ADDRESSES    PEER-ADDRESSES  EXPIRES\n"
+            "uplink  READY  -      veth-host  (host)    veth0  blue           10.0.0.1/24  10.0.0.2/24 +1  -\n"
+            "uplink  READY  -      veth-host  (host)    veth0  blue           -            -               24h\n");
 }
 
 TEST(VethsTest, ExpiryIsShownWhereAnyHasOne) {
