@@ -239,6 +239,24 @@ TEST_F(CliTest, CreateVeth) {
   EXPECT_EQ(out_.str(), "Created veth pair: veth-host <-> veth0 (in test-ns)\n");
 }
 
+TEST_F(CliTest, CreateAWorkingNetwork) {
+  v1::CreateVethRequest request;
+  EXPECT_CALL(mock(), CreateVeth).WillOnce(DoAll(SaveArg<0>(&request), Return(Veth())));
+  EXPECT_EQ(RunCli({"net", "veth", "--host", "veth-host", "--ns", "test-ns", "--address", "10.0.0.2/24",
+                    "--host-address", "10.0.0.1/24", "--gateway", "10.0.0.1"}),
+            0);
+  EXPECT_EQ(request.veth().endpoint_a().addresses(0).address(), "10.0.0.1/24");
+  EXPECT_EQ(request.veth().endpoint_b().addresses(0).address(), "10.0.0.2/24");
+  EXPECT_EQ(request.veth().endpoint_b().gateways(0), "10.0.0.1");
+  EXPECT_EQ(out_.str(), "Created veth pair: veth-host <-> veth0 (in test-ns)\n");
+}
+
+TEST_F(CliTest, WrongRouteIsAUsageErrorAndAsksNobody) {
+  EXPECT_EQ(RunCli({"net", "veth", "--host", "h", "--ns", "a", "--route", "10.1.0.0/16 via"}), 2);
+  EXPECT_THAT(err_.str(), StartsWith("contain: --route: `via` lacks its value, in `10.1.0.0/16 via`\n"));
+  EXPECT_THAT(asked_, IsEmpty());
+}
+
 TEST_F(CliTest, CreateVethTolerantlyAndForTrial) {
   EXPECT_CALL(mock(), CreateVeth).WillOnce(Return(Veth()));
   EXPECT_EQ(RunCli({"net", "veth", "--host", "veth-host", "--ns", "test-ns", "--allow-existing"}), 0);

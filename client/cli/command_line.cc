@@ -11,6 +11,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "client/cli/ip_text.h"
 #include "client/endpoint.h"
 #include "client/owner.h"
 #include "client/version.h"
@@ -48,7 +50,7 @@ CLI::Validator Decimal() {
         text = absl::StrCat(number);
         return std::string();
       },
-      "BYTES");
+      /*validator_desc=*/"");
 }
 
 bool ParsePositiveDuration(const std::string& text, absl::Duration& duration) {
@@ -56,17 +58,137 @@ bool ParsePositiveDuration(const std::string& text, absl::Duration& duration) {
          duration != absl::InfiniteDuration();
 }
 
-// One end of a pair, as typed.
-struct End {
-  std::string mac;
-  uint32_t mtu = 0;
-  bool down = false;
+// Adds the options of one end to a command.
+class EndOptions {
+ public:
+  // How their names begin. The first one of each is in the help.
+  struct Prefixes {
+    // Of the link.
+    std::vector<std::string> link;
+    // Of the MTU, which both ends share unless a prefix says otherwise.
+    std::vector<std::string> mtu;
+    // Of addresses, routes and neighbors.
+    std::vector<std::string> ip;
+  };
 
-  void AddTo(v1::VethEndpoint& endpoint) const {
-    if (!mac.empty()) endpoint.set_mac_address(mac);
-    if (mtu != 0) endpoint.set_mtu(mtu);
-    if (down) endpoint.set_admin_state(v1::VethEndpoint::ADMIN_STATE_DOWN);
+  EndOptions(CLI::App& app, std::string group, Prefixes prefixes)
+      : app_(app), group_(std::move(group)), prefixes_(std::move(prefixes)) {}
+
+  void AddLinkText(const std::string& name, std::string& target, const char* type, const std::string& help) {
+    Group(app_.add_option(Names(prefixes_.link, name), target, help))->type_name(type);
   }
+  void AddLinkTexts(const std::string& name, std::vector<std::string>& target, const char* type,
+                    const std::string& help) {
+    Group(app_.add_option(Names(prefixes_.link, name), target, help))->type_name(type)->allow_extra_args(false);
+  }
+  void AddLinkNumber(const std::string& name, uint32_t& target, const char* unit, const std::string& help) {
+    Group(app_.add_option(Names(prefixes_.link, name), target, help))->transform(Decimal())->type_name(unit);
+  }
+  void AddLinkFlag(const std::string& name, bool& target, const std::string& help) {
+    Group(app_.add_flag(Names(prefixes_.link, name), target, help));
+  }
+  void AddMtu(uint32_t& target, const std::string& help) {
+    Group(app_.add_option(Names(prefixes_.mtu, "mtu"), target, help))->transform(Decimal())->type_name("BYTES");
+  }
+  void AddIpTexts(const std::string& name, std::vector<std::string>& target, const char* type,
+                  const std::string& help) {
+    Group(app_.add_option(Names(prefixes_.ip, name), target, help))->type_name(type)->allow_extra_args(false);
+  }
+
+ private:
+  // `--mac,--host-mac,--from-mac`.
+  static std::string Names(const std::vector<std::string>& prefixes, const std::string& name) {
+    const auto append = [&name](std::string* out, const std::string& prefix) { absl::StrAppend(out, prefix, name); };
+    return absl::StrJoin(prefixes, ",", append);
+  }
+
+  CLI::Option* Group(CLI::Option* option) const { return option->group(group_); }
+
+  CLI::App& app_;
+  const std::string group_;
+  const Prefixes prefixes_;
+};
+
+// Adds what `parse` makes of each text. `option` is what an error is about.
+template <typename Parse, typename Messages>
+absl::Status ParseAll(const std::string& option, const std::vector<std::string>& texts, Parse parse,
+                      Messages* messages) {
+  for (const std::string& text : texts) {
+    auto message = parse(text);
+    if (!message.ok()) {
+      return absl::InvalidArgumentError(absl::StrCat(option, ": ", message.status().message(), ", in `", text, "`"));
+    }
+    *messages->Add() = *std::move(message);
+  }
+  return absl::OkStatus();
+}
+
+// One end of a pair, as typed.
+class End {
+ public:
+  void AddOptions(EndOptions options) {
+    options.AddIpTexts("address", addresses_, "ADDRESS",
+                       "An address, as in 10.0.0.2/24; 10.0.0.2/32,peer=10.0.0.1 is one with another at the far end, "
+                       "2001:db8::2/64,dad waits until it is found to be the only one. Can be repeated");
+    options.AddIpTexts("gateway", gateways_, "ADDRESS", "Where the default route leads; once for IPv4, once for IPv6");
+    options.AddIpTexts("route", routes_, "ROUTE",
+                       "A route in the words of `ip route`, as in '10.1.0.0/16 via 10.0.0.1 metric 100' or 'blackhole "
+                       "10.9.0.0/16'; also table, src, mtu, scope and onlink. Can be repeated");
+    options.AddIpTexts("neighbor", neighbors_, "ADDRESS=MAC", "A neighbor that need not be asked for. Can be repeated");
+    options.AddLinkText("mac", mac_, "MAC", "The MAC address. Default: a random one");
+    options.AddMtu(mtu_, "The MTU, where it is not that of --mtu");
+    options.AddLinkFlag("down", down_, "Leave it down");
+    options.AddLinkTexts("altname", altnames_, "INTERFACE", "Another name of the link. Can be repeated");
+    options.AddLinkNumber("tx-queues", tx_queues_, "N", "Transmit queues, 1 to 4096. Default: 1");
+    options.AddLinkNumber("rx-queues", rx_queues_, "N", "Receive queues, 1 to 4096. Default: 1");
+    options.AddLinkFlag("promiscuous", promiscuous_, "Receive what is for others");
+    options.AddLinkFlag("allmulticast", all_multicast_, "Receive all multicast");
+    options.AddLinkNumber("gso-max-size", gso_max_size_, "BYTES", "The largest packet that is cut late, 256 to 524280");
+    options.AddLinkNumber("gso-max-segments", gso_max_segments_, "N", "Into how many segments, up to 65535");
+    options.AddLinkNumber("gro-max-size", gro_max_size_, "BYTES",
+                          "The largest packet joined of those received, up to 524280");
+    options.AddLinkNumber("gso-ipv4-max-size", gso_ipv4_max_size_, "BYTES", "As --gso-max-size, for IPv4 alone");
+    options.AddLinkNumber("gro-ipv4-max-size", gro_ipv4_max_size_, "BYTES", "As --gro-max-size, for IPv4 alone");
+  }
+
+  // `mtu` is that of both ends, 0 if there is none; `ip_prefix` the one in errors. An error's message is for the user.
+  absl::Status AddTo(uint32_t mtu, const std::string& ip_prefix, v1::VethEndpoint& endpoint) const {
+    AddLinkTo(mtu, endpoint);
+    endpoint.mutable_gateways()->Add(gateways_.begin(), gateways_.end());
+    absl::Status status = ParseAll(ip_prefix + "address", addresses_, ParseAddress, endpoint.mutable_addresses());
+    status.Update(ParseAll(ip_prefix + "route", routes_, ParseRoute, endpoint.mutable_routes()));
+    status.Update(ParseAll(ip_prefix + "neighbor", neighbors_, ParseNeighbor, endpoint.mutable_neighbors()));
+    return status;
+  }
+
+ private:
+  void AddLinkTo(uint32_t mtu, v1::VethEndpoint& endpoint) const {
+    if (!mac_.empty()) endpoint.set_mac_address(mac_);
+    endpoint.set_mtu(mtu_ != 0 ? mtu_ : mtu);
+    if (down_) endpoint.set_admin_state(v1::VethEndpoint::ADMIN_STATE_DOWN);
+    endpoint.mutable_alternative_names()->Add(altnames_.begin(), altnames_.end());
+    endpoint.set_tx_queues(tx_queues_);
+    endpoint.set_rx_queues(rx_queues_);
+    endpoint.set_promiscuous(promiscuous_);
+    endpoint.set_all_multicast(all_multicast_);
+    v1::OffloadLimits limits;
+    limits.set_gso_max_size(gso_max_size_);
+    limits.set_gso_max_segments(gso_max_segments_);
+    limits.set_gro_max_size(gro_max_size_);
+    limits.set_gso_ipv4_max_size(gso_ipv4_max_size_);
+    limits.set_gro_ipv4_max_size(gro_ipv4_max_size_);
+    if (limits.ByteSizeLong() > 0) *endpoint.mutable_offload_limits() = limits;
+  }
+
+  std::string mac_;
+  uint32_t mtu_ = 0;
+  bool down_ = false;
+  std::vector<std::string> altnames_;
+  uint32_t tx_queues_ = 0, rx_queues_ = 0;
+  bool promiscuous_ = false, all_multicast_ = false;
+  uint32_t gso_max_size_ = 0, gso_max_segments_ = 0, gro_max_size_ = 0;
+  uint32_t gso_ipv4_max_size_ = 0, gro_ipv4_max_size_ = 0;
+  std::vector<std::string> addresses_, gateways_, routes_, neighbors_;
 };
 
 struct Mutation {
@@ -151,6 +273,15 @@ class ExecFormatter : public CLI::Formatter {
   }
 };
 
+// The options of an end have several names, and what begins them is said at the top.
+class VethFormatter : public CLI::Formatter {
+ public:
+  std::string make_option_name(const CLI::Option* option, bool is_positional) const override {
+    if (!option->get_snames().empty()) return CLI::Formatter::make_option_name(option, is_positional);
+    return option->get_name(is_positional);
+  }
+};
+
 // The grammar, and the places that it parses into. Used once.
 class Grammar {
  public:
@@ -166,6 +297,7 @@ class Grammar {
         return UsageError(argument + ": the value is missing");
       }
     }
+    typed_ = before;
     const std::vector<std::string> after(mark == arguments.end() ? mark : mark + 1, arguments.end());
 
     std::optional<Exit> exit = Run(before);
@@ -208,9 +340,13 @@ class Grammar {
   absl::StatusOr<std::optional<std::string>> InterpretOwner() const;
   std::variant<v1::CreateNamespaceRequest, Exit> InterpretCreateNamespace(const CommandLine& line);
   std::variant<v1::CreateVethRequest, Exit> InterpretCreateVeth(const CommandLine& line);
+  // OK if each name of an option of the first end is one for where that end is. An error's message is for the user.
+  absl::Status CheckFirstEndNames() const;
   std::variant<v1::CollectGarbageRequest, Exit> InterpretGc(const CommandLine& line);
 
   const std::optional<std::string> default_owner_;
+  // The arguments before `--`.
+  std::vector<std::string> typed_;
 
   CLI::App app_{"Isolated network stacks: network namespaces and veth pairs.", "contain"};
   CLI::App* net_create_;
@@ -248,6 +384,7 @@ class Grammar {
   CLI::Option* from_ns_option_;
   CLI::Option* ns_option_;
   std::string host_, from_ns_, interface_, ns_, peer_, veth_id_;
+  uint32_t mtu_ = 0;
   End first_end_, peer_end_;
 };
 
@@ -327,44 +464,56 @@ void Grammar::Build() {
 }
 
 void Grammar::BuildVeth(CLI::App& net) {
-  veth_ = Add(net, "veth",
-              "Create a veth pair, or list, show and delete pairs.\n"
-              "The first end is in the host (--host) or in a namespace (--from-ns), the peer in the namespace --ns.\n"
-              "A pair belongs to --owner, or else to NETPROV_OWNER.",
-              "Examples:\n"
-              "  contain net veth --host uplink0 --ns blue\n"
-              "  contain net veth --host uplink0 --ns blue --peer eth0 --mtu 1400 --peer-mtu 1400\n"
-              "  contain net veth --from-ns red --interface to-blue --ns blue --peer to-red --id red-blue\n"
-              "  contain net veth --host uplink0 --ns blue --owner ci/job-17 --ttl 10m --self-heal\n"
-              "  contain net veth delete uplink0");
+  veth_ =
+      Add(net, "veth",
+          "Create a veth pair, or list, show and delete pairs.\n"
+          "The first end is in the host (--host) or in a namespace (--from-ns), the peer in the namespace --ns.\n"
+          "Each option of an end has a form that says which: with --host- or, with --from-ns, --from- the first's,\n"
+          "with --peer- the peer's, as in --host-address, --from-mac, --peer-mtu. Without that, --address, --gateway,\n"
+          "--route and --neighbor are the peer's, the others the first end's, and --mtu is of both.\n"
+          "A pair belongs to --owner, or else to NETPROV_OWNER.",
+          "Examples:\n"
+          "  contain net veth --host uplink0 --ns blue\n"
+          "  contain net veth --host h0 --ns blue --address 10.0.0.2/24 --host-address 10.0.0.1/24 \\\n"
+          "      --gateway 10.0.0.1\n"
+          "  contain net veth --host uplink0 --ns blue --peer eth0 --mtu 1400\n"
+          "  contain net veth --from-ns red --interface to-blue --ns blue --peer to-red --id red-blue \\\n"
+          "      --from-address 10.0.0.1/24 --address 10.0.0.2/24 --route '10.1.0.0/16 via 10.0.0.1 metric 100'\n"
+          "  contain net veth --host uplink0 --ns blue --owner ci/job-17 --ttl 10m --self-heal\n"
+          "  contain net veth delete uplink0");
+  veth_->formatter(std::make_shared<VethFormatter>());
   veth_->require_subcommand(0, 1);
-  host_option_ = veth_->add_option("--host", host_, "The first end is in the host and has this interface name")
-                     ->type_name("INTERFACE");
-  from_ns_option_ =
-      veth_->add_option("--from-ns", from_ns_, "The first end is in this namespace")->type_name("NAMESPACE");
+  constexpr char kFirstEndGroup[] = "The first end";
+  constexpr char kPeerGroup[] = "The peer, inside --ns";
+  host_option_ = veth_->add_option("--host", host_, "It is in the host and has this interface name")
+                     ->type_name("INTERFACE")
+                     ->group(kFirstEndGroup);
+  from_ns_option_ = veth_->add_option("--from-ns", from_ns_, "It is in this namespace")
+                        ->type_name("NAMESPACE")
+                        ->group(kFirstEndGroup);
   CLI::Option* interface_option =
       veth_
           ->add_option("--interface", interface_,
-                       "The first end's interface name, with --from-ns; `%d` in it becomes the lowest free number. "
-                       "Default: veth%d")
-          ->type_name("INTERFACE");
+                       "Its interface name, with --from-ns; `%d` in it becomes the lowest free number. Default: veth%d")
+          ->type_name("INTERFACE")
+          ->group(kFirstEndGroup);
   interface_option->needs(from_ns_option_);
   host_option_->excludes(from_ns_option_);
-  ns_option_ = veth_->add_option("--ns", ns_, "The peer is in this namespace")->type_name("NAMESPACE");
-  veth_->add_option("--peer", peer_, "The peer's interface name, as with --interface. Default: veth%d")
-      ->type_name("INTERFACE");
+  // Without a prefix, a link option is the first end's, and IP is for the namespace that the pair leads into.
+  first_end_.AddOptions(
+      EndOptions(*veth_, kFirstEndGroup,
+                 {.link = {"--", "--host-", "--from-"}, .mtu = {"--host-", "--from-"}, .ip = {"--host-", "--from-"}}));
+  ns_option_ = veth_->add_option("--ns", ns_, "It is in this namespace")->type_name("NAMESPACE")->group(kPeerGroup);
+  veth_->add_option("--peer", peer_, "Its interface name, as with --interface. Default: veth%d")
+      ->type_name("INTERFACE")
+      ->group(kPeerGroup);
+  peer_end_.AddOptions(
+      EndOptions(*veth_, kPeerGroup, {.link = {"--peer-"}, .mtu = {"--peer-"}, .ip = {"--", "--peer-"}}));
   veth_->add_option("--id", veth_id_, "The pair's id, for show and delete. Default: with --host, that interface name")
       ->type_name("ID");
-  veth_->add_option("--mac", first_end_.mac, "The first end's MAC address")->type_name("MAC");
-  veth_->add_option("--peer-mac", peer_end_.mac, "The peer's MAC address")->type_name("MAC");
-  veth_->add_option("--mtu", first_end_.mtu, "The MTU of both ends, 68 to 65535. Default: 1500")
+  veth_->add_option("--mtu", mtu_, "The MTU of both ends, 68 to 65535. Default: 1500")
       ->transform(Decimal())
       ->type_name("BYTES");
-  veth_->add_option("--peer-mtu", peer_end_.mtu, "The peer's MTU, where it is another. Default: that of --mtu")
-      ->transform(Decimal())
-      ->type_name("BYTES");
-  veth_->add_flag("--down", first_end_.down, "Leave the first end down");
-  veth_->add_flag("--peer-down", peer_end_.down, "Leave the peer down");
   veth_->add_flag("--allow-existing", mutation_.tolerant, "Succeed where the same pair is there already under this id");
   metadata_.AddOptions(*veth_);
   mutation_.AddOptions(*veth_);
@@ -448,9 +597,23 @@ std::variant<v1::CollectGarbageRequest, Exit> Grammar::InterpretGc(const Command
   return request;
 }
 
+absl::Status Grammar::CheckFirstEndNames() const {
+  const bool in_host = !host_option_->empty();
+  const std::string wrong = in_host ? "--from-" : "--host-";
+  for (const std::string& argument : typed_) {
+    if (!absl::StartsWith(argument, wrong)) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat(argument.substr(0, argument.find('=')), " needs ",
+                     in_host ? "--from-ns; with --host it is --host-" : "--host; with --from-ns it is --from-",
+                     argument.substr(wrong.size(), argument.find('=') - wrong.size())));
+  }
+  return absl::OkStatus();
+}
+
 std::variant<v1::CreateVethRequest, Exit> Grammar::InterpretCreateVeth(const CommandLine& line) {
   if (host_option_->empty() && from_ns_option_->empty()) return UsageError("--host or --from-ns is required");
   if (ns_option_->empty()) return UsageError("--ns is required");
+  if (const absl::Status status = CheckFirstEndNames(); !status.ok()) return UsageError(status);
   v1::CreateVethRequest request;
   mutation_.AddTo(request);
   request.set_allow_existing(mutation_.tolerant);
@@ -469,12 +632,12 @@ std::variant<v1::CreateVethRequest, Exit> Grammar::InterpretCreateVeth(const Com
     a.set_namespace_(Name(kNamespaces, from_ns_));
     a.set_interface_name(interface_.empty() ? "veth%d" : interface_);
   }
-  first_end_.AddTo(a);
+  absl::Status status = first_end_.AddTo(mtu_, host_option_->empty() ? "--from-" : "--host-", a);
   v1::VethEndpoint& b = *request.mutable_veth()->mutable_endpoint_b();
   b.set_namespace_(Name(kNamespaces, ns_));
   b.set_interface_name(peer_.empty() ? "veth%d" : peer_);
-  if (peer_end_.mtu == 0) peer_end_.mtu = first_end_.mtu;
-  peer_end_.AddTo(b);
+  status.Update(peer_end_.AddTo(mtu_, "--", b));
+  if (!status.ok()) return UsageError(status);
   const auto metadata = metadata_.Interpret(*veth_, line.owner);
   if (!metadata.ok()) return UsageError(metadata.status());
   if (metadata->has_value()) *request.mutable_veth()->mutable_metadata() = **metadata;

@@ -164,6 +164,138 @@ TEST(VethTest, EverythingSaid) {
             "request_id: \"x\" validate_only: true allow_existing: true");
 }
 
+// The end that the options are about, of a pair from the host or from a namespace.
+v1::VethEndpoint ParseEnd(bool first, const Arguments& options, bool from_host = true) {
+  Arguments arguments = {"net", "veth", from_host ? "--host" : "--from-ns", "x", "--ns", "a"};
+  arguments.insert(arguments.end(), options.begin(), options.end());
+  const v1::Veth veth = ParseAs<v1::CreateVethRequest>(arguments).veth();
+  v1::VethEndpoint end = first ? veth.endpoint_a() : veth.endpoint_b();
+  end.clear_location();
+  end.clear_interface_name();
+  return end;
+}
+
+TEST(VethTest, WorkingNetwork) {
+  const auto request =
+      ParseAs<v1::CreateVethRequest>({"net", "veth", "--host", "h0", "--ns", "a", "--address", "10.0.0.2/24",
+                                      "--host-address", "10.0.0.1/24", "--gateway", "10.0.0.1"});
+  EXPECT_EQ(
+      request.ShortDebugString(),
+      "veth_id: \"h0\" veth { endpoint_a { host { } interface_name: \"h0\" addresses { address: \"10.0.0.1/24\" } } "
+      "endpoint_b { namespace: \"namespaces/a\" interface_name: \"veth%d\" addresses { address: \"10.0.0.2/24\" } "
+      "gateways: \"10.0.0.1\" } }");
+}
+
+TEST(VethTest, EverythingOfIp) {
+  for (const std::string prefix : {"--", "--peer-", "--host-", "--from-"}) {
+    const bool first = prefix == "--host-" || prefix == "--from-";
+    const Arguments options = {prefix + "address",  "10.0.0.2/32,peer=10.0.0.1",
+                               prefix + "gateway",  "10.0.0.1",
+                               prefix + "address",  "2001:db8::2/64,dad",
+                               prefix + "route",    "10.1.0.0/16 via 10.0.0.1 metric 100 table 7",
+                               prefix + "neighbor", "10.0.0.1=02:00:00:00:00:01",
+                               prefix + "gateway",  "fe80::1",
+                               prefix + "route",    "blackhole 10.9.0.0/16",
+                               prefix + "neighbor", "fe80::1=02:00:00:00:00:02"};
+    EXPECT_EQ(ParseEnd(first, options, prefix != "--from-").ShortDebugString(),
+              "addresses { address: \"10.0.0.2/32\" peer: \"10.0.0.1\" } "
+              "addresses { address: \"2001:db8::2/64\" duplicate_detection: DUPLICATE_DETECTION_WAIT } "
+              "gateways: \"10.0.0.1\" gateways: \"fe80::1\" "
+              "routes { destination: \"10.1.0.0/16\" gateway: \"10.0.0.1\" metric: 100 table: 7 } "
+              "routes { destination: \"10.9.0.0/16\" type: TYPE_BLACKHOLE } "
+              "neighbors { address: \"10.0.0.1\" mac_address: \"02:00:00:00:00:01\" } "
+              "neighbors { address: \"fe80::1\" mac_address: \"02:00:00:00:00:02\" }")
+        << prefix;
+    EXPECT_EQ(ParseEnd(!first, options, prefix != "--from-").ShortDebugString(), "") << prefix;
+  }
+}
+
+TEST(VethTest, EverythingOfTheLink) {
+  for (const std::string prefix : {"--", "--peer-", "--host-", "--from-"}) {
+    const bool first = prefix != "--peer-";
+    const Arguments options = {prefix + "mac",
+                               "02::1",
+                               prefix + "altname",
+                               "wan",
+                               prefix + "altname=[a,b]",
+                               prefix + "tx-queues",
+                               "4",
+                               prefix + "rx-queues=010",
+                               prefix + "promiscuous",
+                               prefix + "allmulticast",
+                               prefix + "gso-max-size",
+                               "1",
+                               prefix + "gso-max-segments",
+                               "2",
+                               prefix + "gro-max-size",
+                               "3",
+                               prefix + "gso-ipv4-max-size",
+                               "4",
+                               prefix + "gro-ipv4-max-size",
+                               "5",
+                               prefix + "down"};
+    EXPECT_EQ(ParseEnd(first, options, prefix != "--from-").ShortDebugString(),
+              "mac_address: \"02::1\" admin_state: ADMIN_STATE_DOWN alternative_names: \"wan\" "
+              "alternative_names: \"[a,b]\" tx_queues: 4 rx_queues: 10 promiscuous: true all_multicast: true "
+              "offload_limits { gso_max_size: 1 gso_max_segments: 2 gro_max_size: 3 gso_ipv4_max_size: 4 "
+              "gro_ipv4_max_size: 5 }")
+        << prefix;
+    EXPECT_EQ(ParseEnd(!first, options, prefix != "--from-").ShortDebugString(), "") << prefix;
+  }
+}
+
+TEST(VethTest, MtuOfBothEndsAndOfEach) {
+  const auto mtus = [](const Arguments& options, bool from_host = true) {
+    return std::pair(ParseEnd(true, options, from_host).mtu(), ParseEnd(false, options, from_host).mtu());
+  };
+  EXPECT_THAT(mtus({"--mtu", "1400"}), Pair(1400, 1400)) << "ends of different MTU lose packets";
+  EXPECT_THAT(mtus({"--mtu", "1400", "--peer-mtu", "9000"}), Pair(1400, 9000));
+  EXPECT_THAT(mtus({"--mtu", "1400", "--host-mtu", "9000"}), Pair(9000, 1400));
+  EXPECT_THAT(mtus({"--from-mtu", "9000"}, /*from_host=*/false), Pair(9000, 0));
+  EXPECT_THAT(mtus({"--host-mtu", "1", "--peer-mtu", "2"}), Pair(1, 2));
+}
+
+TEST(VethTest, NamesOfTheFirstEndSayWhereItIs) {
+  EXPECT_THAT(UsageError({"net", "veth", "--from-ns", "b", "--ns", "a", "--host-address", "10.0.0.1/24"}),
+              HasSubstr("--host-address needs --host; with --from-ns it is --from-address"));
+  EXPECT_THAT(UsageError({"net", "veth", "--host", "h", "--ns", "a", "--from-mac=02::1"}),
+              HasSubstr("--from-mac needs --from-ns; with --host it is --host-mac"));
+}
+
+TEST(VethTest, WrongIpIsAUsageErrorThatNamesTheOption) {
+  const auto error = [](const std::string& option, const std::string& value) {
+    const bool from = option.rfind("--from-", 0) == 0;
+    return UsageError({"net", "veth", from ? "--from-ns" : "--host", "x", "--ns", "a", option, value});
+  };
+  EXPECT_THAT(error("--address", "10.0.0.2/24,dhcp"),
+              HasSubstr("contain: --address: `dhcp` is not known here, in `10.0.0.2/24,dhcp`\n"));
+  EXPECT_THAT(error("--host-address", ""), HasSubstr("contain: --host-address: the address is missing, in ``\n"));
+  EXPECT_THAT(error("--from-address", "a,dad,dad"), HasSubstr("contain: --from-address: `dad` is there twice"));
+  EXPECT_THAT(error("--route", "10.1.0.0/16 via"), HasSubstr("contain: --route: `via` lacks its value"));
+  EXPECT_THAT(error("--host-route", "10.1.0.0/16 metric x"), HasSubstr("contain: --host-route: `metric` takes a"));
+  EXPECT_THAT(error("--from-route", ""), HasSubstr("contain: --from-route: the destination is missing"));
+  EXPECT_THAT(error("--neighbor", "10.0.0.1"), HasSubstr("contain: --neighbor: must be ADDRESS=MAC, in `10.0.0.1`"));
+  EXPECT_THAT(error("--tx-queues", "many"), HasSubstr("--tx-queues: must be a whole number, not `many`"));
+  EXPECT_THAT(error("--peer-gso-max-size", "-1"), HasSubstr("--peer-gso-max-size"));
+  for (const char* option : {"--address", "--gateway", "--route", "--neighbor", "--altname", "--host-address"}) {
+    EXPECT_THAT(UsageError({"net", "veth", "--host", "h", "--ns", "a", option}), HasSubstr(option));
+    EXPECT_THAT(UsageError({"net", "veth", "--host", "h", "--ns", "a", std::string(option) + "="}),
+                HasSubstr("the value is missing"));
+    EXPECT_THAT(UsageError({"net", "veth", "show", "h", option, "x"}), HasSubstr("not to `contain net veth show`"));
+  }
+}
+
+TEST(VethTest, OddValuesOfIpAreForTheServerToJudge) {
+  for (const char* value : {"x", "{}", "[a]", "10.0.0.300/24"}) {
+    EXPECT_EQ(ParseEnd(false, {"--address", value}).ShortDebugString(),
+              std::string("addresses { address: \"") + value + "\" }");
+    EXPECT_EQ(ParseEnd(false, {"--gateway", value}).ShortDebugString(), std::string("gateways: \"") + value + "\"");
+    EXPECT_EQ(ParseEnd(false, {"--peer-altname", value}).ShortDebugString(),
+              std::string("alternative_names: \"") + value + "\"");
+  }
+  EXPECT_EQ(ParseEnd(false, {"--gateway", ""}).ShortDebugString(), "gateways: \"\"");
+}
+
 TEST(VethTest, WithMetadata) {
   const auto request =
       ParseAs<v1::CreateVethRequest>({"net", "veth", "--host", "h", "--ns", "a", "--owner", "ci", "--label", "k=v",
@@ -389,6 +521,10 @@ TEST(HelpTest, EveryCommandHasAnExample) {
     EXPECT_THAT(help, AllOf(HasSubstr("Usage: " + words), HasSubstr("Examples:\n  " + words))) << help;
   }
   EXPECT_THAT(Help({"net", "list", "--help"}), HasSubstr("contain net list -o json"));
+  EXPECT_THAT(
+      Help({"net", "veth", "--help"}),
+      AllOf(HasSubstr("\n  -h,--help "), HasSubstr("\n  --host-address ADDRESS "), HasSubstr("\n  --mac MAC "),
+            HasSubstr("\n  --host-mtu BYTES "), HasSubstr("\n  --address ADDRESS "), HasSubstr("\n  --peer-mac MAC ")));
   EXPECT_THAT(Help({"net", "exec", "-h"}), HasSubstr("NAME -- COMMAND [ARGUMENT...]"));
 }
 
