@@ -16,6 +16,8 @@ absl::Status UseVeth(const Client& client, std::ostream& out) {
   spec.mutable_endpoint_b()->set_namespace_("namespaces/netprov-example");
   spec.mutable_endpoint_b()->set_interface_name("eth0");
   spec.mutable_endpoint_b()->set_mtu(1400);
+  spec.mutable_endpoint_b()->add_addresses()->set_address("10.0.0.2/24");
+  spec.mutable_endpoint_b()->add_gateways("10.0.0.1");
   const absl::StatusOr<v1::Veth> created = client.CreateVeth(kVethId, spec);
   if (!created.ok()) return created.status();
   out << "created " << created->name() << ": " << created->endpoint_a().interface_name() << " <-> "
@@ -23,8 +25,9 @@ absl::Status UseVeth(const Client& client, std::ostream& out) {
 
   const absl::StatusOr<v1::Veth> read = client.GetVeth(kVethId);
   if (!read.ok()) return read.status();
-  out << "read " << read->name() << ": " << v1::Veth::State_Name(read->state()) << ", mtu " << read->endpoint_b().mtu()
-      << "\n";
+  out << "read " << read->name() << ": " << v1::Veth::State_Name(read->state()) << ", mtu " << read->endpoint_b().mtu();
+  for (const v1::Address& address : read->endpoint_b().addresses()) out << ", " << address.address();
+  out << "\n";
 
   const absl::StatusOr<std::vector<v1::Namespace>> namespaces = client.ListNamespaces();
   if (!namespaces.ok()) return namespaces.status();

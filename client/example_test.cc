@@ -77,7 +77,7 @@ TEST_F(ExampleTest, PrintsItsSteps) {
   EXPECT_EQ(out.str(),
             "created namespaces/netprov-example at /run/netns/netprov-example\n"
             "created veths/netprov-example: np-example <-> eth0 in namespaces/netprov-example\n"
-            "read veths/netprov-example: STATE_READY, mtu 1400\n"
+            "read veths/netprov-example: STATE_READY, mtu 1400, 10.0.0.2/24\n"
             "listed namespaces/netprov-example\n"
             "refused a second one: VETH_ALREADY_EXISTS\n"
             "deleted veths/netprov-example\n"
