@@ -319,7 +319,7 @@ class Reader {
         return false;
     }
     if (proto.gateway().empty() && proto.preferred_source().empty() && !proto.on_link() && proto.mtu() == 0 &&
-        proto.scope() == v1::Route::SCOPE_UNSPECIFIED) {
+        (proto.scope() == v1::Route::SCOPE_UNSPECIFIED || proto.scope() == v1::Route::SCOPE_GLOBAL)) {
       return true;
     }
     violations_.Add(field, "must have a destination, a metric and a table only, as it leads nowhere");
@@ -411,7 +411,8 @@ void ToProto(const RouteSpec& route, v1::Route& proto) {
   if (route.gateway.has_value()) proto.set_gateway(route.gateway->ToString());
   proto.set_metric(route.metric);
   proto.set_table(route.table);
-  proto.set_scope(ToRouteScope(route.scope));
+  const bool is_ipv4 = !IsIpv6(route.destination.address);
+  if (is_ipv4 && route.through_link()) proto.set_scope(ToRouteScope(route.scope));
   if (route.preferred_source.has_value()) proto.set_preferred_source(route.preferred_source->ToString());
   proto.set_on_link(route.on_link);
   proto.set_mtu(route.mtu.value_or(0));
@@ -430,9 +431,13 @@ void AddToProto(const engine::EndpointConfig& config, v1::VethEndpoint& endpoint
     v1::Address& proto = *endpoint.add_addresses();
     proto.set_address(address.local.ToString());
     if (address.peer.has_value()) proto.set_peer(address.peer->ToString());
-    proto.set_scope(ToAddressScope(address.scope));
-    proto.set_duplicate_detection(address.detect_duplicates ? v1::Address::DUPLICATE_DETECTION_WAIT
-                                                            : v1::Address::DUPLICATE_DETECTION_NONE);
+    // What the other family does not have is left out.
+    if (IsIpv6(address.local.address)) {
+      proto.set_duplicate_detection(address.detect_duplicates ? v1::Address::DUPLICATE_DETECTION_WAIT
+                                                              : v1::Address::DUPLICATE_DETECTION_NONE);
+    } else {
+      proto.set_scope(ToAddressScope(address.scope));
+    }
   }
   for (const IpAddress& gateway : config.gateways) endpoint.add_gateways(gateway.ToString());
   for (const RouteSpec& route : config.ip.routes) ToProto(route, *endpoint.add_routes());

@@ -47,23 +47,22 @@ TEST(EndpointConfigTest, WhatIsLeftOutIsFilledIn) {
                             routes { destination: "2001:db8:1::/48" gateway: "fe80::1" }
                             routes { destination: "10.9.0.0/16" type: TYPE_BLACKHOLE }
                             neighbors { address: "10.0.0.1" mac_address: "02:00:00:00:00:0A" })"),
-            R"(addresses { address: "10.0.0.2/24" scope: SCOPE_GLOBAL duplicate_detection: DUPLICATE_DETECTION_NONE } )"
-            R"(addresses { address: "2001:db8::2/64" scope: SCOPE_GLOBAL )"
+            R"(addresses { address: "10.0.0.2/24" scope: SCOPE_GLOBAL } )"
+            R"(addresses { address: "2001:db8::2/64" )"
             R"(duplicate_detection: DUPLICATE_DETECTION_NONE } gateways: "10.0.0.1" )"
             R"(routes { destination: "10.1.0.0/16" gateway: "10.0.0.1" table: 254 scope: SCOPE_GLOBAL )"
             R"(type: TYPE_UNICAST } )"
             R"(routes { destination: "10.2.0.0/16" table: 254 scope: SCOPE_LINK type: TYPE_UNICAST } )"
             R"(routes { destination: "2001:db8:1::/48" gateway: "fe80::1" metric: 1024 table: 254 )"
-            R"(scope: SCOPE_GLOBAL type: TYPE_UNICAST } )"
-            R"(routes { destination: "10.9.0.0/16" table: 254 scope: SCOPE_GLOBAL type: TYPE_BLACKHOLE } )"
+            R"(type: TYPE_UNICAST } )"
+            R"(routes { destination: "10.9.0.0/16" table: 254 type: TYPE_BLACKHOLE } )"
             R"(neighbors { address: "10.0.0.1" mac_address: "02:00:00:00:00:0a" } tx_queues: 1 rx_queues: 1)");
 }
 
 TEST(EndpointConfigTest, WhatIsGivenIsKept) {
   const std::string text =
-      R"(addresses { address: "10.0.0.2/32" peer: "10.0.0.1" scope: SCOPE_LINK )"
-      R"(duplicate_detection: DUPLICATE_DETECTION_NONE } )"
-      R"(addresses { address: "2001:db8::2/64" scope: SCOPE_GLOBAL duplicate_detection: DUPLICATE_DETECTION_WAIT } )"
+      R"(addresses { address: "10.0.0.2/32" peer: "10.0.0.1" scope: SCOPE_LINK } )"
+      R"(addresses { address: "2001:db8::2/64" duplicate_detection: DUPLICATE_DETECTION_WAIT } )"
       R"(gateways: "10.0.0.1" gateways: "fe80::1" )"
       R"(routes { destination: "10.1.0.0/16" gateway: "192.0.2.1" metric: 7 table: 1000 scope: SCOPE_GLOBAL )"
       R"(preferred_source: "10.0.0.2" on_link: true mtu: 1400 type: TYPE_UNICAST } )"

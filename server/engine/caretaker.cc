@@ -78,8 +78,11 @@ void Caretaker::Mark(const Hint& hint) {
     if (hint.kind == Hint::Kind::kLink) return;
   }
   for (const VethRecord& record : registry_.ListVethsOf(id)) {
-    auto is_it = [&](const Endpoint& end) { return end.namespace_id == id && end.ifindex == hint.ifindex; };
-    if (hint.kind == Hint::Kind::kName || is_it(record.a) || is_it(record.b)) {
+    auto is_it = [&](const Endpoint& end, const EndpointSpec& spec) {
+      if (end.namespace_id != id) return false;
+      return hint.ifindex == 0 ? !spec.config.RoutesWithoutLink().empty() : end.ifindex == hint.ifindex;
+    };
+    if (hint.kind == Hint::Kind::kName || is_it(record.a, record.spec.a) || is_it(record.b, record.spec.b)) {
       MarkObject(VethName(record.id), record.uid);
     }
   }

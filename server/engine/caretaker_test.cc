@@ -110,6 +110,25 @@ TEST_F(CaretakerTest, DriftInsideANamespaceIsNoticedAndHealed) {
   EXPECT_EQ(kernel_.DumpForTest(), before);
 }
 
+TEST_F(CaretakerTest, LostAddressesAndRoutesAreNoticedAndHealed) {
+  Make(/*self_heal=*/true);
+  Metadata metadata;
+  metadata.self_heal = true;
+  VethSpec spec = {.a = {.interface_name = "h1"}, .b = {.namespace_id = "blue", .interface_name = "eth1"}};
+  spec.b.config.ip.addresses = {{.local = *netlink::IpPrefix::Parse("10.0.0.2/24"), .peer = std::nullopt}};
+  const std::vector<RouteSpec> nowhere = {{.destination = *netlink::IpPrefix::Parse("10.9.0.0/16"),
+                                           .type = RouteType::kBlackhole,
+                                           .gateway = {},
+                                           .preferred_source = {}}};
+  spec.b.config.ip.routes = nowhere;
+  ASSERT_TRUE(engine_->CreateVeth({.id = "w", .spec = spec, .metadata = metadata}).ok());
+  EXPECT_THAT(Settle(), IsEmpty());
+  kernel_.SetIpConfigForTest(blue_, "eth1", {});
+  EXPECT_THAT(Settle(), ElementsAre("drift veths/w", "healed veths/w"));
+  ASSERT_TRUE(kernel_.DeleteRoutes(blue_, nowhere).ok());
+  EXPECT_THAT(Settle(), ElementsAre("drift veths/w", "healed veths/w"));
+}
+
 TEST_F(CaretakerTest, WhatIsRemovedIsMadeAgain) {
   Make(/*self_heal=*/true);
   kernel_.RemoveForeignNetnsForTest("blue");

@@ -629,6 +629,7 @@ KernelResult<void> FakeKernel::DeleteRoutes(const NetnsRef& netns, const std::ve
   std::lock_guard<std::mutex> lock(mutex_);
   NETPROV_ASSIGN_OR_RETURN(FakeNetns * inside, Enter(netns));
   for (const RouteSpec& route : routes) std::erase(inside->routes, route);
+  TellLink(netns.is_host() ? host_cookie_ : netns.cookie, 0);
   return {};
 }
 

@@ -101,7 +101,7 @@ inline bool NamespaceIsGone(const KernelError& error) { return error.code == ENO
 // Something that may have changed in the kernel. A hint: what is really there must be looked at.
 struct Hint {
   enum class Kind {
-    kLink,       // the link of that index in the namespace
+    kLink,       // the link of that index in the namespace; of index 0, the routes that belong to no link
     kName,       // the name at /run/netns, with `netns.name` alone
     kEverything  // more than could be kept
   };

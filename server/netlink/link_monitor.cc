@@ -1,5 +1,6 @@
 #include "server/netlink/link_monitor.h"
 
+#include <linux/if_addr.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
@@ -31,16 +32,46 @@ std::optional<int> NsidOf(msghdr& message) {
   return std::nullopt;
 }
 
+// The link that a message is about; none where it does not matter.
+std::optional<int> LinkOf(const MessageView& message) {
+  std::span<const std::byte> payload = message.payload;
+  switch (message.type) {
+    case RTM_NEWLINK:
+    case RTM_DELLINK: {
+      std::optional<ifinfomsg> header = TakeHeader<ifinfomsg>(payload);
+      // Of AF_BRIDGE and its like are the same links again, as ports.
+      if (!header || header->ifi_family != AF_UNSPEC) return std::nullopt;
+      return header->ifi_index;
+    }
+    case RTM_DELADDR: {
+      std::optional<ifaddrmsg> header = TakeHeader<ifaddrmsg>(payload);
+      if (!header) return std::nullopt;
+      return static_cast<int>(header->ifa_index);
+    }
+    case RTM_DELROUTE: {
+      std::optional<rtmsg> header = TakeHeader<rtmsg>(payload);
+      if (!header) return std::nullopt;
+      AttributeReader reader(payload);
+      while (std::optional<AttributeView> attribute = reader.Next()) {
+        // IPv6 shows a route that belongs to no link with the loopback link.
+        if (attribute->type == RTA_OIF && header->rtm_type == RTN_UNICAST) {
+          return static_cast<int>(attribute->U32().value_or(0));
+        }
+      }
+      return 0;
+    }
+    default:
+      return std::nullopt;
+  }
+}
+
 }  // namespace
 
 std::vector<LinkEvent> DecodeLinkEvents(std::span<const std::byte> datagram, std::optional<int> nsid) {
   std::vector<LinkEvent> events;
   MessageReader reader(datagram);
   while (std::optional<MessageView> message = reader.Next()) {
-    if (message->type != RTM_NEWLINK && message->type != RTM_DELLINK) continue;
-    std::optional<ifinfomsg> header = TakeHeader<ifinfomsg>(message->payload);
-    // Of AF_BRIDGE and its like are the same links again, as ports.
-    if (header && header->ifi_family == AF_UNSPEC) events.push_back({.nsid = nsid, .ifindex = header->ifi_index});
+    if (std::optional<int> ifindex = LinkOf(*message); ifindex) events.push_back({.nsid = nsid, .ifindex = *ifindex});
   }
   return events;
 }
@@ -62,9 +93,11 @@ KernelResult<std::unique_ptr<LinkMonitor>> LinkMonitor::Open() {
   if (::setsockopt(fd.get(), SOL_NETLINK, NETLINK_LISTEN_ALL_NSID, &on, sizeof(on)) != 0) {
     return ErrnoError("setsockopt(NETLINK_LISTEN_ALL_NSID)");
   }
-  const int group = RTNLGRP_LINK;
-  if (::setsockopt(fd.get(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) != 0) {
-    return ErrnoError("setsockopt(NETLINK_ADD_MEMBERSHIP, RTNLGRP_LINK)");
+  for (const int group :
+       {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE}) {
+    if (::setsockopt(fd.get(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) != 0) {
+      return ErrnoError("setsockopt(NETLINK_ADD_MEMBERSHIP)");
+    }
   }
   return std::unique_ptr<LinkMonitor>(new LinkMonitor(std::move(fd)));
 }

@@ -1,4 +1,4 @@
-// The kernel's own news of links.
+// The kernel's own news of links, and of what they lose.
 #ifndef NETPROV_SERVER_NETLINK_LINK_MONITOR_H_
 #define NETPROV_SERVER_NETLINK_LINK_MONITOR_H_
 
@@ -13,19 +13,22 @@
 
 namespace netprov::netlink {
 
-// A link was made, changed or deleted.
+// A link was made, changed or deleted, or lost an address or a route.
 struct LinkEvent {
   // The namespace that it is in, by the number that the monitor's has for it (nsid.h); nullopt: the monitor's own.
   std::optional<int> nsid;
+  // 0: a route that belongs to no link is gone.
   int ifindex = 0;
 
   friend bool operator==(const LinkEvent&, const LinkEvent&) = default;
 };
 
-// The links that a datagram of RTNLGRP_LINK tells of. Other messages are skipped; what follows a malformed one too.
+// The links that a datagram tells of. What is added to a link, and other messages, are skipped; what follows a
+// malformed one too.
 std::vector<LinkEvent> DecodeLinkEvents(std::span<const std::byte> datagram, std::optional<int> nsid);
 
-// Listens to RTNLGRP_LINK of the namespace in which it was opened, and of every other for which that one has a number
+// Listens to RTNLGRP_LINK, and those of addresses and routes of IPv4 and IPv6, of the namespace in which it was opened,
+// and of every other for which that one has a number
 // (NETLINK_LISTEN_ALL_NSID; the kernel wants CAP_NET_BROADCAST for those, and is silent without it). The number does
 // not keep a namespace alive. For one thread.
 class LinkMonitor {

@@ -14,7 +14,8 @@ def listen_inside(netns, address):
     home = os.open("/proc/self/ns/net", os.O_RDONLY)
     inside = os.open(f"/run/netns/{netns}", os.O_RDONLY)
     assert libc.setns(inside, CLONE_NEWNET) == 0
-    server = socket.create_server((address, 0))
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    server = socket.create_server((address, 0), family=family)
     assert libc.setns(home, CLONE_NEWNET) == 0
     return server
 
@@ -22,7 +23,7 @@ def listen_inside(netns, address):
 def main():
     server = listen_inside(sys.argv[1], sys.argv[2])
     server.settimeout(10)
-    client = socket.create_connection(server.getsockname(), timeout=10)
+    client = socket.create_connection(server.getsockname()[:2], timeout=10)
     accepted, _ = server.accept()
     client.sendall(b"hello")
     accepted.sendall(accepted.recv(5))
