@@ -37,9 +37,18 @@ constexpr int kLongLease = 24 * 60 * 60;
 // Less than the minute after which the daemon looks at everything, so that it has to notice.
 constexpr std::chrono::seconds kPatience(40);
 
-// Each file at /run/netns with the file system under it, then the links of the host and of each namespace.
+// Each file at /run/netns with the file system under it, the routes that are netprov's and the permanent neighbors of
+// the host and of each namespace, then their links.
 constexpr char kLook[] = R"sh(cd /run/netns
 for name in *; do echo "$name $(stat -f -c %T "$name")"; done
+look() {
+  ip $1 -4 route show table all proto 110; ip $1 -6 route show table all proto 110
+  ip $1 neighbor show nud permanent
+}
+echo "host has"; look
+for name in *; do
+  if [ "$(stat -f -c %T "$name")" = nsfs ]; then echo "$name has"; look "-n $name"; fi
+done
 echo; echo host; ip -j -d addr
 for name in *; do
   if [ "$(stat -f -c %T "$name")" = nsfs ]; then echo "$name"; ip -n "$name" -j -d addr; fi
@@ -74,6 +83,7 @@ std::string Describe(const Seen& seen, const std::vector<Seen>& all) {
   for (const char* key : {"address", "group", "ifalias"}) {
     if (link.contains(key)) words.push_back(absl::StrCat(key, " ", link.at(key).get<std::string>()));
   }
+  if (link.contains("altnames")) words.push_back("also " + link.at("altnames").dump());
   if (link.contains("linkinfo")) words.push_back(link.at("linkinfo").value("info_kind", ""));
   if (const std::string peer = PeerOf(seen, all); !peer.empty()) words.push_back("to " + peer);
   for (const json& address : link.at("addr_info")) {
@@ -115,6 +125,29 @@ v1::CreateVethRequest PairRequest(const std::string& request_id, const v1::Metad
   request.mutable_veth()->mutable_endpoint_a()->set_mac_address(kMacA);
   request.mutable_veth()->mutable_endpoint_b()->set_mac_address(kMacB);
   request.set_request_id(request_id);
+  return request;
+}
+
+// With something of everything that an end can have, at both.
+v1::CreateVethRequest ConfiguredPairRequest(const std::string& request_id) {
+  v1::CreateVethRequest request = PairRequest(request_id);
+  v1::VethEndpoint& host = *request.mutable_veth()->mutable_endpoint_a();
+  host.add_addresses()->set_address("10.0.0.1/24");
+  v1::Route& nowhere = *host.add_routes();
+  nowhere.set_destination("10.8.0.0/16");
+  nowhere.set_type(v1::Route::TYPE_PROHIBIT);
+  v1::VethEndpoint& inside = *request.mutable_veth()->mutable_endpoint_b();
+  inside.add_addresses()->set_address("10.0.0.2/24");
+  inside.add_addresses()->set_address("2001:db8::2/64");
+  inside.add_gateways("10.0.0.1");
+  inside.add_routes()->set_destination("10.1.0.0/16");
+  v1::Route& blackhole = *inside.add_routes();
+  blackhole.set_destination("2001:db8:9::/48");
+  blackhole.set_type(v1::Route::TYPE_BLACKHOLE);
+  v1::Neighbor& neighbor = *inside.add_neighbors();
+  neighbor.set_address("10.0.0.9");
+  neighbor.set_mac_address("02:00:00:00:00:09");
+  inside.add_alternative_names("another-name-of-eth0");
   return request;
 }
 
@@ -302,6 +335,26 @@ const std::vector<Mutation>& Mutations() {
            },
        .prepare = MakeBlueAndPair,
        .revert = MakePair},
+      {.name = "CreateConfiguredVeth",
+       .call = [](TestClient& client,
+                  const std::string& id) { return AnswerOf(client.Create(ConfiguredPairRequest(id))); },
+       .prepare = MakeBlue,
+       .revert = [](TestClient& client) { ExpectOk(client.DeleteVeth("v")); },
+       .uid = [](TestClient& client) { return client.GetVeth("v").value.uid(); }},
+      {.name = "DeleteConfiguredVeth",
+       .call =
+           [](TestClient& client, const std::string& id) {
+             v1::DeleteVethRequest request;
+             request.set_name("veths/v");
+             request.set_request_id(id);
+             return AnswerOf(client.Delete(request));
+           },
+       .prepare =
+           [](TestClient& client) {
+             MakeBlue(client);
+             ExpectOk(client.Create(ConfiguredPairRequest("")));
+           },
+       .revert = [](TestClient& client) { ExpectOk(client.Create(ConfiguredPairRequest(""))); }},
       {.name = "CollectGarbage",
        .call = [](TestClient& client, const std::string&) { return CollectGarbage(client); },
        .prepare =
