@@ -3,8 +3,10 @@
 //
 // Each subject makes a few in a row, then deletes them. The first one after a pause pays for a machine that sleeps,
 // most of all where threads wake each other, so it is shown apart.
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <libmnl/libmnl.h>
+#include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
@@ -53,6 +55,10 @@ constexpr int kSettleMicroseconds = 300000;
 constexpr uint32_t kGroup = 0x6e70;
 constexpr char kAlias[] = "netprov:00000000-0000-4000-8000-000000000000:veths/bench";
 
+// 10.200.0.1 and 10.200.0.2, the same for each: what counts is what it costs.
+constexpr uint32_t kHostAddress = 0x0ac80001;
+constexpr uint32_t kInnerAddress = 0x0ac80002;
+
 std::string NetnsName(int i) { return absl::StrCat("bench", i); }
 std::string HostEnd(int i) { return absl::StrCat("bench-host", i); }
 
@@ -74,7 +80,8 @@ class Floor {
   Floor(const Floor&) = delete;
   Floor& operator=(const Floor&) = delete;
 
-  void Create(int i) {
+  // With `addresses`, also what a working attach has: one address at each end, and a default route inside.
+  void Create(int i, bool addresses) {
     Check(::unshare(CLONE_NEWNET) == 0, "unshare");
     UniqueFd netns(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
     mnl_socket* inside = Open();
@@ -102,6 +109,12 @@ class Floor {
     Talk(host_, create);
     Talk(host_, Set(host_end.c_str(), /*up=*/false));
     Talk(inside, Set("veth0", /*up=*/true));
+    if (addresses) {
+      Talk(host_, Address(::if_nametoindex(host_end.c_str()), kHostAddress));
+      // The first link after lo in a new namespace.
+      Talk(inside, Address(2, kInnerAddress));
+      Talk(inside, DefaultRoute(2));
+    }
     ::mnl_socket_close(inside);
   }
 
@@ -135,6 +148,35 @@ class Floor {
     nlmsghdr* message = Start(RTM_SETLINK, 0, up);
     ::mnl_attr_put_strz(message, IFLA_IFNAME, name);
     ::mnl_attr_put_strz(message, IFLA_IFALIAS, kAlias);
+    return message;
+  }
+
+  nlmsghdr* Address(uint32_t ifindex, uint32_t address) {
+    nlmsghdr* message = ::mnl_nlmsg_put_header(buffer_.data());
+    message->nlmsg_type = RTM_NEWADDR;
+    message->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+    message->nlmsg_seq = ++sequence_;
+    auto* header = static_cast<ifaddrmsg*>(::mnl_nlmsg_put_extra_header(message, sizeof(ifaddrmsg)));
+    header->ifa_family = AF_INET;
+    header->ifa_prefixlen = 24;
+    header->ifa_index = ifindex;
+    ::mnl_attr_put_u32(message, IFA_LOCAL, htonl(address));
+    ::mnl_attr_put_u32(message, IFA_ADDRESS, htonl(address));
+    return message;
+  }
+
+  nlmsghdr* DefaultRoute(uint32_t ifindex) {
+    nlmsghdr* message = ::mnl_nlmsg_put_header(buffer_.data());
+    message->nlmsg_type = RTM_NEWROUTE;
+    message->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+    message->nlmsg_seq = ++sequence_;
+    auto* header = static_cast<rtmsg*>(::mnl_nlmsg_put_extra_header(message, sizeof(rtmsg)));
+    header->rtm_family = AF_INET;
+    header->rtm_table = RT_TABLE_MAIN;
+    header->rtm_protocol = RTPROT_STATIC;
+    header->rtm_type = RTN_UNICAST;
+    ::mnl_attr_put_u32(message, RTA_GATEWAY, htonl(kHostAddress));
+    ::mnl_attr_put_u32(message, RTA_OIF, ifindex);
     return message;
   }
 
@@ -191,12 +233,17 @@ class Netprov {
  public:
   explicit Netprov(client::Client client) : client_(std::move(client)) {}
 
-  void Create(int i) {
+  void Create(int i, bool addresses) {
     v1::Veth veth;
     veth.mutable_endpoint_a()->mutable_host();
     veth.mutable_endpoint_a()->set_interface_name(HostEnd(i));
     veth.mutable_endpoint_b()->set_namespace_(absl::StrCat("namespaces/", NetnsName(i)));
     veth.mutable_endpoint_b()->set_interface_name("veth0");
+    if (addresses) {
+      veth.mutable_endpoint_a()->add_addresses()->set_address("10.200.0.1/24");
+      veth.mutable_endpoint_b()->add_addresses()->set_address("10.200.0.2/24");
+      veth.mutable_endpoint_b()->add_gateways("10.200.0.1");
+    }
     Expect(client_.CreateNamespace(NetnsName(i)).status());
     Expect(client_.CreateVeth(NetnsName(i), veth).status());
   }
@@ -317,14 +364,20 @@ int Main(int argc, char** argv) {
   KernelOperations without_journal(**kernel, nullptr);
   KernelOperations with_journal(**kernel, registry->get());
 
-  std::vector<Subject> subjects(6);
-  subjects[0] = {"kernel floor (libmnl)", [&](int i) { floor.Create(i); }, [&](int i) { floor.Delete(i); }};
-  subjects[1] = {"netprov (unix socket)", [&](int i) { netprov.Create(i); }, [&](int i) { netprov.Delete(i); }};
+  std::vector<Subject> subjects(8);
+  subjects[0] = {"kernel floor (libmnl)", [&](int i) { floor.Create(i, /*addresses=*/false); },
+                 [&](int i) { floor.Delete(i); }};
+  subjects[1] = {"netprov (unix socket)", [&](int i) { netprov.Create(i, /*addresses=*/false); },
+                 [&](int i) { netprov.Delete(i); }};
   subjects[2] = {"ip, four commands", IpCreate, IpDelete, 5};
   subjects[3] = {"two refused calls", [&](int) { netprov.CallTwice(); }, [](int) {}};
   subjects[4] = {"operations, no journal", [&](int i) { without_journal.Create(i); },
                  [&](int i) { without_journal.Delete(i); }};
   subjects[5] = {"operations, journal", [&](int i) { with_journal.Create(i); }, [&](int i) { with_journal.Delete(i); }};
+  subjects[6] = {"floor, with addresses", [&](int i) { floor.Create(i, /*addresses=*/true); },
+                 [&](int i) { floor.Delete(i); }};
+  subjects[7] = {"netprov, with addresses", [&](int i) { netprov.Create(i, /*addresses=*/true); },
+                 [&](int i) { netprov.Delete(i); }};
   for (int round = -2; round < rounds; ++round) {  // The first two warm up.
     for (Subject& subject : subjects) {
       if (round < 0 || round % subject.every == 0) Measure(subject, round >= 0);
@@ -344,6 +397,7 @@ int Main(int argc, char** argv) {
   };
   absl::PrintF("\ncreate:            netprov / floor = %.2f, ip / netprov = %.1f\n", ratio(1, 0, &Subject::create_ms),
                ratio(2, 1, &Subject::create_ms));
+  absl::PrintF("with addresses:      netprov / floor = %.2f\n", ratio(7, 6, &Subject::create_ms));
   absl::PrintF("first after a pause: netprov / floor = %.2f, ip / netprov = %.1f\n", ratio(1, 0, &Subject::first_ms),
                ratio(2, 1, &Subject::first_ms));
   // What is spent on the journal is spent in the daemon all the same; the rest of its time is what a daemon without one
