@@ -188,6 +188,12 @@ class Client {
       ending = server.Delete(request);
     } else if (object.creating) {
       v1::CreateVethRequest request = VethRequest(slot.id, slot.id, slot.id, "eth0");
+      v1::VethEndpoint& inside = *request.mutable_veth()->mutable_endpoint_b();
+      inside.add_addresses()->set_address("10.0.0.2/24");
+      inside.add_gateways("10.0.0.1");
+      v1::Route& nowhere = *inside.add_routes();
+      nowhere.set_destination("10.9.0.0/16");
+      nowhere.set_type(v1::Route::TYPE_BLACKHOLE);
       request.set_request_id(request_id);
       const Reply<v1::Veth> reply = server.Create(request);
       uid = reply.value.uid();

@@ -75,5 +75,20 @@ TEST(TutorialTest, WorksAfterTheDaemonWasKilled) {
   RunTutorial();
 }
 
+TEST(TutorialTest, AWorkingNetworkIsOneLine) {
+  ExpectPrints({"net", "create", "a"}, "Created network namespace: a\n");
+  ExpectPrints({"net", "veth", "--host", "h0", "--ns", "a", "--address", "10.0.0.2/24", "--host-address", "10.0.0.1/24",
+                "--gateway", "10.0.0.1"},
+               "Created veth pair: h0 <-> veth0 (in a)\n");
+  Shell("/usr/bin/python3 tests/kernel/echo_through.py a 10.0.0.2");
+  EXPECT_THAT(Shell("ip -n a route"), HasSubstr("default via 10.0.0.1 dev veth0"));
+  const Completed shown = RunCommand({kContain, "net", "show", "a"});
+  EXPECT_THAT(shown.out, HasSubstr("10.0.0.2/24"));
+  EXPECT_THAT(shown.out, HasSubstr("Gateways:    10.0.0.1"));
+  const auto json = nlohmann::json::parse(RunCommand({kContain, "net", "show", "a", "-o", "json"}).out);
+  EXPECT_EQ(json.at("veths").at(0).at("endpoint_b").at("gateways").at(0), "10.0.0.1");
+  ExpectPrints({"net", "delete", "a"}, "Deleted network namespace: a\n");
+}
+
 }  // namespace
 }  // namespace netprov::testing

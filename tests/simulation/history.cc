@@ -1,6 +1,7 @@
 #include "tests/simulation/history.h"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -8,6 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
+#include "server/engine/ip_config.h"
+#include "server/netlink/ip_address.h"
 #include "tests/simulation/random.h"
 
 namespace netprov::simulation {
@@ -32,10 +35,15 @@ const std::vector<std::string> kLinkNames = {"h0", "h1", "p0", "veth0"};
 
 std::string ToText(const EndpointSpec& end) {
   return absl::StrCat(end.namespace_id.empty() ? "host" : end.namespace_id, ":", end.interface_name,
-                      end.mtu.has_value() ? absl::StrCat(",mtu=", *end.mtu) : "", end.up ? "" : ",down");
+                      end.mtu.has_value() ? absl::StrCat(",mtu=", *end.mtu) : "", end.up ? "" : ",down",
+                      end.config.ip.addresses.empty() ? "" : ",with an address");
 }
 
 bool IsPattern(const std::string& name) { return name.find('%') != std::string::npos; }
+
+engine::AddressSpec AddressOf(const char* text) {
+  return {.local = *netlink::IpPrefix::Parse(text), .peer = std::nullopt};
+}
 
 VethSpec MakeSpec(Random& random) {
   VethSpec spec;
@@ -51,6 +59,8 @@ VethSpec MakeSpec(Random& random) {
   }
   if (random.OneIn(4)) spec.a.mtu = 1400;
   if (random.OneIn(4)) spec.b.up = false;
+  if (random.OneIn(4)) spec.a.config.ip.addresses = {AddressOf("10.0.0.1/24")};
+  if (random.OneIn(4)) spec.b.config.ip.addresses = {AddressOf("10.0.0.2/24")};
   return spec;
 }
 

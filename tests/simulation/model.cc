@@ -702,7 +702,8 @@ bool Learn(State& state, int instance, bool is_a, const netlink::MacAddress& mac
 
 bool MatchesEnd(const VethView& view, bool is_a, const engine::Endpoint& end, State& state) {
   const EndpointSpec& spec = is_a ? view.spec.a : view.spec.b;
-  if (end.namespace_id != spec.namespace_id || end.interface_name != spec.interface_name || end.up != spec.up) {
+  if (end.namespace_id != spec.namespace_id || end.interface_name != spec.interface_name || end.up != spec.up ||
+      end.config != spec.config) {
     return false;
   }
   if (view.instance == 0) return end.ifindex == 0 && end.mtu == spec.mtu.value_or(0);
