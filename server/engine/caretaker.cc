@@ -272,23 +272,36 @@ std::vector<Notice> Caretaker::LookNow(const ObjectRef& object) {
                          .resource = object.name,
                          .detail = healed.error().message});
     }
+    // An attempt may have left hints of its own.
+    std::lock_guard<std::mutex> lock(mutex_);
+    PauseAfterHeal(object.uid);
     return notices;
   }
   notices.push_back({.level = Notice::Level::kInfo, .event = "healed", .resource = object.name, .detail = ""});
   {
     std::lock_guard<std::mutex> lock(mutex_);
     conditions_.erase(object.uid);
-    const int heals = ++heals_[object.uid];
-    if (heals >= kHealsWithoutPause) {
-      const absl::Duration pause = kShortestPause * std::exp2(std::min(heals - kHealsWithoutPause, 20));
-      not_before_[object.uid] = clock_() + std::min(pause, kLongestPause);
-    }
+    PauseAfterHeal(object.uid);
   }
   // What ends in a namespace that was made again can be made again now.
   if (const auto id = NamespaceIdIn(object.name); id.has_value()) {
-    for (const VethRecord& veth : registry_.ListVethsOf(*id)) MarkObject(VethName(veth.id), veth.uid);
+    for (const VethRecord& veth : registry_.ListVethsOf(*id)) {
+      {
+        std::lock_guard<std::mutex> lock(mutex_);
+        heals_.erase(veth.uid);
+        not_before_.erase(veth.uid);
+      }
+      MarkObject(VethName(veth.id), veth.uid);
+    }
   }
   return notices;
+}
+
+void Caretaker::PauseAfterHeal(const std::string& uid) {
+  const int heals = ++heals_[uid];
+  if (heals < kHealsWithoutPause) return;
+  const absl::Duration pause = kShortestPause * std::exp2(std::min(heals - kHealsWithoutPause, 20));
+  not_before_[uid] = clock_() + std::min(pause, kLongestPause);
 }
 
 }  // namespace netprov::engine

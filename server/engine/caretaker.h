@@ -81,6 +81,8 @@ class Caretaker {
   Chore Look(const ObjectRef& object);
   Chore Expire(const LeaseBook::Lease& lease);
   std::vector<Notice> LookNow(const ObjectRef& object);
+  // With the lock held: somebody who is healed often, or in vain, has to wait.
+  void PauseAfterHeal(const std::string& uid);
 
   Engine& engine_;
   Kernel& kernel_;

@@ -20,6 +20,7 @@
 namespace netprov::engine {
 namespace {
 
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -148,6 +149,31 @@ TEST_F(CaretakerTest, WhatCannotBeHealedIsSaidOnceAndTriedAgain) {
   EXPECT_THAT(Settle(), ElementsAre("drift veths/v", "heal_failed veths/v"));
   now_ += Caretaker::kResyncPeriod;
   EXPECT_THAT(Settle(), ElementsAre("healed veths/v"));
+}
+
+TEST_F(CaretakerTest, WhoIsHealedInVainHasToWaitThoughEachAttemptLeavesHints) {
+  Make(/*self_heal=*/true);
+  kernel_.RemoveForeignNetnsForTest("blue");
+  int attempts = 0;
+  kernel_.SetFaultForTest([&](const std::string& operation) -> std::optional<KernelError> {
+    if (operation != "CreateNetns") return std::nullopt;
+    ++attempts;
+    // As the file that is made and removed again.
+    kernel_.AddStaleFileForTest("blue");
+    kernel_.RemoveForeignNetnsForTest("blue");
+    return KernelError{.code = ENOSPC, .operation = operation, .extack = {}};
+  });
+  Settle();
+  for (int second = 0; second < 60; ++second) {
+    now_ += absl::Seconds(1);
+    Settle();
+  }
+  EXPECT_GT(attempts, 2);
+  EXPECT_LT(attempts, 40);
+  kernel_.SetFaultForTest(nullptr);
+  now_ += absl::Minutes(2);
+  EXPECT_THAT(Settle(), Contains("healed namespaces/blue"));
+  EXPECT_EQ(engine_->GetVeth("v")->state, State::kReady);
 }
 
 TEST_F(CaretakerTest, LostHintsAreMadeUpFor) {

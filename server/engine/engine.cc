@@ -111,6 +111,10 @@ std::vector<std::string> Engine::Keys(const CreateVethCall& call) const {
   std::vector<std::string> keys;
   if (!call.id.empty()) keys.push_back(VethName(call.id));
   AddNamespaceKeys(call.spec.a.namespace_id, call.spec.b.namespace_id, keys);
+  // In the host's namespace, which has no key, of two that want one name the second waits for the first.
+  for (const EndpointSpec* end : {&call.spec.a, &call.spec.b}) {
+    if (end->namespace_id.empty()) keys.push_back("links/" + end->interface_name);
+  }
   return SortedKeys(std::move(keys), call.context);
 }
 

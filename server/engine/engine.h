@@ -189,6 +189,9 @@ class Engine {
   std::vector<std::string> Keys(const ObjectRef& object) const;
 
  private:
+  // How often something is made that others delete as soon as it is there.
+  static constexpr int kMostBirths = 3;
+
   // Every change goes through here: the intent is written, the plan runs, the outcome is written. On failure all is
   // undone.
   EngineResult<void> Transact(const std::string& object, const Intent& intent, Plan& plan,
@@ -216,8 +219,13 @@ class Engine {
   // One of ours, as a look at its name has shown it.
   Namespace Describe(const NamespaceRecord& record, const std::optional<NetnsEntry>& entry) const;
   // Makes a namespace as the record says, and writes the record with what the kernel chose.
-  // `is_new`: its lease begins.
-  EngineResult<NamespaceRecord> MakeNamespace(NamespaceRecord record, const CallContext& context, bool is_new);
+  // `is_new`: its lease begins. `replaced` is a missing one of the same id, which goes then with its pairs.
+  EngineResult<NamespaceRecord> MakeNamespace(NamespaceRecord record, const CallContext& context, bool is_new,
+                                              const std::optional<NamespaceRecord>& replaced);
+  // Steps that delete what is left of a namespace that is not there any more. What they refer to must outlive the plan.
+  void AddStepsForRemains(const NamespaceRecord& record, const std::vector<VethRecord>& veths,
+                          const std::optional<NetnsEntry>& entry, const std::function<KernelResult<void>()>& undo,
+                          Plan& plan);
   EngineResult<void> DeleteRecordedNamespace(const NamespaceRecord& record, std::optional<RequestRecord> answer);
 
   // The managed namespace that an end shall live in, as far as the registry knows. `field` is the end's, for errors.
@@ -232,6 +240,10 @@ class Engine {
   KernelResult<void> DeleteLinksOf(const VethRecord& record);
   // And the routes of its ends that belong to no link.
   KernelResult<void> DeleteRoutesWithoutLinkOf(const VethRecord& record);
+  // A route that an end shall have, belongs to no link and has netprov's protocol already is another pair's or another
+  // daemon's. That there is none when the intent is written is how recovery knows that what it finds is this pair's.
+  EngineResult<void> ExpectNoRoutesWithoutLink(const std::string& object, const EndpointSpec& spec,
+                                               const NetnsRef& netns);
   // What an end should have and has not.
   struct Shortage {
     std::vector<std::string> alternative_names;
@@ -239,17 +251,23 @@ class Engine {
   };
   EngineResult<Shortage> FindShortage(const VethRecord& record, const EndpointSpec& spec, const Link& link);
   // Adds to `plan` what comes after the birth of an end, which `made` is then; all of them must outlive it.
-  void AddConfigSteps(const EndpointSpec& spec, const LinkSpec& link, const Endpoint& made, Plan& plan);
+  void AddConfigSteps(const VethRecord& record, const EndpointSpec& spec, const LinkSpec& link, const Endpoint& made,
+                      Plan& plan);
+  // Whether a call that is under way deletes the pair, or it is deleted.
+  bool IsBeingDeleted(const VethRecord& record) const;
   // Deletes a pair of which both ends were moved, wherever a name leads to it.
   KernelResult<void> DeleteStrayLinksOf(const VethRecord& record);
   EngineResult<Veth> Describe(const VethRecord& record);
   // Makes a pair with the names that the record's ends have, in these namespaces, and writes the record with what the
-  // kernel chose..
+  // kernel chose. `replaced` is a missing one of the same id, which goes then.
   EngineResult<VethRecord> MakeVeth(VethRecord record, const LinkSpec& a, const LinkSpec& b, const CallContext& context,
-                                    bool is_new);
+                                    bool is_new, const std::optional<VethRecord>& replaced);
   EngineResult<void> DeleteRecordedVeth(const VethRecord& record, std::optional<RequestRecord> answer);
   EngineResult<std::string> ChooseName(const EndpointSpec& spec, const NetnsRef& netns, const std::string& field,
                                        const std::vector<std::string>& taken, const std::string& object);
+  // Alternative names.
+  EngineResult<void> CheckOtherNamesAreFree(const EndpointSpec& spec, const NetnsRef& netns, const std::string& field,
+                                            const std::string& object);
   // `replaced` is what is left of a pair that makes room: its ends do not count.
   EngineResult<void> CheckNameIsFree(const EndpointSpec& spec, const NetnsRef& netns, const std::string& field,
                                      const std::string& object, const std::optional<VethRecord>& replaced);
@@ -264,6 +282,7 @@ class Engine {
   EngineResult<void> CollectOrphans(bool look_only, HostReport& report);
   // Removes a namespace whose tag is ours, with this uid.
   EngineResult<void> RemoveOrphan(const NetnsRef& netns, const std::string& uid);
+  void ReportUnclaimedRoutes(const NetnsRef& netns, HostReport& report);
   EngineResult<void> CollectOrphanLinks(const NetnsRef& netns, bool look_only, HostReport& report);
   // Persistent objects of an earlier boot, namespaces first.
   std::vector<ObjectRef> Unrestored() const;

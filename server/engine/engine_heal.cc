@@ -100,7 +100,7 @@ EngineResult<void> Engine::HealNamespace(const NamespaceRecord& record) {
   NamespaceRecord again = record;
   again.boot_id = kernel_.BootId();
   again.cookie = 0;
-  EngineResult<NamespaceRecord> made = MakeNamespace(std::move(again), {}, /*is_new=*/false);
+  EngineResult<NamespaceRecord> made = MakeNamespace(std::move(again), {}, /*is_new=*/false, /*replaced=*/std::nullopt);
   if (!made.ok()) return std::move(made).error();
   return {};
 }
@@ -135,12 +135,10 @@ EngineResult<void> Engine::Supply(const VethRecord& record, const EndpointSpec& 
   if (shortage.alternative_names.empty() && shortage.ip.empty()) return {};
   const std::string step = "configure " + link.name + " again";
   const NetnsRef netns = RefOf(spec.namespace_id);
-  KernelResult<void> configured = kernel_.Configure(netns, link.ifindex, shortage.alternative_names, shortage.ip);
+  KernelResult<void> configured =
+      kernel_.Configure(netns, link.ifindex, shortage.alternative_names, shortage.ip, /*anew=*/true);
   if (!configured.ok()) return KernelFailure(VethName(record.id), step, configured.error());
-  std::vector<RouteSpec> without_link;
-  for (const RouteSpec& route : shortage.ip.routes) {
-    if (!route.through_link()) without_link.push_back(route);
-  }
+  const std::vector<RouteSpec> without_link = RoutesWithoutLinkOf(shortage.ip);
   if (without_link.empty()) return {};
   KernelResult<void> added = kernel_.AddRoutes(netns, without_link);
   if (!added.ok()) return KernelFailure(VethName(record.id), step, added.error());
@@ -200,7 +198,7 @@ EngineResult<void> Engine::HealVeth(const VethRecord& record) {
   again.boot_id = kernel_.BootId();
   EngineResult<VethRecord> made =
       MakeVeth(again, link(record.spec.a, record.a, netns_a), link(record.spec.b, record.b, netns_b), {},
-               /*is_new=*/false);
+               /*is_new=*/false, /*replaced=*/std::nullopt);
   if (!made.ok()) return std::move(made).error();
   return {};
 }

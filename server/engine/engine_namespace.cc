@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -15,12 +16,7 @@
 #include "server/engine/tag.h"
 
 namespace netprov::engine {
-namespace {
-
-// How often a namespace is made that others delete as soon as it is there.
-constexpr int kMostBirths = 3;
-
-}  // namespace
+namespace {}  // namespace
 
 std::string Engine::TagFor(const NamespaceRecord& record) const {
   return TagOf(registry_.id(), record.uid, NamespaceName(record.id));
@@ -117,18 +113,27 @@ EngineResult<Namespace> Engine::CreateNamespace(const CreateNamespaceCall& call)
     return projected;
   }
   if (call.context.stopped != nullptr && call.context.stopped()) return Stopped(object);
-  // Ours once, and gone since: what is left of it makes room for the new one.
-  if (existing.has_value()) NETPROV_RETURN_IF_ERROR(DeleteRecordedNamespace(*existing, std::nullopt));
-  EngineResult<NamespaceRecord> made = MakeNamespace(std::move(record), call.context, /*is_new=*/true);
+  EngineResult<NamespaceRecord> made =
+      MakeNamespace(std::move(record), call.context, /*is_new=*/true, /*replaced=*/existing);
   if (!made.ok()) return std::move(made).error();
   Namespace netns = made->ToNamespace();
   netns.expire_time = ExpireTimeOf(made->uid);
   return netns;
 }
 
-EngineResult<NamespaceRecord> Engine::MakeNamespace(NamespaceRecord record, const CallContext& context, bool is_new) {
+EngineResult<NamespaceRecord> Engine::MakeNamespace(NamespaceRecord record, const CallContext& context, bool is_new,
+                                                    const std::optional<NamespaceRecord>& replaced) {
   const std::string object = NamespaceName(record.id);
   Plan plan;
+  std::vector<VethRecord> replaced_veths;
+  std::optional<NetnsEntry> remains;
+  if (replaced.has_value()) {
+    replaced_veths = registry_.ListVethsOf(record.id);
+    NETPROV_ASSIGN_OR_RETURN(remains, FindNetns(record.id));
+    // It is missing, and stays so where the new one can't be made.
+    AddStepsForRemains(
+        *replaced, replaced_veths, remains, [] { return KernelResult<void>(); }, plan);
+  }
   plan.Add({.name = "create namespace " + record.id,
             .run = [&]() -> KernelResult<void> {
               KernelResult<uint64_t> cookie = kernel_.CreateNetns(record.id, TagFor(record));
@@ -145,9 +150,14 @@ EngineResult<NamespaceRecord> Engine::MakeNamespace(NamespaceRecord record, cons
     if (is_new) leases_.Start(record.uid, object, record.metadata);
     Namespace answer = record.ToNamespace();
     answer.expire_time = ExpireTimeOf(record.uid);
-    return Outcome{.put_namespace = record, .request = Answer(context, std::move(answer), std::nullopt)};
+    Outcome outcome{.put_namespace = record, .request = Answer(context, std::move(answer), std::nullopt)};
+    outcome.remove_namespace = replaced;
+    outcome.remove_veths = replaced_veths;
+    return outcome;
   });
   if (made.ok()) {
+    if (replaced.has_value()) leases_.End(replaced->uid);
+    for (const VethRecord& veth : replaced_veths) leases_.End(veth.uid);
     if (is_new) leases_.Renew(record.metadata.owner);
     return record;
   }
@@ -193,6 +203,24 @@ EngineResult<Page<Namespace>> Engine::ListNamespaces(const std::string& after, s
   return page;
 }
 
+void Engine::AddStepsForRemains(const NamespaceRecord& record, const std::vector<VethRecord>& veths,
+                                const std::optional<NetnsEntry>& entry, const std::function<KernelResult<void>()>& undo,
+                                Plan& plan) {
+  // Nobody can enter it by its name, but a process may hold it, and then the pairs' other ends are there still.
+  for (const VethRecord& veth : veths) {
+    plan.Add({.name = "delete veth " + veth.id, .run = [this, &veth] { return DeleteLinksOf(veth); }, .undo = undo});
+  }
+  if (record.boot_id != kernel_.BootId() || !entry.has_value() || entry->is_netns) return;
+  plan.Add({.name = "remove the file " + record.id,
+            .run = [this, &record]() -> KernelResult<void> {
+              KernelResult<void> removed = kernel_.RemoveStaleNetnsFile(record.id);
+              // Then it is somebody's, and stays.
+              if (!removed.ok() && removed.error().code == EMEDIUMTYPE) return {};
+              return removed;
+            },
+            .undo = undo});
+}
+
 EngineResult<void> Engine::DeleteRecordedNamespace(const NamespaceRecord& record, std::optional<RequestRecord> answer) {
   const std::string object = NamespaceName(record.id);
   const NetnsRef netns{.name = record.id, .cookie = record.cookie};
@@ -215,20 +243,7 @@ EngineResult<void> Engine::DeleteRecordedNamespace(const NamespaceRecord& record
               .run = [&] { return unless_gone(kernel_.RemoveNetns(netns)); },
               .undo = nullptr});
   } else {
-    // Nobody can enter it by its name, but a process may hold it, and then the pairs' other ends are there still.
-    for (const VethRecord& veth : veths) {
-      plan.Add({.name = "delete veth " + veth.id, .run = [&] { return DeleteLinksOf(veth); }, .undo = nullptr});
-    }
-    if (record.boot_id == kernel_.BootId() && entry.has_value() && !entry->is_netns) {
-      plan.Add({.name = "remove the file " + record.id,
-                .run = [&]() -> KernelResult<void> {
-                  KernelResult<void> removed = kernel_.RemoveStaleNetnsFile(record.id);
-                  // Then it is somebody's, and stays.
-                  if (!removed.ok() && removed.error().code == EMEDIUMTYPE) return {};
-                  return removed;
-                },
-                .undo = nullptr});
-    }
+    AddStepsForRemains(record, veths, entry, /*undo=*/nullptr, plan);
   }
   const Intent intent{.kind = Intent::Kind::kDeleteNamespace, .netns = record, .veth = {}, .request = answer};
   NETPROV_RETURN_IF_ERROR(Transact(object, intent, plan, [&] {

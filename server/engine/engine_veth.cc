@@ -18,9 +18,6 @@
 namespace netprov::engine {
 namespace {
 
-// How often a pair is made that others delete as soon as it is there.
-constexpr int kMostBirths = 3;
-
 // Somebody else may take a name between our looking for a free one and using it; so often in a row only on purpose.
 constexpr int kMostNamingAttempts = 16;
 
@@ -68,9 +65,8 @@ class Comparison {
     for (const Item& item : items) Text(field, ToText(item), "");
   }
 
+  // Nobody can change the queues of a link.
   void Options(const LinkOptions& expected, const LinkOptions& actual) {
-    Number("tx_queues", expected.tx_queues, actual.tx_queues);
-    Number("rx_queues", expected.rx_queues, actual.rx_queues);
     Flag("promiscuous", expected.promiscuous, actual.promiscuous, "true", "false");
     Flag("all_multicast", expected.all_multicast, actual.all_multicast, "true", "false");
     const netlink::OffloadLimits& limits = expected.limits;
@@ -94,6 +90,19 @@ KernelResult<void> UnlessGone(KernelResult<void> deleted) {
 
 // The name of the step that makes a pair.
 std::string BirthOf(const std::string& a, const std::string& b) { return absl::StrCat("create veth ", a, " <-> ", b); }
+
+// What was asked for and is not so; null: nothing.
+const char* MissingLimit(const netlink::OffloadLimits& asked, const netlink::OffloadLimits& actual) {
+  auto is_missing = [](const std::optional<uint32_t>& limit, const std::optional<uint32_t>& now) {
+    return limit.has_value() && limit != now;
+  };
+  if (is_missing(asked.gso_max_size, actual.gso_max_size)) return "gso_max_size";
+  if (is_missing(asked.gso_max_segments, actual.gso_max_segments)) return "gso_max_segments";
+  if (is_missing(asked.gro_max_size, actual.gro_max_size)) return "gro_max_size";
+  if (is_missing(asked.gso_ipv4_max_size, actual.gso_ipv4_max_size)) return "gso_ipv4_max_size";
+  if (is_missing(asked.gro_ipv4_max_size, actual.gro_ipv4_max_size)) return "gro_ipv4_max_size";
+  return nullptr;
+}
 
 LinkSpec ToLinkSpec(const EndpointSpec& spec, const NetnsRef& netns, const std::string& name) {
   return {
@@ -171,16 +180,33 @@ KernelResult<void> Engine::DeleteLinksOf(const VethRecord& record) {
 KernelResult<void> Engine::DeleteRoutesWithoutLinkOf(const VethRecord& record) {
   for (const EndpointSpec* end : {&record.spec.a, &record.spec.b}) {
     std::vector<RouteSpec> routes = end->config.RoutesWithoutLink();
-    // Another pair's, where this one's could not be made for it.
+    if (routes.empty()) continue;
+    // A later pair can only have been given the same route when this one had lost it (ExpectNoRoutesWithoutLink()). Of
+    // a creation that failed, any other's claim is better.
+    const std::optional<VethRecord> now = registry_.FindVeth(record.id);
+    const bool is_registered = now.has_value() && now->uid == record.uid;
     for (const VethRecord& other : registry_.ListVethsOf(end->namespace_id)) {
-      if (other.uid == record.uid || routes.empty()) continue;
+      if (other.uid == record.uid || (is_registered && other.create_time <= record.create_time)) continue;
       for (const EndpointSpec* place : {&other.spec.a, &other.spec.b}) {
         if (place->namespace_id != end->namespace_id) continue;
         for (const RouteSpec& route : place->config.RoutesWithoutLink()) std::erase(routes, route);
       }
     }
-    if (routes.empty()) continue;
     NETPROV_RETURN_IF_ERROR(UnlessGone(kernel_.DeleteRoutes(RefOf(end->namespace_id), routes)));
+  }
+  return {};
+}
+
+EngineResult<void> Engine::ExpectNoRoutesWithoutLink(const std::string& object, const EndpointSpec& spec,
+                                                     const NetnsRef& netns) {
+  const std::vector<RouteSpec> routes = spec.config.RoutesWithoutLink();
+  if (routes.empty()) return {};
+  KernelResult<std::vector<RouteSpec>> there = kernel_.ListRoutesWithoutLink(netns);
+  if (!there.ok()) return KernelFailure(object, "look at the routes where " + object + " shall end", there.error());
+  for (const RouteSpec& route : routes) {
+    if (!absl::c_any_of(*there, [&](const RouteSpec& other) { return HaveOneKey(other, route); })) continue;
+    return KernelFailure(object, "look for " + ToText(route),
+                         {.code = EEXIST, .operation = "RTM_NEWROUTE " + route.destination.ToString(), .extack = {}});
   }
   return {};
 }
@@ -198,6 +224,13 @@ EngineResult<Engine::Shortage> Engine::FindShortage(const VethRecord& record, co
   if (!actual.ok()) {
     return KernelFailure(VethName(record.id), absl::StrCat("look at the addresses and routes of ", link.name),
                          actual.error());
+  }
+  if (!spec.config.RoutesWithoutLink().empty()) {
+    KernelResult<std::vector<RouteSpec>> without_link = kernel_.ListRoutesWithoutLink(RefOf(spec.namespace_id));
+    if (!without_link.ok()) {
+      return KernelFailure(VethName(record.id), "look at the routes without a link", without_link.error());
+    }
+    actual->routes.insert(actual->routes.end(), without_link->begin(), without_link->end());
   }
   shortage.ip = Missing(expected, *actual);
   return shortage;
@@ -237,6 +270,15 @@ EngineResult<Veth> Engine::Describe(const VethRecord& record) {
     compare.Number("group", kOwnedGroup, link.group);
     compare.Options(end.spec->config.options, link.options);
     EngineResult<Shortage> shortage = FindShortage(record, *end.spec, link);
+    if (!shortage.ok() || !shortage->alternative_names.empty() || !shortage->ip.empty()) {
+      // It may have gone between our looks.
+      found = FindEnd(record, *end.made, *end.other);
+      if (found.ok() && !found->has_value()) {
+        veth.state = State::kMissing;
+        end.now->ifindex = 0;
+        continue;
+      }
+    }
     if (!shortage.ok()) return std::move(shortage).error();
     for (const std::string& name : shortage->alternative_names) compare.Text("alternative_names", name, "");
     compare.Missing("addresses", shortage->ip.addresses);
@@ -289,6 +331,20 @@ EngineResult<void> Engine::CheckNameIsFree(const EndpointSpec& spec, const Netns
     }
   }
   return InterfaceNameTaken(object, field, spec.interface_name, spec.namespace_id);
+}
+
+EngineResult<void> Engine::CheckOtherNamesAreFree(const EndpointSpec& spec, const NetnsRef& netns,
+                                                  const std::string& field, const std::string& object) {
+  const std::vector<std::string>& names = spec.config.alternative_names;
+  for (size_t i = 0; i < names.size(); ++i) {
+    KernelResult<std::optional<Link>> link = kernel_.FindLink(netns, names[i]);
+    if (!link.ok()) return KernelFailure(object, "look for " + names[i], link.error());
+    if (!link->has_value()) continue;
+    Error taken = InterfaceNameTaken(object, field, names[i], spec.namespace_id);
+    taken.field = absl::StrCat(field, ".alternative_names[", i, "]");
+    return taken;
+  }
+  return {};
 }
 
 EngineResult<Veth> Engine::CreateVeth(const CreateVethCall& call) {
@@ -363,12 +419,9 @@ EngineResult<Veth> Engine::CreateVeth(const CreateVethCall& call) {
       return projected;
     }
     if (call.context.stopped != nullptr && call.context.stopped()) return Stopped(object);
-    if (existing.has_value() && attempt == 1) {
-      NETPROV_RETURN_IF_ERROR(DeleteRecordedVeth(*existing, std::nullopt));
-    }
-
-    EngineResult<VethRecord> made = MakeVeth(record, ToLinkSpec(call.spec.a, netns_a, *name_a),
-                                             ToLinkSpec(call.spec.b, netns_b, *name_b), call.context, /*is_new=*/true);
+    EngineResult<VethRecord> made =
+        MakeVeth(record, ToLinkSpec(call.spec.a, netns_a, *name_a), ToLinkSpec(call.spec.b, netns_b, *name_b),
+                 call.context, /*is_new=*/true, /*replaced=*/existing);
     if (made.ok()) {
       Veth veth = made->ToVeth();
       veth.expire_time = ExpireTimeOf(made->uid);
@@ -380,6 +433,10 @@ EngineResult<Veth> Engine::CreateVeth(const CreateVethCall& call) {
       NETPROV_RETURN_IF_ERROR(check_namespaces());
     } else if (made.error().kernel->code == EEXIST && made.error().step == BirthOf(*name_a, *name_b)) {
       NETPROV_RETURN_IF_ERROR(check_names());
+    } else if (made.error().kernel->code == EEXIST &&
+               absl::StartsWith(made.error().kernel->operation, "RTM_NEWLINKPROP")) {
+      NETPROV_RETURN_IF_ERROR(CheckOtherNamesAreFree(call.spec.a, netns_a, "endpoint_a", object));
+      NETPROV_RETURN_IF_ERROR(CheckOtherNamesAreFree(call.spec.b, netns_b, "endpoint_b", object));
     } else if (made.error().kernel->code != ENODEV) {  // Else somebody deleted it before it was whole.
       return std::move(made).error();
     }
@@ -387,7 +444,8 @@ EngineResult<Veth> Engine::CreateVeth(const CreateVethCall& call) {
   }
 }
 
-void Engine::AddConfigSteps(const EndpointSpec& spec, const LinkSpec& link, const Endpoint& made, Plan& plan) {
+void Engine::AddConfigSteps(const VethRecord& record, const EndpointSpec& spec, const LinkSpec& link,
+                            const Endpoint& made, Plan& plan) {
   const EndpointConfig& config = spec.config;
   const std::vector<RouteSpec> routes = config.RoutesWithoutLink();
   // All but the routes goes with the link.
@@ -396,23 +454,34 @@ void Engine::AddConfigSteps(const EndpointSpec& spec, const LinkSpec& link, cons
     plan.Add({.name = absl::StrCat("configure ", link.name),
               .run =
                   [this, &config, &link, &made, ip = std::move(ip)] {
-                    return kernel_.Configure(link.netns, made.ifindex, config.alternative_names, ip);
+                    return kernel_.Configure(link.netns, made.ifindex, config.alternative_names, ip, /*anew=*/false);
                   },
               .undo = nothing,
               .sweep = nullptr});
   }
   if (routes.empty()) return;
-  auto remove = [this, &link, routes] { return UnlessGone(kernel_.DeleteRoutes(link.netns, routes)); };
   plan.Add({.name = absl::StrCat("add the routes of ", link.name, " without a link"),
             .run = [this, &link, routes] { return kernel_.AddRoutes(link.netns, routes); },
-            .undo = remove,
-            .sweep = remove});
+            .undo = [this, &link, routes] { return UnlessGone(kernel_.DeleteRoutes(link.netns, routes)); },
+            .sweep = [this, &record] { return DeleteRoutesWithoutLinkOf(record); }});
 }
 
 EngineResult<VethRecord> Engine::MakeVeth(VethRecord record, const LinkSpec& a, const LinkSpec& b,
-                                          const CallContext& context, bool is_new) {
+                                          const CallContext& context, bool is_new,
+                                          const std::optional<VethRecord>& replaced) {
   const std::string object = VethName(record.id);
+  NETPROV_RETURN_IF_ERROR(ExpectNoRoutesWithoutLink(object, record.spec.a, a.netns));
+  NETPROV_RETURN_IF_ERROR(ExpectNoRoutesWithoutLink(object, record.spec.b, b.netns));
+  netlink::OffloadLimits limits_a;
+  netlink::OffloadLimits limits_b;
   Plan plan;
+  if (replaced.has_value()) {
+    // It is missing, and stays so where the new one can't be made.
+    plan.Add({.name = "delete what is left of veth " + record.id,
+              .run = [&] { return DeleteLinksOf(*replaced); },
+              .undo = [] { return KernelResult<void>(); },
+              .sweep = nullptr});
+  }
   plan.Add({.name = BirthOf(a.name, b.name),
             .run = [&]() -> KernelResult<void> {
               auto ends = kernel_.CreateVeth(a, b, TagFor(record));
@@ -423,6 +492,8 @@ EngineResult<VethRecord> Engine::MakeVeth(VethRecord record, const LinkSpec& a, 
               if (!ends.ok()) return std::move(ends).error();
               record.a = ToEndpoint(record.a.namespace_id, ends->first);
               record.b = ToEndpoint(record.b.namespace_id, ends->second);
+              limits_a = ends->first.options.limits;
+              limits_b = ends->second.options.limits;
               return {};
             },
             .undo = [&] { return UnlessGone(kernel_.DeleteLink(a.netns, record.a.ifindex)); },
@@ -431,16 +502,33 @@ EngineResult<VethRecord> Engine::MakeVeth(VethRecord record, const LinkSpec& a, 
               if (swept.ok()) return {};
               return *swept.error().kernel;
             }});
-  AddConfigSteps(record.spec.a, a, record.a, plan);
-  AddConfigSteps(record.spec.b, b, record.b, plan);
+  // What it does not know, the kernel passes over.
+  plan.Add({.name = "look at the limits of both ends",
+            .run = [&]() -> KernelResult<void> {
+              for (const auto& [spec, link] : {std::pair(&a, &limits_a), std::pair(&b, &limits_b)}) {
+                if (const char* limit = MissingLimit(spec->options.limits, *link); limit != nullptr) {
+                  return KernelError{.code = EOPNOTSUPP,
+                                     .operation = absl::StrCat("RTM_NEWLINK ", spec->name, " ", limit),
+                                     .extack = {}};
+                }
+              }
+              return {};
+            },
+            .undo = [] { return KernelResult<void>(); },
+            .sweep = nullptr});
+  AddConfigSteps(record, record.spec.a, a, record.a, plan);
+  AddConfigSteps(record, record.spec.b, b, record.b, plan);
   const Intent intent{.kind = Intent::Kind::kCreateVeth, .netns = {}, .veth = record, .request = {}};
   EngineResult<void> made = Transact(object, intent, plan, [&] {
     if (is_new) leases_.Start(record.uid, object, record.metadata);
     Veth answer = record.ToVeth();
     answer.expire_time = ExpireTimeOf(record.uid);
-    return Outcome{.put_veth = record, .request = Answer(context, std::nullopt, std::move(answer))};
+    Outcome outcome{.put_veth = record, .request = Answer(context, std::nullopt, std::move(answer))};
+    if (replaced.has_value()) outcome.remove_veths = {*replaced};
+    return outcome;
   });
   if (made.ok()) {
+    if (replaced.has_value()) leases_.End(replaced->uid);
     if (is_new) leases_.Renew(record.metadata.owner);
     return record;
   }
@@ -451,7 +539,23 @@ EngineResult<VethRecord> Engine::MakeVeth(VethRecord record, const LinkSpec& a, 
 EngineResult<Veth> Engine::GetVeth(const std::string& id) {
   std::optional<VethRecord> record = registry_.FindVeth(id);
   if (!record.has_value()) return VethNotFound(id);
-  return Describe(*record);
+  NETPROV_ASSIGN_OR_RETURN(Veth veth, Describe(*record));
+  if (veth.state == State::kMissing && IsBeingDeleted(*record)) return VethNotFound(id);
+  return veth;
+}
+
+bool Engine::IsBeingDeleted(const VethRecord& record) const {
+  // An intent gives way to its outcome, so it is looked for first.
+  const std::vector<PendingIntent> pending = registry_.ListPending();
+  const std::optional<VethRecord> now = registry_.FindVeth(record.id);
+  if (!now.has_value() || now->uid != record.uid) return true;
+  std::lock_guard<std::mutex> lock(mutex_);
+  return absl::c_any_of(pending, [&](const PendingIntent& item) {
+    if (unfinished_.contains(item.sequence)) return false;
+    const Intent& intent = item.intent;
+    return (intent.kind == Intent::Kind::kDeleteVeth && intent.veth.uid == record.uid) ||
+           (intent.kind == Intent::Kind::kDeleteNamespace && record.EndsIn(intent.netns.id));
+  });
 }
 
 EngineResult<Page<Veth>> Engine::ListVeths(const std::string& after, size_t limit) {
@@ -461,6 +565,7 @@ EngineResult<Page<Veth>> Engine::ListVeths(const std::string& after, size_t limi
   if (page.more) records.pop_back();
   for (const VethRecord& record : records) {
     NETPROV_ASSIGN_OR_RETURN(Veth veth, Describe(record));
+    if (veth.state == State::kMissing && IsBeingDeleted(record)) continue;
     page.items.push_back(std::move(veth));
   }
   return page;

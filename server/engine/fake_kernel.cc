@@ -214,9 +214,7 @@ std::optional<Link> FakeKernel::Find(const FakeNetns& netns, const std::string& 
 }
 
 bool FakeKernel::HasRoute(const FakeNetns& netns, const RouteSpec& route) {
-  auto is_it = [&route](const RouteSpec& other) {
-    return other.destination == route.destination && other.table == route.table && other.metric == route.metric;
-  };
+  auto is_it = [&route](const RouteSpec& other) { return HaveOneKey(other, route); };
   if (std::any_of(netns.routes.begin(), netns.routes.end(), is_it)) return true;
   return std::any_of(netns.links.begin(), netns.links.end(), [&](const auto& item) {
     const std::vector<RouteSpec>& routes = item.second.ip.routes;
@@ -565,7 +563,8 @@ KernelResult<void> FakeKernel::SetLink(const NetnsRef& netns, uint32_t ifindex, 
 }
 
 KernelResult<void> FakeKernel::Configure(const NetnsRef& netns, uint32_t ifindex,
-                                         const std::vector<std::string>& alternative_names, const IpConfig& ip) {
+                                         const std::vector<std::string>& alternative_names, const IpConfig& ip,
+                                         bool anew) {
   if (auto error = Ask("Configure"); error.has_value()) return *error;
   std::lock_guard<std::mutex> lock(mutex_);
   NETPROV_ASSIGN_OR_RETURN(FakeNetns * inside, Enter(netns));
@@ -575,6 +574,14 @@ KernelResult<void> FakeKernel::Configure(const NetnsRef& netns, uint32_t ifindex
   for (const std::string& name : alternative_names) {
     if (Find(*inside, name).has_value()) return Fail(EEXIST, absl::StrCat("RTM_NEWLINKPROP ", name));
     link.link.alternative_names.push_back(name);
+  }
+  if (anew) {
+    for (const AddressSpec& address : ip.addresses) {
+      std::erase_if(link.ip.addresses, [&](const AddressSpec& other) { return other.local == address.local; });
+    }
+    for (const RouteSpec& route : ip.routes) {
+      std::erase_if(link.ip.routes, [&](const RouteSpec& other) { return HaveOneKey(other, route); });
+    }
   }
   for (const AddressSpec& address : ip.addresses) {
     const bool has_it = std::any_of(link.ip.addresses.begin(), link.ip.addresses.end(),
@@ -603,10 +610,15 @@ KernelResult<IpConfig> FakeKernel::FindIpConfig(const NetnsRef& netns, uint32_t 
   if (auto error = Ask("FindIpConfig"); error.has_value()) return *error;
   std::lock_guard<std::mutex> lock(mutex_);
   NETPROV_ASSIGN_OR_RETURN(FakeNetns * inside, Enter(netns));
-  IpConfig ip;
-  if (auto found = inside->links.find(ifindex); found != inside->links.end()) ip = found->second.ip;
-  ip.routes.insert(ip.routes.end(), inside->routes.begin(), inside->routes.end());
-  return ip;
+  auto found = inside->links.find(ifindex);
+  return found == inside->links.end() ? IpConfig() : found->second.ip;
+}
+
+KernelResult<std::vector<RouteSpec>> FakeKernel::ListRoutesWithoutLink(const NetnsRef& netns) {
+  if (auto error = Ask("ListRoutesWithoutLink"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  NETPROV_ASSIGN_OR_RETURN(FakeNetns * inside, Enter(netns));
+  return inside->routes;
 }
 
 KernelResult<void> FakeKernel::AddRoutes(const NetnsRef& netns, const std::vector<RouteSpec>& routes) {

@@ -25,6 +25,18 @@ const char* WordFor(RouteType type) {
 
 uint32_t DefaultMetric(netlink::IpFamily family) { return family == netlink::IpFamily::kIpv6 ? 1024 : 0; }
 
+bool HaveOneKey(const RouteSpec& a, const RouteSpec& b) {
+  return a.destination == b.destination && a.table == b.table && a.metric == b.metric;
+}
+
+std::vector<RouteSpec> RoutesWithoutLinkOf(const IpConfig& ip) {
+  std::vector<RouteSpec> routes;
+  for (const RouteSpec& route : ip.routes) {
+    if (!route.through_link()) routes.push_back(route);
+  }
+  return routes;
+}
+
 RouteSpec DefaultRoute(const netlink::IpAddress& gateway) {
   RouteSpec route;
   route.destination.address = netlink::IpAddress::Any(gateway.family());

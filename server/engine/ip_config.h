@@ -54,6 +54,9 @@ struct RouteSpec {
   friend bool operator==(const RouteSpec&, const RouteSpec&) = default;
 };
 
+// Whether they are to the same destination with the same table and metric: the kernel has room for one of them.
+bool HaveOneKey(const RouteSpec& a, const RouteSpec& b);
+
 // A permanent neighbour.
 struct NeighbourSpec {
   netlink::IpAddress address;
@@ -74,6 +77,9 @@ struct IpConfig {
 
 // What of `expected` is not in `actual`.
 IpConfig Missing(const IpConfig& expected, const IpConfig& actual);
+
+// Those that belong to no link.
+std::vector<RouteSpec> RoutesWithoutLinkOf(const IpConfig& ip);
 
 // The default route through a gateway.
 RouteSpec DefaultRoute(const netlink::IpAddress& gateway);

@@ -177,19 +177,21 @@ class Kernel {
   virtual KernelResult<void> SetLink(const NetnsRef& netns, uint32_t ifindex, const LinkSettings& settings) = 0;
 
   // Gives a link of ours alternative names, and addresses, neighbours and routes of kOwnedProtocol. A route that
-  // belongs to no link is passed over. Waits until every address that is to be alone on the link is known to be. All of
-  // it or, where the kernel refuses one thing, as much as came before it: who made the link deletes it. The error's
-  // operation names the thing. EEXIST: an alternative name or a route is taken. ENETUNREACH: a gateway can't be
-  // reached. EADDRINUSE: another has the address.
+  // belongs to no link is passed over. Waits until every address that is to be alone on the link is known to be. With
+  // `anew`, what the link has of the same address, or of the same destination, table and metric, goes first. Where the
+  // kernel refuses one thing, others may be done: who made the link deletes it. The error's operation names the thing.
+  // EEXIST: an alternative name or a route is taken. ENETUNREACH: a gateway can't be reached. EADDRINUSE: another has
+  // the address.
   virtual KernelResult<void> Configure(const NetnsRef& netns, uint32_t ifindex,
-                                       const std::vector<std::string>& alternative_names, const IpConfig& ip) = 0;
+                                       const std::vector<std::string>& alternative_names, const IpConfig& ip,
+                                       bool anew) = 0;
 
-  // The addresses, permanent neighbours and routes of a link, whoever made them, none where there is no such link, and
-  // the namespace's routes that belong to no link.
+  // The addresses, permanent neighbours and routes of a link, whoever made them; none where there is no such link.
   virtual KernelResult<IpConfig> FindIpConfig(const NetnsRef& netns, uint32_t ifindex) = 0;
 
-  // Adds routes of kOwnedProtocol that belong to no link. EEXIST: there is one to the destination with that table and
-  // metric.
+  // The routes of kOwnedProtocol that belong to no link.
+  virtual KernelResult<std::vector<RouteSpec>> ListRoutesWithoutLink(const NetnsRef& netns) = 0;
+  // Adds such routes. EEXIST: there is a route to the destination with that table and metric.
   virtual KernelResult<void> AddRoutes(const NetnsRef& netns, const std::vector<RouteSpec>& routes) = 0;
   // Deletes those of them that are there.
   virtual KernelResult<void> DeleteRoutes(const NetnsRef& netns, const std::vector<RouteSpec>& routes) = 0;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/if_addr.h>
 #include <linux/neighbour.h>
+#include <linux/rtnetlink.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -155,8 +156,72 @@ KernelResult<std::vector<netlink::Address>> DumpAddresses(netlink::Session& sess
   return addresses;
 }
 
-// Waits until the kernel has made up its mind about every address that is to be alone.
-KernelResult<void> AwaitDuplicateDetection(netlink::Session& session, uint32_t ifindex) {
+std::optional<RouteType> ToType(const netlink::Route& route) {
+  for (const RouteType type : kRouteTypes) {
+    if (static_cast<uint8_t>(type) == route.type) return type;
+  }
+  return std::nullopt;
+}
+
+// Of a type that netprov knows.
+RouteSpec ToRouteSpec(const netlink::Route& route) {
+  const RouteType type = ToType(route).value_or(RouteType::kUnicast);
+  const bool has_scope = route.destination.address.family() == netlink::IpFamily::kIpv4 && type == RouteType::kUnicast;
+  return {.destination = route.destination,
+          .type = type,
+          .gateway = route.gateway,
+          .metric = route.metric.value_or(0),
+          .table = route.table,
+          .scope = has_scope ? route.scope : kScopeGlobal,
+          .preferred_source = route.preferred_source,
+          .on_link = route.onlink,
+          .mtu = route.mtu};
+}
+
+// What RTM_DELROUTE takes for every route of the link to that destination with that table and metric.
+netlink::Route AnyRouteLike(const RouteSpec& route, uint32_t ifindex) {
+  return {.destination = route.destination,
+          .gateway = std::nullopt,
+          .ifindex = static_cast<int>(ifindex),
+          .metric = route.metric,
+          .table = route.table,
+          .scope = RT_SCOPE_NOWHERE,
+          .type = RTN_UNSPEC,
+          .protocol = RTPROT_UNSPEC};
+}
+
+// All routes, or those of a link.
+KernelResult<std::vector<netlink::Route>> DumpRoutes(netlink::Session& session, std::optional<int> ifindex) {
+  std::vector<netlink::Route> routes;
+  for (const netlink::IpFamily family : {netlink::IpFamily::kIpv4, netlink::IpFamily::kIpv6}) {
+    KernelResult<std::vector<netlink::Payload>> payloads =
+        session.Dump(netlink::EncodeDumpRoutes(family, /*table=*/std::nullopt, ifindex));
+    // ENODEV: there is no such link.
+    if (!payloads.ok() && payloads.error().code == ENODEV && ifindex.has_value()) continue;
+    if (!payloads.ok()) return std::move(payloads).error();
+    for (const netlink::Payload& payload : *payloads) {
+      NETPROV_ASSIGN_OR_RETURN(netlink::Route route, netlink::DecodeRoute(payload));
+      routes.push_back(std::move(route));
+    }
+  }
+  return routes;
+}
+
+KernelResult<std::vector<RouteSpec>> OwnRoutesWithoutLink(netlink::Session& session) {
+  std::vector<RouteSpec> own;
+  NETPROV_ASSIGN_OR_RETURN(const std::vector<netlink::Route> routes, DumpRoutes(session, std::nullopt));
+  for (const netlink::Route& route : routes) {
+    const std::optional<RouteType> type = ToType(route);
+    // IPv6 shows them with the loopback link.
+    if (route.protocol != kOwnedProtocol || !type.has_value() || *type == RouteType::kUnicast) continue;
+    own.push_back(ToRouteSpec(route));
+  }
+  return own;
+}
+
+// Waits until the kernel has made up its mind about those of the addresses that are to be alone.
+KernelResult<void> AwaitDuplicateDetection(netlink::Session& session, uint32_t ifindex,
+                                           const std::vector<AddressSpec>& specs) {
   constexpr std::chrono::milliseconds kBetween(20);
   // RFC 4862 has a delay of up to a second and one of a second after the question, of which there is one by default.
   constexpr int kMostLooks = 500;
@@ -164,6 +229,10 @@ KernelResult<void> AwaitDuplicateDetection(netlink::Session& session, uint32_t i
     NETPROV_ASSIGN_OR_RETURN(const std::vector<netlink::Address> addresses, DumpAddresses(session, ifindex));
     bool tentative = false;
     for (const netlink::Address& address : addresses) {
+      const bool is_meant = std::any_of(specs.begin(), specs.end(), [&](const AddressSpec& spec) {
+        return spec.detect_duplicates && spec.local.address == address.local.address;
+      });
+      if (!is_meant) continue;
       if ((address.flags & IFA_F_DADFAILED) != 0) {
         return KernelError{.code = EADDRINUSE,
                            .operation = absl::StrCat("duplicate address detection of ", address.local.ToString()),
@@ -296,13 +365,7 @@ KernelResult<void> LinuxKernel::RemoveNetns(const NetnsRef& netns) {
   return directory_.Remove(netns.name);
 }
 
-KernelResult<void> LinuxKernel::RemoveStaleNetnsFile(const std::string& name) {
-  NETPROV_ASSIGN_OR_RETURN(netns::NetnsDirectory::Kind kind, directory_.Inspect(name));
-  if (kind == netns::NetnsDirectory::Kind::kNamespace) {
-    return KernelError{.code = EMEDIUMTYPE, .operation = absl::StrCat("remove(/run/netns/", name, ")"), .extack = {}};
-  }
-  return directory_.Remove(name);
-}
+KernelResult<void> LinuxKernel::RemoveStaleNetnsFile(const std::string& name) { return directory_.RemoveFile(name); }
 
 KernelResult<std::optional<NetnsEntry>> LinuxKernel::FindNetns(const std::string& name) {
   KernelResult<Connection> connection = ConnectByName(name);
@@ -448,9 +511,22 @@ KernelResult<void> LinuxKernel::SetLink(const NetnsRef& netns, uint32_t ifindex,
 }
 
 KernelResult<void> LinuxKernel::Configure(const NetnsRef& netns, uint32_t ifindex,
-                                          const std::vector<std::string>& alternative_names, const IpConfig& ip) {
+                                          const std::vector<std::string>& alternative_names, const IpConfig& ip,
+                                          bool anew) {
   NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
   std::vector<netlink::Request> requests;
+  if (anew) {
+    for (const AddressSpec& address : ip.addresses) {
+      requests.push_back(netlink::EncodeDeleteAddress(
+          {.ifindex = static_cast<int>(ifindex), .local = address.local, .peer = std::nullopt}));
+    }
+    for (const RouteSpec& route : ip.routes) {
+      if (route.through_link()) requests.push_back(netlink::EncodeDeleteRoute(AnyRouteLike(route, ifindex)));
+    }
+    NETPROV_RETURN_IF_ERROR(
+        ExecuteAll(connection.session(), requests, [](int code) { return code == EADDRNOTAVAIL || code == ESRCH; }));
+    requests.clear();
+  }
   if (!alternative_names.empty()) {
     requests.push_back(netlink::EncodeAddAlternativeNames(Index(ifindex), alternative_names));
   }
@@ -467,7 +543,7 @@ KernelResult<void> LinuxKernel::Configure(const NetnsRef& netns, uint32_t ifinde
   NETPROV_RETURN_IF_ERROR(ExecuteAll(connection.session(), requests, ToleratesNothing));
   const bool waits = std::any_of(ip.addresses.begin(), ip.addresses.end(),
                                  [](const AddressSpec& address) { return address.detect_duplicates; });
-  return waits ? AwaitDuplicateDetection(connection.session(), ifindex) : KernelResult<void>();
+  return waits ? AwaitDuplicateDetection(connection.session(), ifindex, ip.addresses) : KernelResult<void>();
 }
 
 KernelResult<IpConfig> LinuxKernel::FindIpConfig(const NetnsRef& netns, uint32_t ifindex) {
@@ -494,28 +570,18 @@ KernelResult<IpConfig> LinuxKernel::FindIpConfig(const NetnsRef& netns, uint32_t
     if ((neighbour.state & NUD_PERMANENT) == 0 || !neighbour.mac.has_value()) continue;
     ip.neighbours.push_back({.address = neighbour.address, .mac = *neighbour.mac});
   }
-  for (const netlink::IpFamily family : {netlink::IpFamily::kIpv4, netlink::IpFamily::kIpv6}) {
-    NETPROV_ASSIGN_OR_RETURN(const std::vector<netlink::Payload> routes,
-                             session.Dump(netlink::EncodeDumpRoutes(family)));
-    for (const netlink::Payload& payload : routes) {
-      NETPROV_ASSIGN_OR_RETURN(const netlink::Route route, netlink::DecodeRoute(payload));
-      const auto type = static_cast<RouteType>(route.type);
-      if (!std::count(kRouteTypes.begin(), kRouteTypes.end(), type)) continue;
-      // IPv6 routes that belong to no link are shown with the loopback link.
-      if (type == RouteType::kUnicast && route.ifindex != static_cast<int>(ifindex)) continue;
-      ip.routes.push_back(
-          {.destination = route.destination,
-           .type = type,
-           .gateway = route.gateway,
-           .metric = route.metric.value_or(0),
-           .table = route.table,
-           .scope = family == netlink::IpFamily::kIpv4 && type == RouteType::kUnicast ? route.scope : kScopeGlobal,
-           .preferred_source = route.preferred_source,
-           .on_link = route.onlink,
-           .mtu = route.mtu});
+  NETPROV_ASSIGN_OR_RETURN(const std::vector<netlink::Route> routes, DumpRoutes(session, static_cast<int>(ifindex)));
+  for (const netlink::Route& route : routes) {
+    if (route.ifindex == static_cast<int>(ifindex) && ToType(route) == RouteType::kUnicast) {
+      ip.routes.push_back(ToRouteSpec(route));
     }
   }
   return ip;
+}
+
+KernelResult<std::vector<RouteSpec>> LinuxKernel::ListRoutesWithoutLink(const NetnsRef& netns) {
+  NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
+  return OwnRoutesWithoutLink(connection.session());
 }
 
 KernelResult<void> LinuxKernel::AddRoutes(const NetnsRef& netns, const std::vector<RouteSpec>& routes) {
@@ -523,13 +589,11 @@ KernelResult<void> LinuxKernel::AddRoutes(const NetnsRef& netns, const std::vect
   for (size_t i = 0; i < routes.size(); ++i) {
     KernelResult<void> added = connection.session().Execute(netlink::EncodeNewRoute(ToRoute(routes[i], std::nullopt)));
     if (added.ok()) continue;
+    // One whose answer was lost may have been there before.
     std::vector<netlink::Request> undo;
-    // One whose answer was lost may be there too.
-    for (size_t k = 0; k < i + (added.error().may_have_effect ? 1 : 0); ++k) {
-      undo.push_back(netlink::EncodeDeleteRoute(ToRoute(routes[k], std::nullopt)));
-    }
+    for (size_t k = 0; k < i; ++k) undo.push_back(netlink::EncodeDeleteRoute(ToRoute(routes[k], std::nullopt)));
     KernelResult<void> undone = ExecuteAll(connection.session(), undo, [](int code) { return code == ESRCH; });
-    added.error().may_have_effect = !undone.ok();
+    if (!undone.ok()) added.error().may_have_effect = true;
     return added;
   }
   return {};
@@ -537,9 +601,13 @@ KernelResult<void> LinuxKernel::AddRoutes(const NetnsRef& netns, const std::vect
 
 KernelResult<void> LinuxKernel::DeleteRoutes(const NetnsRef& netns, const std::vector<RouteSpec>& routes) {
   NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
+  // The kernel goes by destination, table and metric alone for IPv6, and would delete what is no such route.
+  NETPROV_ASSIGN_OR_RETURN(const std::vector<RouteSpec> there, OwnRoutesWithoutLink(connection.session()));
   std::vector<netlink::Request> requests;
-  requests.reserve(routes.size());
-  for (const RouteSpec& route : routes) requests.push_back(netlink::EncodeDeleteRoute(ToRoute(route, std::nullopt)));
+  for (const RouteSpec& route : routes) {
+    if (std::find(there.begin(), there.end(), route) == there.end()) continue;
+    requests.push_back(netlink::EncodeDeleteRoute(ToRoute(route, std::nullopt)));
+  }
   return ExecuteAll(connection.session(), requests, [](int code) { return code == ESRCH; });
 }
 

@@ -47,8 +47,10 @@ class LinuxKernel : public Kernel {
                                          const std::vector<std::string>& taken) override;
   KernelResult<void> SetLink(const NetnsRef& netns, uint32_t ifindex, const LinkSettings& settings) override;
   KernelResult<void> Configure(const NetnsRef& netns, uint32_t ifindex,
-                               const std::vector<std::string>& alternative_names, const IpConfig& ip) override;
+                               const std::vector<std::string>& alternative_names, const IpConfig& ip,
+                               bool anew) override;
   KernelResult<IpConfig> FindIpConfig(const NetnsRef& netns, uint32_t ifindex) override;
+  KernelResult<std::vector<RouteSpec>> ListRoutesWithoutLink(const NetnsRef& netns) override;
   KernelResult<void> AddRoutes(const NetnsRef& netns, const std::vector<RouteSpec>& routes) override;
   KernelResult<void> DeleteRoutes(const NetnsRef& netns, const std::vector<RouteSpec>& routes) override;
   KernelResult<std::unique_ptr<KernelWatch>> Watch() override;

@@ -25,13 +25,7 @@ IpConfig EndpointConfig::WholeIp() const {
   return whole;
 }
 
-std::vector<RouteSpec> EndpointConfig::RoutesWithoutLink() const {
-  std::vector<RouteSpec> routes;
-  for (const RouteSpec& route : ip.routes) {
-    if (!route.through_link()) routes.push_back(route);
-  }
-  return routes;
-}
+std::vector<RouteSpec> EndpointConfig::RoutesWithoutLink() const { return RoutesWithoutLinkOf(ip); }
 
 void EndpointConfig::Remove(const IpConfig& missing) {
   std::erase_if(gateways, [&missing](const netlink::IpAddress& gateway) {

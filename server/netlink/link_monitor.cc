@@ -48,6 +48,10 @@ std::optional<int> LinkOf(const MessageView& message) {
       if (!header) return std::nullopt;
       return static_cast<int>(header->ifa_index);
     }
+    case RTM_NEWROUTE:
+      // Else it takes nothing away.
+      if ((message.flags & NLM_F_REPLACE) == 0) return std::nullopt;
+      [[fallthrough]];
     case RTM_DELROUTE: {
       std::optional<rtmsg> header = TakeHeader<rtmsg>(payload);
       if (!header) return std::nullopt;

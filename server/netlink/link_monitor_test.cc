@@ -26,8 +26,7 @@ TEST(LinkMonitorTest, ReadsWhichLinksChanged) {
 }
 
 TEST(LinkMonitorTest, ReadsWhichLinksLostAnAddressOrARoute) {
-  EXPECT_THAT(
-      DecodeLinkEvents(FromHex(R"(
+  EXPECT_THAT(DecodeLinkEvents(FromHex(R"(
     18 00 00 00  15 00 00 00  00 00 00 00  00 00 00 00  # RTM_DELADDR
     02 18 00 00  05 00 00 00                            # ifaddrmsg: ifa_index 5
     24 00 00 00  19 00 00 00  00 00 00 00  00 00 00 00  # RTM_DELROUTE
@@ -38,10 +37,14 @@ TEST(LinkMonitorTest, ReadsWhichLinksLostAnAddressOrARoute) {
     24 00 00 00  19 00 00 00  00 00 00 00  00 00 00 00  # RTM_DELROUTE
     0a 30 00 00  fe 6e 00 07  00 00 00 00               # RTN_UNREACHABLE of IPv6
     08 00 04 00  01 00 00 00                            # RTA_OIF 1
+    24 00 00 00  18 00 00 01  00 00 00 00  00 00 00 00  # RTM_NEWROUTE, NLM_F_REPLACE: another was there before
+    02 10 00 00  fe 6e 00 01  00 00 00 00               # RTN_UNICAST
+    08 00 04 00  07 00 00 00                            # RTA_OIF 7
   )"),
-                       std::nullopt),
-      ElementsAre(LinkEvent{.nsid = std::nullopt, .ifindex = 5}, LinkEvent{.nsid = std::nullopt, .ifindex = 6},
-                  LinkEvent{.nsid = std::nullopt, .ifindex = 0}, LinkEvent{.nsid = std::nullopt, .ifindex = 0}));
+                               std::nullopt),
+              ElementsAre(LinkEvent{.nsid = std::nullopt, .ifindex = 5}, LinkEvent{.nsid = std::nullopt, .ifindex = 6},
+                          LinkEvent{.nsid = std::nullopt, .ifindex = 0}, LinkEvent{.nsid = std::nullopt, .ifindex = 0},
+                          LinkEvent{.nsid = std::nullopt, .ifindex = 7}));
 }
 
 TEST(LinkMonitorTest, SkipsWhatIsNoLink) {
@@ -50,7 +53,7 @@ TEST(LinkMonitorTest, SkipsWhatIsNoLink) {
     07 00 01 00  05 00 00 00  00 00 00 00  00 00 00 00  # AF_BRIDGE: a port
     18 00 00 00  14 00 00 00  00 00 00 00  00 00 00 00  # RTM_NEWADDR
     02 00 00 00  05 00 00 00
-    1c 00 00 00  18 00 00 00  00 00 00 00  00 00 00 00  # RTM_NEWROUTE
+    1c 00 00 00  18 00 00 06  00 00 00 00  00 00 00 00  # RTM_NEWROUTE, NLM_F_EXCL | NLM_F_CREATE
     02 10 00 00  fe 6e 00 01  00 00 00 00
     14 00 00 00  15 00 00 00  00 00 00 00  00 00 00 00  # RTM_DELADDR, cut short
     02 18 00 00

@@ -77,12 +77,13 @@ Request EncodeNewRoute(const Route& route) {
 
 Request EncodeDeleteRoute(const Route& route) { return EncodeChange("RTM_DELROUTE", RTM_DELROUTE, 0, route); }
 
-Request EncodeDumpRoutes(IpFamily family, std::optional<uint32_t> table) {
+Request EncodeDumpRoutes(IpFamily family, std::optional<uint32_t> table, std::optional<int> ifindex) {
   MessageBuilder message("RTM_GETROUTE dump", RTM_GETROUTE, NLM_F_DUMP);
   rtmsg header = {};
   header.rtm_family = static_cast<uint8_t>(family);
   message.PutHeader(header);
   if (table) message.PutU32(RTA_TABLE, *table);
+  if (ifindex) message.PutU32(RTA_OIF, static_cast<uint32_t>(*ifindex));
   return std::move(message).Build();
 }
 

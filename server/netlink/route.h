@@ -62,9 +62,10 @@ Request EncodeNewRoute(const Route& route);
 // RTM_DELROUTE for the route that is like `route` in everything that is set. ESRCH where there is none.
 Request EncodeDeleteRoute(const Route& route);
 
-// RTM_GETROUTE for all routes of a family in all tables, or in one, for Session::Dump. A table that does not exist is
-// ENOENT.
-Request EncodeDumpRoutes(IpFamily family, std::optional<uint32_t> table = std::nullopt);
+// RTM_GETROUTE for all routes of a family in all tables, or in one, through all links, or one, for Session::Dump. A
+// table that does not exist is ENOENT, a link that does not ENODEV.
+Request EncodeDumpRoutes(IpFamily family, std::optional<uint32_t> table = std::nullopt,
+                         std::optional<int> ifindex = std::nullopt);
 
 // Reads a reply to EncodeDumpRoutes. EBADMSG where it is malformed: cut short, or an attribute of the wrong length.
 // EAFNOSUPPORT for another family than IPv4 and IPv6. Of a route over several next hops (RTA_MULTIPATH) or with a

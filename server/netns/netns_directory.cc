@@ -117,15 +117,7 @@ KernelResult<void> NetnsDirectory::UnmountAndUnlink(absl::string_view name, bool
   for (int i = 0; i < kMostMounts; ++i) {
     NETPROV_ASSIGN_OR_RETURN(Kind kind, Inspect(name));
     if (kind == Kind::kNone) return {};
-    if (kind == Kind::kOther) {
-      const KernelError refused{.code = EMEDIUMTYPE, .operation = absl::StrCat("remove(", path, ")"), .extack = {}};
-      struct stat status = {};
-      if (::lstat(path.c_str(), &status) != 0) return ErrnoError(absl::StrCat("lstat(", path, ")"));
-      if (!S_ISREG(status.st_mode) || status.st_size != 0) return refused;
-      if (::unlink(path.c_str()) == 0 || errno == ENOENT) return {};
-      // EBUSY: something else is mounted on it.
-      return errno == EBUSY ? refused : ErrnoError(absl::StrCat("unlink(", path, ")"));
-    }
+    if (kind == Kind::kOther) return RemoveFile(name);
     // EINVAL: somebody else unmounted it just now.
     if (::umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0) {
       unmounted = true;
@@ -134,6 +126,20 @@ KernelResult<void> NetnsDirectory::UnmountAndUnlink(absl::string_view name, bool
     }
   }
   return KernelError{.code = EBUSY, .operation = absl::StrCat("umount2(", path, ")"), .extack = {}};
+}
+
+KernelResult<void> NetnsDirectory::RemoveFile(absl::string_view name) const {
+  NETPROV_RETURN_IF_ERROR(CheckName(name));
+  const std::string path = PathOf(name);
+  const KernelError refused{.code = EMEDIUMTYPE, .operation = absl::StrCat("remove(", path, ")"), .extack = {}};
+  struct stat status = {};
+  if (::lstat(path.c_str(), &status) != 0) {
+    return errno == ENOENT ? KernelResult<void>() : ErrnoError(absl::StrCat("lstat(", path, ")"));
+  }
+  if (!S_ISREG(status.st_mode) || status.st_size != 0) return refused;
+  if (::unlink(path.c_str()) == 0 || errno == ENOENT) return {};
+  // EBUSY: something else is mounted on it.
+  return errno == EBUSY ? refused : ErrnoError(absl::StrCat("unlink(", path, ")"));
 }
 
 KernelResult<UniqueFd> NetnsDirectory::Open(absl::string_view name) const {

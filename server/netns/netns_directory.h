@@ -56,6 +56,10 @@ class NetnsDirectory {
   // An error after it was unmounted may have had an effect.
   KernelResult<void> Remove(absl::string_view name) const;
 
+  // Removes an empty file that is no namespace, and nothing else: what it has become by then is refused with
+  // EMEDIUMTYPE. Succeeds when there is no such file.
+  KernelResult<void> RemoveFile(absl::string_view name) const;
+
   // Opens the namespace of that name. Errors: ENOENT when there is no such file, EMEDIUMTYPE when it is no network
   // namespace.
   KernelResult<UniqueFd> Open(absl::string_view name) const;

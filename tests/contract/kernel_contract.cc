@@ -398,12 +398,16 @@ void IpConfigContractTest::SetUp() {
 IpConfig IpConfigContractTest::MissingOf(const IpConfig& ip) {
   auto there = kernel_.FindIpConfig(blue_, end_);
   EXPECT_TRUE(there.ok());
-  return there.ok() ? engine::Missing(ip, *there) : ip;
+  auto routes = kernel_.ListRoutesWithoutLink(blue_);
+  EXPECT_TRUE(routes.ok());
+  if (!there.ok() || !routes.ok()) return ip;
+  there->routes.insert(there->routes.end(), routes->begin(), routes->end());
+  return engine::Missing(ip, *there);
 }
 
 TEST_P(IpConfigContractTest, WhatIsConfiguredIsFoundAndGoesWithTheLink) {
   const IpConfig ip = FullConfig();
-  auto configured = kernel_.Configure(blue_, end_, {"first-other-name", "second"}, ip);
+  auto configured = kernel_.Configure(blue_, end_, {"first-other-name", "second"}, ip, /*anew=*/false);
   ASSERT_TRUE(configured.ok()) << configured.error().ToString();
   EXPECT_EQ(MissingOf(ip), IpConfig());
   EXPECT_THAT((*kernel_.FindLink(blue_, end_))->alternative_names, ElementsAre("first-other-name", "second"));
@@ -421,23 +425,23 @@ TEST_P(IpConfigContractTest, WhatIsConfiguredIsFoundAndGoesWithTheLink) {
 TEST_P(IpConfigContractTest, WhatIsTakenOrOutOfReachIsRefused) {
   const RouteSpec route{
       .destination = Prefix("10.2.0.0/16"), .gateway = {}, .scope = engine::kScopeLink, .preferred_source = {}};
-  ASSERT_EQ(CodeOf(kernel_.Configure(blue_, end_, {"taken"}, {.routes = {route}})), 0);
-  EXPECT_EQ(CodeOf(kernel_.Configure(blue_, end_, {"taken"}, {})), EEXIST);
-  EXPECT_EQ(CodeOf(kernel_.Configure(blue_, end_, {}, {.routes = {route}})), EEXIST);
+  ASSERT_EQ(CodeOf(kernel_.Configure(blue_, end_, {"taken"}, {.routes = {route}}, /*anew=*/false)), 0);
+  EXPECT_EQ(CodeOf(kernel_.Configure(blue_, end_, {"taken"}, {}, /*anew=*/false)), EEXIST);
+  EXPECT_EQ(CodeOf(kernel_.Configure(blue_, end_, {}, {.routes = {route}}, /*anew=*/false)), EEXIST);
   const AddressSpec address{.local = Prefix("10.0.0.2/24"), .peer = std::nullopt};
-  EXPECT_EQ(CodeOf(kernel_.Configure(blue_, end_, {}, {.addresses = {address}})), 0);
-  EXPECT_EQ(CodeOf(kernel_.Configure(blue_, end_, {}, {.addresses = {address}})), EEXIST);
+  EXPECT_EQ(CodeOf(kernel_.Configure(blue_, end_, {}, {.addresses = {address}}, /*anew=*/false)), 0);
+  EXPECT_EQ(CodeOf(kernel_.Configure(blue_, end_, {}, {.addresses = {address}}, /*anew=*/false)), EEXIST);
   const IpConfig far{.routes = {engine::DefaultRoute(Ip("192.0.2.1"))}};
-  auto refused = kernel_.Configure(blue_, end_, {}, far);
+  auto refused = kernel_.Configure(blue_, end_, {}, far, /*anew=*/false);
   EXPECT_EQ(CodeOf(refused), ENETUNREACH);
   EXPECT_THAT(refused.error().operation, HasSubstr("RTM_NEWROUTE 0.0.0.0/0"));
   // A neighbour takes the place of what is known.
   for (const uint8_t last : {1, 2}) {
     const IpConfig known{.neighbours = {{.address = Ip("10.0.0.9"), .mac = {{2, 0, 0, 0, 0, last}}}}};
-    EXPECT_EQ(CodeOf(kernel_.Configure(blue_, end_, {}, known)), 0);
+    EXPECT_EQ(CodeOf(kernel_.Configure(blue_, end_, {}, known, /*anew=*/false)), 0);
     EXPECT_EQ(MissingOf(known), IpConfig());
   }
-  EXPECT_EQ(CodeOf(kernel_.Configure(blue_, 4711, {}, {.addresses = {address}})), ENODEV);
+  EXPECT_EQ(CodeOf(kernel_.Configure(blue_, 4711, {}, {.addresses = {address}}, /*anew=*/false)), ENODEV);
 }
 
 TEST_P(IpConfigContractTest, RoutesThatBelongToNoLinkOutliveIt) {
@@ -458,7 +462,7 @@ TEST_P(IpConfigContractTest, RoutesThatBelongToNoLinkOutliveIt) {
                       .preferred_source = {}});
   }
   // They are for AddRoutes().
-  EXPECT_EQ(CodeOf(kernel_.Configure(blue_, end_, {}, {.routes = routes})), 0);
+  EXPECT_EQ(CodeOf(kernel_.Configure(blue_, end_, {}, {.routes = routes}, /*anew=*/false)), 0);
   EXPECT_EQ(MissingOf({.routes = routes}), IpConfig{.routes = routes});
   auto added = kernel_.AddRoutes(blue_, routes);
   ASSERT_TRUE(added.ok()) << added.error().ToString();
@@ -478,10 +482,51 @@ TEST_P(IpConfigContractTest, RoutesThatBelongToNoLinkOutliveIt) {
   EXPECT_EQ(CodeOf(kernel_.DeleteRoutes(blue_, routes)), 0) << "they are gone already";
 }
 
+TEST_P(IpConfigContractTest, ARouteThroughALinkIsNoneWithout) {
+  IpConfig through;
+  std::vector<RouteSpec> without;
+  for (const char* destination : {"10.2.0.0/16", "2001:db8:2::/48"}) {
+    RouteSpec route{.destination = Prefix(destination), .gateway = {}, .metric = 1024, .preferred_source = {}};
+    if (route.destination.address.family() == netlink::IpFamily::kIpv4) route.scope = engine::kScopeLink;
+    through.routes.push_back(route);
+    route.type = engine::RouteType::kBlackhole;
+    route.scope = engine::kScopeGlobal;
+    without.push_back(route);
+  }
+  ASSERT_EQ(CodeOf(kernel_.Configure(blue_, end_, {}, through, /*anew=*/false)), 0);
+  EXPECT_EQ(CodeOf(kernel_.DeleteRoutes(blue_, without)), 0);
+  EXPECT_EQ(MissingOf(through), IpConfig());
+  EXPECT_EQ(CodeOf(kernel_.AddRoutes(blue_, {without[1]})), EEXIST);
+}
+
+TEST_P(IpConfigContractTest, AnewWhatStandsInTheWayGoesFirst) {
+  RouteSpec route{
+      .destination = Prefix("10.2.0.0/16"), .gateway = {}, .scope = engine::kScopeLink, .preferred_source = {}};
+  const AddressSpec address{.local = Prefix("10.0.0.2/24"), .peer = std::nullopt, .scope = engine::kScopeLink};
+  ASSERT_EQ(CodeOf(kernel_.Configure(blue_, end_, {}, {.addresses = {address}, .routes = {route}}, /*anew=*/false)), 0);
+  IpConfig wanted{.addresses = {address}, .routes = {route}};
+  wanted.addresses[0].scope = engine::kScopeGlobal;
+  wanted.routes[0].mtu = 1400;
+  EXPECT_EQ(CodeOf(kernel_.Configure(blue_, end_, {}, wanted, /*anew=*/false)), EEXIST);
+  auto anew = kernel_.Configure(blue_, end_, {}, wanted, /*anew=*/true);
+  EXPECT_TRUE(anew.ok()) << anew.error().ToString();
+  EXPECT_EQ(MissingOf(wanted), IpConfig());
+  // Where nothing is, there is nothing to go.
+  wanted.routes[0].destination = Prefix("2001:db8:2::/48");
+  wanted.routes[0].metric = 1024;
+  wanted.routes[0].scope = engine::kScopeGlobal;
+  wanted.addresses[0].local = Prefix("2001:db8::2/64");
+  wanted.routes[0].mtu = 1400;
+  anew = kernel_.Configure(blue_, end_, {}, wanted, /*anew=*/true);
+  EXPECT_TRUE(anew.ok()) << anew.error().ToString();
+  EXPECT_EQ(MissingOf(wanted), IpConfig());
+}
+
 TEST_P(IpConfigContractTest, NothingIsDoneInANamespaceThatIsGone) {
   const NetnsRef gone{.name = "blue", .cookie = blue_.cookie + 1};
-  EXPECT_EQ(CodeOf(kernel_.Configure(gone, end_, {"x"}, {})), ESTALE);
+  EXPECT_EQ(CodeOf(kernel_.Configure(gone, end_, {"x"}, {}, /*anew=*/false)), ESTALE);
   EXPECT_EQ(CodeOf(kernel_.FindIpConfig(gone, end_)), ESTALE);
+  EXPECT_EQ(CodeOf(kernel_.ListRoutesWithoutLink(gone)), ESTALE);
   EXPECT_EQ(CodeOf(kernel_.AddRoutes(gone, {})), ESTALE);
   EXPECT_EQ(CodeOf(kernel_.DeleteRoutes(gone, {})), ESTALE);
 }

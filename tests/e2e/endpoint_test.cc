@@ -244,10 +244,11 @@ TEST_F(EndpointTest, WhatSomebodyTakesAwayIsSeenAndHealed) {
   const std::string look =
       "ip -n blue -o address show dev eth0 scope global; ip -n blue route; ip -n blue -6 route | grep -v fe80; ip -n "
       "blue neighbor show nud permanent; ip -n blue -d link show eth0 | grep -o 'altname.*\\|PROMISC\\|,UP'";
-  for (const char* harm : {"ip -n blue address del 10.0.0.2/24 dev eth0", "ip -n blue address flush dev eth0",
-                           "ip -n blue route del default", "ip -n blue route del blackhole 10.7.0.0/16",
-                           "ip -n blue link property del dev eth0 altname x", "ip -n blue link set eth0 promisc off",
-                           "ip -n blue link set eth0 down"}) {
+  for (const char* harm :
+       {"ip -n blue address del 10.0.0.2/24 dev eth0", "ip -n blue address flush dev eth0",
+        "ip -n blue route del default", "ip -n blue route replace default via 10.0.0.7 dev eth0",
+        "ip -n blue route del blackhole 10.7.0.0/16", "ip -n blue link property del dev eth0 altname x",
+        "ip -n blue link set eth0 promisc off", "ip -n blue link set eth0 down"}) {
     SCOPED_TRACE(harm);
     // A new one each time: who is healed often has to wait.
     EXPECT_OK(client_->Create(request));

@@ -63,6 +63,9 @@ class DelegatingKernel : public engine::Kernel {
   KernelResult<engine::IpConfig> FindIpConfig(const engine::NetnsRef& netns, uint32_t ifindex) override {
     return kernel_.FindIpConfig(netns, ifindex);
   }
+  KernelResult<std::vector<engine::RouteSpec>> ListRoutesWithoutLink(const engine::NetnsRef& netns) override {
+    return kernel_.ListRoutesWithoutLink(netns);
+  }
   KernelResult<void> AddRoutes(const engine::NetnsRef& netns, const std::vector<engine::RouteSpec>& routes) override {
     return kernel_.AddRoutes(netns, routes);
   }

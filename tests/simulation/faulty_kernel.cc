@@ -102,14 +102,18 @@ KernelResult<void> FaultyKernel::SetLink(const NetnsRef& netns, uint32_t ifindex
 
 KernelResult<void> FaultyKernel::Configure(const NetnsRef& netns, uint32_t ifindex,
                                            const std::vector<std::string>& alternative_names,
-                                           const engine::IpConfig& ip) {
+                                           const engine::IpConfig& ip, bool anew) {
   return Around(
-      "Configure", [&] { return kernel_.Configure(netns, ifindex, alternative_names, ip); },
-      [&] { (void)kernel_.Configure(netns, ifindex, {}, {.addresses = ip.addresses}); });
+      "Configure", [&] { return kernel_.Configure(netns, ifindex, alternative_names, ip, anew); },
+      [&] { (void)kernel_.Configure(netns, ifindex, {}, {.addresses = ip.addresses}, anew); });
 }
 
 KernelResult<engine::IpConfig> FaultyKernel::FindIpConfig(const NetnsRef& netns, uint32_t ifindex) {
   return Around("FindIpConfig", [&] { return kernel_.FindIpConfig(netns, ifindex); });
+}
+
+KernelResult<std::vector<engine::RouteSpec>> FaultyKernel::ListRoutesWithoutLink(const NetnsRef& netns) {
+  return Around("ListRoutesWithoutLink", [&] { return kernel_.ListRoutesWithoutLink(netns); });
 }
 
 KernelResult<void> FaultyKernel::AddRoutes(const NetnsRef& netns, const std::vector<engine::RouteSpec>& routes) {

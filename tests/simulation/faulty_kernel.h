@@ -63,8 +63,10 @@ class FaultyKernel : public engine::Kernel {
   KernelResult<std::string> FreeLinkName(const engine::NetnsRef& netns, const std::string& pattern,
                                          const std::vector<std::string>& taken) override;
   KernelResult<void> Configure(const engine::NetnsRef& netns, uint32_t ifindex,
-                               const std::vector<std::string>& alternative_names, const engine::IpConfig& ip) override;
+                               const std::vector<std::string>& alternative_names, const engine::IpConfig& ip,
+                               bool anew) override;
   KernelResult<engine::IpConfig> FindIpConfig(const engine::NetnsRef& netns, uint32_t ifindex) override;
+  KernelResult<std::vector<engine::RouteSpec>> ListRoutesWithoutLink(const engine::NetnsRef& netns) override;
   KernelResult<void> AddRoutes(const engine::NetnsRef& netns, const std::vector<engine::RouteSpec>& routes) override;
   KernelResult<void> DeleteRoutes(const engine::NetnsRef& netns, const std::vector<engine::RouteSpec>& routes) override;
   KernelResult<std::unique_ptr<engine::KernelWatch>> Watch() override { return kernel_.Watch(); }
