@@ -57,8 +57,9 @@ class DelegatingKernel : public engine::Kernel {
     return kernel_.FreeLinkName(netns, pattern, taken);
   }
   KernelResult<void> Configure(const engine::NetnsRef& netns, uint32_t ifindex,
-                               const std::vector<std::string>& alternative_names, const engine::IpConfig& ip) override {
-    return kernel_.Configure(netns, ifindex, alternative_names, ip);
+                               const std::vector<std::string>& alternative_names, const engine::IpConfig& ip,
+                               bool anew) override {
+    return kernel_.Configure(netns, ifindex, alternative_names, ip, anew);
   }
   KernelResult<engine::IpConfig> FindIpConfig(const engine::NetnsRef& netns, uint32_t ifindex) override {
     return kernel_.FindIpConfig(netns, ifindex);
