@@ -478,8 +478,12 @@ std::vector<Outcome> DeletionsOf(const State& s, const Found& found, const Circu
 void Expire(const State& before, const Call& call, Outcomes& outcomes) {
   State s = before;
   const std::optional<Found> found = Find(call.object, s);
-  if (!found.has_value() || s.Remaining(found->metadata).value_or(absl::InfiniteDuration()) > absl::ZeroDuration()) {
-    return outcomes.Succeed(before, {});
+  if (!found.has_value()) return outcomes.Succeed(before, {});
+  if (s.Remaining(found->metadata).value_or(absl::InfiniteDuration()) > absl::ZeroDuration()) {
+    outcomes.Succeed(before, {});
+    // Its lease had ended when the call began: a sign of the owner's that came later, and met nothing to renew, changes
+    // nothing any more, though others saw the object until its end.
+    if (!outcomes.circumstances().overlapped) return;
   }
   if (found->is_namespace) {
     for (const auto& [id, veth] : s.veths) {
