@@ -406,6 +406,33 @@ TEST_F(KernelTest, RoutesAreAddedListedAndDeleted) {
   }
 }
 
+TEST_F(KernelTest, RoutesOfOthersAreReadWhole) {
+  Do(*home_, EncodeNewVeth(Veth("v")));
+  const int ifindex = Get(*home_, "v")->ifindex;
+  Do(*home_, EncodeNewAddress({.ifindex = ifindex, .local = {Ip("192.0.2.1"), 24}}));
+  Do(*home_, EncodeNewAddress({.ifindex = ifindex, .local = {Ip("2001:db8::1"), 64}, .flags = IFA_F_NODAD}));
+  RunIp("route add 10.1.0.0/16 nexthop via 192.0.2.2 dev v weight 3 nexthop via 192.0.2.3 dev v");
+  RunIp("route add 10.2.0.0/16 tos 4 via inet6 2001:db8::2 dev v");
+  RunIp("route add 2001:db8:1::/48 nexthop via 2001:db8::2 dev v nexthop via 2001:db8::3 dev v weight 2");
+
+  const std::vector<Route> ipv4 = Dump(*home_, EncodeDumpRoutes(IpFamily::kIpv4), &DecodeRoute);
+  EXPECT_THAT(ipv4, Contains(Route{.destination = {Ip("10.1.0.0"), 16},
+                                   .protocol = RTPROT_BOOT,
+                                   .next_hops = {{.gateway = Ip("192.0.2.2"), .ifindex = ifindex, .weight = 3},
+                                                 {.gateway = Ip("192.0.2.3"), .ifindex = ifindex}}}));
+  EXPECT_THAT(ipv4, Contains(Route{.destination = {Ip("10.2.0.0"), 16},
+                                   .ifindex = ifindex,
+                                   .protocol = RTPROT_BOOT,
+                                   .tos = 4,
+                                   .via = Ip("2001:db8::2")}));
+  const std::vector<Route> ipv6 = Dump(*home_, EncodeDumpRoutes(IpFamily::kIpv6), &DecodeRoute);
+  EXPECT_THAT(ipv6, Contains(Route{.destination = {Ip("2001:db8:1::"), 48},
+                                   .metric = 1024,
+                                   .protocol = RTPROT_BOOT,
+                                   .next_hops = {{.gateway = Ip("2001:db8::2"), .ifindex = ifindex},
+                                                 {.gateway = Ip("2001:db8::3"), .ifindex = ifindex, .weight = 2}}}));
+}
+
 TEST_F(KernelTest, RoutesDropAndRefuse) {
   Do(*home_, EncodeSetLink("lo", {.up = true}));
   const int lo = Get(*home_, "lo")->ifindex;

@@ -4,7 +4,9 @@
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <string>
 #include <utility>
 
@@ -19,8 +21,10 @@ Request EncodeChange(const char* name, uint16_t type, uint16_t flags, const Rout
   auto other_family = [&](const std::optional<IpAddress>& address) {
     return address && address->family() != destination.family();
   };
+  const bool only_read = route.tos != 0 || route.via.has_value() || !route.next_hops.empty();
   if (route.destination.length > destination.max_prefix_length() || other_family(route.gateway) ||
-      other_family(route.preferred_source) || route.ifindex.value_or(1) <= 0 || route.table == RT_TABLE_UNSPEC) {
+      other_family(route.preferred_source) || route.ifindex.value_or(1) <= 0 || route.table == RT_TABLE_UNSPEC ||
+      only_read) {
     message.Fail(EINVAL);
   }
   rtmsg header = {};
@@ -61,6 +65,39 @@ bool ReadU32(const AttributeView& attribute, std::optional<uint32_t>& target) {
   return target.has_value();
 }
 
+// RTA_VIA: a family and an address of it.
+bool ReadVia(std::span<const std::byte> payload, std::optional<IpAddress>& target) {
+  if (payload.size() < sizeof(rtvia)) return false;
+  target = IpAddress::FromBytes(payload.subspan(sizeof(rtvia)));
+  return target.has_value();
+}
+
+bool DecodeNextHop(const rtnexthop& header, std::span<const std::byte> attributes, IpFamily family, NextHop& hop) {
+  hop.ifindex = header.rtnh_ifindex;
+  hop.weight = uint32_t{header.rtnh_hops} + 1;
+  hop.onlink = (header.rtnh_flags & RTNH_F_ONLINK) != 0;
+  AttributeReader reader(attributes);
+  while (std::optional<AttributeView> attribute = reader.Next()) {
+    if (attribute->type == RTA_GATEWAY && !ReadAddress(*attribute, family, hop.gateway)) return false;
+    if (attribute->type == RTA_VIA && !ReadVia(attribute->payload, hop.gateway)) return false;
+  }
+  return !reader.malformed();
+}
+
+// RTA_MULTIPATH: one header after the other, each with its attributes.
+bool DecodeNextHops(std::span<const std::byte> payload, IpFamily family, std::vector<NextHop>& hops) {
+  while (!payload.empty()) {
+    rtnexthop header;
+    if (payload.size() < sizeof(header)) return false;
+    std::memcpy(&header, payload.data(), sizeof(header));
+    if (header.rtnh_len < sizeof(header) || header.rtnh_len > payload.size()) return false;
+    const std::span<const std::byte> one = payload.first(header.rtnh_len);
+    if (!DecodeNextHop(header, one.subspan(sizeof(header)), family, hops.emplace_back())) return false;
+    payload = payload.subspan(std::min(payload.size(), RTNH_ALIGN(size_t{header.rtnh_len})));
+  }
+  return !hops.empty();
+}
+
 bool DecodeMetrics(std::span<const std::byte> attributes, Route& route) {
   AttributeReader reader(attributes);
   while (std::optional<AttributeView> attribute = reader.Next()) {
@@ -99,6 +136,7 @@ KernelResult<Route> DecodeRoute(std::span<const std::byte> payload) {
   route.scope = header->rtm_scope;
   route.type = header->rtm_type;
   route.protocol = header->rtm_protocol;
+  route.tos = header->rtm_tos;
   route.onlink = (header->rtm_flags & RTNH_F_ONLINK) != 0;
 
   std::optional<IpAddress> destination;
@@ -125,6 +163,12 @@ KernelResult<Route> DecodeRoute(std::span<const std::byte> payload) {
       case RTA_TABLE:
         good = attribute->U32().has_value();
         route.table = attribute->U32().value_or(0);
+        break;
+      case RTA_VIA:
+        good = ReadVia(attribute->payload, route.via);
+        break;
+      case RTA_MULTIPATH:
+        good = DecodeNextHops(attribute->payload, family, route.next_hops);
         break;
       case RTA_METRICS:
         good = DecodeMetrics(attribute->payload, route);

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "server/base/kernel_error.h"
 #include "server/netlink/ip_address.h"
@@ -14,7 +15,24 @@
 
 namespace netprov::netlink {
 
-// A route with at most one next hop.
+// One of several ways that a route leads.
+struct NextHop {
+  // The next hop, of either family; none on the link itself.
+  std::optional<IpAddress> gateway;
+
+  // The link that packets leave through, an ifindex in the session's namespace; positive.
+  int ifindex = 0;
+
+  // Its share of the packets, 1 to 256.
+  uint32_t weight = 1;
+
+  // RTNH_F_ONLINK.
+  bool onlink = false;
+
+  friend bool operator==(const NextHop&, const NextHop&) = default;
+};
+
+// A route.
 struct Route {
   // Where it leads; 0.0.0.0/0 and ::/0 are the default routes. Bits after the prefix must be 0, or the kernel answers
   // EINVAL.
@@ -52,6 +70,17 @@ struct Route {
   // Path MTU in bytes (RTAX_MTU in RTA_METRICS).
   std::optional<uint32_t> mtu;
 
+  // These are read and never written: an encoder fails with EINVAL in Session where one of them is set.
+
+  // Type of service, for IPv4 part of what tells routes apart (rtm_tos).
+  uint8_t tos = 0;
+
+  // A next hop of the other family (RTA_VIA); there is no `gateway` then.
+  std::optional<IpAddress> via;
+
+  // Where there are several (RTA_MULTIPATH); there is neither `gateway` nor `ifindex` then.
+  std::vector<NextHop> next_hops;
+
   friend bool operator==(const Route&, const Route&) = default;
 };
 
@@ -68,8 +97,7 @@ Request EncodeDumpRoutes(IpFamily family, std::optional<uint32_t> table = std::n
                          std::optional<int> ifindex = std::nullopt);
 
 // Reads a reply to EncodeDumpRoutes. EBADMSG where it is malformed: cut short, or an attribute of the wrong length.
-// EAFNOSUPPORT for another family than IPv4 and IPv6. Of a route over several next hops (RTA_MULTIPATH) or with a
-// gateway of another family (RTA_VIA) those are left out.
+// EAFNOSUPPORT for another family than IPv4 and IPv6.
 KernelResult<Route> DecodeRoute(std::span<const std::byte> payload);
 
 }  // namespace netprov::netlink

@@ -144,6 +144,44 @@ TEST(DecodeRouteTest, ReadsDefaultRoutesOfBothFamilies) {
   EXPECT_THAT(*v6, Eq(Route{.destination = {Ip("::"), 0}}));
 }
 
+// Over two next hops, one of them of the other family, and with a type of service.
+constexpr char kTwoWays[] = R"(
+    02 10 00 10  fe 04 00 01  00 00 00 00  # rtmsg: AF_INET, /16, TOS 0x10
+    08 00 01 00  0a 01 00 00  # RTA_DST
+    34 00 09 00               # RTA_MULTIPATH, 52 bytes
+    10 00 00 00  03 00 00 00  #   rtnexthop: 16 bytes, weight 1, ifindex 3
+    08 00 05 00  c0 00 02 02  #     RTA_GATEWAY
+    20 00 04 02  04 00 00 00  #   rtnexthop: 32 bytes, RTNH_F_ONLINK, weight 3, ifindex 4
+    16 00 12 00  0a 00        #     RTA_VIA, AF_INET6
+    20 01 0d b8  00 00 00 00  00 00 00 00  00 00 00 02  00 00
+)";
+
+TEST(DecodeRouteTest, ReadsSeveralNextHops) {
+  KernelResult<Route> route = DecodeRoute(FromHex(kTwoWays));
+  ASSERT_TRUE(route.ok()) << route.error().ToString();
+  EXPECT_THAT(*route,
+              Eq(Route{.destination = {Ip("10.1.0.0"), 16},
+                       .tos = 0x10,
+                       .next_hops = {{.gateway = Ip("192.0.2.2"), .ifindex = 3},
+                                     {.gateway = Ip("2001:db8::2"), .ifindex = 4, .weight = 3, .onlink = true}}}));
+}
+
+TEST(DecodeRouteTest, ReadsAGatewayOfTheOtherFamily) {
+  KernelResult<Route> route = DecodeRoute(FromHex(R"(
+    02 10 00 00  fe 04 00 01  00 00 00 00  08 00 01 00  0a 01 00 00
+    16 00 12 00  0a 00  20 01 0d b8  00 00 00 00  00 00 00 00  00 00 00 02
+  )"));
+  ASSERT_TRUE(route.ok()) << route.error().ToString();
+  EXPECT_THAT(*route, Eq(Route{.destination = {Ip("10.1.0.0"), 16}, .via = Ip("2001:db8::2")}));
+}
+
+TEST(EncodeNewRouteTest, RefusesWhatIsOnlyRead) {
+  for (const Route& route : {Route{.tos = 4}, Route{.via = Ip("::1")}, Route{.next_hops = {{.ifindex = 1}}}}) {
+    EXPECT_THAT(EncodeNewRoute(route).error, Eq(EINVAL));
+    EXPECT_THAT(EncodeDeleteRoute(route).error, Eq(EINVAL));
+  }
+}
+
 TEST(DecodeRouteTest, RefusesEveryTruncationWithinAnAttribute) {
   // The sizes that end with the header or an attribute, with or without its padding.
   const std::set<size_t> whole = {12, 20, 28, 36, 48, 56, 61, 62, 63, 64, 72};
@@ -168,6 +206,13 @@ TEST(DecodeRouteTest, RefusesWrongLengths) {
            header + "05 00 0f 00  fe 00 00 00",                                         // A table of one byte.
            header + "0c 00 08 00  06 00 02 00  78 05 00 00",                            // An MTU of two bytes.
            header + "0c 00 08 00  09 00 02 00  78 05 00 00",                            // An MTU longer than its nest.
+           header + "04 00 09 00",                                                      // No next hop.
+           header + "08 00 09 00  08 00 00 00",                                         // Half a next hop.
+           header + "0c 00 09 00  04 00 00 00  03 00 00 00",                            // One of four bytes.
+           header + "0c 00 09 00  10 00 00 00  03 00 00 00",                            // One longer than its nest.
+           header + "14 00 09 00  10 00 00 00  03 00 00 00  06 00 05 00  c0 00 00 00",  // A gateway of two octets.
+           header + "09 00 12 00  02 00 c0 00  02 00 00 00",                            // A gateway of three octets.
+           header + "05 00 12 00  02 00 00 00",                                         // One without an address.
        }) {
     KernelResult<Route> route = DecodeRoute(FromHex(hex));
     ASSERT_FALSE(route.ok()) << hex;
