@@ -9,18 +9,21 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <type_traits>
 #include <unordered_set>
 #include <utility>
 #include <vector>
 
 #include "server/engine/error.h"
 #include "server/engine/host_report.h"
+#include "server/engine/inspection.h"
 #include "server/engine/kernel.h"
 #include "server/engine/lease_book.h"
 #include "server/engine/objects.h"
 #include "server/engine/plan.h"
 #include "server/engine/registry.h"
 #include "server/engine/tag.h"
+#include "server/netlink/route.h"
 
 namespace netprov::engine {
 
@@ -142,6 +145,14 @@ class Engine {
   EngineResult<Page<Veth>> ListVeths(const std::string& after, size_t limit);
   EngineResult<void> DeleteVeth(const DeleteVethCall& call);
 
+  // What a managed namespace or the host's has in the kernel, whoever made it. Up to `limit` items with ids greater
+  // than `after`, bytewise: what is there from one page to the next is neither left out nor there twice. Each page
+  // looks at all there is.
+  EngineResult<Page<InspectedLink>> ListLinks(const LinkFilter& filter, const std::string& after, size_t limit);
+  EngineResult<Page<InspectedAddress>> ListAddresses(const IpFilter& filter, const std::string& after, size_t limit);
+  EngineResult<Page<InspectedRoute>> ListRoutes(const IpFilter& filter, const std::string& after, size_t limit);
+  EngineResult<Page<InspectedNeighbour>> ListNeighbours(const IpFilter& filter, const std::string& after, size_t limit);
+
   // A sign of an owner's. Never blocks.
   LeaseBook::Renewal RenewLease(const std::string& owner) { return leases_.Renew(owner); }
   // What expires when; for who deletes it (DeleteExpired()).
@@ -227,6 +238,18 @@ class Engine {
                           const std::optional<NetnsEntry>& entry, const std::function<KernelResult<void>()>& undo,
                           Plan& plan);
   EngineResult<void> DeleteRecordedNamespace(const NamespaceRecord& record, std::optional<RequestRecord> answer);
+
+  // A managed namespace that is there.
+  EngineResult<NetnsRef> FindManaged(const std::string& id);
+  // What `look` finds in a managed namespace, or with an empty id in the host's. `step` says what it does, for errors.
+  template <typename Look>
+  auto LookInto(const std::string& namespace_id, const char* step, Look look)
+      -> EngineResult<std::decay_t<decltype(*look(NetnsRef()))>>;
+  // The pair that a link of the namespace is an end of; empty: of none of ours.
+  std::string PairOf(const std::string& namespace_id, const Link& link) const;
+  class Pairs;
+  // The same for a route of kOwnedProtocol that belongs to no link.
+  std::string PairOfRouteWithoutLink(const std::string& namespace_id, const netlink::Route& route) const;
 
   // The managed namespace that an end shall live in, as far as the registry knows. `field` is the end's, for errors.
   EngineResult<NetnsRef> Resolve(const EndpointSpec& spec, const std::string& field);

@@ -77,6 +77,17 @@ EngineResult<Namespace> Engine::Describe(const std::string& id, const std::optio
   return Namespace{.id = id, .state = entry->is_netns ? State::kReady : State::kStale, .cookie = entry->cookie};
 }
 
+EngineResult<NetnsRef> Engine::FindManaged(const std::string& id) {
+  NETPROV_ASSIGN_OR_RETURN(const std::optional<NetnsEntry> entry, FindNetns(id));
+  // Asked in this order: what is being made becomes a record.
+  const bool in_the_making = IsInTheMaking(id);
+  const std::optional<NamespaceRecord> record = registry_.FindNamespace(id);
+  if (record.has_value() && IsThere(*record, entry)) return NetnsRef{.name = id, .cookie = record->cookie};
+  if (record.has_value()) return NamespaceMissing(id);
+  if (!entry.has_value() || in_the_making) return NamespaceNotFound(id);
+  return entry->is_netns ? NamespaceNotManaged(id) : NamespaceFileStale(id);
+}
+
 EngineResult<Namespace> Engine::CreateNamespace(const CreateNamespaceCall& call) {
   const std::string object = NamespaceName(call.id);
   NETPROV_ASSIGN_OR_RETURN(std::optional<RequestRecord> answered, Replay(call.context, object));

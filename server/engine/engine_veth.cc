@@ -127,16 +127,9 @@ EngineResult<NetnsRef> Engine::Resolve(const EndpointSpec& spec, const std::stri
 
 EngineResult<NetnsRef> Engine::ResolveByLooking(const EndpointSpec& spec, const std::string& field) {
   if (spec.namespace_id.empty()) return NetnsRef{};
-  const std::string& id = spec.namespace_id;
-  NETPROV_ASSIGN_OR_RETURN(std::optional<NetnsEntry> entry, FindNetns(id));
-  std::optional<NamespaceRecord> record = registry_.FindNamespace(id);
-  if (record.has_value() && IsThere(*record, entry)) return NetnsRef{.name = id, .cookie = record->cookie};
-  Error error = record.has_value()   ? NamespaceMissing(id)
-                : !entry.has_value() ? NamespaceNotFound(id)
-                : entry->is_netns    ? NamespaceNotManaged(id)
-                                     : NamespaceFileStale(id);
-  error.field = field + ".namespace";
-  return error;
+  EngineResult<NetnsRef> netns = FindManaged(spec.namespace_id);
+  if (!netns.ok() && netns.error().reason != Reason::kKernel) netns.error().field = field + ".namespace";
+  return netns;
 }
 
 NetnsRef Engine::RefOf(const std::string& namespace_id) const {

@@ -1,5 +1,7 @@
 #include "server/engine/fake_kernel.h"
 
+#include <linux/if_addr.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
@@ -365,6 +367,7 @@ void FakeKernel::SetIpConfigForTest(const NetnsRef& netns, const std::string& na
   for (auto& [ifindex, link] : (*inside)->links) {
     if (link.link.name != name) continue;
     link.ip = ip;
+    link.ip_protocol = 0;
     TellLink(netns.is_host() ? host_cookie_ : netns.cookie, ifindex);
   }
 }
@@ -668,6 +671,99 @@ KernelResult<std::vector<Link>> FakeKernel::ListLinks(const NetnsRef& netns) {
   std::vector<Link> links;
   for (const auto& [ifindex, link] : inside->links) links.push_back(link.link);
   return links;
+}
+
+KernelResult<std::vector<ObservedLink>> FakeKernel::ObserveLinks(const NetnsRef& netns,
+                                                                 const std::optional<std::string>& name) {
+  if (auto error = Ask("ObserveLinks"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  NETPROV_ASSIGN_OR_RETURN(FakeNetns * inside, Enter(netns));
+  const std::optional<Link> named = name.has_value() ? Find(*inside, *name) : std::nullopt;
+  std::vector<ObservedLink> links;
+  for (const auto& [ifindex, link] : inside->links) {
+    if (name.has_value() && (!named.has_value() || named->ifindex != ifindex)) continue;
+    links.push_back({.link = link.link,
+                     .oper_state = link.link.up ? netlink::OperState::kUp : netlink::OperState::kDown,
+                     .master_ifindex = 0,
+                     .statistics = {.ifindex = static_cast<int>(ifindex)}});
+  }
+  return links;
+}
+
+KernelResult<std::vector<netlink::Address>> FakeKernel::ListAddresses(const NetnsRef& netns,
+                                                                      std::optional<netlink::IpFamily> family,
+                                                                      std::optional<uint32_t> ifindex) {
+  if (auto error = Ask("ListAddresses"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  NETPROV_ASSIGN_OR_RETURN(FakeNetns * inside, Enter(netns));
+  std::vector<netlink::Address> addresses;
+  for (const auto& [index, link] : inside->links) {
+    if (ifindex.value_or(index) != index) continue;
+    for (const AddressSpec& address : link.ip.addresses) {
+      if (family.value_or(address.local.address.family()) != address.local.address.family()) continue;
+      addresses.push_back({.ifindex = static_cast<int>(index),
+                           .local = address.local,
+                           .peer = address.peer,
+                           .scope = address.scope,
+                           .flags = IFA_F_PERMANENT,
+                           .protocol = link.ip_protocol});
+    }
+  }
+  return addresses;
+}
+
+KernelResult<std::vector<netlink::Route>> FakeKernel::ListRoutes(const NetnsRef& netns,
+                                                                 std::optional<netlink::IpFamily> family,
+                                                                 std::optional<uint32_t> table) {
+  if (auto error = Ask("ListRoutes"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  NETPROV_ASSIGN_OR_RETURN(FakeNetns * inside, Enter(netns));
+  std::vector<netlink::Route> routes;
+  const auto add = [&](const RouteSpec& route, uint32_t ifindex, uint8_t protocol) {
+    const netlink::IpFamily its_family = route.destination.address.family();
+    if (family.value_or(its_family) != its_family || table.value_or(route.table) != route.table) return;
+    // The machine gives IPv6 routes that belong to no link the loopback link.
+    if (ifindex == 0 && its_family == netlink::IpFamily::kIpv6) ifindex = kLoopbackIndex;
+    netlink::Route added{.destination = route.destination,
+                         .gateway = route.gateway,
+                         .ifindex = std::nullopt,
+                         .metric = route.metric,
+                         .table = route.table,
+                         .scope = route.scope,
+                         .type = static_cast<uint8_t>(route.type),
+                         .protocol = protocol,
+                         .preferred_source = route.preferred_source,
+                         .onlink = route.on_link,
+                         .mtu = route.mtu};
+    if (ifindex != 0) added.ifindex = static_cast<int>(ifindex);
+    if (route.metric == 0 && its_family == netlink::IpFamily::kIpv4) added.metric = std::nullopt;
+    routes.push_back(std::move(added));
+  };
+  for (const auto& [ifindex, link] : inside->links) {
+    for (const RouteSpec& route : link.ip.routes) add(route, ifindex, link.ip_protocol);
+  }
+  for (const RouteSpec& route : inside->routes) add(route, 0, kOwnedProtocol);
+  return routes;
+}
+
+KernelResult<std::vector<netlink::Neighbour>> FakeKernel::ListNeighbours(const NetnsRef& netns,
+                                                                         std::optional<netlink::IpFamily> family,
+                                                                         std::optional<uint32_t> ifindex) {
+  if (auto error = Ask("ListNeighbours"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  NETPROV_ASSIGN_OR_RETURN(FakeNetns * inside, Enter(netns));
+  std::vector<netlink::Neighbour> neighbours;
+  for (const auto& [index, link] : inside->links) {
+    if (ifindex.value_or(index) != index) continue;
+    for (const NeighbourSpec& neighbour : link.ip.neighbours) {
+      if (family.value_or(neighbour.address.family()) != neighbour.address.family()) continue;
+      neighbours.push_back({.ifindex = static_cast<int>(index),
+                            .address = neighbour.address,
+                            .mac = neighbour.mac,
+                            .protocol = link.ip_protocol});
+    }
+  }
+  return neighbours;
 }
 
 KernelResult<std::string> FakeKernel::FreeLinkName(const NetnsRef& netns, const std::string& pattern,

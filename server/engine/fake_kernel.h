@@ -41,7 +41,8 @@ class FakeKernel : public Kernel {
   void AddForeignLinkForTest(const NetnsRef& netns, const std::string& name);
   // `ip link set NAME name NEW_NAME`.
   void RenameLinkForTest(const NetnsRef& netns, const std::string& name, const std::string& new_name);
-  // `ip address flush`, `ip route flush` and `ip neighbour flush` of the link, then what is given in their place.
+  // `ip address flush`, `ip route flush` and `ip neighbour flush` of the link, then what is given in their place, which
+  // is not netprov's.
   void SetIpConfigForTest(const NetnsRef& netns, const std::string& name, const IpConfig& ip);
   // `ip link set NAME mtu MTU`, as far as it shows.
   void SetLinkForTest(const NetnsRef& netns, const std::string& name, const LinkSettings& settings);
@@ -67,6 +68,16 @@ class FakeKernel : public Kernel {
   KernelResult<std::optional<Link>> FindLink(const NetnsRef& netns, const std::string& name) override;
   KernelResult<std::optional<Link>> FindLink(const NetnsRef& netns, uint32_t ifindex) override;
   KernelResult<std::vector<Link>> ListLinks(const NetnsRef& netns) override;
+  KernelResult<std::vector<ObservedLink>> ObserveLinks(const NetnsRef& netns,
+                                                       const std::optional<std::string>& name) override;
+  KernelResult<std::vector<netlink::Address>> ListAddresses(const NetnsRef& netns,
+                                                            std::optional<netlink::IpFamily> family,
+                                                            std::optional<uint32_t> ifindex) override;
+  KernelResult<std::vector<netlink::Route>> ListRoutes(const NetnsRef& netns, std::optional<netlink::IpFamily> family,
+                                                       std::optional<uint32_t> table) override;
+  KernelResult<std::vector<netlink::Neighbour>> ListNeighbours(const NetnsRef& netns,
+                                                               std::optional<netlink::IpFamily> family,
+                                                               std::optional<uint32_t> ifindex) override;
   KernelResult<std::string> FreeLinkName(const NetnsRef& netns, const std::string& pattern,
                                          const std::vector<std::string>& taken) override;
   KernelResult<void> SetLink(const NetnsRef& netns, uint32_t ifindex, const LinkSettings& settings) override;
@@ -87,6 +98,7 @@ class FakeKernel : public Kernel {
     Link link;
     uint64_t peer_cookie = 0;
     IpConfig ip;
+    uint8_t ip_protocol = kOwnedProtocol;  // who made it
   };
   struct FakeNetns {
     std::map<uint32_t, FakeLink> links;

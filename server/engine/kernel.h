@@ -14,8 +14,13 @@
 #include "server/base/kernel_error.h"
 #include "server/engine/ip_config.h"
 #include "server/engine/objects.h"
+#include "server/netlink/address.h"
+#include "server/netlink/ip_address.h"
 #include "server/netlink/link.h"
+#include "server/netlink/link_statistics.h"
 #include "server/netlink/mac_address.h"
+#include "server/netlink/neighbour.h"
+#include "server/netlink/route.h"
 
 namespace netprov::engine {
 
@@ -93,6 +98,14 @@ struct Link {
   std::vector<std::string> alternative_names;
 
   friend bool operator==(const Link&, const Link&) = default;
+};
+
+// A link with what changes by itself, so that two looks at it need not agree.
+struct ObservedLink {
+  Link link;
+  netlink::OperState oper_state = netlink::OperState::kUnknown;
+  uint32_t master_ifindex = 0;  // the link that it is a port of, such as a bridge; 0: of none
+  netlink::LinkStatistics statistics;
 };
 
 // Whether an operation failed because its namespace is not there any more.
@@ -202,6 +215,22 @@ class Kernel {
 
   // Every link of a namespace, ordered by ifindex.
   virtual KernelResult<std::vector<Link>> ListLinks(const NetnsRef& netns) = 0;
+
+  // What is there, whoever made it, each one whole list that no change interrupted, in no particular order. Where
+  // `name` is given, only the link that has it as its name or as an alternative one; where others are, only what is of
+  // that family, link or routing table. ENOENT, ESTALE: the namespace is not there.
+  virtual KernelResult<std::vector<ObservedLink>> ObserveLinks(const NetnsRef& netns,
+                                                               const std::optional<std::string>& name) = 0;
+  virtual KernelResult<std::vector<netlink::Address>> ListAddresses(const NetnsRef& netns,
+                                                                    std::optional<netlink::IpFamily> family,
+                                                                    std::optional<uint32_t> ifindex) = 0;
+  virtual KernelResult<std::vector<netlink::Route>> ListRoutes(const NetnsRef& netns,
+                                                               std::optional<netlink::IpFamily> family,
+                                                               std::optional<uint32_t> table) = 0;
+  // Proxies are not among them.
+  virtual KernelResult<std::vector<netlink::Neighbour>> ListNeighbours(const NetnsRef& netns,
+                                                                       std::optional<netlink::IpFamily> family,
+                                                                       std::optional<uint32_t> ifindex) = 0;
 
   // The name that dev_alloc_name() would give a link in the namespace for `pattern`, which has one `%d`: with the
   // lowest number that is free and is not among `taken`. ENFILE: none whose name fits into 15 bytes.

@@ -10,6 +10,7 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -25,7 +26,9 @@
 #include "absl/strings/string_view.h"
 #include "server/engine/linux_watch.h"
 #include "server/netlink/address.h"
+#include "server/netlink/ip_address.h"
 #include "server/netlink/link.h"
+#include "server/netlink/link_statistics.h"
 #include "server/netlink/message.h"
 #include "server/netlink/mnl_transport.h"
 #include "server/netlink/neighbour.h"
@@ -91,6 +94,15 @@ KernelResult<std::vector<Link>> DumpLinks(netlink::Session& session) {
   }
   std::sort(links.begin(), links.end(), [](const Link& a, const Link& b) { return a.ifindex < b.ifindex; });
   return links;
+}
+
+KernelResult<ObservedLink> ToObservedLink(const netlink::Payload& payload) {
+  NETPROV_ASSIGN_OR_RETURN(const netlink::Link link, netlink::DecodeLink(payload));
+  NETPROV_ASSIGN_OR_RETURN(netlink::LinkStatistics statistics, netlink::DecodeLinkStatistics(payload));
+  return ObservedLink{.link = ToLink(link),
+                      .oper_state = link.oper_state,
+                      .master_ifindex = static_cast<uint32_t>(link.master.value_or(0)),
+                      .statistics = statistics};
 }
 
 netlink::LinkRef Index(uint32_t ifindex) { return static_cast<int>(ifindex); }
@@ -244,6 +256,29 @@ KernelResult<void> AwaitDuplicateDetection(netlink::Session& session, uint32_t i
     std::this_thread::sleep_for(kBetween);
   }
   return KernelError{.code = ETIMEDOUT, .operation = "duplicate address detection", .extack = {}};
+}
+
+// Adds what `request` lists. Families that are not of IP, such as MCTP's, are left out, and it is no error where `none`
+// says that there is nothing to list.
+template <typename Item>
+KernelResult<void> AddDump(netlink::Session& session, const netlink::Request& request,
+                           KernelResult<Item> (*decode)(std::span<const std::byte>), int none,
+                           std::vector<Item>& items) {
+  KernelResult<std::vector<netlink::Payload>> payloads = session.Dump(request);
+  if (!payloads.ok()) return payloads.error().code == none ? KernelResult<void>() : std::move(payloads).error();
+  for (const netlink::Payload& payload : *payloads) {
+    KernelResult<Item> item = decode(payload);
+    if (item.ok()) {
+      items.push_back(*std::move(item));
+    } else if (item.error().code != EAFNOSUPPORT) {
+      return std::move(item).error();
+    }
+  }
+  return {};
+}
+
+std::optional<int> ToIndex(std::optional<uint32_t> ifindex) {
+  return ifindex.has_value() ? std::optional(static_cast<int>(*ifindex)) : std::nullopt;
 }
 
 netlink::VethEnd ToVethEnd(const LinkSpec& spec) {
@@ -631,6 +666,66 @@ KernelResult<std::optional<Link>> LinuxKernel::FindLink(const NetnsRef& netns, u
 KernelResult<std::vector<Link>> LinuxKernel::ListLinks(const NetnsRef& netns) {
   NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
   return DumpLinks(connection.session());
+}
+
+KernelResult<std::vector<ObservedLink>> LinuxKernel::ObserveLinks(const NetnsRef& netns,
+                                                                  const std::optional<std::string>& name) {
+  NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
+  std::vector<netlink::Payload> payloads;
+  if (name.has_value()) {
+    KernelResult<netlink::Payload> payload = connection.session().Get(netlink::EncodeGetLinkStatistics(*name));
+    if (payload.ok()) {
+      payloads.push_back(*std::move(payload));
+    } else if (payload.error().code != ENODEV) {
+      return std::move(payload).error();
+    }
+  } else {
+    NETPROV_ASSIGN_OR_RETURN(payloads, connection.session().Dump(netlink::EncodeDumpLinkStatistics()));
+  }
+  std::vector<ObservedLink> links;
+  links.reserve(payloads.size());
+  for (const netlink::Payload& payload : payloads) {
+    NETPROV_ASSIGN_OR_RETURN(ObservedLink link, ToObservedLink(payload));
+    links.push_back(std::move(link));
+  }
+  return links;
+}
+
+KernelResult<std::vector<netlink::Address>> LinuxKernel::ListAddresses(const NetnsRef& netns,
+                                                                       std::optional<netlink::IpFamily> family,
+                                                                       std::optional<uint32_t> ifindex) {
+  NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
+  std::vector<netlink::Address> addresses;
+  // ENODEV: there is no such link.
+  NETPROV_RETURN_IF_ERROR(AddDump(connection.session(), netlink::EncodeDumpAddresses(family, ToIndex(ifindex)),
+                                  &netlink::DecodeAddress, ENODEV, addresses));
+  return addresses;
+}
+
+KernelResult<std::vector<netlink::Route>> LinuxKernel::ListRoutes(const NetnsRef& netns,
+                                                                  std::optional<netlink::IpFamily> family,
+                                                                  std::optional<uint32_t> table) {
+  NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
+  std::vector<netlink::Route> routes;
+  for (const netlink::IpFamily each : {netlink::IpFamily::kIpv4, netlink::IpFamily::kIpv6}) {
+    if (family.value_or(each) != each) continue;
+    // ENOENT: the family has no such table.
+    NETPROV_RETURN_IF_ERROR(
+        AddDump(connection.session(), netlink::EncodeDumpRoutes(each, table), &netlink::DecodeRoute, ENOENT, routes));
+  }
+  return routes;
+}
+
+KernelResult<std::vector<netlink::Neighbour>> LinuxKernel::ListNeighbours(const NetnsRef& netns,
+                                                                          std::optional<netlink::IpFamily> family,
+                                                                          std::optional<uint32_t> ifindex) {
+  NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
+  std::vector<netlink::Neighbour> neighbours;
+  NETPROV_RETURN_IF_ERROR(
+      AddDump(connection.session(),
+              netlink::EncodeDumpNeighbours({.family = family, .ifindex = ToIndex(ifindex), .master = std::nullopt}),
+              &netlink::DecodeNeighbour, ENODEV, neighbours));
+  return neighbours;
 }
 
 KernelResult<std::string> LinuxKernel::FreeLinkName(const NetnsRef& netns, const std::string& pattern,

@@ -43,6 +43,16 @@ class LinuxKernel : public Kernel {
   KernelResult<std::optional<Link>> FindLink(const NetnsRef& netns, const std::string& name) override;
   KernelResult<std::optional<Link>> FindLink(const NetnsRef& netns, uint32_t ifindex) override;
   KernelResult<std::vector<Link>> ListLinks(const NetnsRef& netns) override;
+  KernelResult<std::vector<ObservedLink>> ObserveLinks(const NetnsRef& netns,
+                                                       const std::optional<std::string>& name) override;
+  KernelResult<std::vector<netlink::Address>> ListAddresses(const NetnsRef& netns,
+                                                            std::optional<netlink::IpFamily> family,
+                                                            std::optional<uint32_t> ifindex) override;
+  KernelResult<std::vector<netlink::Route>> ListRoutes(const NetnsRef& netns, std::optional<netlink::IpFamily> family,
+                                                       std::optional<uint32_t> table) override;
+  KernelResult<std::vector<netlink::Neighbour>> ListNeighbours(const NetnsRef& netns,
+                                                               std::optional<netlink::IpFamily> family,
+                                                               std::optional<uint32_t> ifindex) override;
   KernelResult<std::string> FreeLinkName(const NetnsRef& netns, const std::string& pattern,
                                          const std::vector<std::string>& taken) override;
   KernelResult<void> SetLink(const NetnsRef& netns, uint32_t ifindex, const LinkSettings& settings) override;

@@ -11,8 +11,12 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/netlink/address.h"
 #include "server/netlink/ip_address.h"
+#include "server/netlink/link.h"
 #include "server/netlink/mac_address.h"
+#include "server/netlink/neighbour.h"
+#include "server/netlink/route.h"
 
 namespace netprov::testing {
 namespace {
@@ -29,6 +33,8 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
+using ::testing::UnorderedElementsAre;
+using ::testing::UnorderedElementsAreArray;
 
 const NetnsRef kHost;
 
@@ -522,6 +528,143 @@ TEST_P(IpConfigContractTest, AnewWhatStandsInTheWayGoesFirst) {
   EXPECT_EQ(MissingOf(wanted), IpConfig());
 }
 
+// What of the listed ones is on that link and was made by netprov.
+template <typename Item, typename ToIp>
+std::vector<netlink::IpAddress> OwnAddresses(const KernelResult<std::vector<Item>>& items, uint32_t ifindex,
+                                             ToIp to_ip) {
+  EXPECT_TRUE(items.ok()) << (items.ok() ? "" : items.error().ToString());
+  std::vector<netlink::IpAddress> own;
+  if (!items.ok()) return own;
+  for (const Item& item : *items) {
+    if (item.ifindex == static_cast<int>(ifindex) && item.protocol == engine::kOwnedProtocol) {
+      own.push_back(to_ip(item));
+    }
+  }
+  return own;
+}
+
+TEST_P(IpConfigContractTest, AddressesAreListedWithWhoMadeThem) {
+  ASSERT_EQ(CodeOf(kernel_.Configure(blue_, end_, {}, FullConfig(), /*anew=*/false)), 0);
+  const auto own = [this](std::optional<netlink::IpFamily> family, std::optional<uint32_t> ifindex) {
+    return OwnAddresses(kernel_.ListAddresses(blue_, family, ifindex), end_,
+                        [](const netlink::Address& address) { return address.local.address; });
+  };
+  using netlink::IpFamily;
+  const auto ipv4 = UnorderedElementsAre(Ip("10.0.0.2"), Ip("10.0.1.2"));
+  const auto both = UnorderedElementsAre(Ip("10.0.0.2"), Ip("10.0.1.2"), Ip("2001:db8::2"));
+  EXPECT_THAT(own(std::nullopt, std::nullopt), both);
+  EXPECT_THAT(own(std::nullopt, end_), both);
+  EXPECT_THAT(own(IpFamily::kIpv4, end_), ipv4);
+  EXPECT_THAT(own(IpFamily::kIpv6, std::nullopt), ElementsAre(Ip("2001:db8::2")));
+  EXPECT_THAT(own(std::nullopt, engine::kLoopbackIndex), IsEmpty());
+  EXPECT_THAT(own(std::nullopt, 4711), IsEmpty());
+
+  auto addresses = kernel_.ListAddresses(blue_, IpFamily::kIpv4, end_);
+  ASSERT_TRUE(addresses.ok());
+  ASSERT_EQ(addresses->size(), 2u);
+  for (const netlink::Address& address : *addresses) {
+    const bool has_peer = address.local.address == Ip("10.0.1.2");
+    EXPECT_EQ(address.peer.has_value(), has_peer);
+    EXPECT_EQ(address.scope, has_peer ? engine::kScopeLink : engine::kScopeGlobal);
+    EXPECT_EQ(address.local.length, has_peer ? 32 : 24);
+  }
+}
+
+TEST_P(IpConfigContractTest, NeighboursAreListedWithWhoMadeThem) {
+  ASSERT_EQ(CodeOf(kernel_.Configure(blue_, end_, {}, FullConfig(), /*anew=*/false)), 0);
+  const auto own = [this](std::optional<netlink::IpFamily> family, std::optional<uint32_t> ifindex) {
+    auto neighbours = kernel_.ListNeighbours(blue_, family, ifindex);
+    for (const netlink::Neighbour& neighbour : *neighbours) {
+      if (neighbour.protocol != engine::kOwnedProtocol) continue;
+      EXPECT_EQ(neighbour.mac, (MacAddress{{2, 0, 0, 0, 0, 9}}));
+      EXPECT_EQ(neighbour.state, 0x80) << "NUD_PERMANENT";
+    }
+    return OwnAddresses(neighbours, end_, [](const netlink::Neighbour& neighbour) { return neighbour.address; });
+  };
+  const auto both = UnorderedElementsAre(Ip("10.0.0.9"), Ip("2001:db8::9"));
+  EXPECT_THAT(own(std::nullopt, std::nullopt), both);
+  EXPECT_THAT(own(std::nullopt, end_), both);
+  EXPECT_THAT(own(netlink::IpFamily::kIpv4, end_), ElementsAre(Ip("10.0.0.9")));
+  EXPECT_THAT(own(netlink::IpFamily::kIpv6, std::nullopt), ElementsAre(Ip("2001:db8::9")));
+  EXPECT_THAT(own(std::nullopt, 4711), IsEmpty());
+}
+
+TEST_P(IpConfigContractTest, RoutesAreListedWithWhoMadeThem) {
+  ASSERT_EQ(CodeOf(kernel_.Configure(blue_, end_, {}, FullConfig(), /*anew=*/false)), 0);
+  const RouteSpec none4{.destination = Prefix("10.9.0.0/16"),
+                        .type = engine::RouteType::kBlackhole,
+                        .gateway = {},
+                        .metric = 5,
+                        .preferred_source = {}};
+  const RouteSpec none6{.destination = Prefix("2001:db8:9::/48"),
+                        .type = engine::RouteType::kProhibit,
+                        .gateway = {},
+                        .metric = 1024,
+                        .preferred_source = {}};
+  ASSERT_EQ(CodeOf(kernel_.AddRoutes(blue_, {none4, none6})), 0);
+  const auto own = [this](std::optional<netlink::IpFamily> family, std::optional<uint32_t> table) {
+    auto routes = kernel_.ListRoutes(blue_, family, table);
+    EXPECT_TRUE(routes.ok()) << (routes.ok() ? "" : routes.error().ToString());
+    std::vector<std::string> texts;
+    if (!routes.ok()) return texts;
+    for (const netlink::Route& route : *routes) {
+      if (route.protocol != engine::kOwnedProtocol) continue;
+      texts.push_back(absl::StrCat(route.type, " ", route.destination.ToString(), " ",
+                                   route.gateway.has_value() ? route.gateway->ToString() : "-", " ",
+                                   route.ifindex.has_value() ? (*route.ifindex == static_cast<int>(end_) ? "end"
+                                                                : *route.ifindex == 1                    ? "lo"
+                                                                                                         : "?")
+                                                             : "-",
+                                   " ", route.metric.value_or(0), " ", route.table));
+    }
+    return texts;
+  };
+  const std::vector<std::string> ipv4 = {"1 0.0.0.0/0 10.0.0.1 end 0 254", "1 10.2.0.0/16 - end 0 254",
+                                         "6 10.9.0.0/16 - - 5 254"};
+  const std::vector<std::string> ipv6 = {"1 2001:db8:1::/48 2001:db8::1 end 1024 254", "1 ::/0 fe80::1 end 1024 254",
+                                         "8 2001:db8:9::/48 - lo 1024 254"};
+  const std::string elsewhere = "1 10.3.0.0/16 192.0.2.1 end 7 1000";
+  std::vector<std::string> main = ipv4;
+  main.insert(main.end(), ipv6.begin(), ipv6.end());
+  std::vector<std::string> all = main;
+  all.push_back(elsewhere);
+  EXPECT_THAT(own(std::nullopt, std::nullopt), UnorderedElementsAreArray(all));
+  EXPECT_THAT(own(std::nullopt, engine::kMainTable), UnorderedElementsAreArray(main));
+  EXPECT_THAT(own(netlink::IpFamily::kIpv4, engine::kMainTable), UnorderedElementsAreArray(ipv4));
+  EXPECT_THAT(own(netlink::IpFamily::kIpv6, std::nullopt), UnorderedElementsAreArray(ipv6));
+  EXPECT_THAT(own(std::nullopt, 1000), ElementsAre(elsewhere));
+  EXPECT_THAT(own(std::nullopt, 4711), IsEmpty()) << "there is no such table";
+}
+
+TEST_P(IpConfigContractTest, LinksAreObservedWithTheirStatistics) {
+  ASSERT_EQ(CodeOf(kernel_.Configure(blue_, end_, {"another-name"}, {}, /*anew=*/false)), 0);
+  auto links = kernel_.ObserveLinks(blue_, std::nullopt);
+  ASSERT_TRUE(links.ok()) << links.error().ToString();
+  std::vector<Link> seen;
+  for (const engine::ObservedLink& link : *links) {
+    seen.push_back(link.link);
+    EXPECT_EQ(link.statistics.ifindex, static_cast<int>(link.link.ifindex));
+    EXPECT_EQ(link.master_ifindex, 0u);
+  }
+  auto listed = kernel_.ListLinks(blue_);
+  ASSERT_TRUE(listed.ok());
+  EXPECT_THAT(seen, UnorderedElementsAreArray(*listed));
+
+  const std::string name = (*kernel_.FindLink(blue_, end_))->name;
+  for (const std::string& each : {name, std::string("another-name")}) {
+    auto one = kernel_.ObserveLinks(blue_, each);
+    ASSERT_TRUE(one.ok()) << one.error().ToString();
+    ASSERT_EQ(one->size(), 1u) << each;
+    EXPECT_EQ((*one)[0].link.ifindex, end_);
+    EXPECT_EQ((*one)[0].oper_state, netlink::OperState::kUp);
+  }
+  for (const std::string& other : {std::string("nobody"), std::string(100, 'n')}) {
+    auto none = kernel_.ObserveLinks(blue_, other);
+    ASSERT_TRUE(none.ok()) << none.error().ToString();
+    EXPECT_TRUE(none->empty());
+  }
+}
+
 TEST_P(IpConfigContractTest, NothingIsDoneInANamespaceThatIsGone) {
   const NetnsRef gone{.name = "blue", .cookie = blue_.cookie + 1};
   EXPECT_EQ(CodeOf(kernel_.Configure(gone, end_, {"x"}, {}, /*anew=*/false)), ESTALE);
@@ -529,6 +672,10 @@ TEST_P(IpConfigContractTest, NothingIsDoneInANamespaceThatIsGone) {
   EXPECT_EQ(CodeOf(kernel_.ListRoutesWithoutLink(gone)), ESTALE);
   EXPECT_EQ(CodeOf(kernel_.AddRoutes(gone, {})), ESTALE);
   EXPECT_EQ(CodeOf(kernel_.DeleteRoutes(gone, {})), ESTALE);
+  EXPECT_EQ(CodeOf(kernel_.ObserveLinks(gone, std::nullopt)), ESTALE);
+  EXPECT_EQ(CodeOf(kernel_.ListAddresses(gone, std::nullopt, std::nullopt)), ESTALE);
+  EXPECT_EQ(CodeOf(kernel_.ListRoutes(gone, std::nullopt, std::nullopt)), ESTALE);
+  EXPECT_EQ(CodeOf(kernel_.ListNeighbours(gone, std::nullopt, std::nullopt)), ESTALE);
 }
 
 TEST_P(KernelContractTest, OptionsAreThereFromBirthAndCanBeSetAgain) {

@@ -52,6 +52,25 @@ class DelegatingKernel : public engine::Kernel {
   KernelResult<std::vector<engine::Link>> ListLinks(const engine::NetnsRef& netns) override {
     return kernel_.ListLinks(netns);
   }
+  KernelResult<std::vector<engine::ObservedLink>> ObserveLinks(const engine::NetnsRef& netns,
+                                                               const std::optional<std::string>& name) override {
+    return kernel_.ObserveLinks(netns, name);
+  }
+  KernelResult<std::vector<netlink::Address>> ListAddresses(const engine::NetnsRef& netns,
+                                                            std::optional<netlink::IpFamily> family,
+                                                            std::optional<uint32_t> ifindex) override {
+    return kernel_.ListAddresses(netns, family, ifindex);
+  }
+  KernelResult<std::vector<netlink::Route>> ListRoutes(const engine::NetnsRef& netns,
+                                                       std::optional<netlink::IpFamily> family,
+                                                       std::optional<uint32_t> table) override {
+    return kernel_.ListRoutes(netns, family, table);
+  }
+  KernelResult<std::vector<netlink::Neighbour>> ListNeighbours(const engine::NetnsRef& netns,
+                                                               std::optional<netlink::IpFamily> family,
+                                                               std::optional<uint32_t> ifindex) override {
+    return kernel_.ListNeighbours(netns, family, ifindex);
+  }
   KernelResult<std::string> FreeLinkName(const engine::NetnsRef& netns, const std::string& pattern,
                                          const std::vector<std::string>& taken) override {
     return kernel_.FreeLinkName(netns, pattern, taken);

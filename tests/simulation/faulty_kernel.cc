@@ -136,6 +136,29 @@ KernelResult<std::vector<Link>> FaultyKernel::ListLinks(const NetnsRef& netns) {
   return Around("ListLinks", [&] { return kernel_.ListLinks(netns); });
 }
 
+KernelResult<std::vector<engine::ObservedLink>> FaultyKernel::ObserveLinks(const NetnsRef& netns,
+                                                                           const std::optional<std::string>& name) {
+  return Around("ObserveLinks", [&] { return kernel_.ObserveLinks(netns, name); });
+}
+
+KernelResult<std::vector<netlink::Address>> FaultyKernel::ListAddresses(const NetnsRef& netns,
+                                                                        std::optional<netlink::IpFamily> family,
+                                                                        std::optional<uint32_t> ifindex) {
+  return Around("ListAddresses", [&] { return kernel_.ListAddresses(netns, family, ifindex); });
+}
+
+KernelResult<std::vector<netlink::Route>> FaultyKernel::ListRoutes(const NetnsRef& netns,
+                                                                   std::optional<netlink::IpFamily> family,
+                                                                   std::optional<uint32_t> table) {
+  return Around("ListRoutes", [&] { return kernel_.ListRoutes(netns, family, table); });
+}
+
+KernelResult<std::vector<netlink::Neighbour>> FaultyKernel::ListNeighbours(const NetnsRef& netns,
+                                                                           std::optional<netlink::IpFamily> family,
+                                                                           std::optional<uint32_t> ifindex) {
+  return Around("ListNeighbours", [&] { return kernel_.ListNeighbours(netns, family, ifindex); });
+}
+
 KernelResult<std::string> FaultyKernel::FreeLinkName(const NetnsRef& netns, const std::string& pattern,
                                                      const std::vector<std::string>& taken) {
   return Around("FreeLinkName", [&] { return kernel_.FreeLinkName(netns, pattern, taken); });

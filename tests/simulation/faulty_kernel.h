@@ -60,6 +60,17 @@ class FaultyKernel : public engine::Kernel {
   KernelResult<std::optional<engine::Link>> FindLink(const engine::NetnsRef& netns, const std::string& name) override;
   KernelResult<std::optional<engine::Link>> FindLink(const engine::NetnsRef& netns, uint32_t ifindex) override;
   KernelResult<std::vector<engine::Link>> ListLinks(const engine::NetnsRef& netns) override;
+  KernelResult<std::vector<engine::ObservedLink>> ObserveLinks(const engine::NetnsRef& netns,
+                                                               const std::optional<std::string>& name) override;
+  KernelResult<std::vector<netlink::Address>> ListAddresses(const engine::NetnsRef& netns,
+                                                            std::optional<netlink::IpFamily> family,
+                                                            std::optional<uint32_t> ifindex) override;
+  KernelResult<std::vector<netlink::Route>> ListRoutes(const engine::NetnsRef& netns,
+                                                       std::optional<netlink::IpFamily> family,
+                                                       std::optional<uint32_t> table) override;
+  KernelResult<std::vector<netlink::Neighbour>> ListNeighbours(const engine::NetnsRef& netns,
+                                                               std::optional<netlink::IpFamily> family,
+                                                               std::optional<uint32_t> ifindex) override;
   KernelResult<std::string> FreeLinkName(const engine::NetnsRef& netns, const std::string& pattern,
                                          const std::vector<std::string>& taken) override;
   KernelResult<void> Configure(const engine::NetnsRef& netns, uint32_t ifindex,
