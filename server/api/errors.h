@@ -37,6 +37,10 @@ enum class Method {
   kDeleteVeth,
   kCollectGarbage,
   kCheckHost,
+  kListLinks,
+  kListAddresses,
+  kListRoutes,
+  kListNeighbors,
 };
 
 // INVALID_FIELD. `violations` must not be empty; the first 12 of them are told.

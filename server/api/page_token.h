@@ -2,6 +2,7 @@
 #ifndef NETPROV_SERVER_API_PAGE_TOKEN_H_
 #define NETPROV_SERVER_API_PAGE_TOKEN_H_
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <utility>
@@ -20,17 +21,24 @@ std::optional<std::string> ParsePageToken(absl::string_view method, absl::string
 
 // Fills a page of an answer: adds the messages of the engine's items to `field` until there are enough bytes, and
 // returns the token of the next page, empty on the last. A client of gRPC takes 4 MiB by default.
-template <typename Page, typename Message>
-std::string FillPage(absl::string_view method, const Page& page, google::protobuf::RepeatedPtrField<Message>* field) {
+// `convert` makes the message of an item, and `scope` stands before the id in the token.
+template <typename Page, typename Message, typename Convert>
+std::string FillPage(absl::string_view method, const Page& page, google::protobuf::RepeatedPtrField<Message>* field,
+                     Convert convert, const std::string& scope = "") {
   constexpr size_t kMostBytes = size_t{3} << 20;
   size_t bytes = 0;
   for (const auto& item : page.items) {
-    Message message = ToProto(item);
+    Message message = convert(item);
     bytes += message.ByteSizeLong();
-    if (bytes > kMostBytes && !field->empty()) return FormatPageToken(method, (&item - 1)->id);
+    if (bytes > kMostBytes && !field->empty()) return FormatPageToken(method, scope + (&item - 1)->id);
     *field->Add() = std::move(message);
   }
-  return page.more ? FormatPageToken(method, page.items.back().id) : std::string();
+  return page.more ? FormatPageToken(method, scope + page.items.back().id) : std::string();
+}
+
+template <typename Page, typename Message>
+std::string FillPage(absl::string_view method, const Page& page, google::protobuf::RepeatedPtrField<Message>* field) {
+  return FillPage(method, page, field, [](const auto& item) { return ToProto(item); });
 }
 
 }  // namespace netprov::api

@@ -26,6 +26,7 @@
 #include "server/rpc/call_runner.h"
 #include "server/rpc/host_service.h"
 #include "server/rpc/housekeeper.h"
+#include "server/rpc/inspection_service.h"
 #include "server/rpc/lease_service.h"
 #include "server/rpc/namespace_service.h"
 #include "server/rpc/veth_service.h"
@@ -33,7 +34,8 @@
 namespace netprov::rpc {
 namespace {
 
-constexpr const char* kServices[] = {"netprov.v1.HostService", "netprov.v1.LeaseService", "netprov.v1.NamespaceService",
+constexpr const char* kServices[] = {"netprov.v1.HostService", "netprov.v1.InspectionService",
+                                     "netprov.v1.LeaseService", "netprov.v1.NamespaceService",
                                      "netprov.v1.VethService"};
 
 // Of one connection. What is beyond waits in the client.
@@ -156,6 +158,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(engine::Engine& engine, co
                           .log = options.log,
                           .on_owner = [&engine](const std::string& owner) { engine.RenewLease(owner); }});
   server->services_.push_back(MakeHostService(engine, *server->runner_));
+  server->services_.push_back(MakeInspectionService(engine, *server->runner_));
   server->services_.push_back(MakeLeaseService(engine, *server->runner_));
   server->services_.push_back(MakeNamespaceService(engine, *server->runner_));
   server->services_.push_back(MakeVethService(engine, *server->runner_));

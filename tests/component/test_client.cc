@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "netprov/v1/host.grpc.pb.h"
+#include "netprov/v1/inspection.grpc.pb.h"
 #include "netprov/v1/lease.grpc.pb.h"
 #include "netprov/v1/namespace.grpc.pb.h"
 #include "netprov/v1/veth.grpc.pb.h"
@@ -69,13 +70,20 @@ std::vector<std::string> Ending::Fields() const {
 
 struct TestClient::Stubs {
   explicit Stubs(std::shared_ptr<grpc::Channel> to)
-      : channel(std::move(to)), namespaces(channel), veths(channel), leases(channel), host(channel), generic(channel) {}
+      : channel(std::move(to)),
+        namespaces(channel),
+        veths(channel),
+        leases(channel),
+        host(channel),
+        inspection(channel),
+        generic(channel) {}
 
   std::shared_ptr<grpc::Channel> channel;
   v1::NamespaceService::Stub namespaces;
   v1::VethService::Stub veths;
   v1::LeaseService::Stub leases;
   v1::HostService::Stub host;
+  v1::InspectionService::Stub inspection;
   grpc::GenericStub generic;
 };
 
@@ -96,6 +104,7 @@ using NamespaceStub = v1::NamespaceService::Stub;
 using VethStub = v1::VethService::Stub;
 using LeaseStub = v1::LeaseService::Stub;
 using HostStub = v1::HostService::Stub;
+using InspectionStub = v1::InspectionService::Stub;
 
 Reply<v1::Namespace> TestClient::Create(const v1::CreateNamespaceRequest& request, const CallOptions& options) {
   return Call(stubs_->namespaces, &NamespaceStub::CreateNamespace, request, options);
@@ -135,6 +144,18 @@ Reply<v1::HostReport> TestClient::GetReport(const v1::GetHostReportRequest& requ
 }
 Reply<v1::HostReport> TestClient::Check(const v1::CheckHostRequest& request, const CallOptions& options) {
   return Call(stubs_->host, &HostStub::CheckHost, request, options);
+}
+Reply<v1::ListLinksResponse> TestClient::List(const v1::ListLinksRequest& request, const CallOptions& options) {
+  return Call(stubs_->inspection, &InspectionStub::ListLinks, request, options);
+}
+Reply<v1::ListAddressesResponse> TestClient::List(const v1::ListAddressesRequest& request, const CallOptions& options) {
+  return Call(stubs_->inspection, &InspectionStub::ListAddresses, request, options);
+}
+Reply<v1::ListRoutesResponse> TestClient::List(const v1::ListRoutesRequest& request, const CallOptions& options) {
+  return Call(stubs_->inspection, &InspectionStub::ListRoutes, request, options);
+}
+Reply<v1::ListNeighborsResponse> TestClient::List(const v1::ListNeighborsRequest& request, const CallOptions& options) {
+  return Call(stubs_->inspection, &InspectionStub::ListNeighbors, request, options);
 }
 
 Reply<v1::Namespace> TestClient::CreateNamespace(const std::string& id) {

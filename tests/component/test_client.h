@@ -15,6 +15,7 @@
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "netprov/v1/host.pb.h"
+#include "netprov/v1/inspection.pb.h"
 #include "netprov/v1/lease.pb.h"
 #include "netprov/v1/namespace.pb.h"
 #include "netprov/v1/veth.pb.h"
@@ -79,6 +80,10 @@ class TestClient {
   Reply<v1::CollectGarbageResponse> Collect(const v1::CollectGarbageRequest& request, const CallOptions& options = {});
   Reply<v1::HostReport> GetReport(const v1::GetHostReportRequest& request, const CallOptions& options = {});
   Reply<v1::HostReport> Check(const v1::CheckHostRequest& request, const CallOptions& options = {});
+  Reply<v1::ListLinksResponse> List(const v1::ListLinksRequest& request, const CallOptions& options = {});
+  Reply<v1::ListAddressesResponse> List(const v1::ListAddressesRequest& request, const CallOptions& options = {});
+  Reply<v1::ListRoutesResponse> List(const v1::ListRoutesRequest& request, const CallOptions& options = {});
+  Reply<v1::ListNeighborsResponse> List(const v1::ListNeighborsRequest& request, const CallOptions& options = {});
 
   // The same in short.
   Reply<v1::Namespace> CreateNamespace(const std::string& id);

@@ -12,10 +12,12 @@
 #include "absl/strings/cord.h"
 #include "absl/strings/string_view.h"
 #include "google/protobuf/message.h"
+#include "netprov/v1/inspection.pb.h"
 #include "netprov/v1/lease.pb.h"
 #include "netprov/v1/namespace.pb.h"
 #include "netprov/v1/veth.pb.h"
 #include "server/api/errors.h"
+#include "server/api/inspection.h"
 #include "server/api/lease.h"
 #include "server/api/metadata.h"
 #include "server/api/namespace.h"
@@ -89,6 +91,13 @@ void CheckCall(const std::string& text) {
 }
 void CheckCall(const GarbageQuery& query) { Require(IsOwner(query.owner)); }
 void CheckCall(const ListCall& call) { Require(call.limit >= 1 && call.limit <= 1000 && call.after.size() < 1024); }
+template <typename Filter>
+void CheckCall(const InspectCall<Filter>& call) {
+  CheckCall(call.page);
+  if (!call.filter.namespace_id.empty()) CheckFileName(call.filter.namespace_id);
+  const std::string& name = call.filter.interface_name;
+  Require(name.size() <= 127 && name.find('\0') == std::string::npos);
+}
 void CheckCall(const engine::CreateNamespaceCall& call) {
   CheckContext(call.context);
   CheckId(call.id, 255);
@@ -132,7 +141,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace netprov::api;  // NOLINT(google-build-using-namespace)
   if (size == 0) return 0;
   const absl::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 10) {
+  switch (data[0] % 14) {
     case 0:
       Serve<v1::CreateNamespaceRequest>(bytes);
       break;
@@ -160,8 +169,20 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     case 8:
       Serve<v1::RenewLeaseRequest>(bytes);
       break;
-    default:
+    case 9:
       Serve<v1::CollectGarbageRequest>(bytes);
+      break;
+    case 10:
+      Serve<v1::ListLinksRequest>(bytes);
+      break;
+    case 11:
+      Serve<v1::ListAddressesRequest>(bytes);
+      break;
+    case 12:
+      Serve<v1::ListRoutesRequest>(bytes);
+      break;
+    default:
+      Serve<v1::ListNeighborsRequest>(bytes);
       break;
   }
   return 0;

@@ -1,0 +1,20 @@
+// InspectionService over gRPC.
+#ifndef NETPROV_SERVER_RPC_INSPECTION_SERVICE_H_
+#define NETPROV_SERVER_RPC_INSPECTION_SERVICE_H_
+
+#include <grpcpp/impl/service_type.h>
+
+#include <memory>
+
+#include "server/engine/engine.h"
+#include "server/rpc/call_runner.h"
+
+namespace netprov::rpc {
+
+// The methods that show what the kernel has, each one line of what to call; the rest is the runner's. Engine and runner
+// must outlive it.
+std::unique_ptr<grpc::Service> MakeInspectionService(engine::Engine& engine, CallRunner& runner);
+
+}  // namespace netprov::rpc
+
+#endif  // NETPROV_SERVER_RPC_INSPECTION_SERVICE_H_
