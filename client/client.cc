@@ -48,12 +48,11 @@ Request WithName(std::string_view collection, std::string_view id) {
 constexpr char kNamespaces[] = "namespaces/";
 constexpr char kVeths[] = "veths/";
 
-// All items of a paged list. `page` calls the RPC, and `items` takes them out of its response.
+// All items of a paged list that `request` asks for. `page` calls the RPC, and `items` takes them out of its response.
 template <typename Item, typename Request, typename Page, typename Items>
-absl::StatusOr<std::vector<Item>> ListAll(Page page, Items items) {
+absl::StatusOr<std::vector<Item>> ListAll(Request request, Page page, Items items) {
   std::vector<Item> all;
-  Request request;
-  request.set_page_size(kPageSize);
+  if (request.page_size() == 0) request.set_page_size(kPageSize);
   for (;;) {
     auto response = page(request);
     if (!response.ok()) return response.status();
@@ -100,7 +99,8 @@ absl::StatusOr<v1::Namespace> Client::GetNamespace(const v1::GetNamespaceRequest
 }
 
 absl::StatusOr<std::vector<v1::Namespace>> Client::ListNamespaces(const Options& options) const {
-  return ListAll<v1::Namespace, v1::ListNamespacesRequest>(
+  return ListAll<v1::Namespace>(
+      v1::ListNamespacesRequest(),
       [&](const v1::ListNamespacesRequest& request) { return ListNamespacesPage(request, options); },
       [](v1::ListNamespacesResponse& response) { return response.mutable_namespaces(); });
 }
@@ -139,8 +139,8 @@ absl::StatusOr<v1::Veth> Client::GetVeth(const v1::GetVethRequest& request, cons
 }
 
 absl::StatusOr<std::vector<v1::Veth>> Client::ListVeths(const Options& options) const {
-  return ListAll<v1::Veth, v1::ListVethsRequest>(
-      [&](const v1::ListVethsRequest& request) { return ListVethsPage(request, options); },
+  return ListAll<v1::Veth>(
+      v1::ListVethsRequest(), [&](const v1::ListVethsRequest& request) { return ListVethsPage(request, options); },
       [](v1::ListVethsResponse& response) { return response.mutable_veths(); });
 }
 
@@ -192,6 +192,54 @@ absl::StatusOr<v1::HostReport> Client::CheckHost(const Options& options) const {
 
 absl::StatusOr<v1::HostReport> Client::CheckHost(const v1::CheckHostRequest& request, const Options& options) const {
   return connection_->CheckHost(request, Resolve(options, options_));
+}
+
+absl::StatusOr<std::vector<v1::Link>> Client::ListLinks(const v1::ListLinksRequest& request,
+                                                        const Options& options) const {
+  return ListAll<v1::Link>(
+      request, [&](const v1::ListLinksRequest& page) { return ListLinksPage(page, options); },
+      [](v1::ListLinksResponse& response) { return response.mutable_links(); });
+}
+
+absl::StatusOr<v1::ListLinksResponse> Client::ListLinksPage(const v1::ListLinksRequest& request,
+                                                            const Options& options) const {
+  return connection_->ListLinks(request, Resolve(options, options_));
+}
+
+absl::StatusOr<std::vector<v1::AddressEntry>> Client::ListAddresses(const v1::ListAddressesRequest& request,
+                                                                    const Options& options) const {
+  return ListAll<v1::AddressEntry>(
+      request, [&](const v1::ListAddressesRequest& page) { return ListAddressesPage(page, options); },
+      [](v1::ListAddressesResponse& response) { return response.mutable_addresses(); });
+}
+
+absl::StatusOr<v1::ListAddressesResponse> Client::ListAddressesPage(const v1::ListAddressesRequest& request,
+                                                                    const Options& options) const {
+  return connection_->ListAddresses(request, Resolve(options, options_));
+}
+
+absl::StatusOr<std::vector<v1::RouteEntry>> Client::ListRoutes(const v1::ListRoutesRequest& request,
+                                                               const Options& options) const {
+  return ListAll<v1::RouteEntry>(
+      request, [&](const v1::ListRoutesRequest& page) { return ListRoutesPage(page, options); },
+      [](v1::ListRoutesResponse& response) { return response.mutable_routes(); });
+}
+
+absl::StatusOr<v1::ListRoutesResponse> Client::ListRoutesPage(const v1::ListRoutesRequest& request,
+                                                              const Options& options) const {
+  return connection_->ListRoutes(request, Resolve(options, options_));
+}
+
+absl::StatusOr<std::vector<v1::NeighborEntry>> Client::ListNeighbors(const v1::ListNeighborsRequest& request,
+                                                                     const Options& options) const {
+  return ListAll<v1::NeighborEntry>(
+      request, [&](const v1::ListNeighborsRequest& page) { return ListNeighborsPage(page, options); },
+      [](v1::ListNeighborsResponse& response) { return response.mutable_neighbors(); });
+}
+
+absl::StatusOr<v1::ListNeighborsResponse> Client::ListNeighborsPage(const v1::ListNeighborsRequest& request,
+                                                                    const Options& options) const {
+  return connection_->ListNeighbors(request, Resolve(options, options_));
 }
 
 }  // namespace netprov::client

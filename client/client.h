@@ -95,6 +95,26 @@ class Client {
   absl::StatusOr<v1::HostReport> CheckHost(const Options& options = {}) const;
   absl::StatusOr<v1::HostReport> CheckHost(const v1::CheckHostRequest& request, const Options& options = {}) const;
 
+  // What the kernel has in a `parent`, `host` or `namespaces/{namespace}`, whoever made it: all that the request's
+  // filters let through, page after page from its page_token on. INTERNAL as with ListNamespaces().
+  absl::StatusOr<std::vector<v1::Link>> ListLinks(const v1::ListLinksRequest& request,
+                                                  const Options& options = {}) const;
+  absl::StatusOr<std::vector<v1::AddressEntry>> ListAddresses(const v1::ListAddressesRequest& request,
+                                                              const Options& options = {}) const;
+  absl::StatusOr<std::vector<v1::RouteEntry>> ListRoutes(const v1::ListRoutesRequest& request,
+                                                         const Options& options = {}) const;
+  absl::StatusOr<std::vector<v1::NeighborEntry>> ListNeighbors(const v1::ListNeighborsRequest& request,
+                                                               const Options& options = {}) const;
+  // One page.
+  absl::StatusOr<v1::ListLinksResponse> ListLinksPage(const v1::ListLinksRequest& request,
+                                                      const Options& options = {}) const;
+  absl::StatusOr<v1::ListAddressesResponse> ListAddressesPage(const v1::ListAddressesRequest& request,
+                                                              const Options& options = {}) const;
+  absl::StatusOr<v1::ListRoutesResponse> ListRoutesPage(const v1::ListRoutesRequest& request,
+                                                        const Options& options = {}) const;
+  absl::StatusOr<v1::ListNeighborsResponse> ListNeighborsPage(const v1::ListNeighborsRequest& request,
+                                                              const Options& options = {}) const;
+
  private:
   std::shared_ptr<Connection> connection_;
   Options options_;

@@ -11,6 +11,7 @@ namespace netprov::client {
 namespace {
 
 using ::testing::_;
+using ::testing::AllOf;
 using ::testing::DoAll;
 using ::testing::ElementsAre;
 using ::testing::Field;
@@ -215,6 +216,53 @@ TEST_F(ClientTest, ListVethsGoesThroughAllPages) {
   EXPECT_CALL(*connection_, ListVeths(Property(&v1::ListVethsRequest::page_token, ""), _)).WillOnce(Return(first));
   EXPECT_CALL(*connection_, ListVeths(Property(&v1::ListVethsRequest::page_token, "more"), _)).WillOnce(Return(second));
   EXPECT_THAT(*client_.ListVeths(), ElementsAre(Property(&v1::Veth::name, "veths/a")));
+}
+
+// The pages of a list of the kernel's: the filters stay, and the token moves on.
+TEST_F(ClientTest, InspectionListsGoThroughAllPages) {
+  v1::ListLinksRequest links;
+  links.set_parent("namespaces/a");
+  links.set_kind("veth");
+  v1::ListLinksResponse first_links, second_links;
+  first_links.add_links()->set_ifindex(1);
+  first_links.set_next_page_token("more");
+  second_links.add_links()->set_ifindex(2);
+  const auto same_list =
+      AllOf(Property(&v1::ListLinksRequest::parent, "namespaces/a"), Property(&v1::ListLinksRequest::kind, "veth"),
+            Property(&v1::ListLinksRequest::page_size, 1000));
+  EXPECT_CALL(*connection_, ListLinks(AllOf(same_list, Property(&v1::ListLinksRequest::page_token, "")), _))
+      .WillOnce(Return(first_links));
+  EXPECT_CALL(*connection_, ListLinks(AllOf(same_list, Property(&v1::ListLinksRequest::page_token, "more")), _))
+      .WillOnce(Return(second_links));
+  EXPECT_THAT(*client_.ListLinks(links), ElementsAre(Property(&v1::Link::ifindex, 1), Property(&v1::Link::ifindex, 2)));
+
+  v1::ListAddressesResponse addresses;
+  addresses.add_addresses()->set_address("10.0.0.1/24");
+  EXPECT_CALL(*connection_, ListAddresses).WillOnce(Return(addresses));
+  EXPECT_THAT(*client_.ListAddresses({}), ElementsAre(Property(&v1::AddressEntry::address, "10.0.0.1/24")));
+  v1::ListRoutesResponse routes;
+  routes.add_routes()->set_destination("::/0");
+  EXPECT_CALL(*connection_, ListRoutes).WillOnce(Return(routes));
+  EXPECT_THAT(*client_.ListRoutes({}), ElementsAre(Property(&v1::RouteEntry::destination, "::/0")));
+  v1::ListNeighborsResponse neighbors;
+  neighbors.add_neighbors()->set_address("10.0.0.2");
+  EXPECT_CALL(*connection_, ListNeighbors).WillOnce(Return(neighbors));
+  EXPECT_THAT(*client_.ListNeighbors({}), ElementsAre(Property(&v1::NeighborEntry::address, "10.0.0.2")));
+}
+
+TEST_F(ClientTest, InspectionPagesAreAsAskedFor) {
+  v1::ListRoutesRequest request;
+  request.set_page_size(7);
+  v1::ListRoutesResponse page;
+  page.set_next_page_token("more");
+  EXPECT_CALL(*connection_, ListRoutes(Property(&v1::ListRoutesRequest::page_size, 7), _)).WillOnce(Return(page));
+  EXPECT_EQ(client_.ListRoutesPage(request)->next_page_token(), "more");
+  EXPECT_CALL(*connection_, ListLinks).WillOnce(Return(absl::NotFoundError("no namespace")));
+  EXPECT_EQ(client_.ListLinksPage({}).status(), absl::NotFoundError("no namespace"));
+  EXPECT_CALL(*connection_, ListAddresses).WillOnce(Return(v1::ListAddressesResponse()));
+  EXPECT_TRUE(client_.ListAddressesPage({}).ok());
+  EXPECT_CALL(*connection_, ListNeighbors).WillOnce(Return(v1::ListNeighborsResponse()));
+  EXPECT_TRUE(client_.ListNeighborsPage({}).ok());
 }
 
 TEST_F(ClientTest, ListFailsWhole) {

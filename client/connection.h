@@ -6,6 +6,7 @@
 #include "absl/status/statusor.h"
 #include "client/options.h"
 #include "netprov/v1/host.pb.h"
+#include "netprov/v1/inspection.pb.h"
 #include "netprov/v1/lease.pb.h"
 #include "netprov/v1/namespace.pb.h"
 #include "netprov/v1/veth.pb.h"
@@ -43,6 +44,15 @@ class Connection {
   virtual absl::StatusOr<v1::HostReport> GetHostReport(const v1::GetHostReportRequest& request,
                                                        const CallOptions& options) = 0;
   virtual absl::StatusOr<v1::HostReport> CheckHost(const v1::CheckHostRequest& request, const CallOptions& options) = 0;
+
+  virtual absl::StatusOr<v1::ListLinksResponse> ListLinks(const v1::ListLinksRequest& request,
+                                                          const CallOptions& options) = 0;
+  virtual absl::StatusOr<v1::ListAddressesResponse> ListAddresses(const v1::ListAddressesRequest& request,
+                                                                  const CallOptions& options) = 0;
+  virtual absl::StatusOr<v1::ListRoutesResponse> ListRoutes(const v1::ListRoutesRequest& request,
+                                                            const CallOptions& options) = 0;
+  virtual absl::StatusOr<v1::ListNeighborsResponse> ListNeighbors(const v1::ListNeighborsRequest& request,
+                                                                  const CallOptions& options) = 0;
 };
 
 }  // namespace netprov::client

@@ -14,6 +14,7 @@
 #include "client/version.h"
 #include "google/protobuf/empty.pb.h"
 #include "netprov/v1/host.grpc.pb.h"
+#include "netprov/v1/inspection.grpc.pb.h"
 #include "netprov/v1/lease.grpc.pb.h"
 #include "netprov/v1/namespace.grpc.pb.h"
 #include "netprov/v1/veth.grpc.pb.h"
@@ -40,6 +41,7 @@ class GrpcConnection final : public Connection {
         veths_(v1::VethService::NewStub(channel)),
         leases_(v1::LeaseService::NewStub(channel)),
         host_(v1::HostService::NewStub(channel)),
+        inspection_(v1::InspectionService::NewStub(channel)),
         clock_(std::move(clock)) {}
 
   absl::StatusOr<v1::Namespace> CreateNamespace(const v1::CreateNamespaceRequest& request,
@@ -103,6 +105,28 @@ class GrpcConnection final : public Connection {
     return Call<v1::HostReport>(*host_, &v1::HostService::Stub::CheckHost, request, options, true);
   }
 
+  absl::StatusOr<v1::ListLinksResponse> ListLinks(const v1::ListLinksRequest& request,
+                                                  const CallOptions& options) override {
+    return Call<v1::ListLinksResponse>(*inspection_, &v1::InspectionService::Stub::ListLinks, request, options, true);
+  }
+
+  absl::StatusOr<v1::ListAddressesResponse> ListAddresses(const v1::ListAddressesRequest& request,
+                                                          const CallOptions& options) override {
+    return Call<v1::ListAddressesResponse>(*inspection_, &v1::InspectionService::Stub::ListAddresses, request, options,
+                                           true);
+  }
+
+  absl::StatusOr<v1::ListRoutesResponse> ListRoutes(const v1::ListRoutesRequest& request,
+                                                    const CallOptions& options) override {
+    return Call<v1::ListRoutesResponse>(*inspection_, &v1::InspectionService::Stub::ListRoutes, request, options, true);
+  }
+
+  absl::StatusOr<v1::ListNeighborsResponse> ListNeighbors(const v1::ListNeighborsRequest& request,
+                                                          const CallOptions& options) override {
+    return Call<v1::ListNeighborsResponse>(*inspection_, &v1::InspectionService::Stub::ListNeighbors, request, options,
+                                           true);
+  }
+
  private:
   template <typename Response, typename Stub, typename Request>
   absl::StatusOr<Response> Call(Stub& stub,
@@ -128,6 +152,7 @@ class GrpcConnection final : public Connection {
   const std::unique_ptr<v1::VethService::Stub> veths_;
   const std::unique_ptr<v1::LeaseService::Stub> leases_;
   const std::unique_ptr<v1::HostService::Stub> host_;
+  const std::unique_ptr<v1::InspectionService::Stub> inspection_;
   const std::shared_ptr<Clock> clock_;
 };
 

@@ -122,6 +122,25 @@ TEST_F(GrpcConnectionTest, EveryMethodReachesItsOwnRpc) {
     response.set_objects(request.validate_only() ? 1 : 2);
     return absl::OkStatus();
   };
+  handlers.list_links = [](const ScriptedCall&, const v1::ListLinksRequest& request, v1::ListLinksResponse& response) {
+    response.set_next_page_token("links of " + request.parent());
+    return absl::OkStatus();
+  };
+  handlers.list_addresses = [](const ScriptedCall&, const v1::ListAddressesRequest& request,
+                               v1::ListAddressesResponse& response) {
+    response.set_next_page_token("addresses of " + request.parent());
+    return absl::OkStatus();
+  };
+  handlers.list_routes = [](const ScriptedCall&, const v1::ListRoutesRequest& request,
+                            v1::ListRoutesResponse& response) {
+    response.set_next_page_token("routes of " + request.parent());
+    return absl::OkStatus();
+  };
+  handlers.list_neighbors = [](const ScriptedCall&, const v1::ListNeighborsRequest& request,
+                               v1::ListNeighborsResponse& response) {
+    response.set_next_page_token("neighbors of " + request.parent());
+    return absl::OkStatus();
+  };
   const std::shared_ptr<Connection> connection = Connect(std::move(handlers));
 
   v1::CreateNamespaceRequest create_namespace;
@@ -165,6 +184,18 @@ TEST_F(GrpcConnectionTest, EveryMethodReachesItsOwnRpc) {
   EXPECT_EQ(connection->CheckHost(check_host, options_)->objects(), 2);
   check_host.set_validate_only(true);
   EXPECT_EQ(connection->CheckHost(check_host, options_)->objects(), 1);
+  v1::ListLinksRequest list_links;
+  list_links.set_parent("host");
+  EXPECT_EQ(connection->ListLinks(list_links, options_)->next_page_token(), "links of host");
+  v1::ListAddressesRequest list_addresses;
+  list_addresses.set_parent("host");
+  EXPECT_EQ(connection->ListAddresses(list_addresses, options_)->next_page_token(), "addresses of host");
+  v1::ListRoutesRequest list_routes;
+  list_routes.set_parent("host");
+  EXPECT_EQ(connection->ListRoutes(list_routes, options_)->next_page_token(), "routes of host");
+  v1::ListNeighborsRequest list_neighbors;
+  list_neighbors.set_parent("host");
+  EXPECT_EQ(connection->ListNeighbors(list_neighbors, options_)->next_page_token(), "neighbors of host");
 }
 
 TEST_F(GrpcConnectionTest, ErrorKeepsItsDetails) {
@@ -284,12 +315,28 @@ TEST_F(GrpcConnectionTest, WhatIsIdempotentByNatureIsRepeated) {
   handlers.check_host = [&](const ScriptedCall&, const v1::CheckHostRequest&, v1::HostReport&) {
     return every_second();
   };
+  handlers.list_links = [&](const ScriptedCall&, const v1::ListLinksRequest&, v1::ListLinksResponse&) {
+    return every_second();
+  };
+  handlers.list_addresses = [&](const ScriptedCall&, const v1::ListAddressesRequest&, v1::ListAddressesResponse&) {
+    return every_second();
+  };
+  handlers.list_routes = [&](const ScriptedCall&, const v1::ListRoutesRequest&, v1::ListRoutesResponse&) {
+    return every_second();
+  };
+  handlers.list_neighbors = [&](const ScriptedCall&, const v1::ListNeighborsRequest&, v1::ListNeighborsResponse&) {
+    return every_second();
+  };
   const std::shared_ptr<Connection> connection = Connect(std::move(handlers));
   EXPECT_TRUE(connection->RenewLease({}, options_).ok());
   EXPECT_TRUE(connection->CollectGarbage({}, options_).ok());
   EXPECT_TRUE(connection->GetHostReport({}, options_).ok());
   EXPECT_TRUE(connection->CheckHost({}, options_).ok());
-  EXPECT_EQ(calls, 8);
+  EXPECT_TRUE(connection->ListLinks({}, options_).ok());
+  EXPECT_TRUE(connection->ListAddresses({}, options_).ok());
+  EXPECT_TRUE(connection->ListRoutes({}, options_).ok());
+  EXPECT_TRUE(connection->ListNeighbors({}, options_).ok());
+  EXPECT_EQ(calls, 16);
 }
 
 TEST_F(GrpcConnectionTest, EveryAttemptCarriesTheOwner) {

@@ -29,6 +29,14 @@ class MockConnection : public Connection {
   MOCK_METHOD(absl::StatusOr<v1::HostReport>, GetHostReport, (const v1::GetHostReportRequest&, const CallOptions&),
               (override));
   MOCK_METHOD(absl::StatusOr<v1::HostReport>, CheckHost, (const v1::CheckHostRequest&, const CallOptions&), (override));
+  MOCK_METHOD(absl::StatusOr<v1::ListLinksResponse>, ListLinks, (const v1::ListLinksRequest&, const CallOptions&),
+              (override));
+  MOCK_METHOD(absl::StatusOr<v1::ListAddressesResponse>, ListAddresses,
+              (const v1::ListAddressesRequest&, const CallOptions&), (override));
+  MOCK_METHOD(absl::StatusOr<v1::ListRoutesResponse>, ListRoutes, (const v1::ListRoutesRequest&, const CallOptions&),
+              (override));
+  MOCK_METHOD(absl::StatusOr<v1::ListNeighborsResponse>, ListNeighbors,
+              (const v1::ListNeighborsRequest&, const CallOptions&), (override));
 };
 
 }  // namespace netprov::client

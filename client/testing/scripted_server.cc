@@ -9,6 +9,7 @@
 #include "client/owner.h"
 #include "client/status.h"
 #include "netprov/v1/host.grpc.pb.h"
+#include "netprov/v1/inspection.grpc.pb.h"
 #include "netprov/v1/lease.grpc.pb.h"
 #include "netprov/v1/namespace.grpc.pb.h"
 #include "netprov/v1/veth.grpc.pb.h"
@@ -112,17 +113,48 @@ class Host final : public v1::HostService::Service {
   const Handlers& handlers_;
 };
 
+class Inspection final : public v1::InspectionService::Service {
+ public:
+  explicit Inspection(const Handlers& handlers) : handlers_(handlers) {}
+
+  grpc::Status ListLinks(grpc::ServerContext* context, const v1::ListLinksRequest* request,
+                         v1::ListLinksResponse* response) override {
+    return Answer(handlers_.list_links, *context, *request, *response);
+  }
+  grpc::Status ListAddresses(grpc::ServerContext* context, const v1::ListAddressesRequest* request,
+                             v1::ListAddressesResponse* response) override {
+    return Answer(handlers_.list_addresses, *context, *request, *response);
+  }
+  grpc::Status ListRoutes(grpc::ServerContext* context, const v1::ListRoutesRequest* request,
+                          v1::ListRoutesResponse* response) override {
+    return Answer(handlers_.list_routes, *context, *request, *response);
+  }
+  grpc::Status ListNeighbors(grpc::ServerContext* context, const v1::ListNeighborsRequest* request,
+                             v1::ListNeighborsResponse* response) override {
+    return Answer(handlers_.list_neighbors, *context, *request, *response);
+  }
+
+ private:
+  const Handlers& handlers_;
+};
+
 }  // namespace
 
 struct ScriptedServer::Parts {
   explicit Parts(Handlers h)
-      : handlers(std::move(h)), namespaces(handlers), veths(handlers), leases(handlers), host(handlers) {}
+      : handlers(std::move(h)),
+        namespaces(handlers),
+        veths(handlers),
+        leases(handlers),
+        host(handlers),
+        inspection(handlers) {}
 
   const Handlers handlers;
   Namespaces namespaces;
   Veths veths;
   Leases leases;
   Host host;
+  Inspection inspection;
   std::unique_ptr<grpc::Server> server;
 };
 
@@ -133,6 +165,7 @@ ScriptedServer::ScriptedServer(Handlers handlers, const std::string& address)
   builder.RegisterService(&parts_->veths);
   builder.RegisterService(&parts_->leases);
   builder.RegisterService(&parts_->host);
+  builder.RegisterService(&parts_->inspection);
   if (!address.empty()) builder.AddListeningPort(address, grpc::InsecureServerCredentials());
   parts_->server = builder.BuildAndStart();
   if (parts_->server == nullptr) std::abort();

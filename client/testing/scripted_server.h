@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "google/protobuf/empty.pb.h"
 #include "netprov/v1/host.pb.h"
+#include "netprov/v1/inspection.pb.h"
 #include "netprov/v1/lease.pb.h"
 #include "netprov/v1/namespace.pb.h"
 #include "netprov/v1/veth.pb.h"
@@ -48,6 +49,10 @@ struct Handlers {
   Handler<v1::CollectGarbageRequest, v1::CollectGarbageResponse> collect_garbage;
   Handler<v1::GetHostReportRequest, v1::HostReport> get_host_report;
   Handler<v1::CheckHostRequest, v1::HostReport> check_host;
+  Handler<v1::ListLinksRequest, v1::ListLinksResponse> list_links;
+  Handler<v1::ListAddressesRequest, v1::ListAddressesResponse> list_addresses;
+  Handler<v1::ListRoutesRequest, v1::ListRoutesResponse> list_routes;
+  Handler<v1::ListNeighborsRequest, v1::ListNeighborsResponse> list_neighbors;
 };
 
 // Serves from its construction to its destruction, which cancels what is still running.
