@@ -184,6 +184,30 @@ class Runner {
     return result;
   }
 
+  absl::StatusOr<std::string> operator()(const v1::ListLinksRequest& request) const {
+    const absl::StatusOr<std::vector<v1::Link>> links = client_.ListLinks(request);
+    if (!links.ok()) return links.status();
+    return PrintLinks(format_, *links);
+  }
+
+  absl::StatusOr<std::string> operator()(const v1::ListAddressesRequest& request) const {
+    const absl::StatusOr<std::vector<v1::AddressEntry>> addresses = client_.ListAddresses(request);
+    if (!addresses.ok()) return addresses.status();
+    return PrintAddresses(format_, *addresses);
+  }
+
+  absl::StatusOr<std::string> operator()(const v1::ListRoutesRequest& request) const {
+    const absl::StatusOr<std::vector<v1::RouteEntry>> routes = client_.ListRoutes(request);
+    if (!routes.ok()) return routes.status();
+    return PrintRoutes(format_, *routes);
+  }
+
+  absl::StatusOr<std::string> operator()(const v1::ListNeighborsRequest& request) const {
+    const absl::StatusOr<std::vector<v1::NeighborEntry>> neighbors = client_.ListNeighbors(request);
+    if (!neighbors.ok()) return neighbors.status();
+    return PrintNeighbors(format_, *neighbors);
+  }
+
   absl::StatusOr<Result> operator()(const v1::GetHostReportRequest&) const { return Doctor(client_.GetHostReport()); }
 
   absl::StatusOr<Result> operator()(const v1::CheckHostRequest& request) const {

@@ -408,6 +408,45 @@ TEST_F(CliTest, DoctorCanLookOnly) {
   EXPECT_EQ(RunCli({"net", "doctor", "--check", "--look-only"}), 0);
 }
 
+TEST_F(CliTest, ListsWhatTheKernelHas) {
+  v1::ListLinksResponse links;
+  links.add_links()->set_name("host/links/1");
+  EXPECT_CALL(mock(), ListLinks(Property(&v1::ListLinksRequest::parent, "host"), _)).WillOnce(Return(links));
+  EXPECT_EQ(RunCli({"net", "links", "-o", "name"}), 0);
+  EXPECT_EQ(out_.str(), "host/links/1\n");
+}
+
+TEST_F(CliTest, ListsAddressesRoutesAndNeighbors) {
+  auto connection = std::make_shared<StrictMock<client::MockConnection>>();
+  v1::ListAddressesResponse addresses;
+  addresses.add_addresses()->set_address("10.0.0.2/24");
+  EXPECT_CALL(*connection, ListAddresses(Property(&v1::ListAddressesRequest::parent, "namespaces/blue"), _))
+      .WillOnce(Return(addresses));
+  v1::ListRoutesResponse routes;
+  routes.add_routes()->set_destination("10.1.0.0/16");
+  EXPECT_CALL(*connection, ListRoutes(Property(&v1::ListRoutesRequest::table, 254), _)).WillOnce(Return(routes));
+  v1::ListNeighborsResponse neighbors;
+  neighbors.add_neighbors()->set_address("10.0.0.9");
+  EXPECT_CALL(*connection, ListNeighbors(Property(&v1::ListNeighborsRequest::parent, "namespaces/blue"), _))
+      .WillOnce(Return(neighbors));
+  for (const auto& [command, text] : std::map<std::string, std::string>{
+           {"addresses", "10.0.0.2/24"}, {"routes", "10.1.0.0/16"}, {"neighbors", "10.0.0.9"}}) {
+    std::ostringstream out, err;
+    const Environment environment{
+        .out = &out,
+        .err = &err,
+        .getenv = [](const std::string&) { return std::nullopt; },
+        .now = [] { return absl::UnixEpoch(); },
+        .is_listening = [](const std::string&) { return true; },
+        .connect = [&](const std::string&) { return connection; },
+        .serve = [](const std::string&, absl::Duration) { return absl::InternalError("must not be asked"); },
+        .exec = [](const ExecRequest&) { return ExecFailure{.exit_code = 1, .message = "must not be asked"}; },
+    };
+    EXPECT_EQ(cli::Run({"net", command, "blue"}, environment), 0) << err.str();
+    EXPECT_THAT(out.str(), HasSubstr(text));
+  }
+}
+
 TEST_F(CliTest, ErrorGoesToStderrWithItsDetails) {
   absl::Status error = absl::InvalidArgumentError("veth.endpoint_a.mtu must be 68 to 65535");
   google::rpc::BadRequest bad;
@@ -428,12 +467,23 @@ TEST_F(CliTest, ErrorGoesToStderrWithItsDetails) {
 
 TEST_F(CliTest, EveryCommandReportsItsError) {
   const absl::Status error = absl::PermissionDeniedError("not you");
-  const std::vector<std::vector<std::string>> kCommands = {
-      {"net", "create", "a"},         {"net", "delete", "a"},           {"net", "list"},
-      {"net", "show", "a"},           {"net", "exec", "a", "--", "ls"}, {"net", "veth", "--host", "h", "--ns", "a"},
-      {"net", "veth", "delete", "a"}, {"net", "veth", "list"},          {"net", "veth", "show", "a"},
-      {"net", "renew", "--owner=a"},  {"net", "gc", "--owner=a"},       {"net", "doctor"},
-      {"net", "doctor", "--check"}};
+  const std::vector<std::vector<std::string>> kCommands = {{"net", "create", "a"},
+                                                           {"net", "delete", "a"},
+                                                           {"net", "list"},
+                                                           {"net", "show", "a"},
+                                                           {"net", "exec", "a", "--", "ls"},
+                                                           {"net", "veth", "--host", "h", "--ns", "a"},
+                                                           {"net", "veth", "delete", "a"},
+                                                           {"net", "veth", "list"},
+                                                           {"net", "veth", "show", "a"},
+                                                           {"net", "renew", "--owner=a"},
+                                                           {"net", "gc", "--owner=a"},
+                                                           {"net", "doctor"},
+                                                           {"net", "doctor", "--check"},
+                                                           {"net", "links", "a"},
+                                                           {"net", "addresses", "a"},
+                                                           {"net", "routes", "a"},
+                                                           {"net", "neighbors", "a"}};
   for (const std::vector<std::string>& command : kCommands) {
     auto connection = std::make_shared<testing::NiceMock<client::MockConnection>>();
     ON_CALL(*connection, CreateNamespace).WillByDefault(Return(error));
@@ -448,6 +498,10 @@ TEST_F(CliTest, EveryCommandReportsItsError) {
     ON_CALL(*connection, CollectGarbage).WillByDefault(Return(error));
     ON_CALL(*connection, GetHostReport).WillByDefault(Return(error));
     ON_CALL(*connection, CheckHost).WillByDefault(Return(error));
+    ON_CALL(*connection, ListLinks).WillByDefault(Return(error));
+    ON_CALL(*connection, ListAddresses).WillByDefault(Return(error));
+    ON_CALL(*connection, ListRoutes).WillByDefault(Return(error));
+    ON_CALL(*connection, ListNeighbors).WillByDefault(Return(error));
     std::ostringstream out, err;
     const Environment environment{
         .out = &out,

@@ -22,6 +22,7 @@ namespace {
 
 constexpr char kNamespaces[] = "namespaces/";
 constexpr char kVeths[] = "veths/";
+constexpr char kHost[] = "host";
 constexpr char kSeeHelp[] = "Run with --help for more information.\n";
 
 // Users may give an id or, as `-o name` prints it, a resource name.
@@ -191,6 +192,76 @@ class End {
   std::vector<std::string> addresses_, gateways_, routes_, neighbors_;
 };
 
+// What of the kernel's tables is to be listed, as typed.
+class TableFilter {
+ public:
+  void AddInterface(CLI::App& app) {
+    app.add_option("--interface", interface_,
+                   "Only that link, by its name or another one that it has, or what is on it")
+        ->type_name("INTERFACE");
+  }
+  void AddKind(CLI::App& app) {
+    app.add_option("--kind", kind_, "Only links of this kind, as veth or bridge")->type_name("KIND");
+  }
+  void AddFamily(CLI::App& app) {
+    app.add_option("--family", family_, "Only what is of this family")->type_name("ipv4|ipv6");
+  }
+  void AddTable(CLI::App& app) {
+    app.add_option("--table", table_, "The routing table: a number, main, local or all. Default: main")
+        ->type_name("TABLE");
+  }
+
+  // An error's message is for the user. `name` is the namespace, empty for the host.
+  absl::StatusOr<v1::ListLinksRequest> Links(const std::string& name) const {
+    v1::ListLinksRequest request;
+    SetWhere(name, request);
+    request.set_kind(kind_);
+    return request;
+  }
+  absl::StatusOr<v1::ListRoutesRequest> Routes(const std::string& name) const {
+    absl::StatusOr<v1::ListRoutesRequest> request = OfFamily<v1::ListRoutesRequest>(name);
+    if (!request.ok()) return request;
+    uint32_t table = 0;
+    if (table_ == "main") {
+      table = kMainTable;
+    } else if (table_ == "local") {
+      table = kLocalTable;
+    } else if (table_ != "all" && (!IsNumber(table_) || !absl::SimpleAtoi(table_, &table) || table == 0)) {
+      return absl::InvalidArgumentError("--table: must be a number above 0, main, local or all, not `" + table_ + "`");
+    }
+    request->set_table(table);
+    return request;
+  }
+  template <typename Request>
+  absl::StatusOr<Request> OfFamily(const std::string& name) const {
+    Request request;
+    SetWhere(name, request);
+    if (family_ == "ipv4") {
+      request.set_family(v1::IP_FAMILY_IPV4);
+    } else if (family_ == "ipv6") {
+      request.set_family(v1::IP_FAMILY_IPV6);
+    } else if (!family_.empty()) {
+      return absl::InvalidArgumentError("--family: must be ipv4 or ipv6, not `" + family_ + "`");
+    }
+    return request;
+  }
+
+ private:
+  static constexpr uint32_t kMainTable = 254;   // RT_TABLE_MAIN
+  static constexpr uint32_t kLocalTable = 255;  // RT_TABLE_LOCAL
+
+  static bool IsNumber(const std::string& text) { return text.find_first_not_of("0123456789") == std::string::npos; }
+
+  template <typename Request>
+  void SetWhere(const std::string& name, Request& request) const {
+    request.set_parent(name.empty() ? kHost : Name(kNamespaces, name));
+    request.set_interface_name(interface_);
+  }
+
+  std::string interface_, kind_, family_;
+  std::string table_ = "main";
+};
+
 struct Mutation {
   std::string request_id;
   bool validate_only = false;
@@ -328,6 +399,7 @@ class Grammar {
 
   void Build();
   void BuildVeth(CLI::App& net);
+  void BuildInspection(CLI::App& net);
   void BuildLeases(CLI::App& net);
   CLI::App* Add(CLI::App& parent, const std::string& name, const std::string& description, const std::string& footer) {
     CLI::App* app = parent.add_subcommand(name, description);
@@ -343,6 +415,8 @@ class Grammar {
   // OK if each name of an option of the first end is one for where that end is. An error's message is for the user.
   absl::Status CheckFirstEndNames() const;
   std::variant<v1::CollectGarbageRequest, Exit> InterpretGc(const CommandLine& line);
+  // What a command lists of the kernel's tables; nullopt: it is another command. An error's message is for the user.
+  absl::StatusOr<std::optional<Command>> InterpretInspection(const CommandLine& line) const;
 
   const std::optional<std::string> default_owner_;
   // The arguments before `--`.
@@ -357,6 +431,10 @@ class Grammar {
   CLI::App* veth_list_;
   CLI::App* veth_show_;
   CLI::App* veth_delete_;
+  CLI::App* links_;
+  CLI::App* addresses_;
+  CLI::App* routes_;
+  CLI::App* neighbors_;
   CLI::App* renew_;
   CLI::App* gc_;
   CLI::App* doctor_;
@@ -375,6 +453,7 @@ class Grammar {
   std::string name_;
   Mutation mutation_;
   MetadataFlags metadata_;
+  TableFilter filter_;
   std::vector<std::string> keep_;
   bool apply_ = false;
   bool check_ = false;
@@ -451,6 +530,7 @@ void Grammar::Build() {
   net_show_->add_option("NAME", name_, "Its name")->required();
 
   BuildVeth(net);
+  BuildInspection(net);
   BuildLeases(net);
 
   exec_ = Add(net, "exec",
@@ -530,6 +610,34 @@ void Grammar::BuildVeth(CLI::App& net) {
   mutation_.AddOptions(*veth_delete_);
 }
 
+void Grammar::BuildInspection(CLI::App& net) {
+  const auto add = [this, &net](const std::string& name, const std::string& what, const std::string& footer) {
+    CLI::App* app = Add(net, name,
+                        absl::StrCat("List the ", what, " that a namespace of netprov's or the host has, whoever made ",
+                                     "them, and which pair of netprov's they belong to"),
+                        footer);
+    app->add_option("NAME", name_, "The namespace. Default: the host's");
+    filter_.AddInterface(*app);
+    return app;
+  };
+  links_ = add("links", "links",
+               "Examples:\n"
+               "  contain net links\n"
+               "  contain net links blue --kind veth\n"
+               "  contain net links blue --interface veth0 -o json");
+  filter_.AddKind(*links_);
+  addresses_ = add("addresses", "addresses",
+                   "Examples:\n  contain net addresses blue\n  contain net addresses blue --family ipv6 -o json");
+  filter_.AddFamily(*addresses_);
+  routes_ = add("routes", "routes",
+                "Examples:\n  contain net routes blue\n  contain net routes blue --table all --interface veth0");
+  filter_.AddFamily(*routes_);
+  filter_.AddTable(*routes_);
+  neighbors_ = add("neighbors", "neighbors",
+                   "Examples:\n  contain net neighbors blue\n  contain net neighbors --interface uplink0 -o yaml");
+  filter_.AddFamily(*neighbors_);
+}
+
 void Grammar::BuildLeases(CLI::App& net) {
   renew_ = Add(net, "renew", "Give a sign of life: every lease of --owner, or else of NETPROV_OWNER, begins anew",
                "Examples:\n  contain net renew --owner ci/job-17\n  contain net renew --owner ci/job-17 -o json");
@@ -579,6 +687,23 @@ std::variant<v1::CreateNamespaceRequest, Exit> Grammar::InterpretCreateNamespace
   if (!metadata.ok()) return UsageError(metadata.status());
   if (metadata->has_value()) *request.mutable_namespace_()->mutable_metadata() = **metadata;
   return request;
+}
+
+absl::StatusOr<std::optional<Command>> Grammar::InterpretInspection(const CommandLine& line) const {
+  const auto to_command = [](auto request) -> absl::StatusOr<std::optional<Command>> {
+    if (!request.ok()) return request.status();
+    return Command(*std::move(request));
+  };
+  if (links_->parsed()) return to_command(filter_.Links(name_));
+  for (const CLI::App* app : {addresses_, routes_, neighbors_}) {
+    if (app->parsed() && line.format == Format::kName) {
+      return absl::InvalidArgumentError("--output: `name` has no meaning for `contain net " + app->get_name() + "`");
+    }
+  }
+  if (addresses_->parsed()) return to_command(filter_.OfFamily<v1::ListAddressesRequest>(name_));
+  if (routes_->parsed()) return to_command(filter_.Routes(name_));
+  if (neighbors_->parsed()) return to_command(filter_.OfFamily<v1::ListNeighborsRequest>(name_));
+  return std::nullopt;
 }
 
 std::variant<v1::CollectGarbageRequest, Exit> Grammar::InterpretGc(const CommandLine& line) {
@@ -684,6 +809,12 @@ std::variant<CommandLine, Exit> Grammar::Interpret(const std::vector<std::string
     }
   }
 
+  absl::StatusOr<std::optional<Command>> inspection = InterpretInspection(line);
+  if (!inspection.ok()) return UsageError(inspection.status());
+  if (inspection->has_value()) {
+    line.command = **std::move(inspection);
+    return line;
+  }
   if (net_create_->parsed()) {
     std::variant<v1::CreateNamespaceRequest, Exit> request = InterpretCreateNamespace(line);
     if (std::holds_alternative<Exit>(request)) return std::get<Exit>(request);

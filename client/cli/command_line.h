@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "client/cli/output.h"
 #include "netprov/v1/host.pb.h"
+#include "netprov/v1/inspection.pb.h"
 #include "netprov/v1/lease.pb.h"
 #include "netprov/v1/namespace.pb.h"
 #include "netprov/v1/veth.pb.h"
@@ -28,7 +29,8 @@ struct ExecCommand {
 using Command = std::variant<v1::CreateNamespaceRequest, v1::DeleteNamespaceRequest, v1::ListNamespacesRequest,
                              v1::GetNamespaceRequest, v1::CreateVethRequest, v1::DeleteVethRequest,
                              v1::ListVethsRequest, v1::GetVethRequest, v1::RenewLeaseRequest, v1::CollectGarbageRequest,
-                             v1::GetHostReportRequest, v1::CheckHostRequest, ExecCommand>;
+                             v1::GetHostReportRequest, v1::CheckHostRequest, v1::ListLinksRequest,
+                             v1::ListAddressesRequest, v1::ListRoutesRequest, v1::ListNeighborsRequest, ExecCommand>;
 
 struct CommandLine {
   // --endpoint; understood by client::ParseEndpoint().

@@ -1,6 +1,8 @@
 #include "client/cli/command_line.h"
 
+#include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -537,6 +539,49 @@ TEST(HelpTest, TopLevel) {
 TEST(HelpTest, Version) {
   EXPECT_EQ(Help({"--version"}), "contain 0.1.0\n");
   EXPECT_EQ(Help({"net", "list", "--version"}), "contain 0.1.0\n");
+}
+
+TEST(InspectionTest, TheHostIsTheDefault) {
+  v1::ListLinksRequest links = ParseAs<v1::ListLinksRequest>({"net", "links"});
+  EXPECT_EQ(links.parent(), "host");
+  EXPECT_EQ(links.kind(), "");
+  EXPECT_EQ(links.interface_name(), "");
+  links = ParseAs<v1::ListLinksRequest>({"net", "links", "blue", "--kind", "veth", "--interface", "eth0"});
+  EXPECT_EQ(links.parent(), "namespaces/blue");
+  EXPECT_EQ(links.kind(), "veth");
+  EXPECT_EQ(links.interface_name(), "eth0");
+  EXPECT_EQ(ParseAs<v1::ListLinksRequest>({"net", "links", "namespaces/blue"}).parent(), "namespaces/blue");
+  // A namespace of that name is one.
+  EXPECT_EQ(ParseAs<v1::ListLinksRequest>({"net", "links", "host"}).parent(), "namespaces/host");
+}
+
+TEST(InspectionTest, FamiliesAndTablesHaveNames) {
+  EXPECT_EQ(ParseAs<v1::ListAddressesRequest>({"net", "addresses"}).family(), v1::IP_FAMILY_UNSPECIFIED);
+  EXPECT_EQ(ParseAs<v1::ListAddressesRequest>({"net", "addresses", "--family", "ipv4"}).family(), v1::IP_FAMILY_IPV4);
+  EXPECT_EQ(ParseAs<v1::ListNeighborsRequest>({"net", "neighbors", "--family=ipv6"}).family(), v1::IP_FAMILY_IPV6);
+  EXPECT_EQ(ParseAs<v1::ListNeighborsRequest>({"net", "neighbors", "--interface", "h0"}).interface_name(), "h0");
+  EXPECT_EQ(ParseAs<v1::ListRoutesRequest>({"net", "routes", "blue"}).table(), 254u);
+  for (const auto& [text, table] :
+       std::vector<std::pair<std::string, uint32_t>>{{"main", 254}, {"local", 255}, {"all", 0}, {"1000", 1000}}) {
+    EXPECT_EQ(ParseAs<v1::ListRoutesRequest>({"net", "routes", "blue", "--table", text}).table(), table) << text;
+  }
+  const v1::ListRoutesRequest some =
+      ParseAs<v1::ListRoutesRequest>({"net", "routes", "blue", "--family", "ipv6", "--interface", "eth0"});
+  EXPECT_EQ(some.family(), v1::IP_FAMILY_IPV6);
+  EXPECT_EQ(some.interface_name(), "eth0");
+}
+
+TEST(InspectionTest, WhatHasNoMeaningIsAnError) {
+  EXPECT_THAT(UsageError({"net", "addresses", "--family", "4"}), HasSubstr("--family: must be ipv4 or ipv6, not `4`"));
+  for (const char* table : {"0", "x", "-1", "4294967296"}) {
+    EXPECT_THAT(UsageError({"net", "routes", "--table", table}), HasSubstr("--table")) << table;
+  }
+  EXPECT_THAT(UsageError({"net", "routes", "-o", "name"}), HasSubstr("`name` has no meaning for `contain net routes`"));
+  EXPECT_THAT(UsageError({"net", "addresses", "-o", "name"}), HasSubstr("contain net addresses"));
+  EXPECT_THAT(UsageError({"net", "neighbors", "-o", "name"}), HasSubstr("contain net neighbors"));
+  UsageError({"net", "links", "--family", "ipv4"});
+  UsageError({"net", "addresses", "--kind", "veth"});
+  UsageError({"net", "neighbors", "--table", "main"});
 }
 
 }  // namespace

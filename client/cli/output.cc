@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "client/cli/ip_text.h"
@@ -409,6 +410,65 @@ std::string EndpointHeading(const char* end, const v1::VethEndpoint& endpoint) {
   return text;
 }
 
+// `UP` for `STATE_UP` of a `prefix` `STATE_`; the number of a value that this program does not know.
+std::string WithoutPrefix(const std::string& name, const std::string& prefix, int number) {
+  return name.empty() ? absl::StrCat(number) : name.substr(prefix.size());
+}
+
+std::string InLowerCase(std::string text) {
+  absl::AsciiStrToLower(&text);
+  return text;
+}
+
+std::string ScopeText(v1::IpScope scope) {
+  if (scope == v1::IP_SCOPE_UNSPECIFIED) return "";
+  return InLowerCase(WithoutPrefix(v1::IpScope_Name(scope), "IP_SCOPE_", scope));
+}
+
+// The names of /etc/iproute2/rt_protos, and netprov's own.
+std::string RouteProtocol(uint32_t protocol) {
+  static const std::map<uint32_t, std::string> names = {{0, ""},   {2, "kernel"}, {3, "boot"},     {4, "static"},
+                                                        {9, "ra"}, {16, "dhcp"},  {110, "netprov"}};
+  const auto name = names.find(protocol);
+  return name == names.end() ? absl::StrCat(protocol) : name->second;
+}
+
+// As ip-address(8) says it.
+std::string AddressProtocol(uint32_t protocol) {
+  static const std::map<uint32_t, std::string> names = {
+      {0, ""}, {1, "kernel_lo"}, {2, "kernel_ra"}, {3, "kernel_ll"}, {110, "netprov"}};
+  const auto name = names.find(protocol);
+  return name == names.end() ? absl::StrCat(protocol) : name->second;
+}
+
+std::string AddressFlags(const v1::AddressEntry& address) {
+  std::vector<std::string> flags;
+  const auto add = [&flags](bool is_set, const char* flag) {
+    if (is_set) flags.push_back(flag);
+  };
+  add(!address.permanent(), "dynamic");
+  add(address.secondary(), "secondary");
+  add(address.tentative(), "tentative");
+  add(address.duplicate(), "duplicate");
+  add(address.deprecated(), "deprecated");
+  return absl::StrJoin(flags, ",");
+}
+
+// `default`, `10.1.0.0/16` or `blackhole 10.9.0.0/16`.
+std::string Destination(const v1::RouteEntry& route) {
+  const bool everywhere = route.destination() == "0.0.0.0/0" || route.destination() == "::/0";
+  std::string destination = everywhere ? "default" : route.destination();
+  if (route.type() == v1::RouteEntry::TYPE_UNICAST) return destination;
+  return absl::StrCat(InLowerCase(WithoutPrefix(v1::RouteEntry::Type_Name(route.type()), "TYPE_", route.type())), " ",
+                      destination);
+}
+
+std::string TableName(uint32_t table) {
+  static const std::map<uint32_t, std::string> names = {{253, "default"}, {254, "main"}, {255, "local"}};
+  const auto name = names.find(table);
+  return name == names.end() ? absl::StrCat(table) : name->second;
+}
+
 // The ends of `veths` that are in the namespace `name`, each with what it is paired with.
 std::string LinkTexts(const std::string& name, const std::vector<v1::Veth>& veths) {
   Table table({"INTERFACE", "PAIR", "STATE", "ADMIN", "MAC", "MTU", "PEER", "PEER-LOCATION"});
@@ -533,6 +593,93 @@ absl::StatusOr<std::string> PrintVeths(Format format, const std::vector<v1::Veth
   AddAddresses(veths, rows);
   AddExpiry(veths, now, rows);
   return PrintTable(std::move(rows));
+}
+
+absl::StatusOr<std::string> PrintLinks(Format format, const std::vector<v1::Link>& links) {
+  if (format == Format::kName) {
+    std::string text;
+    for (const v1::Link& link : links) absl::StrAppend(&text, Printable(link.name()), "\n");
+    return text;
+  }
+  if (IsDocument(format)) {
+    const absl::StatusOr<Json> json = ToJsonList("links", links);
+    if (!json.ok()) return json.status();
+    return Document(format, *json);
+  }
+  std::map<uint32_t, std::string> names;
+  bool any_master = false;
+  for (const v1::Link& link : links) {
+    names[link.ifindex()] = link.interface_name();
+    any_master = any_master || link.master_ifindex() != 0;
+  }
+  std::vector<std::vector<std::string>> rows = {
+      {"IFINDEX", "INTERFACE", "KIND", "ADMIN", "OPER", "MAC", "MTU", "RX-BYTES", "TX-BYTES", "PAIR"}};
+  if (any_master) rows[0].push_back("MASTER");
+  for (const v1::Link& link : links) {
+    const bool down = link.admin_state() == v1::VethEndpoint::ADMIN_STATE_DOWN;
+    const v1::Link::OperState oper = link.oper_state();
+    rows.push_back({absl::StrCat(link.ifindex()), link.interface_name(), link.kind(), down ? "DOWN" : "UP",
+                    oper == v1::Link::OPER_STATE_UNSPECIFIED
+                        ? ""
+                        : WithoutPrefix(v1::Link::OperState_Name(oper), "OPER_STATE_", oper),
+                    link.mac_address(), Number(link.mtu()), absl::StrCat(link.statistics().rx_bytes()),
+                    absl::StrCat(link.statistics().tx_bytes()), ShortName(link.veth())});
+    if (!any_master) continue;
+    const auto master = names.find(link.master_ifindex());
+    rows.back().push_back(master == names.end() ? Number(link.master_ifindex()) : master->second);
+  }
+  return PrintTable(std::move(rows));
+}
+
+absl::StatusOr<std::string> PrintAddresses(Format format, const std::vector<v1::AddressEntry>& addresses) {
+  if (IsDocument(format)) {
+    const absl::StatusOr<Json> json = ToJsonList("addresses", addresses);
+    if (!json.ok()) return json.status();
+    return Document(format, *json);
+  }
+  Table table({"INTERFACE", "ADDRESS", "PEER", "SCOPE", "FLAGS", "PROTOCOL", "PAIR"});
+  for (const v1::AddressEntry& address : addresses) {
+    table.AddRow({address.interface_name(), address.address(), address.peer(), ScopeText(address.scope()),
+                  AddressFlags(address), AddressProtocol(address.protocol()), ShortName(address.veth())});
+  }
+  return table.Print();
+}
+
+absl::StatusOr<std::string> PrintRoutes(Format format, const std::vector<v1::RouteEntry>& routes) {
+  if (IsDocument(format)) {
+    const absl::StatusOr<Json> json = ToJsonList("routes", routes);
+    if (!json.ok()) return json.status();
+    return Document(format, *json);
+  }
+  Table table({"DESTINATION", "VIA", "INTERFACE", "METRIC", "TABLE", "SCOPE", "PROTOCOL", "SOURCE", "PAIR"});
+  for (const v1::RouteEntry& route : routes) {
+    const auto add = [&](const std::string& gateway, const std::string& interface) {
+      table.AddRow({Destination(route), gateway, interface, Number(route.metric()), TableName(route.table()),
+                    ScopeText(route.scope()), RouteProtocol(route.protocol()), route.preferred_source(),
+                    ShortName(route.veth())});
+    };
+    for (const v1::RouteEntry::NextHop& hop : route.next_hops()) add(hop.gateway(), hop.interface_name());
+    if (route.next_hops().empty()) add(route.gateway(), route.interface_name());
+  }
+  return table.Print();
+}
+
+absl::StatusOr<std::string> PrintNeighbors(Format format, const std::vector<v1::NeighborEntry>& neighbors) {
+  if (IsDocument(format)) {
+    const absl::StatusOr<Json> json = ToJsonList("neighbors", neighbors);
+    if (!json.ok()) return json.status();
+    return Document(format, *json);
+  }
+  Table table({"INTERFACE", "ADDRESS", "MAC", "STATE", "ROUTER", "PROTOCOL", "PAIR"});
+  for (const v1::NeighborEntry& neighbor : neighbors) {
+    const v1::NeighborEntry::State state = neighbor.state();
+    table.AddRow({neighbor.interface_name(), neighbor.address(), neighbor.mac_address(),
+                  state == v1::NeighborEntry::STATE_UNSPECIFIED
+                      ? ""
+                      : WithoutPrefix(v1::NeighborEntry::State_Name(state), "STATE_", state),
+                  neighbor.router() ? "yes" : "", RouteProtocol(neighbor.protocol()), ShortName(neighbor.veth())});
+  }
+  return table.Print();
 }
 
 absl::StatusOr<std::string> PrintRenewal(Format format, const std::string& owner, const v1::RenewLeaseResponse& renewal,

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "netprov/v1/host.pb.h"
+#include "netprov/v1/inspection.pb.h"
 #include "netprov/v1/lease.pb.h"
 #include "netprov/v1/namespace.pb.h"
 #include "netprov/v1/veth.pb.h"
@@ -22,7 +23,7 @@ enum class Format {
   kTable,
   // Protobuf's JSON mapping with the fields' names as the .proto files have them, in their order, default values
   // included; 64-bit integers are strings, and a message that is not set is left out. A list is an object with one
-  // member, `namespaces` or `veths`. Stable: fields may be added, nothing else changes.
+  // member, as `namespaces` or `veths`. Stable: fields may be added, nothing else changes.
   kJson,
   // The same document in YAML. Strings are always in quotes.
   kYaml,
@@ -45,6 +46,12 @@ absl::StatusOr<std::string> PrintNamespaces(Format format, const std::vector<v1:
 // The table has a line for each end, and below it stands what the end has of addresses, routes and the like.
 absl::StatusOr<std::string> PrintVeth(Format format, const v1::Veth& veth, absl::Time now);
 absl::StatusOr<std::string> PrintVeths(Format format, const std::vector<v1::Veth>& veths, absl::Time now);
+// What the kernel has. The table of links has the column MASTER only if one of them is a port of another; a route over
+// several next hops has a line for each of them. There is kName for links alone.
+absl::StatusOr<std::string> PrintLinks(Format format, const std::vector<v1::Link>& links);
+absl::StatusOr<std::string> PrintAddresses(Format format, const std::vector<v1::AddressEntry>& addresses);
+absl::StatusOr<std::string> PrintRoutes(Format format, const std::vector<v1::RouteEntry>& routes);
+absl::StatusOr<std::string> PrintNeighbors(Format format, const std::vector<v1::NeighborEntry>& neighbors);
 // kDefault is a sentence. There is no kName.
 absl::StatusOr<std::string> PrintRenewal(Format format, const std::string& owner, const v1::RenewLeaseResponse& renewal,
                                          absl::Time now);

@@ -1,5 +1,6 @@
 #include "client/cli/output.h"
 
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -703,6 +704,143 @@ TEST(PrintableTest, ControlCharactersAreEscaped) {
   v1::Namespace ns = Foreign();
   ns.set_path("/run/netns/\x1b[2J");
   EXPECT_NE(PrintNamespace(Format::kTable, ns, kNow)->find("/run/netns/\\x1b[2J"), std::string::npos);
+}
+
+std::vector<v1::Link> Links() {
+  std::vector<v1::Link> links(3);
+  links[0].set_name("host/links/1");
+  links[0].set_ifindex(1);
+  links[0].set_interface_name("lo");
+  links[0].set_mac_address("00:00:00:00:00:00");
+  links[0].set_mtu(65536);
+  links[0].set_admin_state(v1::VethEndpoint::ADMIN_STATE_UP);
+  links[0].mutable_statistics()->set_rx_bytes(uint64_t{1} << 40);
+  links[1].set_name("host/links/7");
+  links[1].set_ifindex(7);
+  links[1].set_interface_name("h0");
+  links[1].set_kind("veth");
+  links[1].set_mac_address("02:00:5e:10:00:01");
+  links[1].set_mtu(1500);
+  links[1].set_admin_state(v1::VethEndpoint::ADMIN_STATE_UP);
+  links[1].set_oper_state(v1::Link::OPER_STATE_LOWER_LAYER_DOWN);
+  links[1].mutable_statistics()->set_tx_bytes(90);
+  links[1].set_veth("veths/v");
+  links[2].set_name("host/links/9");
+  links[2].set_ifindex(9);
+  links[2].set_interface_name("x\x1b");
+  links[2].set_kind("dummy");
+  links[2].set_admin_state(v1::VethEndpoint::ADMIN_STATE_DOWN);
+  links[2].set_oper_state(static_cast<v1::Link::OperState>(77));
+  return links;
+}
+
+TEST(InspectionTest, LinksAsATable) {
+  EXPECT_EQ(
+      *PrintLinks(Format::kDefault, Links()),
+      "IFINDEX  INTERFACE  KIND   ADMIN  OPER              MAC                MTU    RX-BYTES       TX-BYTES  PAIR\n"
+      "1        lo         -      UP     -                 00:00:00:00:00:00  65536  1099511627776  0         -\n"
+      "7        h0         veth   UP     LOWER_LAYER_DOWN  02:00:5e:10:00:01  1500   0              90        v\n"
+      "9        x\\x1b      dummy  DOWN   77                -                  -      0              0         -\n");
+}
+
+TEST(InspectionTest, MastersAreNamedWhereThereAreAny) {
+  std::vector<v1::Link> links = Links();
+  links[0].set_master_ifindex(7);
+  links[2].set_master_ifindex(4711);
+  const std::string table = *PrintLinks(Format::kTable, links);
+  EXPECT_THAT(table, HasSubstr("PAIR  MASTER\n"));
+  EXPECT_THAT(table, HasSubstr(" -     h0\n"));
+  EXPECT_THAT(table, HasSubstr(" v     -\n"));
+  EXPECT_THAT(table, HasSubstr(" -     4711\n"));
+}
+
+TEST(InspectionTest, LinksAsNamesAndDocuments) {
+  EXPECT_EQ(*PrintLinks(Format::kName, Links()), "host/links/1\nhost/links/7\nhost/links/9\n");
+  const std::string json = *PrintLinks(Format::kJson, Links());
+  EXPECT_THAT(json, StartsWith("{\n  \"links\": [\n    {\n      \"name\": \"host/links/1\","));
+  EXPECT_THAT(json, HasSubstr("\"rx_bytes\": \"1099511627776\""));
+  EXPECT_EQ(*PrintLinks(Format::kJson, {}), "{\n  \"links\": []\n}\n");
+  EXPECT_THAT(*PrintLinks(Format::kYaml, Links()), StartsWith("links:\n  - name: \"host/links/1\"\n"));
+}
+
+TEST(InspectionTest, Addresses) {
+  std::vector<v1::AddressEntry> addresses(3);
+  addresses[0].set_interface_name("eth0");
+  addresses[0].set_address("10.0.0.2/32");
+  addresses[0].set_peer("10.0.0.1");
+  addresses[0].set_scope(v1::IP_SCOPE_GLOBAL);
+  addresses[0].set_permanent(true);
+  addresses[0].set_protocol(110);
+  addresses[0].set_veth("veths/v");
+  addresses[1].set_interface_name("eth0");
+  addresses[1].set_address("fe80::1/64");
+  addresses[1].set_scope(v1::IP_SCOPE_LINK);
+  addresses[1].set_permanent(true);
+  addresses[1].set_tentative(true);
+  addresses[1].set_protocol(3);
+  addresses[2].set_interface_name("eth1");
+  addresses[2].set_address("2001:db8::1/64");
+  addresses[2].set_secondary(true);
+  addresses[2].set_duplicate(true);
+  addresses[2].set_deprecated(true);
+  addresses[2].set_protocol(77);
+  EXPECT_EQ(*PrintAddresses(Format::kDefault, addresses),
+            "INTERFACE  ADDRESS         PEER      SCOPE   FLAGS                                   PROTOCOL   PAIR\n"
+            "eth0       10.0.0.2/32     10.0.0.1  global  -                                       netprov    v\n"
+            "eth0       fe80::1/64      -         link    tentative                               kernel_ll  -\n"
+            "eth1       2001:db8::1/64  -         -       dynamic,secondary,duplicate,deprecated  77         -\n");
+  EXPECT_THAT(*PrintAddresses(Format::kJson, addresses), HasSubstr("\"addresses\": ["));
+}
+
+TEST(InspectionTest, Routes) {
+  std::vector<v1::RouteEntry> routes(3);
+  routes[0].set_destination("0.0.0.0/0");
+  routes[0].set_type(v1::RouteEntry::TYPE_UNICAST);
+  routes[0].set_table(254);
+  routes[0].set_scope(v1::IP_SCOPE_GLOBAL);
+  routes[0].set_protocol(110);
+  routes[0].set_gateway("10.0.0.1");
+  routes[0].set_interface_name("eth0");
+  routes[0].set_preferred_source("10.0.0.2");
+  routes[0].set_veth("veths/v");
+  routes[1].set_destination("10.9.0.0/16");
+  routes[1].set_type(v1::RouteEntry::TYPE_BLACKHOLE);
+  routes[1].set_table(1000);
+  routes[1].set_metric(7);
+  routes[1].set_protocol(2);
+  routes[2].set_destination("::/0");
+  routes[2].set_type(v1::RouteEntry::TYPE_UNICAST);
+  routes[2].set_table(255);
+  routes[2].set_protocol(9);
+  for (const char* gateway : {"fe80::1", "fe80::2"}) {
+    routes[2].add_next_hops()->set_gateway(gateway);
+    routes[2].mutable_next_hops()->rbegin()->set_interface_name("eth1");
+  }
+  EXPECT_EQ(*PrintRoutes(Format::kDefault, routes),
+            "DESTINATION            VIA       INTERFACE  METRIC  TABLE  SCOPE   PROTOCOL  SOURCE    PAIR\n"
+            "default                10.0.0.1  eth0       -       main   global  netprov   10.0.0.2  v\n"
+            "blackhole 10.9.0.0/16  -         -          7       1000   -       kernel    -         -\n"
+            "default                fe80::1   eth1       -       local  -       ra        -         -\n"
+            "default                fe80::2   eth1       -       local  -       ra        -         -\n");
+  EXPECT_THAT(*PrintRoutes(Format::kYaml, routes), StartsWith("routes:\n"));
+}
+
+TEST(InspectionTest, Neighbors) {
+  std::vector<v1::NeighborEntry> neighbors(2);
+  neighbors[0].set_interface_name("eth0");
+  neighbors[0].set_address("10.0.0.1");
+  neighbors[0].set_mac_address("02:00:5e:10:00:01");
+  neighbors[0].set_state(v1::NeighborEntry::STATE_PERMANENT);
+  neighbors[0].set_protocol(110);
+  neighbors[0].set_veth("veths/v");
+  neighbors[1].set_interface_name("eth0");
+  neighbors[1].set_address("fe80::1");
+  neighbors[1].set_router(true);
+  EXPECT_EQ(*PrintNeighbors(Format::kDefault, neighbors),
+            "INTERFACE  ADDRESS   MAC                STATE      ROUTER  PROTOCOL  PAIR\n"
+            "eth0       10.0.0.1  02:00:5e:10:00:01  PERMANENT  -       netprov   v\n"
+            "eth0       fe80::1   -                  -          yes     -         -\n");
+  EXPECT_THAT(*PrintNeighbors(Format::kJson, neighbors), HasSubstr("\"neighbors\": ["));
 }
 
 }  // namespace
