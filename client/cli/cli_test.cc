@@ -130,7 +130,8 @@ TEST_F(CliTest, CreateNamespaceAsJson) {
   "state": "STATE_READY",
   "path": "/run/netns/test-ns",
   "cookie": "77",
-  "deviations": []
+  "deviations": [],
+  "sysctls": {}
 }
 )");
 }

@@ -334,6 +334,33 @@ struct MetadataFlags {
   }
 };
 
+// What a namespace is like, as typed.
+struct NamespaceFlags {
+  std::vector<std::string> sysctls;
+
+  void AddOptions(CLI::App& app) {
+    app.add_option("--sysctl", sysctls,
+                   "A kernel setting inside it, as in net.ipv4.ip_forward=1; written before it gets its name. Can be "
+                   "repeated")
+        ->type_name("NAME=VALUE")
+        ->allow_extra_args(false);
+  }
+
+  // An error's message is for the user.
+  absl::Status AddTo(v1::Namespace& ns) const {
+    for (const std::string& sysctl : sysctls) {
+      const size_t mark = sysctl.find('=');
+      if (mark == 0 || mark == std::string::npos) {
+        return absl::InvalidArgumentError("--sysctl: must be NAME=VALUE, not `" + sysctl + "`");
+      }
+      const std::string name = sysctl.substr(0, mark);
+      if (ns.sysctls().contains(name)) return absl::InvalidArgumentError("--sysctl: `" + name + "` is there twice");
+      (*ns.mutable_sysctls())[name] = sysctl.substr(mark + 1);
+    }
+    return absl::OkStatus();
+  }
+};
+
 // CLI11 does not know of the command after `--`.
 class ExecFormatter : public CLI::Formatter {
  public:
@@ -452,6 +479,7 @@ class Grammar {
   // All names are of this kind: what a command is about.
   std::string name_;
   Mutation mutation_;
+  NamespaceFlags namespace_;
   MetadataFlags metadata_;
   TableFilter filter_;
   std::vector<std::string> keep_;
@@ -504,15 +532,18 @@ void Grammar::Build() {
       *Add(app_, "net", "Network namespaces, and the veth pairs between them", "Example:\n  contain net create blue");
   net.require_subcommand(1);
 
-  net_create_ = Add(net, "create", "Create a network namespace. It belongs to --owner, or else to NETPROV_OWNER.",
-                    "Examples:\n"
-                    "  contain net create blue\n"
-                    "  contain net create blue --allow-existing -o json\n"
-                    "  contain net create blue --owner ci/job-17 --ttl 10m --label team=net\n"
-                    "  contain net create blue --persistent --self-heal");
+  net_create_ =
+      Add(net, "create", "Create a network namespace. It belongs to --owner, or else to NETPROV_OWNER.",
+          "Examples:\n"
+          "  contain net create blue\n"
+          "  contain net create blue --allow-existing -o json\n"
+          "  contain net create blue --owner ci/job-17 --ttl 10m --label team=net\n"
+          "  contain net create blue --persistent --self-heal\n"
+          "  contain net create router --sysctl net.ipv4.ip_forward=1 --sysctl net.ipv6.conf.all.forwarding=1");
   net_create_->add_option("NAME", name_, "Its name, also for `ip netns`")->required();
   net_create_->add_flag("--allow-existing", mutation_.tolerant,
                         "Succeed where the same is there already, made by netprov");
+  namespace_.AddOptions(*net_create_);
   metadata_.AddOptions(*net_create_);
   mutation_.AddOptions(*net_create_);
 
@@ -683,9 +714,12 @@ std::variant<v1::CreateNamespaceRequest, Exit> Grammar::InterpretCreateNamespace
   mutation_.AddTo(request);
   request.set_namespace_id(Id(kNamespaces, name_));
   request.set_allow_existing(mutation_.tolerant);
+  v1::Namespace ns;
+  if (const absl::Status status = namespace_.AddTo(ns); !status.ok()) return UsageError(status);
   const auto metadata = metadata_.Interpret(*net_create_, line.owner);
   if (!metadata.ok()) return UsageError(metadata.status());
-  if (metadata->has_value()) *request.mutable_namespace_()->mutable_metadata() = **metadata;
+  if (metadata->has_value()) *ns.mutable_metadata() = **metadata;
+  if (ns.ByteSizeLong() > 0) *request.mutable_namespace_() = std::move(ns);
   return request;
 }
 

@@ -90,6 +90,21 @@ TEST(NetTest, CreateWithMetadata) {
               UnorderedElementsAre(Pair("a", "b=c"), Pair("empty", ""), Pair("also-empty", ""), Pair("l", "[x,y]")));
 }
 
+TEST(NetTest, CreateWithSysctls) {
+  const auto request = ParseAs<v1::CreateNamespaceRequest>(
+      {"net", "create", "blue", "--sysctl", "net.ipv4.ip_forward=1", "--sysctl=net.ipv4.tcp_rmem=1 2 3"});
+  EXPECT_THAT(request.namespace_().sysctls(),
+              UnorderedElementsAre(Pair("net.ipv4.ip_forward", "1"), Pair("net.ipv4.tcp_rmem", "1 2 3")));
+  EXPECT_FALSE(request.namespace_().has_metadata());
+  EXPECT_FALSE(ParseAs<v1::CreateNamespaceRequest>({"net", "create", "blue"}).has_namespace_());
+
+  for (const char* sysctl : {"net.ipv4.ip_forward", "=1", ""}) {
+    EXPECT_THAT(UsageError({"net", "create", "a", "--sysctl", sysctl}), HasSubstr("--sysctl: must be NAME=VALUE"));
+  }
+  EXPECT_THAT(UsageError({"net", "create", "a", "--sysctl", "n=1", "--sysctl", "n=2"}),
+              HasSubstr("`n` is there twice"));
+}
+
 TEST(NetTest, WrongMetadataIsAUsageError) {
   for (const char* label : {"a", "=b", ""}) {
     EXPECT_THAT(UsageError({"net", "create", "a", "--label", label}), HasSubstr("--label: must be KEY=VALUE"));

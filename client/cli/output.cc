@@ -198,11 +198,11 @@ void AddDetail(const std::string& what, const std::vector<std::string>& lines, s
   }
 }
 
-// What stands below the table of one object.
+// What stands below the table of one object, after `own`, the lines that only its kind has.
 template <typename Object>
-std::string Details(const Object& object, absl::Time now) {
+std::string Details(const Object& object, absl::Time now, const std::string& own = "") {
   const v1::Metadata& metadata = object.metadata();
-  std::string text;
+  std::string text = own;
   if (!metadata.owner().empty()) AddDetail("Owner", {metadata.owner()}, text);
   std::vector<std::string> labels;
   for (const auto& [key, value] : metadata.labels()) labels.push_back(absl::StrCat(key, "=", value));
@@ -226,6 +226,15 @@ std::string Details(const Object& object, absl::Time now) {
   }
   AddDetail("Deviations", deviations, text);
   return text.empty() ? text : "\n" + text;
+}
+
+std::string NamespaceDetails(const v1::Namespace& ns) {
+  std::string text;
+  std::vector<std::string> sysctls;
+  for (const auto& [name, value] : ns.sysctls()) sysctls.push_back(absl::StrCat(name, " = ", value));
+  std::sort(sysctls.begin(), sysctls.end());
+  AddDetail("Sysctls", sysctls, text);
+  return text;
 }
 
 template <typename Message>
@@ -519,7 +528,7 @@ absl::StatusOr<std::string> PrintNamespace(Format format, const v1::Namespace& n
   Table table({"NAME", "STATE", "MANAGED", "CREATED", "UID", "COOKIE", "PATH"});
   table.AddRow({ShortName(ns.name()), StateOf(ns), ns.managed() ? "yes" : "no", CreateTime(ns), ns.uid(),
                 ns.cookie() == 0 ? "" : absl::StrCat(ns.cookie()), ns.path()});
-  return table.Print() + Details(ns, now);
+  return table.Print() + Details(ns, now, NamespaceDetails(ns));
 }
 
 absl::StatusOr<std::string> PrintNamespaceWithVeths(Format format, const v1::Namespace& ns,

@@ -128,6 +128,18 @@ TEST(NamespaceTest, WhatIsSpecialStandsBelowTheTable) {
             "Deviations:  loopback is down, was made up\n");
 }
 
+TEST(NamespaceTest, SysctlsStandFirstAndInOrder) {
+  v1::Namespace ns = Blue();
+  ns.mutable_metadata()->set_owner("o");
+  for (const char* name : {"net.ipv6.b", "net.ipv4.a", "net.ipv4.tcp_rmem"}) (*ns.mutable_sysctls())[name] = "1 2";
+  EXPECT_THAT(*PrintNamespace(Format::kTable, ns, kNow), EndsWith("\n\n"
+                                                                  "Sysctls:     net.ipv4.a = 1 2\n"
+                                                                  "             net.ipv4.tcp_rmem = 1 2\n"
+                                                                  "             net.ipv6.b = 1 2\n"
+                                                                  "Owner:       o\n"));
+  EXPECT_THAT(*PrintNamespace(Format::kJson, ns, kNow), HasSubstr("\"net.ipv4.a\": \"1 2\""));
+}
+
 TEST(NamespaceTest, LeaseOfWhatIsNotThereYetHasNoEnd) {
   v1::Namespace ns = Blue();
   ns.mutable_metadata()->mutable_ttl()->set_seconds(1);
@@ -163,7 +175,8 @@ TEST(NamespaceTest, JsonOfMetadataAndDeviations) {
       "expected": "up",
       "actual": "down"
     }
-  ]
+  ],
+  "sysctls": {}
 }
 )"));
 }
@@ -177,7 +190,8 @@ TEST(NamespaceTest, Json) {
   "state": "STATE_READY",
   "path": "/run/netns/blue",
   "cookie": "4097",
-  "deviations": []
+  "deviations": [],
+  "sysctls": {}
 }
 )");
 }
@@ -191,6 +205,7 @@ state: "STATE_READY"
 path: "/run/netns/blue"
 cookie: "4097"
 deviations: []
+sysctls: {}
 )");
 }
 
@@ -252,7 +267,7 @@ TEST(NamespaceWithVethsTest, DocumentIsTheNamespaceAndAMemberMore) {
   EXPECT_EQ(*PrintNamespaceWithVeths(Format::kYaml, Blue(), {elsewhere, Network()}, kNow),
             *PrintNamespace(Format::kYaml, Blue(), kNow) + list);
   EXPECT_THAT(*PrintNamespaceWithVeths(Format::kJson, Blue(), {}, kNow),
-              EndsWith("  \"deviations\": [],\n  \"veths\": []\n}\n"));
+              EndsWith("  \"deviations\": [],\n  \"sysctls\": {},\n  \"veths\": []\n}\n"));
 }
 
 TEST(NamespaceWithVethsTest, NamesAreAsWithoutVeths) {
@@ -289,7 +304,8 @@ TEST(NamespacesTest, JsonHasDefaultsAndLeavesOutWhatIsNotSet) {
       "state": "STATE_STALE",
       "path": "/run/netns/my own",
       "cookie": "0",
-      "deviations": []
+      "deviations": [],
+      "sysctls": {}
     }
   ]
 }
@@ -306,6 +322,7 @@ TEST(NamespacesTest, Yaml) {
     path: "/run/netns/my own"
     cookie: "0"
     deviations: []
+    sysctls: {}
 )");
   EXPECT_EQ(*PrintNamespaces(Format::kYaml, {}, kNow), "namespaces: []\n");
 }

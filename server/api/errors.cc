@@ -205,13 +205,15 @@ void AddKernelMetadata(const engine::Error& error, StatusBuilder& builder) {
 struct KernelMeaning {
   // The system call or the netlink message that failed: the first word of KernelError::operation. Empty: any.
   absl::string_view operation;
-  int code;
+  int code;  // kAnyCode: whatever it is
   absl::StatusCode status;
   v1::ErrorReason reason;
 };
 
 constexpr absl::StatusCode kPrecondition = absl::StatusCode::kFailedPrecondition;
 constexpr absl::StatusCode kExhausted = absl::StatusCode::kResourceExhausted;
+
+constexpr int kAnyCode = 0;
 
 constexpr KernelMeaning kKernelMeanings[] = {
     // fib_table_insert(), ip6_route_add(): the route is there, or its gateway is out of reach, or its source not local.
@@ -233,6 +235,10 @@ constexpr KernelMeaning kKernelMeanings[] = {
     // The limit user.max_net_namespaces (namespaces(7)).
     {"unshare", ENOSPC, kExhausted, v1::ERROR_REASON_KERNEL_RESOURCES_EXHAUSTED},
     {"unshare", EUSERS, kExhausted, v1::ERROR_REASON_KERNEL_RESOURCES_EXHAUSTED},
+    // proc_sys_permission(): it is read only, for the whole host or altogether. EOPNOTSUPP: it is not there.
+    {"sysctl", EACCES, kPrecondition, v1::ERROR_REASON_SYSCTL_REFUSED},
+    {"sysctl", EPERM, kPrecondition, v1::ERROR_REASON_SYSCTL_REFUSED},
+    {"sysctl", EOPNOTSUPP, kPrecondition, v1::ERROR_REASON_SYSCTL_REFUSED},
     // A system call, a kind of link ("Unknown device type"), a socket option or family that this kernel does not have.
     {"", ENOSYS, kPrecondition, v1::ERROR_REASON_KERNEL_FEATURE_MISSING},
     {"", EOPNOTSUPP, kPrecondition, v1::ERROR_REASON_KERNEL_FEATURE_MISSING},
@@ -248,6 +254,8 @@ constexpr KernelMeaning kKernelMeanings[] = {
     {"", ENFILE, kExhausted, v1::ERROR_REASON_KERNEL_RESOURCES_EXHAUSTED},
     // mount(2): fs.mount-max. open(2): the inodes of the tmpfs.
     {"", ENOSPC, kExhausted, v1::ERROR_REASON_KERNEL_RESOURCES_EXHAUSTED},
+    // Each setting refuses values in its own way.
+    {"sysctl", kAnyCode, kPrecondition, v1::ERROR_REASON_SYSCTL_REFUSED},
 };
 
 absl::string_view FirstWord(absl::string_view operation) {
@@ -259,7 +267,7 @@ absl::Status KernelFailed(const engine::Error& error) {
   v1::ErrorReason reason = v1::ERROR_REASON_KERNEL_REFUSED;
   if (error.kernel.has_value()) {
     for (const KernelMeaning& meaning : kKernelMeanings) {
-      if (meaning.code != error.kernel->code) continue;
+      if (meaning.code != kAnyCode && meaning.code != error.kernel->code) continue;
       if (!meaning.operation.empty() && meaning.operation != FirstWord(error.kernel->operation)) continue;
       code = meaning.status;
       reason = meaning.reason;

@@ -86,9 +86,9 @@ std::vector<absl::Status> AllStatuses() {
     for (Reason reason : kReasons)
       all.push_back(FromEngine(method, {.reason = reason, .message = "m", .object = "veths/v"}));
     for (int code = 1; code < 134; ++code) {
-      for (const char* operation :
-           {"RTM_NEWLINK veth0", "RTM_NEWLINKPROP veth0", "RTM_NEWADDR 10.0.0.1/24", "RTM_NEWROUTE 10.0.0.0/24",
-            "duplicate address detection of ::1/128", "unshare(CLONE_NEWNET)", "open(/run/netns/x)"}) {
+      for (const char* operation : {"RTM_NEWLINK veth0", "RTM_NEWLINKPROP veth0", "RTM_NEWADDR 10.0.0.1/24",
+                                    "RTM_NEWROUTE 10.0.0.0/24", "duplicate address detection of ::1/128",
+                                    "unshare(CLONE_NEWNET)", "open(/run/netns/x)", "sysctl net.ipv4.ip_forward"}) {
         all.push_back(FromEngine(method, KernelError(code, operation)));
       }
     }
@@ -217,6 +217,11 @@ TEST(ErrorTest, KernelErrorsAreReadByOperationAndErrno) {
   EXPECT_EQ(code(ENETUNREACH, "RTM_NEWROUTE 10.0.0.0/8"), "FAILED_PRECONDITION IP_CONFIG_REFUSED");
   EXPECT_EQ(code(EACCES, "RTM_NEWADDR ::1/128"), "FAILED_PRECONDITION IP_CONFIG_REFUSED");
   EXPECT_EQ(code(EACCES, "RTM_NEWLINK veth0"), "FAILED_PRECONDITION KERNEL_PERMISSION_DENIED");
+  EXPECT_EQ(code(EOPNOTSUPP, "sysctl net.ipv4.x"), "FAILED_PRECONDITION SYSCTL_REFUSED");
+  EXPECT_EQ(code(EACCES, "sysctl net.ipv4.x"), "FAILED_PRECONDITION SYSCTL_REFUSED");
+  EXPECT_EQ(code(ERANGE, "sysctl net.ipv4.x"), "FAILED_PRECONDITION SYSCTL_REFUSED");
+  EXPECT_EQ(code(ENFILE, "sysctl net.ipv4.x"), "RESOURCE_EXHAUSTED KERNEL_RESOURCES_EXHAUSTED");
+  EXPECT_EQ(code(ERANGE, "sysctls"), "INTERNAL KERNEL_REFUSED");
   EXPECT_EQ(code(EEXIST, "RTM_NEWLINKPROP veth0"), "ALREADY_EXISTS INTERFACE_NAME_TAKEN");
   EXPECT_EQ(code(EADDRINUSE, "duplicate address detection of fe80::1/64"), "FAILED_PRECONDITION ADDRESS_DUPLICATE");
   EXPECT_EQ(code(ENOPROTOOPT, "getsockopt(SO_NETNS_COOKIE)"), "FAILED_PRECONDITION KERNEL_FEATURE_MISSING");

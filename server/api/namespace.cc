@@ -7,6 +7,7 @@
 #include "server/api/page_token.h"
 #include "server/api/request.h"
 #include "server/api/resource_name.h"
+#include "server/api/sysctl.h"
 #include "server/api/text.h"
 #include "server/api/timestamp.h"
 
@@ -14,6 +15,8 @@ namespace netprov::api {
 namespace {
 
 constexpr char kListMethod[] = "ListNamespaces";
+
+constexpr size_t kLongestValueShown = 300;
 
 // Where ip-netns(8) keeps named namespaces.
 constexpr char kDirectory[] = "/run/netns/";
@@ -42,6 +45,7 @@ absl::StatusOr<engine::CreateNamespaceCall> ToCall(const v1::CreateNamespaceRequ
                   .validate_only = request.validate_only(),
                   .stopped = nullptr},
       .id = request.namespace_id(),
+      .spec = {.sysctls = ToSysctls("namespace.sysctls", request.namespace_().sysctls(), violations)},
       .metadata = ToMetadata("namespace.metadata", request.namespace_().metadata(), violations),
       .allow_existing = request.allow_existing()};
   if (netprov::Result<void, NameError> valid = CheckNamespaceId(call.id); !valid.ok()) {
@@ -91,6 +95,8 @@ v1::Namespace ToProto(const engine::Namespace& netns) {
   proto.set_cookie(netns.cookie);
   if (netns.managed) *proto.mutable_metadata() = ToProto(netns.metadata, netns.expire_time);
   AddDeviations(netns.deviations, proto.mutable_deviations());
+  for (const auto& [name, value] : netns.spec.sysctls)
+    (*proto.mutable_sysctls())[name] = IsUtf8(value) ? value : Printable(value, kLongestValueShown);
   return proto;
 }
 

@@ -20,6 +20,7 @@ TEST(NamespaceRequestTest, CreateBecomesACall) {
   request.set_validate_only(true);
   request.set_allow_existing(true);
   request.mutable_namespace_()->set_name("ignored, as only the server sets it");
+  (*request.mutable_namespace_()->mutable_sysctls())["net/ipv4/ip_forward"] = "1";
   const auto call = ToCall(request);
   ASSERT_TRUE(call.ok()) << call.status();
   EXPECT_EQ(call->id, "blue");
@@ -27,19 +28,22 @@ TEST(NamespaceRequestTest, CreateBecomesACall) {
   EXPECT_FALSE(call->context.fingerprint.empty());
   EXPECT_TRUE(call->context.validate_only);
   EXPECT_TRUE(call->allow_existing);
+  EXPECT_EQ(call->spec.sysctls, (engine::Sysctls{{"net.ipv4.ip_forward", "1"}}));
 }
 
 TEST(NamespaceRequestTest, CreateTellsAllThatIsWrong) {
   v1::CreateNamespaceRequest request;
   request.set_namespace_id("../etc");
   request.set_request_id("x");
+  (*request.mutable_namespace_()->mutable_sysctls())["kernel.hostname"] = "x";
   const absl::Status status = ToCall(request).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   google::rpc::BadRequest bad;
   ASSERT_TRUE(bad.ParseFromString(std::string(*status.GetPayload("type.googleapis.com/google.rpc.BadRequest"))));
-  ASSERT_EQ(bad.field_violations_size(), 2);
+  ASSERT_EQ(bad.field_violations_size(), 3);
   EXPECT_EQ(bad.field_violations(0).field(), "request_id");
-  EXPECT_EQ(bad.field_violations(1).field(), "namespace_id");
+  EXPECT_EQ(bad.field_violations(1).field(), "namespace.sysctls");
+  EXPECT_EQ(bad.field_violations(2).field(), "namespace_id");
 }
 
 TEST(NamespaceRequestTest, DeleteBecomesACall) {
@@ -74,7 +78,8 @@ TEST(NamespaceToProtoTest, ShowsAManagedOne) {
                                                         .create_time = absl::FromUnixNanos(1700000000000000001),
                                                         .managed = true,
                                                         .state = engine::State::kReady,
-                                                        .cookie = 42});
+                                                        .cookie = 42,
+                                                        .spec = {.sysctls = {{"net.ipv4.ip_forward", "1"}}}});
   EXPECT_EQ(proto.name(), "namespaces/blue");
   EXPECT_EQ(proto.path(), "/run/netns/blue");
   EXPECT_EQ(proto.uid(), kUuid);
@@ -83,6 +88,7 @@ TEST(NamespaceToProtoTest, ShowsAManagedOne) {
   EXPECT_TRUE(proto.managed());
   EXPECT_EQ(proto.state(), v1::Namespace::STATE_READY);
   EXPECT_EQ(proto.cookie(), 42u);
+  EXPECT_EQ(proto.sysctls().at("net.ipv4.ip_forward"), "1");
 }
 
 TEST(NamespaceToProtoTest, ShowsAForeignOne) {

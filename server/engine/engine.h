@@ -46,6 +46,7 @@ struct CallContext {
 struct CreateNamespaceCall {
   CallContext context;
   std::string id;
+  NamespaceSpec spec;
   Metadata metadata;
   bool allow_existing = false;
 };
@@ -228,7 +229,7 @@ class Engine {
   bool IsThere(const NamespaceRecord& record, const std::optional<NetnsEntry>& entry) const;
   EngineResult<Namespace> Describe(const std::string& id, const std::optional<NamespaceRecord>& record);
   // One of ours, as a look at its name has shown it.
-  Namespace Describe(const NamespaceRecord& record, const std::optional<NetnsEntry>& entry) const;
+  EngineResult<Namespace> Describe(const NamespaceRecord& record, const std::optional<NetnsEntry>& entry);
   // Makes a namespace as the record says, and writes the record with what the kernel chose.
   // `is_new`: its lease begins. `replaced` is a missing one of the same id, which goes then with its pairs.
   EngineResult<NamespaceRecord> MakeNamespace(NamespaceRecord record, const CallContext& context, bool is_new,
@@ -326,6 +327,8 @@ class Engine {
   EngineResult<bool> DeleteObject(const ObjectRef& object);
 
   EngineResult<void> HealNamespace(const NamespaceRecord& record);
+  // Sets again what was changed of one that is there.
+  EngineResult<void> ResetNamespace(const NamespaceRecord& record, const NetnsEntry& entry);
   EngineResult<void> HealVeth(const VethRecord& record);
   // Adds to an end what it should have and has not.
   EngineResult<void> Supply(const VethRecord& record, const EndpointSpec& spec, const Link& link);

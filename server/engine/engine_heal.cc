@@ -78,18 +78,26 @@ EngineResult<void> Engine::Heal(const ObjectRef& object) {
   return HealVeth(*record);
 }
 
+EngineResult<void> Engine::ResetNamespace(const NamespaceRecord& record, const NetnsEntry& entry) {
+  const std::string object = NamespaceName(record.id);
+  const NetnsRef netns{.name = record.id, .cookie = record.cookie};
+  LinkSettings settings;
+  if (!entry.loopback_up) settings.up = true;
+  if (entry.loopback_alias != TagFor(record)) settings.alias = TagFor(record);
+  if (settings.up.has_value() || settings.alias.has_value()) {
+    KernelResult<void> set = kernel_.SetLink(netns, kLoopbackIndex, settings);
+    if (!set.ok()) return KernelFailure(object, "set the loopback link again", set.error());
+  }
+  if (record.spec.sysctls.empty()) return {};
+  KernelResult<void> set = kernel_.SetSysctls(netns, record.spec.sysctls);
+  if (!set.ok()) return KernelFailure(object, "set the sysctls again", set.error());
+  return {};
+}
+
 EngineResult<void> Engine::HealNamespace(const NamespaceRecord& record) {
   const std::string object = NamespaceName(record.id);
   NETPROV_ASSIGN_OR_RETURN(const std::optional<NetnsEntry> entry, FindNetns(record.id));
-  if (IsThere(record, entry)) {
-    LinkSettings settings;
-    if (!entry->loopback_up) settings.up = true;
-    if (entry->loopback_alias != TagFor(record)) settings.alias = TagFor(record);
-    if (!settings.up.has_value() && !settings.alias.has_value()) return {};
-    KernelResult<void> set = kernel_.SetLink({.name = record.id, .cookie = record.cookie}, kLoopbackIndex, settings);
-    if (!set.ok()) return KernelFailure(object, "set the loopback link again", set.error());
-    return {};
-  }
+  if (IsThere(record, entry)) return ResetNamespace(record, *entry);
   if (entry.has_value() && entry->is_netns) return NamespaceNotManaged(record.id);
   // The file is what is left of ours, unless it holds something.
   if (entry.has_value()) {

@@ -43,18 +43,32 @@ bool Engine::IsInTheMaking(const std::string& id) const {
   return false;
 }
 
-Namespace Engine::Describe(const NamespaceRecord& record, const std::optional<NetnsEntry>& entry) const {
+EngineResult<Namespace> Engine::Describe(const NamespaceRecord& record, const std::optional<NetnsEntry>& entry) {
   Namespace netns = record.ToNamespace();
   netns.expire_time = ExpireTimeOf(record.uid);
-  if (!IsThere(record, entry)) {
+  KernelResult<Sysctls> sysctls = Sysctls();
+  const bool is_there = IsThere(record, entry);
+  if (is_there && !record.spec.sysctls.empty()) {
+    sysctls = kernel_.FindSysctls({.name = record.id, .cookie = record.cookie}, record.spec.sysctls);
+  }
+  if (!is_there || (!sysctls.ok() && NamespaceIsGone(sysctls.error()))) {
     netns.state = State::kMissing;
     netns.cookie = 0;
     return netns;
   }
+  if (!sysctls.ok()) return KernelFailure(NamespaceName(record.id), "read the sysctls", sysctls.error());
   if (!entry->loopback_up) netns.deviations.push_back({.field = "loopback", .expected = "up", .actual = "down"});
   if (const std::string tag = TagFor(record); entry->loopback_alias != tag) {
     netns.deviations.push_back({.field = "loopback.alias", .expected = tag, .actual = entry->loopback_alias});
   }
+  for (const auto& [name, expected] : record.spec.sysctls) {
+    auto actual = sysctls->find(name);
+    if (actual != sysctls->end() && actual->second == expected) continue;
+    netns.deviations.push_back({.field = absl::StrCat("sysctls[", name, "]"),
+                                .expected = expected,
+                                .actual = actual == sysctls->end() ? "" : actual->second});
+  }
+  netns.spec.sysctls = *std::move(sysctls);
   if (!netns.deviations.empty()) netns.state = State::kDegraded;
   return netns;
 }
@@ -96,11 +110,11 @@ EngineResult<Namespace> Engine::CreateNamespace(const CreateNamespaceCall& call)
   std::optional<NamespaceRecord> existing = registry_.FindNamespace(call.id);
   NETPROV_ASSIGN_OR_RETURN(std::optional<NetnsEntry> entry, FindNetns(call.id));
   if (existing.has_value() && IsThere(*existing, entry)) {
-    const bool matches = existing->metadata == call.metadata;
+    const bool matches = existing->metadata == call.metadata && existing->spec == call.spec;
     if (!call.allow_existing || !matches) return NamespaceAlreadyExists(call.id, matches);
     if (!call.context.validate_only) leases_.Renew(call.metadata.owner);
     // Not by a second look: somebody may take it away between, and what is missing is no success.
-    Namespace netns = Describe(*existing, entry);
+    NETPROV_ASSIGN_OR_RETURN(Namespace netns, Describe(*existing, entry));
     if (!call.context.validate_only) {
       NETPROV_RETURN_IF_ERROR(RecordAnswer(call.context, object, Answer(call.context, netns, std::nullopt)));
     }
@@ -117,6 +131,7 @@ EngineResult<Namespace> Engine::CreateNamespace(const CreateNamespaceCall& call)
                          .create_time = absl::Now(),
                          .boot_id = kernel_.BootId(),
                          .cookie = 0,
+                         .spec = call.spec,
                          .metadata = call.metadata};
   if (call.context.validate_only) {
     Namespace projected = record.ToNamespace();
@@ -147,10 +162,10 @@ EngineResult<NamespaceRecord> Engine::MakeNamespace(NamespaceRecord record, cons
   }
   plan.Add({.name = "create namespace " + record.id,
             .run = [&]() -> KernelResult<void> {
-              KernelResult<uint64_t> cookie = kernel_.CreateNetns(record.id, TagFor(record));
+              KernelResult<uint64_t> cookie = kernel_.CreateNetns(record.id, TagFor(record), record.spec.sysctls);
               // Somebody deleted its file before it was mounted there: as if that had come first.
               for (int i = 1; i < kMostBirths && !cookie.ok() && cookie.error().code == ENOENT; ++i) {
-                cookie = kernel_.CreateNetns(record.id, TagFor(record));
+                cookie = kernel_.CreateNetns(record.id, TagFor(record), record.spec.sysctls);
               }
               NETPROV_ASSIGN_OR_RETURN(record.cookie, std::move(cookie));
               return {};

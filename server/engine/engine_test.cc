@@ -113,6 +113,89 @@ TEST_F(EngineTest, AllowExistingNeverAnswersWithAMissingNamespace) {
   EXPECT_EQ(again->cookie, created->cookie);
 }
 
+const Sysctls kForwarding = {{"net.ipv4.ip_forward", "1"}};
+
+TEST_F(EngineTest, ANamespaceHasItsSysctls) {
+  const CreateNamespaceCall call{.id = "blue", .spec = {.sysctls = kForwarding}};
+  auto made = engine_->CreateNamespace(call);
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  EXPECT_EQ(made->spec.sysctls, kForwarding);
+  const NetnsRef blue{.name = "blue", .cookie = made->cookie};
+  EXPECT_EQ(*kernel_.FindSysctls(blue, kForwarding), kForwarding);
+  Restart();
+  auto read = engine_->GetNamespace("blue");
+  EXPECT_EQ(read->spec.sysctls, kForwarding);
+  EXPECT_EQ(read->state, State::kReady);
+
+  // Another spec is another namespace.
+  auto again = call;
+  again.allow_existing = true;
+  EXPECT_TRUE(engine_->CreateNamespace(again).ok());
+  again.spec.sysctls["net.core.somaxconn"] = "128";
+  auto other = engine_->CreateNamespace(again);
+  EXPECT_REFUSED(other, Reason::kNamespaceAlreadyExists);
+  EXPECT_EQ(other.error().specs_match, false);
+  EXPECT_THAT(other.error().message, HasSubstr("is not the one asked for"));
+}
+
+TEST_F(EngineTest, ASysctlThatIsRefusedLeavesNothing) {
+  const std::string before = kernel_.DumpForTest();
+  auto refused = engine_->CreateNamespace({.id = "blue", .spec = {.sysctls = {{"net.ipv4.nothing", "1"}}}});
+  EXPECT_REFUSED(refused, Reason::kKernel);
+  EXPECT_EQ(refused.error().kernel->operation, "sysctl net.ipv4.nothing");
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+  EXPECT_REFUSED(engine_->GetNamespace("blue"), Reason::kNamespaceNotFound);
+}
+
+TEST_F(EngineTest, AChangedSysctlShowsAndIsHealed) {
+  auto made =
+      engine_->CreateNamespace({.id = "blue", .spec = {.sysctls = kForwarding}, .metadata = {.self_heal = true}});
+  ASSERT_TRUE(made.ok());
+  kernel_.SetSysctlForTest({.name = "blue", .cookie = made->cookie}, "net.ipv4.ip_forward", "0");
+  auto read = engine_->GetNamespace("blue");
+  EXPECT_EQ(read->state, State::kDegraded);
+  EXPECT_THAT(read->deviations,
+              ElementsAre(Deviation{.field = "sysctls[net.ipv4.ip_forward]", .expected = "1", .actual = "0"}));
+  EXPECT_EQ(read->spec.sysctls.at("net.ipv4.ip_forward"), "0");
+  ASSERT_TRUE(engine_->Heal({.name = "namespaces/blue", .uid = made->uid}).ok());
+  EXPECT_EQ(engine_->GetNamespace("blue")->state, State::kReady);
+}
+
+TEST_F(EngineTest, SysctlsAreRestoredAfterAReboot) {
+  auto made =
+      engine_->CreateNamespace({.id = "blue", .spec = {.sysctls = kForwarding}, .metadata = {.persistent = true}});
+  ASSERT_TRUE(made.ok());
+  kernel_.RebootForTest();
+  Restart();
+  auto read = engine_->GetNamespace("blue");
+  EXPECT_EQ(read->state, State::kReady);
+  EXPECT_EQ(*kernel_.FindSysctls({.name = "blue", .cookie = read->cookie}, kForwarding), kForwarding);
+}
+
+TEST_F(EngineTest, ANamespaceWithoutSysctlsIsNotAskedForThem) {
+  kernel_.SetFaultForTest([](const std::string& operation) -> std::optional<KernelError> {
+    EXPECT_NE(operation, "FindSysctls");
+    EXPECT_NE(operation, "SetSysctls");
+    return std::nullopt;
+  });
+  auto made = CreateNamespace("blue");
+  ASSERT_TRUE(made.ok());
+  EXPECT_TRUE(engine_->GetNamespace("blue").ok());
+  EXPECT_TRUE(engine_->Heal({.name = "namespaces/blue", .uid = made->uid}).ok());
+}
+
+TEST_F(EngineTest, AnAnswerWithSysctlsIsRepeated) {
+  const CreateNamespaceCall call{
+      .context = {.request_id = "r", .fingerprint = "f"}, .id = "blue", .spec = {.sysctls = kForwarding}};
+  auto made = engine_->CreateNamespace(call);
+  ASSERT_TRUE(made.ok());
+  Restart();
+  auto again = engine_->CreateNamespace(call);
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ(again->uid, made->uid);
+  EXPECT_EQ(again->spec.sysctls, kForwarding);
+}
+
 TEST_F(EngineTest, ANamespaceInTheMakingIsNobodyElses) {
   // It is made between the look at the registry and that at the kernel.
   kernel_.SetFaultForTest([&](const std::string& operation) -> std::optional<KernelError> {
@@ -130,7 +213,7 @@ TEST_F(EngineTest, ANamespaceInTheMakingIsNobodyElses) {
   // It is there, and its record is not written yet.
   const NamespaceRecord record{.id = "green", .uid = kSomeUid, .boot_id = kernel_.BootId()};
   ASSERT_TRUE(registry_->Begin({.kind = Intent::Kind::kCreateNamespace, .netns = record}).ok());
-  ASSERT_TRUE(kernel_.CreateNetns("green", TagOf(registry_->id(), kSomeUid, "namespaces/green")).ok());
+  ASSERT_TRUE(kernel_.CreateNetns("green", TagOf(registry_->id(), kSomeUid, "namespaces/green"), {}).ok());
   EXPECT_REFUSED(engine_->GetNamespace("green"), Reason::kNamespaceNotFound);
   EXPECT_THAT(engine_->ListNamespaces("", 10)->items, SizeIs(1));
 
@@ -847,7 +930,7 @@ TEST_F(EngineTest, AnUnfinishedCreateIsRolledBack) {
   auto netns = registry_->Begin(
       {.kind = Intent::Kind::kCreateNamespace, .netns = {.id = "blue", .uid = "u", .boot_id = kernel_.BootId()}});
   ASSERT_TRUE(netns.ok());
-  ASSERT_TRUE(kernel_.CreateNetns("blue", TagOf(registry_->id(), "u", "namespaces/blue")).ok());
+  ASSERT_TRUE(kernel_.CreateNetns("blue", TagOf(registry_->id(), "u", "namespaces/blue"), {}).ok());
   EXPECT_EQ(Restart().Count(Finding::Kind::kRolledBack), 1);
   EXPECT_EQ(kernel_.DumpForTest(), empty);
 
@@ -1084,7 +1167,7 @@ TEST_F(EngineTest, ACheckDoesNotMistakeWhatIsUnderWay) {
                   ->Begin({.kind = Intent::Kind::kCreateNamespace,
                            .netns = {.id = "blue", .uid = kSomeUid, .boot_id = kernel_.BootId()}})
                   .ok());
-  ASSERT_TRUE(kernel_.CreateNetns("blue", TagOf(registry_->id(), kSomeUid, "namespaces/blue")).ok());
+  ASSERT_TRUE(kernel_.CreateNetns("blue", TagOf(registry_->id(), kSomeUid, "namespaces/blue"), {}).ok());
   auto checked = engine_->CheckHost({});
   ASSERT_TRUE(checked.ok());
   EXPECT_THAT(checked->findings, IsEmpty());
@@ -1097,14 +1180,14 @@ TEST_F(EngineTest, ACheckDoesNotMistakeWhatIsUnderWay) {
 TEST_F(EngineTest, OrphansOfOursAreRemovedAndOthersLeftAlone) {
   MakeBlueWithVeth();
   const NetnsRef blue{.name = "blue", .cookie = engine_->GetNamespace("blue")->cookie};
-  ASSERT_TRUE(kernel_.CreateNetns("others", TagOf(kSomeUid, kSomeUid, "namespaces/others")).ok());
+  ASSERT_TRUE(kernel_.CreateNetns("others", TagOf(kSomeUid, kSomeUid, "namespaces/others"), {}).ok());
   ASSERT_TRUE(kernel_.CreateVeth({.name = "o0"}, {.name = "o1"}, TagOf(kSomeUid, kSomeUid, "veths/o")).ok());
   ASSERT_TRUE(kernel_.CreateVeth({.name = "u0"}, {.name = "u1"}, "").ok());
   kernel_.AddForeignNetnsForTest("foreign");
   kernel_.AddStaleFileForTest("stale");
   const std::string before = kernel_.DumpForTest();
   const std::string orphan = TagOf(registry_->id(), kSomeUid, "namespaces/lost");
-  auto lost = kernel_.CreateNetns("lost", orphan);
+  auto lost = kernel_.CreateNetns("lost", orphan, {});
   ASSERT_TRUE(lost.ok());
   const NetnsRef in_lost{.name = "lost", .cookie = *lost};
   ASSERT_TRUE(kernel_.CreateVeth({.name = "l0"}, {.netns = in_lost, .name = "l1"}, "").ok());
@@ -1131,7 +1214,7 @@ TEST_F(EngineTest, OrphansOfOursAreRemovedAndOthersLeftAlone) {
 TEST_F(EngineTest, TheFileOfAnOrphanWhoseRemovalWasCutShortGoesToo) {
   const std::string before = kernel_.DumpForTest();
   for (const bool killed : {true, false}) {
-    ASSERT_TRUE(kernel_.CreateNetns("lost", TagOf(registry_->id(), kSomeUid, "namespaces/lost")).ok());
+    ASSERT_TRUE(kernel_.CreateNetns("lost", TagOf(registry_->id(), kSomeUid, "namespaces/lost"), {}).ok());
     // The name is gone, its file is there, and nothing works any more.
     bool cut = false;
     kernel_.SetFaultForTest([this, &cut](const std::string& operation) {
@@ -1180,7 +1263,7 @@ TEST_F(EngineTest, ACheckSaysWhichNamespacesItCouldNotLookAt) {
 TEST_F(EngineTest, ANamespaceOfOursUnderASecondNameIsNoOrphan) {
   MakeBlueWithVeth();
   ASSERT_TRUE(
-      kernel_.CreateNetns("second", TagOf(registry_->id(), engine_->GetNamespace("blue")->uid, "namespaces/blue"))
+      kernel_.CreateNetns("second", TagOf(registry_->id(), engine_->GetNamespace("blue")->uid, "namespaces/blue"), {})
           .ok());
   const HostReport report = Restart();
   ASSERT_THAT(report.findings, SizeIs(1));

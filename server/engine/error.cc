@@ -41,7 +41,7 @@ Error NamespaceNotFound(const std::string& id) {
 Error NamespaceAlreadyExists(const std::string& id, bool specs_match) {
   return {.reason = Reason::kNamespaceAlreadyExists,
           .message = absl::StrCat("the network namespace '", id, "' exists already",
-                                  specs_match ? "" : ", with other metadata"),
+                                  specs_match ? "" : ", and is not the one asked for"),
           .object = NamespaceName(id),
           .specs_match = specs_match};
 }

@@ -16,8 +16,12 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "server/netlink/ip_address.h"
 
 namespace netprov::engine {
@@ -40,6 +44,27 @@ bool IsLinkName(const std::string& name) {
   return !name.empty() && name.size() <= kLongestLinkName && name != "." && name != ".." &&
          std::none_of(name.begin(), name.end(),
                       [](unsigned char c) { return c == '/' || c == ':' || isspace(c) != 0; });
+}
+
+// Of a new namespace. A few that the machine has too.
+const Sysctls& DefaultSysctls() {
+  static const auto* const sysctls = new Sysctls{{"net.core.somaxconn", "4096"},
+                                                 {"net.ipv4.conf.all.rp_filter", "0"},
+                                                 {"net.ipv4.ip_forward", "0"},
+                                                 {"net.ipv4.ip_local_port_range", "32768 60999"},
+                                                 {"net.ipv6.conf.all.disable_ipv6", "0"}};
+  return *sysctls;
+}
+
+// What the kernel makes of numbers, and prints; nullopt: it is none.
+std::optional<std::string> AsNumbers(const std::string& value) {
+  std::vector<std::string> numbers;
+  for (absl::string_view word : absl::StrSplit(value, ' ')) {
+    int32_t number = 0;
+    if (!absl::SimpleAtoi(word, &number)) return std::nullopt;
+    numbers.push_back(absl::StrCat(number));
+  }
+  return absl::StrJoin(numbers, " ");
 }
 
 // Whether a gateway can be reached through a link that has `ip`.
@@ -160,7 +185,21 @@ uint64_t FakeKernel::AddNetns(const std::string& alias) {
   FakeNetns& netns = namespaces_[cookie];
   const uint32_t ifindex = netns.next_ifindex++;
   netns.links[ifindex].link = {.ifindex = ifindex, .name = "lo", .mtu = 65536, .up = true, .alias = alias};
+  netns.sysctls = DefaultSysctls();
   return cookie;
+}
+
+KernelResult<void> FakeKernel::Write(const Sysctls& sysctls, FakeNetns& netns) {
+  for (const auto& [name, value] : sysctls) {
+    const std::string operation = absl::StrCat("sysctl ", name);
+    auto setting = netns.sysctls.find(name);
+    if (setting == netns.sysctls.end()) return Fail(EOPNOTSUPP, operation, "the kernel does not have it");
+    const std::optional<std::string> kept = AsNumbers(value);
+    if (!kept.has_value()) return Fail(EINVAL, operation);
+    setting->second = *kept;
+    if (*kept != value) return Fail(EINVAL, operation, absl::StrCat("it reads '", *kept, "'"));
+  }
+  return {};
 }
 
 void FakeKernel::DeleteLinkAndPeer(uint64_t cookie, uint32_t ifindex) {
@@ -372,6 +411,12 @@ void FakeKernel::SetIpConfigForTest(const NetnsRef& netns, const std::string& na
   }
 }
 
+void FakeKernel::SetSysctlForTest(const NetnsRef& netns, const std::string& name, const std::string& value) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  KernelResult<FakeNetns*> inside = Enter(netns);
+  if (inside.ok()) (*inside)->sysctls[name] = value;
+}
+
 void FakeKernel::OverrunWatchesForTest() {
   std::lock_guard<std::mutex> lock(mutex_);
   for (const std::weak_ptr<FakeWatch>& weak : watches_) {
@@ -394,6 +439,9 @@ std::string FakeKernel::DumpForTest() const {
   }
   for (const auto& [name, cookie] : places) {
     absl::StrAppend(&text, "netns ", name, "\n");
+    for (const auto& [sysctl, value] : namespaces_.at(cookie).sysctls) {
+      if (value != DefaultSysctls().at(sysctl)) absl::StrAppend(&text, "  ", sysctl, " = ", value, "\n");
+    }
     for (const auto& [ifindex, link] : namespaces_.at(cookie).links) {
       absl::StrAppend(&text, "  ", link.link.name, " ", link.link.mtu, " ", link.link.up ? "up" : "down", " ",
                       link.link.group, " ", link.link.alias, "\n");
@@ -417,16 +465,38 @@ std::string FakeKernel::BootId() {
   return absl::StrCat("boot-", boots_);
 }
 
-KernelResult<uint64_t> FakeKernel::CreateNetns(const std::string& name, const std::string& alias) {
+KernelResult<uint64_t> FakeKernel::CreateNetns(const std::string& name, const std::string& alias,
+                                               const Sysctls& sysctls) {
   if (auto error = Ask("CreateNetns"); error.has_value()) return *error;
   std::lock_guard<std::mutex> lock(mutex_);
   if (!IsFileName(name)) return Fail(EINVAL, "CreateNetns");
+  FakeNetns trial{.sysctls = DefaultSysctls()};
+  NETPROV_RETURN_IF_ERROR(Write(sysctls, trial));
   if (alias.size() > kLongestAlias) return Fail(ERANGE, "RTM_SETLINK lo");
   if (files_.contains(name)) return Fail(EEXIST, absl::StrCat("open(/run/netns/", name, ")"));
   const uint64_t cookie = AddNetns(alias);
+  namespaces_[cookie].sysctls = std::move(trial.sysctls);
   files_[name].cookie = cookie;
   TellName(name);
   return cookie;
+}
+
+KernelResult<Sysctls> FakeKernel::FindSysctls(const NetnsRef& netns, const Sysctls& wanted) {
+  if (auto error = Ask("FindSysctls"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  NETPROV_ASSIGN_OR_RETURN(FakeNetns * inside, Enter(netns));
+  Sysctls found;
+  for (const auto& [name, value] : wanted) {
+    if (auto now = inside->sysctls.find(name); now != inside->sysctls.end()) found.insert(*now);
+  }
+  return found;
+}
+
+KernelResult<void> FakeKernel::SetSysctls(const NetnsRef& netns, const Sysctls& sysctls) {
+  if (auto error = Ask("SetSysctls"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  NETPROV_ASSIGN_OR_RETURN(FakeNetns * inside, Enter(netns));
+  return Write(sysctls, *inside);
 }
 
 KernelResult<void> FakeKernel::DeleteLinksInside(const NetnsRef& netns) {

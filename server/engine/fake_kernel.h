@@ -48,6 +48,8 @@ class FakeKernel : public Kernel {
   void SetLinkForTest(const NetnsRef& netns, const std::string& name, const LinkSettings& settings);
   // `ip link set NAME netns TO`, where the name is free.
   void MoveLinkForTest(const NetnsRef& netns, const std::string& name, const NetnsRef& to);
+  // `ip netns exec NAME sysctl -w`.
+  void SetSysctlForTest(const NetnsRef& netns, const std::string& name, const std::string& value);
   // More happened than a watch could keep.
   void OverrunWatchesForTest();
   void RebootForTest();
@@ -56,7 +58,10 @@ class FakeKernel : public Kernel {
   std::string DumpForTest() const;
 
   std::string BootId() override;
-  KernelResult<uint64_t> CreateNetns(const std::string& name, const std::string& alias) override;
+  KernelResult<uint64_t> CreateNetns(const std::string& name, const std::string& alias,
+                                     const Sysctls& sysctls) override;
+  KernelResult<Sysctls> FindSysctls(const NetnsRef& netns, const Sysctls& wanted) override;
+  KernelResult<void> SetSysctls(const NetnsRef& netns, const Sysctls& sysctls) override;
   KernelResult<void> DeleteLinksInside(const NetnsRef& netns) override;
   KernelResult<void> RemoveNetns(const NetnsRef& netns) override;
   KernelResult<void> RemoveStaleNetnsFile(const std::string& name) override;
@@ -104,6 +109,7 @@ class FakeKernel : public Kernel {
     std::map<uint32_t, FakeLink> links;
     uint32_t next_ifindex = 1;
     std::vector<RouteSpec> routes;  // those that belong to no link
+    Sysctls sysctls;                // all that this kernel has
   };
   struct File {
     uint64_t cookie = 0;  // 0: no namespace
@@ -113,6 +119,7 @@ class FakeKernel : public Kernel {
   std::optional<KernelError> Ask(const std::string& operation);
   void Boot();
   uint64_t AddNetns(const std::string& alias);
+  static KernelResult<void> Write(const Sysctls& sysctls, FakeNetns& netns);
   void DestroyNetns(uint64_t cookie);
   void DeleteLinkAndPeer(uint64_t cookie, uint32_t ifindex);
   KernelResult<FakeNetns*> Enter(const NetnsRef& netns);

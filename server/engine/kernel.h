@@ -155,9 +155,19 @@ class Kernel {
   // Names the time since the host was started (/proc/sys/kernel/random/boot_id): cookies and indexes are of one boot.
   virtual std::string BootId() = 0;
 
-  // Makes a namespace, brings its loopback link up with `alias` as its IFLA_IFALIAS, and publishes it under `name`,
-  // whole. Returns its cookie. EEXIST: there is a file of that name.
-  virtual KernelResult<uint64_t> CreateNetns(const std::string& name, const std::string& alias) = 0;
+  // Makes a namespace with these sysctls, brings its loopback link up with `alias` as its IFLA_IFALIAS, and publishes
+  // it under `name`, whole. Returns its cookie. EEXIST: there is a file of that name. Errors of sysctls as
+  // SetSysctls().
+  virtual KernelResult<uint64_t> CreateNetns(const std::string& name, const std::string& alias,
+                                             const Sysctls& sysctls) = 0;
+
+  // The present values of those sysctls of `wanted` that the kernel has.
+  virtual KernelResult<Sysctls> FindSysctls(const NetnsRef& netns, const Sysctls& wanted) = 0;
+
+  // Sets sysctls, all of them or, where the kernel refuses one, as many as came before it. The error's operation is
+  // `sysctl NAME`. EOPNOTSUPP: the kernel has no such sysctl. EINVAL: it refuses the value or, as the extack says,
+  // keeps another one.
+  virtual KernelResult<void> SetSysctls(const NetnsRef& netns, const Sysctls& sysctls) = 0;
 
   // Deletes every link inside that can be deleted (all that have a kind), and with a veth its other end, wherever that
   // is, all in one kernel operation. ENOENT, ESTALE: the namespace is not there.

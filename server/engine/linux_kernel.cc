@@ -35,6 +35,7 @@
 #include "server/netlink/route.h"
 #include "server/netlink/session.h"
 #include "server/netns/netns.h"
+#include "server/netns/sysctl.h"
 
 namespace netprov::engine {
 namespace {
@@ -356,18 +357,50 @@ KernelResult<LinuxKernel::Connection> LinuxKernel::Connect(const NetnsRef& netns
   return connection;
 }
 
-KernelResult<uint64_t> LinuxKernel::CreateNetns(const std::string& name, const std::string& alias) {
+KernelResult<uint64_t> LinuxKernel::CreateNetns(const std::string& name, const std::string& alias,
+                                                const Sysctls& sysctls) {
   if (!directory_.IsPrepared()) NETPROV_RETURN_IF_ERROR(directory_.Prepare());
   KernelResult<std::unique_ptr<netlink::MnlTransport>> transport = KernelError{};
-  NETPROV_ASSIGN_OR_RETURN(UniqueFd netns,
-                           netns::MakeAnonymous(home_.get(), [&] { transport = netlink::MnlTransport::Open(); }));
+  KernelResult<void> written;
+  NETPROV_ASSIGN_OR_RETURN(UniqueFd netns, netns::MakeAnonymous(home_.get(), [&] {
+                             transport = netlink::MnlTransport::Open();
+                             if (!sysctls.empty()) written = netns::WriteSysctls(sysctls);
+                           }));
   if (!transport.ok()) return std::move(transport).error();
+  NETPROV_RETURN_IF_ERROR(std::move(written));
   NETPROV_ASSIGN_OR_RETURN(uint64_t cookie, netns::Cookie((*transport)->fd()));
   netlink::Session session(*std::move(transport));
   NETPROV_RETURN_IF_ERROR(session.Execute(netlink::EncodeSetLink("lo", {.up = true, .alias = alias})));
   // Only what is complete gets a name.
   NETPROV_RETURN_IF_ERROR(directory_.Publish(name, netns.get()));
   return cookie;
+}
+
+KernelResult<Sysctls> LinuxKernel::FindSysctls(const NetnsRef& netns, const Sysctls& wanted) {
+  NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
+  Sysctls found;
+  std::optional<KernelError> failure;
+  NETPROV_RETURN_IF_ERROR(netns::RunInside(connection.netns(), home_.get(), [&] {
+    for (const auto& [name, value] : wanted) {
+      KernelResult<std::string> now = netns::ReadSysctl(name);
+      if (now.ok()) {
+        found[name] = *std::move(now);
+      } else if (now.error().code != EOPNOTSUPP) {
+        failure = std::move(now).error();
+        return;
+      }
+    }
+  }));
+  if (failure.has_value()) return *std::move(failure);
+  return found;
+}
+
+KernelResult<void> LinuxKernel::SetSysctls(const NetnsRef& netns, const Sysctls& sysctls) {
+  NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
+  KernelResult<void> written;
+  NETPROV_RETURN_IF_ERROR(
+      netns::RunInside(connection.netns(), home_.get(), [&] { written = netns::WriteSysctls(sysctls); }));
+  return written;
 }
 
 KernelResult<void> LinuxKernel::DeleteLinksInside(const NetnsRef& netns) {

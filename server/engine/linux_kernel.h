@@ -31,7 +31,10 @@ class LinuxKernel : public Kernel {
   KernelResult<uint64_t> HostCookie() const;
 
   std::string BootId() override { return boot_id_; }
-  KernelResult<uint64_t> CreateNetns(const std::string& name, const std::string& alias) override;
+  KernelResult<uint64_t> CreateNetns(const std::string& name, const std::string& alias,
+                                     const Sysctls& sysctls) override;
+  KernelResult<Sysctls> FindSysctls(const NetnsRef& netns, const Sysctls& wanted) override;
+  KernelResult<void> SetSysctls(const NetnsRef& netns, const Sysctls& sysctls) override;
   KernelResult<void> DeleteLinksInside(const NetnsRef& netns) override;
   KernelResult<void> RemoveNetns(const NetnsRef& netns) override;
   KernelResult<void> RemoveStaleNetnsFile(const std::string& name) override;

@@ -51,6 +51,17 @@ struct Deviation {
 // `endpoint_a.mtu is 1400 in place of 1500; ...`, for a person.
 std::string ToText(const std::vector<Deviation>& deviations);
 
+// Kernel settings inside a namespace, by name with the value as the kernel prints it, runs of white space as one space.
+// A name is as in `net.ipv4.conf.eth0/1.forwarding`: with dots, and a slash for a dot within a part (sysctl(8)).
+using Sysctls = std::map<std::string, std::string>;
+
+// A namespace as asked for. Already validated by server/api.
+struct NamespaceSpec {
+  Sysctls sysctls;
+
+  friend bool operator==(const NamespaceSpec&, const NamespaceSpec&) = default;
+};
+
 // A named namespace.
 struct Namespace {
   std::string id;          // the file name at /run/netns, as bytes
@@ -59,6 +70,7 @@ struct Namespace {
   bool managed = false;    // netprov made it
   State state = State::kReady;
   uint64_t cookie = 0;  // SO_NETNS_COOKIE; 0 when it is not there
+  NamespaceSpec spec;   // as it is now, where it is there
   Metadata metadata;
   std::optional<absl::Time> expire_time;  // of its lease
   std::vector<Deviation> deviations;      // with kDegraded

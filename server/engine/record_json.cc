@@ -91,6 +91,17 @@ static void GetMetadata(const json& from, Metadata& metadata) {
   if (auto found = from.find("metadata"); found != from.end()) metadata = *found;
 }
 
+// A member for what is not as it mostly is.
+template <typename T>
+static void PutUnless(const T& usual, json& to, const char* key, const T& value) {
+  if (value != usual) to[key] = value;
+}
+
+// Most namespaces have none of it.
+static void PutSpec(json& to, const NamespaceSpec& spec) { PutUnless({}, to, "sysctls", spec.sysctls); }
+
+static void GetSpec(const json& from, NamespaceSpec& spec) { spec.sysctls = from.value("sysctls", spec.sysctls); }
+
 // An initializer list would make an array of each pair before it becomes a member, which takes twice the time.
 static void to_json(json& to, const NamespaceRecord& record) {
   to["id"] = record.id;
@@ -98,6 +109,7 @@ static void to_json(json& to, const NamespaceRecord& record) {
   to["create_time"] = absl::ToUnixNanos(record.create_time);
   to["boot_id"] = record.boot_id;
   to["cookie"] = record.cookie;
+  PutSpec(to, record.spec);
   PutMetadata(to, record.metadata);
 }
 
@@ -107,6 +119,7 @@ static void from_json(const json& from, NamespaceRecord& record) {
   record.create_time = TimeFrom(from);
   record.boot_id = from.at("boot_id");
   record.cookie = from.at("cookie");
+  GetSpec(from, record.spec);
   GetMetadata(from, record.metadata);
 }
 
@@ -156,12 +169,6 @@ static void to_json(json& to, const NeighbourSpec& neighbour) {
 static void from_json(const json& from, NeighbourSpec& neighbour) {
   neighbour.address = from.at("address");
   neighbour.mac = from.at("mac");
-}
-
-// A member for what is not as it mostly is.
-template <typename T>
-static void PutUnless(const T& usual, json& to, const char* key, const T& value) {
-  if (value != usual) to[key] = value;
 }
 
 static void to_json(json& to, const EndpointConfig& config) {
@@ -298,6 +305,7 @@ static void to_json(json& to, const Namespace& netns) {
   to["uid"] = netns.uid;
   to["create_time"] = absl::ToUnixNanos(netns.create_time);
   to["cookie"] = netns.cookie;
+  PutSpec(to, netns.spec);
   PutMetadata(to, netns.metadata);
   if (netns.expire_time.has_value()) to["expire_time"] = absl::ToUnixNanos(*netns.expire_time);
   PutDeviations(to, netns.deviations);
@@ -308,6 +316,7 @@ static void from_json(const json& from, Namespace& netns) {
   netns.uid = from.at("uid");
   netns.create_time = TimeFrom(from);
   netns.cookie = from.at("cookie");
+  GetSpec(from, netns.spec);
   GetMetadata(from, netns.metadata);
   netns.expire_time = ExpireTimeFrom(from);
   netns.managed = true;

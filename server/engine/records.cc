@@ -9,6 +9,7 @@ Namespace NamespaceRecord::ToNamespace() const {
           .managed = true,
           .state = State::kReady,
           .cookie = cookie,
+          .spec = spec,
           .metadata = metadata,
           .expire_time = std::nullopt,
           .deviations = {}};

@@ -19,6 +19,7 @@ struct NamespaceRecord {
   absl::Time create_time;
   std::string boot_id;  // /proc/sys/kernel/random/boot_id at creation: cookies and links are of that boot only
   uint64_t cookie = 0;  // 0 in an intent to create
+  NamespaceSpec spec;   // as asked for
   Metadata metadata;
 
   // As it was made.

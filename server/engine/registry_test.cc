@@ -38,7 +38,8 @@ NamespaceRecord NamespaceNamed(const std::string& id) {
           .uid = "uid of " + id,
           .create_time = absl::FromUnixNanos(1234567890123456789),
           .boot_id = "boot",
-          .cookie = 18446744073709551615u};
+          .cookie = 18446744073709551615u,
+          .spec = {.sysctls = {{"net.ipv4.ip_forward", "1"}}}};
 }
 
 VethRecord VethNamed(const std::string& id, const std::string& namespace_id = "") {
@@ -281,6 +282,7 @@ TEST_F(RegistryTest, EveryFieldComesBackAfterARestart) {
     EXPECT_EQ(veth->b.mac, std::nullopt);
     EXPECT_EQ(veth->create_time, absl::FromUnixNanos(1));
     EXPECT_EQ(registry_->FindNamespace("blue")->cookie, 18446744073709551615u);
+    EXPECT_EQ(registry_->FindNamespace("blue")->spec, NamespaceNamed("blue").spec);
   }
   EXPECT_FALSE(registry_->FindNamespace("green").has_value());
   EXPECT_FALSE(registry_->FindVeth("w").has_value());

@@ -18,8 +18,8 @@ KernelResult<UniqueFd> OpenCurrent();
 KernelResult<bool> IsNetns(int fd);
 
 // Runs `body` with the calling thread inside the namespace `netns`, then takes the thread back to `home`, the namespace
-// that it came from. Only sockets and namespace descriptors should be opened inside; nothing else of the process's may
-// run there.
+// that it came from. Only sockets, namespace descriptors and /proc/sys/net should be opened inside; nothing else of
+// the process's may run there.
 //
 // Ends the process if the thread cannot be brought back: it would serve others from within a tenant's namespace.
 // Errors: setns(2): EPERM without CAP_SYS_ADMIN, EINVAL when `netns` is no network namespace.

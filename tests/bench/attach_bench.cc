@@ -276,7 +276,7 @@ class KernelOperations {
   void Create(int i) {
     AttachRecords& records = records_.emplace_back(NetnsName(i));
     if (registry_ != nullptr) records.BeginNamespace(*registry_);
-    auto cookie = kernel_.CreateNetns(NetnsName(i), engine::TagOf(kUid, kUid, "namespaces/" + NetnsName(i)));
+    auto cookie = kernel_.CreateNetns(NetnsName(i), engine::TagOf(kUid, kUid, "namespaces/" + NetnsName(i)), {});
     Check(cookie.ok(), "CreateNetns");
     cookies_[i] = *cookie;
     if (registry_ != nullptr) {

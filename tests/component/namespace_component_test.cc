@@ -103,6 +103,32 @@ TEST_F(NamespaceTest, AlreadyExistsUnlessAllowed) {
   EXPECT_EQ(client_->Create(request).Summary(), "ALREADY_EXISTS NAMESPACE_NOT_MANAGED");
 }
 
+TEST_F(NamespaceTest, SysctlsComeBackAndARefusalNamesThem) {
+  v1::CreateNamespaceRequest request;
+  request.set_namespace_id("blue");
+  auto& sysctls = *request.mutable_namespace_()->mutable_sysctls();
+  sysctls["net/ipv4/ip_forward"] = "1";
+  const auto made = client_->Create(request);
+  ASSERT_TRUE(made.ok()) << made.message;
+  EXPECT_EQ(made.value.sysctls().at("net.ipv4.ip_forward"), "1");
+  EXPECT_EQ(client_->GetNamespace("blue").value.sysctls().at("net.ipv4.ip_forward"), "1");
+
+  // The same in other words.
+  sysctls.clear();
+  sysctls["net.ipv4.ip_forward"] = "1 ";
+  EXPECT_THAT(client_->Create(request).Metadata(), ElementsAre(Pair("specs_match", "true")));
+  sysctls["net.ipv4.ip_forward"] = "0";
+  EXPECT_THAT(client_->Create(request).Metadata(), ElementsAre(Pair("specs_match", "false")));
+
+  request.set_namespace_id("green");
+  sysctls["net.ipv4.nothing"] = "1";
+  const auto refused = client_->Create(request);
+  EXPECT_EQ(refused.Summary(), "FAILED_PRECONDITION SYSCTL_REFUSED");
+  EXPECT_THAT(refused.Metadata(), Contains(Pair("operation", "sysctl net.ipv4.nothing")));
+  EXPECT_THAT(refused.message, HasSubstr("the kernel does not have it"));
+  EXPECT_EQ(client_->GetNamespace("green").Summary(), "NOT_FOUND NAMESPACE_NOT_FOUND");
+}
+
 TEST_F(NamespaceTest, NotFoundUnlessAllowed) {
   const auto missing = client_->DeleteNamespace("nothing");
   EXPECT_EQ(missing.Summary(), "NOT_FOUND NAMESPACE_NOT_FOUND");

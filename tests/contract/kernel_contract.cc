@@ -76,7 +76,7 @@ IpConfig FullConfig() {
 }  // namespace
 
 NetnsRef KernelContractTest::MakeNetns(const std::string& name) {
-  KernelResult<uint64_t> cookie = kernel_.CreateNetns(name, "alias of " + name.substr(0, 200));
+  KernelResult<uint64_t> cookie = kernel_.CreateNetns(name, "alias of " + name.substr(0, 200), {});
   EXPECT_TRUE(cookie.ok()) << cookie.error().ToString();
   return {.name = name, .cookie = cookie.ok() ? *cookie : 0};
 }
@@ -133,28 +133,72 @@ TEST_P(KernelContractTest, GivesEachNamespaceACookieOfItsOwn) {
   EXPECT_NE(MakeNetns("blue").cookie, blue.cookie);
 }
 
+TEST_P(KernelContractTest, MakesANamespaceWithSysctls) {
+  const engine::Sysctls sysctls = {
+      {"net.core.somaxconn", "128"}, {"net.ipv4.ip_forward", "1"}, {"net.ipv4.ip_local_port_range", "10000 20000"}};
+  KernelResult<uint64_t> cookie = kernel_.CreateNetns("blue", "", sysctls);
+  ASSERT_TRUE(cookie.ok()) << cookie.error().ToString();
+  const NetnsRef blue{.name = "blue", .cookie = *cookie};
+  EXPECT_EQ(*kernel_.FindSysctls(blue, sysctls), sysctls);
+  // Another has its own.
+  EXPECT_EQ(kernel_.FindSysctls(MakeNetns("green"), {{"net.ipv4.ip_forward", ""}})->at("net.ipv4.ip_forward"), "0");
+}
+
+TEST_P(KernelContractTest, ASysctlThatCannotBeLeavesNothing) {
+  struct Refusal {
+    const char* name;
+    const char* value;
+    int code;
+    const char* extack;
+  };
+  for (const auto& [name, value, code, extack] :
+       {Refusal{"net.ipv4.no_such_setting", "1", EOPNOTSUPP, "does not have it"},
+        Refusal{"net.ipv4.ip_forward", "on", EINVAL, ""},
+        Refusal{"net.ipv4.ip_forward", "01", EINVAL, "it reads '1'"}}) {
+    KernelResult<uint64_t> made = kernel_.CreateNetns("blue", "", {{"net.core.somaxconn", "128"}, {name, value}});
+    ASSERT_EQ(CodeOf(made), code) << name;
+    EXPECT_EQ(made.error().operation, absl::StrCat("sysctl ", name));
+    EXPECT_THAT(made.error().extack, HasSubstr(extack));
+    EXPECT_THAT(*kernel_.ListNetns(), IsEmpty());
+  }
+}
+
+TEST_P(KernelContractTest, SysctlsCanBeSetAgain) {
+  const NetnsRef netns = MakeNetns("blue");
+  const engine::Sysctls sysctls = {{"net.ipv4.ip_forward", "1"}};
+  ASSERT_EQ(CodeOf(kernel_.SetSysctls(netns, sysctls)), 0);
+  EXPECT_EQ(CodeOf(kernel_.SetSysctls(netns, sysctls)), 0);
+  EXPECT_EQ(*kernel_.FindSysctls(netns, {{"net.ipv4.ip_forward", ""}, {"net.ipv4.no_such_setting", ""}}), sysctls);
+  EXPECT_EQ(CodeOf(kernel_.SetSysctls(netns, {{"net.ipv4.no_such_setting", "1"}})), EOPNOTSUPP);
+  const NetnsRef other{.name = "blue", .cookie = netns.cookie + 1};
+  EXPECT_EQ(CodeOf(kernel_.SetSysctls(other, sysctls)), ESTALE);
+  EXPECT_EQ(CodeOf(kernel_.FindSysctls(other, sysctls)), ESTALE);
+  EXPECT_EQ(CodeOf(kernel_.FindSysctls({.name = "gone", .cookie = 1}, sysctls)), ENOENT);
+}
+
 TEST_P(KernelContractTest, RefusesANameThatIsTaken) {
   MakeNetns("blue");
   world_->AddForeignNetns("green");
   world_->AddStaleFile("red", /*empty=*/true);
-  for (const char* name : {"blue", "green", "red"}) EXPECT_EQ(CodeOf(kernel_.CreateNetns(name, "")), EEXIST) << name;
+  for (const char* name : {"blue", "green", "red"})
+    EXPECT_EQ(CodeOf(kernel_.CreateNetns(name, "", {})), EEXIST) << name;
 }
 
 TEST_P(KernelContractTest, RefusesWhatIsNoFileName) {
   for (const std::string& name : {std::string(), std::string("."), std::string(".."), std::string("a/b"),
                                   std::string("../a"), std::string("a\0b", 3), std::string(256, 'a')}) {
-    EXPECT_EQ(CodeOf(kernel_.CreateNetns(name, "")), EINVAL) << name;
+    EXPECT_EQ(CodeOf(kernel_.CreateNetns(name, "", {})), EINVAL) << name;
     EXPECT_EQ(CodeOf(kernel_.FindNetns(name)), EINVAL) << name;
   }
   MakeNetns(std::string(255, 'a'));
 }
 
 TEST_P(KernelContractTest, RefusesAnAliasOver254BytesAndLeavesNothing) {
-  EXPECT_EQ(CodeOf(kernel_.CreateNetns("blue", std::string(255, 'a'))), ERANGE);
+  EXPECT_EQ(CodeOf(kernel_.CreateNetns("blue", std::string(255, 'a'), {})), ERANGE);
   EXPECT_EQ(CodeOf(kernel_.CreateVeth({.name = "h0"}, {.name = "p0"}, std::string(255, 'a'))), ERANGE);
   EXPECT_EQ(*kernel_.FindNetns("blue"), std::nullopt);
   EXPECT_EQ(*kernel_.FindLink(kHost, std::string("h0")), std::nullopt);
-  EXPECT_EQ(CodeOf(kernel_.CreateNetns("blue", std::string(254, 'a'))), 0);
+  EXPECT_EQ(CodeOf(kernel_.CreateNetns("blue", std::string(254, 'a'), {})), 0);
 }
 
 TEST_P(KernelContractTest, ListsNamesInOrderWhoeverMadeThem) {

@@ -21,6 +21,7 @@ const std::map<std::string, std::vector<int>>& Failures() {
       {"newfstatat", {EACCES, ENOMEM}},
       {"open_tree", {EMFILE, ENFILE, ENOMEM, ENOSPC, EPERM}},
       {"openat", {EACCES, EINTR, EIO, EMFILE, ENFILE, ENOMEM, EPERM}},
+      {"openat2", {EACCES, EMFILE, ENFILE, ENOMEM, EPERM}},
       {"pread64", {EINTR, EIO}},
       {"pwrite64", {EDQUOT, EFBIG, EINTR, EIO, ENOSPC, EPERM}},
       {"read", {EIO, EINTR}},

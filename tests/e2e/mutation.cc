@@ -38,7 +38,7 @@ constexpr int kLongLease = 24 * 60 * 60;
 constexpr std::chrono::seconds kPatience(40);
 
 // Each file at /run/netns with the file system under it, the routes that are netprov's and the permanent neighbors of
-// the host and of each namespace, then their links.
+// the host and of each namespace, the namespaces' sysctls that are set here, then the links.
 constexpr char kLook[] = R"sh(cd /run/netns
 for name in *; do echo "$name $(stat -f -c %T "$name")"; done
 look() {
@@ -47,7 +47,11 @@ look() {
 }
 echo "host has"; look
 for name in *; do
-  if [ "$(stat -f -c %T "$name")" = nsfs ]; then echo "$name has"; look "-n $name"; fi
+  if [ "$(stat -f -c %T "$name")" = nsfs ]; then
+    echo "$name has"
+    look "-n $name"
+    ip netns exec "$name" sysctl net.ipv4.ip_forward net.ipv4.conf.all.accept_redirects
+  fi
 done
 echo; echo host; ip -j -d addr
 for name in *; do
@@ -119,6 +123,16 @@ v1::CreateNamespaceRequest BlueRequest(const std::string& request_id, const v1::
   return request;
 }
 
+// The same with something of everything.
+v1::CreateNamespaceRequest FullBlueRequest(const std::string& request_id) {
+  v1::CreateNamespaceRequest request = BlueRequest(request_id);
+  auto& sysctls = *request.mutable_namespace_()->mutable_sysctls();
+  sysctls["net.ipv4.conf.all.accept_redirects"] = "1";
+  // Turns the other one off as it is written.
+  sysctls["net.ipv4.ip_forward"] = "1";
+  return request;
+}
+
 v1::CreateVethRequest PairRequest(const std::string& request_id, const v1::Metadata& metadata = {}) {
   v1::CreateVethRequest request = VethRequest("v", "h0", "blue", "eth0");
   *request.mutable_veth()->mutable_metadata() = metadata;
@@ -155,7 +169,8 @@ template <typename T>
 Answer AnswerOf(const Reply<T>& reply) {
   Answer answer{reply, {}, {}};
   if constexpr (!std::is_same_v<T, google::protobuf::Empty>) {
-    answer.object = reply.value.SerializeAsString();
+    // In which maps have an order.
+    answer.object = reply.value.ShortDebugString();
     answer.uid = reply.value.uid();
   }
   return answer;
@@ -306,7 +321,7 @@ std::string PictureOf(TestClient& client) {
 const std::vector<Mutation>& Mutations() {
   static const auto* const mutations = new std::vector<Mutation>{
       {.name = "CreateNamespace",
-       .call = [](TestClient& client, const std::string& id) { return AnswerOf(client.Create(BlueRequest(id))); },
+       .call = [](TestClient& client, const std::string& id) { return AnswerOf(client.Create(FullBlueRequest(id))); },
        .prepare = [](TestClient&) {},
        .revert = [](TestClient& client) { ExpectOk(client.DeleteNamespace("blue")); },
        .uid = [](TestClient& client) { return client.GetNamespace("blue").value.uid(); }},

@@ -22,7 +22,7 @@ namespace netprov::testing {
 // time.
 std::string PictureOf(TestClient& client);
 
-// An answer: how the call ended, the object's bytes, and its uid. The latter two are empty where no object is made.
+// An answer: how the call ended, the object as text, and its uid. The latter two are empty where no object is made.
 // UNKNOWN, which the daemon never answers: the answer, or the log, tells of something that could not be done.
 struct Answer : Ending {
   std::string object;

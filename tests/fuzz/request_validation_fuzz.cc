@@ -85,6 +85,16 @@ void CheckMetadata(const engine::Metadata& metadata) {
   Require(metadata.ttl == absl::ZeroDuration() || (metadata.ttl >= absl::Seconds(1) && !metadata.owner.empty()));
 }
 
+void CheckSysctls(const engine::Sysctls& sysctls) {
+  Require(sysctls.size() <= 64);
+  for (const auto& [name, value] : sysctls) {
+    Require(name.rfind("net.", 0) == 0 && name.size() <= 128 && name.find("..") == std::string::npos);
+    // A slash is a dot of the path.
+    for (const char* part : {"./.", ".//."}) Require((name + ".").find(part) == std::string::npos);
+    Require(!value.empty() && value.size() <= 255 && value.find_first_of(std::string("\n\0", 2)) == std::string::npos);
+  }
+}
+
 // What RenewLease and the gets come to: an owner, or an id.
 void CheckCall(const std::string& text) {
   if (!IsOwner(text)) CheckFileName(text);
@@ -101,6 +111,7 @@ void CheckCall(const InspectCall<Filter>& call) {
 void CheckCall(const engine::CreateNamespaceCall& call) {
   CheckContext(call.context);
   CheckId(call.id, 255);
+  CheckSysctls(call.spec.sysctls);
   CheckMetadata(call.metadata);
 }
 void CheckCall(const engine::DeleteNamespaceCall& call) {

@@ -119,6 +119,46 @@ TEST_F(EngineKernelTest, EveryFieldIsWhatIpShows) {
   EXPECT_EQ(left.at("link_index"), right.at("ifindex"));
 }
 
+TEST_F(EngineKernelTest, SysctlsAreWhatSysctlShows) {
+  const std::string host = Shell("sysctl -n net.ipv4.ip_forward net.ipv4.tcp_rmem");
+  const engine::Sysctls sysctls = {{"net.ipv4.conf.all.accept_redirects", "1"},
+                                   {"net.ipv4.conf.default.rp_filter", "2"},
+                                   // Turns accept_redirects off as it is written.
+                                   {"net.ipv4.ip_forward", "1"},
+                                   {"net.ipv4.tcp_rmem", "4096 65536 1048576"},
+                                   {"net.ipv6.conf.all.disable_ipv6", "1"}};
+  auto made = engine_->CreateNamespace({.id = "blue", .spec = {.sysctls = sysctls}});
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  EXPECT_EQ(Shell("ip netns exec blue sysctl -n net.ipv4.conf.all.accept_redirects net.ipv4.conf.default.rp_filter "
+                  "net.ipv4.ip_forward net.ipv4.tcp_rmem net.ipv6.conf.all.disable_ipv6"),
+            "1\n2\n1\n4096\t65536\t1048576\n1\n");
+  EXPECT_EQ(Shell("sysctl -n net.ipv4.ip_forward net.ipv4.tcp_rmem"), host);
+
+  Shell("ip netns exec blue sysctl -q -w net.ipv4.tcp_rmem='4096 65536 2097152'");
+  auto read = engine_->GetNamespace("blue");
+  EXPECT_EQ(engine::ToText(read->deviations),
+            "sysctls[net.ipv4.tcp_rmem] is '4096 65536 2097152' in place of '4096 65536 1048576'");
+  ASSERT_TRUE(engine_->Heal({.name = "namespaces/blue", .uid = made->uid}).ok());
+  EXPECT_EQ(engine_->GetNamespace("blue")->state, engine::State::kReady);
+}
+
+TEST_F(EngineKernelTest, ASysctlThatTheKernelRefusesLeavesNothing) {
+  const std::string before = Snapshot();
+  for (const auto& [name, value] :
+       {std::pair("net.ipv4.ip_forward", "many"), std::pair("net.ipv4.no_such_setting", "1"),
+        // Of the whole host.
+        std::pair("net.ipv4.tcp_ehash_entries", "1"), std::pair("net.core.rmem_max", "1"),
+        // A way out of the namespace's settings, if it were one.
+        std::pair("net.//.//.kernel.hostname", "x"),
+        // Can be written and not read.
+        std::pair("net.ipv4.route.flush", "1")}) {
+    auto refused = engine_->CreateNamespace({.id = "blue", .spec = {.sysctls = {{name, value}}}});
+    ASSERT_FALSE(refused.ok()) << name;
+    EXPECT_EQ(refused.error().kernel->operation, absl::StrCat("sysctl ", name));
+    EXPECT_EQ(Snapshot(), before);
+  }
+}
+
 TEST_F(EngineKernelTest, TrafficPasses) {
   ASSERT_TRUE(engine_->CreateNamespace({.id = "blue"}).ok());
   ASSERT_TRUE(CreateVeth("v", HostTo("blue")).ok());
@@ -234,7 +274,7 @@ TEST_F(EngineKernelTest, WhatACrashLeftIsRolledBack) {
                                     .a = {.interface_name = "h0"},
                                     .b = {.namespace_id = "blue", .interface_name = "veth0"}}})
                   .ok());
-  ASSERT_TRUE(kernel_->CreateNetns("half", engine::TagOf(registry_->id(), "u", "namespaces/half")).ok());
+  ASSERT_TRUE(kernel_->CreateNetns("half", engine::TagOf(registry_->id(), "u", "namespaces/half"), {}).ok());
   Shell("touch /run/netns/file");
   // Born, but without its alias.
   Shell("ip link add h0 group 28272 type veth peer name veth0 netns blue group 28272");

@@ -78,7 +78,7 @@ class NetnsTest : public ::testing::Test {
 
 TEST_F(NetnsTest, WhatWeMakeIpNetnsListsEntersAndDeletes) {
   auto kernel = OpenKernel();
-  auto cookie = kernel->CreateNetns("blue", "tag");
+  auto cookie = kernel->CreateNetns("blue", "tag", {});
   ASSERT_TRUE(cookie.ok()) << cookie.error().ToString();
   EXPECT_THAT(IpNetnsNames(), ElementsAre("blue"));
   const auto links = nlohmann::json::parse(Shell("ip netns exec blue ip -j link show"));
@@ -112,7 +112,7 @@ TEST_F(NetnsTest, TheDirectoryIsOneSharedMount) {
 TEST_F(NetnsTest, TheDirectoryIsMadeAgainWhenSomebodyUnmountsIt) {
   auto kernel = OpenKernel();
   ASSERT_EQ(::umount2(NetnsDirectory::kPath, 0), 0);
-  ASSERT_TRUE(kernel->CreateNetns("blue", "").ok());
+  ASSERT_TRUE(kernel->CreateNetns("blue", "", {}).ok());
   EXPECT_THAT(MountPoints(), ElementsAre("/run/netns", "/run/netns/blue"));
 }
 
@@ -123,7 +123,7 @@ TEST_F(NetnsTest, AnotherMountNamespaceThatSharesTheDirectorySeesTheNames) {
   std::FILE* other =
       ::popen("unshare -m --propagation slave sh -c 'echo ready; read line; ip netns exec blue ip link show lo'", "w");
   ASSERT_NE(other, nullptr);
-  ASSERT_TRUE(kernel->CreateNetns("blue", "").ok());
+  ASSERT_TRUE(kernel->CreateNetns("blue", "", {}).ok());
   std::fputs("go\n", other);
   EXPECT_EQ(::pclose(other), 0);
 }
@@ -138,7 +138,7 @@ TEST_F(NetnsTest, ManyProcessesAtOnceAndIpNetnsDoNotCorruptTheMountTree) {
     if (child == 0) {
       auto kernel = LinuxKernel::Open();
       for (int i = 0; kernel.ok() && i < kNames; ++i) {
-        if (!(*kernel)->CreateNetns(absl::StrCat("ours-", process, "-", i), "").ok()) ::_exit(1);
+        if (!(*kernel)->CreateNetns(absl::StrCat("ours-", process, "-", i), "", {}).ok()) ::_exit(1);
       }
       ::_exit(kernel.ok() ? 0 : 1);
     }
@@ -165,7 +165,7 @@ TEST_F(NetnsTest, AllWhoWantOneNameAtOnceButOneAreRefused) {
     ASSERT_NE(child, -1);
     if (child == 0) {
       auto kernel = LinuxKernel::Open();
-      auto made = (*kernel)->CreateNetns("blue", "");
+      auto made = (*kernel)->CreateNetns("blue", "", {});
       ::_exit(made.ok() ? 0 : made.error().code == EEXIST ? 1 : 2);
     }
     children.push_back(child);
@@ -188,7 +188,7 @@ TEST_F(NetnsTest, OddFilesAreToldFromNamespacesAndLeftAlone) {
   ASSERT_EQ(::mkdir("/run/netns/directory", 0700), 0);
   std::ofstream("/run/netns/uts");
   ASSERT_EQ(::mount("/proc/self/ns/uts", "/run/netns/uts", nullptr, MS_BIND, nullptr), 0);
-  ASSERT_TRUE(kernel->CreateNetns("blue", "").ok());
+  ASSERT_TRUE(kernel->CreateNetns("blue", "", {}).ok());
 
   const std::vector<std::string> odd = {"directory", "fifo", "file", "link", "uts"};
   EXPECT_THAT(*kernel->ListNetns(), ElementsAre("blue", "directory", "fifo", "file", "link", "uts"));
@@ -196,7 +196,7 @@ TEST_F(NetnsTest, OddFilesAreToldFromNamespacesAndLeftAlone) {
     auto entry = kernel->FindNetns(name);
     ASSERT_TRUE(entry.ok() && entry->has_value()) << name;
     EXPECT_FALSE((*entry)->is_netns) << name;
-    EXPECT_EQ(kernel->CreateNetns(name, "").error().code, EEXIST) << name;
+    EXPECT_EQ(kernel->CreateNetns(name, "", {}).error().code, EEXIST) << name;
     EXPECT_EQ(kernel->RemoveStaleNetnsFile(name).error().code, EMEDIUMTYPE) << name;
   }
   struct stat status = {};
@@ -213,13 +213,13 @@ TEST_F(NetnsTest, ANamespaceThatCannotBePublishedLeavesNothing) {
   // The name exists only since the namespace was begun.
   std::ofstream("/run/netns/blue");
   const std::string before = Shell("ls -la --time-style=+ /run/netns");
-  EXPECT_EQ(kernel->CreateNetns("blue", "").error().code, EEXIST);
+  EXPECT_EQ(kernel->CreateNetns("blue", "", {}).error().code, EEXIST);
   EXPECT_EQ(Shell("ls -la --time-style=+ /run/netns"), before);
 }
 
 TEST_F(NetnsTest, RemovesANameThatSomebodyMountedTwice) {
   auto kernel = OpenKernel();
-  auto cookie = kernel->CreateNetns("blue", "");
+  auto cookie = kernel->CreateNetns("blue", "", {});
   ASSERT_TRUE(cookie.ok());
   ASSERT_EQ(::mount("/run/netns/blue", "/run/netns/blue", nullptr, MS_BIND, nullptr), 0);
   ASSERT_TRUE(kernel->RemoveNetns({.name = "blue", .cookie = *cookie}).ok());

@@ -18,8 +18,15 @@ class DelegatingKernel : public engine::Kernel {
   explicit DelegatingKernel(engine::Kernel& kernel) : kernel_(kernel) {}
 
   std::string BootId() override { return kernel_.BootId(); }
-  KernelResult<uint64_t> CreateNetns(const std::string& name, const std::string& alias) override {
-    return kernel_.CreateNetns(name, alias);
+  KernelResult<uint64_t> CreateNetns(const std::string& name, const std::string& alias,
+                                     const engine::Sysctls& sysctls) override {
+    return kernel_.CreateNetns(name, alias, sysctls);
+  }
+  KernelResult<engine::Sysctls> FindSysctls(const engine::NetnsRef& netns, const engine::Sysctls& wanted) override {
+    return kernel_.FindSysctls(netns, wanted);
+  }
+  KernelResult<void> SetSysctls(const engine::NetnsRef& netns, const engine::Sysctls& sysctls) override {
+    return kernel_.SetSysctls(netns, sysctls);
   }
   KernelResult<void> DeleteLinksInside(const engine::NetnsRef& netns) override {
     return kernel_.DeleteLinksInside(netns);

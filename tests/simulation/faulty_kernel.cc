@@ -47,14 +47,23 @@ auto FaultyKernel::Around(const char* operation, Run run, const std::function<vo
   return result;
 }
 
-KernelResult<uint64_t> FaultyKernel::CreateNetns(const std::string& name, const std::string& alias) {
+KernelResult<uint64_t> FaultyKernel::CreateNetns(const std::string& name, const std::string& alias,
+                                                 const engine::Sysctls& sysctls) {
   return Around(
-      "CreateNetns", [&] { return kernel_.CreateNetns(name, alias); },
+      "CreateNetns", [&] { return kernel_.CreateNetns(name, alias, sysctls); },
       [&] {
         // The file is made first, and only if there is none.
         auto entry = kernel_.FindNetns(name);
         if (entry.ok() && !entry->has_value()) leave_file_(name);
       });
+}
+
+KernelResult<engine::Sysctls> FaultyKernel::FindSysctls(const NetnsRef& netns, const engine::Sysctls& wanted) {
+  return Around("FindSysctls", [&] { return kernel_.FindSysctls(netns, wanted); });
+}
+
+KernelResult<void> FaultyKernel::SetSysctls(const NetnsRef& netns, const engine::Sysctls& sysctls) {
+  return Around("SetSysctls", [&] { return kernel_.SetSysctls(netns, sysctls); });
 }
 
 KernelResult<void> FaultyKernel::DeleteLinksInside(const NetnsRef& netns) {

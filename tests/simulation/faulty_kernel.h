@@ -46,7 +46,10 @@ class FaultyKernel : public engine::Kernel {
       : kernel_(kernel), plot_(plot), leave_file_(std::move(leave_file)) {}
 
   std::string BootId() override { return kernel_.BootId(); }
-  KernelResult<uint64_t> CreateNetns(const std::string& name, const std::string& alias) override;
+  KernelResult<uint64_t> CreateNetns(const std::string& name, const std::string& alias,
+                                     const engine::Sysctls& sysctls) override;
+  KernelResult<engine::Sysctls> FindSysctls(const engine::NetnsRef& netns, const engine::Sysctls& wanted) override;
+  KernelResult<void> SetSysctls(const engine::NetnsRef& netns, const engine::Sysctls& sysctls) override;
   KernelResult<void> DeleteLinksInside(const engine::NetnsRef& netns) override;
   KernelResult<void> RemoveNetns(const engine::NetnsRef& netns) override;
   KernelResult<void> RemoveStaleNetnsFile(const std::string& name) override;

@@ -157,8 +157,9 @@ class RemovesWhateverHasTheName : public DelegatingKernel {
 class ForgetsTheAlias : public DelegatingKernel {
  public:
   using DelegatingKernel::DelegatingKernel;
-  KernelResult<uint64_t> CreateNetns(const std::string& name, const std::string&) override {
-    return DelegatingKernel::CreateNetns(name, "");
+  KernelResult<uint64_t> CreateNetns(const std::string& name, const std::string&,
+                                     const engine::Sysctls& sysctls) override {
+    return DelegatingKernel::CreateNetns(name, "", sysctls);
   }
 };
 
