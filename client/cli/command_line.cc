@@ -482,6 +482,7 @@ class Grammar {
   NamespaceFlags namespace_;
   MetadataFlags metadata_;
   TableFilter filter_;
+  bool force_ = false;
   std::vector<std::string> keep_;
   bool apply_ = false;
   bool check_ = false;
@@ -548,9 +549,13 @@ void Grammar::Build() {
   mutation_.AddOptions(*net_create_);
 
   net_delete_ = Add(net, "delete", "Delete a network namespace with all links in it",
-                    "Examples:\n  contain net delete blue\n  contain net delete blue --allow-missing");
+                    "Examples:\n"
+                    "  contain net delete blue\n"
+                    "  contain net delete blue --allow-missing\n"
+                    "  contain net delete blue --force");
   net_delete_->add_option("NAME", name_, "Its name")->required();
   net_delete_->add_flag("--allow-missing", mutation_.tolerant, "Succeed where it is not there");
+  net_delete_->add_flag("--force", force_, "Delete it with processes inside, too; they keep an empty, unnamed one");
   mutation_.AddOptions(*net_delete_);
 
   net_list_ = Add(net, "list", "List network namespaces, also those that netprov did not make",
@@ -858,12 +863,14 @@ std::variant<CommandLine, Exit> Grammar::Interpret(const std::vector<std::string
     mutation_.AddTo(request);
     request.set_name(Name(kNamespaces, name_));
     request.set_allow_missing(mutation_.tolerant);
+    request.set_force(force_);
     line.command = std::move(request);
   } else if (net_list_->parsed()) {
     line.command = v1::ListNamespacesRequest();
   } else if (net_show_->parsed()) {
     v1::GetNamespaceRequest request;
     request.set_name(Name(kNamespaces, name_));
+    request.set_view(v1::NAMESPACE_VIEW_FULL);
     line.command = std::move(request);
   } else if (renew_->parsed()) {
     if (line.format == Format::kName) return UsageError("--output: `name` has no meaning for `contain net renew`");

@@ -123,12 +123,16 @@ TEST(NetTest, Delete) {
   EXPECT_EQ(request.name(), "namespaces/a");
   EXPECT_TRUE(request.allow_missing());
   EXPECT_EQ(request.request_id(), "x");
+  EXPECT_FALSE(request.force());
   EXPECT_TRUE(ParseAs<v1::DeleteNamespaceRequest>({"net", "delete", "a", "--validate-only"}).validate_only());
+  EXPECT_TRUE(ParseAs<v1::DeleteNamespaceRequest>({"net", "delete", "a", "--force"}).force());
 }
 
 TEST(NetTest, ListAndShow) {
   ParseAs<v1::ListNamespacesRequest>({"net", "list"});
-  EXPECT_EQ(ParseAs<v1::GetNamespaceRequest>({"net", "show", "a"}).name(), "namespaces/a");
+  const auto show = ParseAs<v1::GetNamespaceRequest>({"net", "show", "a"});
+  EXPECT_EQ(show.name(), "namespaces/a");
+  EXPECT_EQ(show.view(), v1::NAMESPACE_VIEW_FULL);
 }
 
 TEST(NetTest, ResourceNamesAreAsGoodAsIds) {

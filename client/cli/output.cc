@@ -234,6 +234,14 @@ std::string NamespaceDetails(const v1::Namespace& ns) {
   for (const auto& [name, value] : ns.sysctls()) sysctls.push_back(absl::StrCat(name, " = ", value));
   std::sort(sysctls.begin(), sysctls.end());
   AddDetail("Sysctls", sysctls, text);
+  std::vector<std::string> processes;
+  for (const v1::Namespace::Process& process : ns.processes().first()) {
+    processes.push_back(absl::StrCat(process.pid(), " ", process.command()));
+  }
+  if (const int more = ns.processes().count() - ns.processes().first_size(); more > 0) {
+    processes.push_back(absl::StrCat("and ", more, " more"));
+  }
+  AddDetail("Processes", processes, text);
   return text;
 }
 

@@ -140,6 +140,20 @@ TEST(NamespaceTest, SysctlsStandFirstAndInOrder) {
   EXPECT_THAT(*PrintNamespace(Format::kJson, ns, kNow), HasSubstr("\"net.ipv4.a\": \"1 2\""));
 }
 
+TEST(NamespaceTest, ShowsWhoIsInside) {
+  v1::Namespace ns = Blue();
+  for (int pid : {4242, 4243}) {
+    v1::Namespace::Process& process = *ns.mutable_processes()->add_first();
+    process.set_pid(pid);
+    process.set_command("a\nb");
+  }
+  ns.mutable_processes()->set_count(102);
+  EXPECT_THAT(*PrintNamespace(Format::kTable, ns, kNow), EndsWith("\n\n"
+                                                                  "Processes:   4242 a\\x0ab\n"
+                                                                  "             4243 a\\x0ab\n"
+                                                                  "             and 100 more\n"));
+}
+
 TEST(NamespaceTest, LeaseOfWhatIsNotThereYetHasNoEnd) {
   v1::Namespace ns = Blue();
   ns.mutable_metadata()->mutable_ttl()->set_seconds(1);

@@ -182,6 +182,16 @@ absl::Status NamespaceNotManaged(Method method, const engine::Error& error) {
       .Build();
 }
 
+absl::Status NamespaceBusy(const engine::Error& error) {
+  const std::string name = ResourceNameOf(error);
+  return StatusBuilder(absl::StatusCode::kFailedPrecondition, v1::ERROR_REASON_NAMESPACE_BUSY, error.message)
+      .Resource(kNamespaceType, name)
+      .Precondition(name)
+      .Metadata("processes", ToText(error.inhabitants.first))
+      .Metadata("process_count", absl::StrCat(error.inhabitants.count))
+      .Build();
+}
+
 absl::Status InterfaceNameTaken(const engine::Error& error) {
   return StatusBuilder(absl::StatusCode::kAlreadyExists, v1::ERROR_REASON_INTERFACE_NAME_TAKEN, error.message)
       .Resource(kLinkType, error.interface_name)
@@ -352,6 +362,8 @@ absl::Status FromEngine(Method method, const engine::Error& error) {
       return NamespaceUnusable(v1::ERROR_REASON_NAMESPACE_FILE_STALE, error);
     case engine::Reason::kNamespaceMissing:
       return NamespaceUnusable(v1::ERROR_REASON_NAMESPACE_MISSING, error);
+    case engine::Reason::kNamespaceBusy:
+      return NamespaceBusy(error);
     case engine::Reason::kVethNotFound:
       return NotFound(v1::ERROR_REASON_VETH_NOT_FOUND, error);
     case engine::Reason::kVethAlreadyExists:

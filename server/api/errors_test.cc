@@ -58,6 +58,7 @@ constexpr Reason kReasons[] = {Reason::kRequestIdReused,
                                Reason::kNamespaceNotManaged,
                                Reason::kNamespaceFileStale,
                                Reason::kNamespaceMissing,
+                               Reason::kNamespaceBusy,
                                Reason::kVethNotFound,
                                Reason::kVethAlreadyExists,
                                Reason::kInterfaceNameTaken,
@@ -204,6 +205,18 @@ TEST(ErrorTest, ATakenNameIsNamedWithItsEnd) {
               UnorderedElementsAre(Pair("field", "veth.endpoint_a.interface_name"), Pair("interface", "h0")));
   EXPECT_EQ(Get<BadRequest>(status)->field_violations(0).field(), "veth.endpoint_a.interface_name");
   EXPECT_EQ(Get<ResourceInfo>(status)->resource_name(), "h0");
+}
+
+TEST(ErrorTest, ABusyNamespaceSaysWhoIsInside) {
+  const absl::Status status =
+      FromEngine(Method::kDeleteNamespace,
+                 engine::NamespaceBusy("blue", {.count = 3, .first = {{.pid = 7, .command = "sh"}, {.pid = 9}}}));
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(ReasonOf(status), "NAMESPACE_BUSY");
+  EXPECT_EQ(status.message(),
+            "the network namespace 'blue' has 3 processes inside: 7 sh, 9 and more; end them, or delete it by force");
+  EXPECT_THAT(MetadataOf(status), UnorderedElementsAre(Pair("processes", "7 sh, 9"), Pair("process_count", "3")));
+  EXPECT_EQ(Get<PreconditionFailure>(status)->violations(0).subject(), "namespaces/blue");
 }
 
 TEST(ErrorTest, KernelErrorsAreReadByOperationAndErrno) {

@@ -35,6 +35,17 @@ v1::Namespace::State ToState(engine::State state) {
   return v1::Namespace::STATE_UNSPECIFIED;
 }
 
+v1::Namespace::Processes ToProto(const engine::Inhabitants& inhabitants) {
+  v1::Namespace::Processes proto;
+  for (const engine::Process& process : inhabitants.first) {
+    v1::Namespace::Process& added = *proto.add_first();
+    added.set_pid(process.pid);
+    added.set_command(IsUtf8(process.command) ? process.command : Printable(process.command, kLongestValueShown));
+  }
+  proto.set_count(static_cast<int>(inhabitants.count));
+  return proto;
+}
+
 }  // namespace
 
 absl::StatusOr<engine::CreateNamespaceCall> ToCall(const v1::CreateNamespaceRequest& request) {
@@ -63,7 +74,8 @@ absl::StatusOr<engine::DeleteNamespaceCall> ToCall(const v1::DeleteNamespaceRequ
                                                .validate_only = request.validate_only(),
                                                .stopped = nullptr},
                                    .id = CheckNamespaceName("name", request.name(), violations),
-                                   .allow_missing = request.allow_missing()};
+                                   .allow_missing = request.allow_missing(),
+                                   .force = request.force()};
   if (!violations.empty()) return violations.ToStatus();
   if (!call.context.request_id.empty()) call.context.fingerprint = Fingerprint("DeleteNamespace", request);
   return call;
@@ -76,11 +88,16 @@ absl::StatusOr<ListCall> ToCall(const v1::ListNamespacesRequest& request) {
   return call;
 }
 
-absl::StatusOr<std::string> ToCall(const v1::GetNamespaceRequest& request) {
+absl::StatusOr<GetNamespaceQuery> ToCall(const v1::GetNamespaceRequest& request) {
   Violations violations;
-  std::string id = CheckNamespaceName("name", request.name(), violations);
+  GetNamespaceQuery query{.id = CheckNamespaceName("name", request.name(), violations),
+                          .with_inhabitants = request.view() == v1::NAMESPACE_VIEW_FULL};
+  if (!v1::NamespaceView_IsValid(request.view())) {
+    violations.Add("view",
+                   absl::StrCat("must be NAMESPACE_VIEW_BASIC or NAMESPACE_VIEW_FULL, but is ", request.view()));
+  }
   if (!violations.empty()) return violations.ToStatus();
-  return id;
+  return query;
 }
 
 v1::Namespace ToProto(const engine::Namespace& netns) {
@@ -95,6 +112,7 @@ v1::Namespace ToProto(const engine::Namespace& netns) {
   proto.set_cookie(netns.cookie);
   if (netns.managed) *proto.mutable_metadata() = ToProto(netns.metadata, netns.expire_time);
   AddDeviations(netns.deviations, proto.mutable_deviations());
+  if (netns.inhabitants.has_value()) *proto.mutable_processes() = ToProto(*netns.inhabitants);
   for (const auto& [name, value] : netns.spec.sysctls)
     (*proto.mutable_sysctls())[name] = IsUtf8(value) ? value : Printable(value, kLongestValueShown);
   return proto;

@@ -16,8 +16,12 @@ namespace netprov::api {
 absl::StatusOr<engine::CreateNamespaceCall> ToCall(const v1::CreateNamespaceRequest& request);
 absl::StatusOr<engine::DeleteNamespaceCall> ToCall(const v1::DeleteNamespaceRequest& request);
 absl::StatusOr<ListCall> ToCall(const v1::ListNamespacesRequest& request);
-// The id of the namespace to read.
-absl::StatusOr<std::string> ToCall(const v1::GetNamespaceRequest& request);
+// Which namespace to read, and how much of it.
+struct GetNamespaceQuery {
+  std::string id;
+  bool with_inhabitants = false;
+};
+absl::StatusOr<GetNamespaceQuery> ToCall(const v1::GetNamespaceRequest& request);
 
 v1::Namespace ToProto(const engine::Namespace& netns);
 v1::ListNamespacesResponse ToProto(const engine::Page<engine::Namespace>& page);

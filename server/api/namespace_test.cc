@@ -50,10 +50,12 @@ TEST(NamespaceRequestTest, DeleteBecomesACall) {
   v1::DeleteNamespaceRequest request;
   request.set_name("namespaces/my%20net");
   request.set_allow_missing(true);
+  request.set_force(true);
   const auto call = ToCall(request);
   ASSERT_TRUE(call.ok()) << call.status();
   EXPECT_EQ(call->id, "my net");
   EXPECT_TRUE(call->allow_missing);
+  EXPECT_TRUE(call->force);
   EXPECT_TRUE(call->context.fingerprint.empty());  // There is no request id to go with it.
   request.set_name("blue");
   EXPECT_FALSE(ToCall(request).ok());
@@ -63,7 +65,12 @@ TEST(NamespaceRequestTest, GetAndListBecomeCalls) {
   v1::GetNamespaceRequest get;
   EXPECT_FALSE(ToCall(get).ok());
   get.set_name("namespaces/blue");
-  EXPECT_EQ(*ToCall(get), "blue");
+  EXPECT_EQ(ToCall(get)->id, "blue");
+  EXPECT_FALSE(ToCall(get)->with_inhabitants);
+  get.set_view(v1::NAMESPACE_VIEW_FULL);
+  EXPECT_TRUE(ToCall(get)->with_inhabitants);
+  get.set_view(static_cast<v1::NamespaceView>(3));
+  EXPECT_FALSE(ToCall(get).ok());
   v1::ListNamespacesRequest list;
   list.set_page_token(FormatPageToken("ListNamespaces", "blue"));
   EXPECT_EQ(ToCall(list)->after, "blue");
@@ -73,13 +80,15 @@ TEST(NamespaceRequestTest, GetAndListBecomeCalls) {
 }
 
 TEST(NamespaceToProtoTest, ShowsAManagedOne) {
-  const v1::Namespace proto = ToProto(engine::Namespace{.id = "blue",
-                                                        .uid = kUuid,
-                                                        .create_time = absl::FromUnixNanos(1700000000000000001),
-                                                        .managed = true,
-                                                        .state = engine::State::kReady,
-                                                        .cookie = 42,
-                                                        .spec = {.sysctls = {{"net.ipv4.ip_forward", "1"}}}});
+  const v1::Namespace proto = ToProto(
+      engine::Namespace{.id = "blue",
+                        .uid = kUuid,
+                        .create_time = absl::FromUnixNanos(1700000000000000001),
+                        .managed = true,
+                        .state = engine::State::kReady,
+                        .cookie = 42,
+                        .spec = {.sysctls = {{"net.ipv4.ip_forward", "1"}}},
+                        .inhabitants = engine::Inhabitants{.count = 2, .first = {{.pid = 7, .command = "\xff"}}}});
   EXPECT_EQ(proto.name(), "namespaces/blue");
   EXPECT_EQ(proto.path(), "/run/netns/blue");
   EXPECT_EQ(proto.uid(), kUuid);
@@ -89,6 +98,9 @@ TEST(NamespaceToProtoTest, ShowsAManagedOne) {
   EXPECT_EQ(proto.state(), v1::Namespace::STATE_READY);
   EXPECT_EQ(proto.cookie(), 42u);
   EXPECT_EQ(proto.sysctls().at("net.ipv4.ip_forward"), "1");
+  EXPECT_EQ(proto.processes().count(), 2);
+  EXPECT_EQ(proto.processes().first(0).pid(), 7);
+  EXPECT_EQ(proto.processes().first(0).command(), "\\xff");
 }
 
 TEST(NamespaceToProtoTest, ShowsAForeignOne) {

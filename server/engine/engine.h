@@ -55,6 +55,7 @@ struct DeleteNamespaceCall {
   CallContext context;
   std::string id;
   bool allow_missing = false;
+  bool force = false;  // also with processes inside
 };
 
 struct CreateVethCall {
@@ -135,7 +136,7 @@ class Engine {
   HostReport GetHostReport() const;
 
   EngineResult<Namespace> CreateNamespace(const CreateNamespaceCall& call);
-  EngineResult<Namespace> GetNamespace(const std::string& id);
+  EngineResult<Namespace> GetNamespace(const std::string& id, bool with_inhabitants = false);
   // Up to `limit` namespaces with ids greater than `after`, bytewise.
   EngineResult<Page<Namespace>> ListNamespaces(const std::string& after, size_t limit);
   EngineResult<void> DeleteNamespace(const DeleteNamespaceCall& call);
@@ -238,6 +239,9 @@ class Engine {
   void AddStepsForRemains(const NamespaceRecord& record, const std::vector<VethRecord>& veths,
                           const std::optional<NetnsEntry>& entry, const std::function<KernelResult<void>()>& undo,
                           Plan& plan);
+  // kNamespaceBusy: processes are inside.
+  EngineResult<void> CheckIsVacant(const NamespaceRecord& record);
+  // Whoever is inside.
   EngineResult<void> DeleteRecordedNamespace(const NamespaceRecord& record, std::optional<RequestRecord> answer);
 
   // A managed namespace that is there.

@@ -16,7 +16,13 @@
 #include "server/engine/tag.h"
 
 namespace netprov::engine {
-namespace {}  // namespace
+namespace {
+
+// How many processes a namespace is shown with, and how many an error names.
+constexpr size_t kMostInhabitants = 100;
+constexpr size_t kMostInhabitantsInError = 5;
+
+}  // namespace
 
 std::string Engine::TagFor(const NamespaceRecord& record) const {
   return TagOf(registry_.id(), record.uid, NamespaceName(record.id));
@@ -198,8 +204,17 @@ EngineResult<NamespaceRecord> Engine::MakeNamespace(NamespaceRecord record, cons
   return std::move(made).error();
 }
 
-EngineResult<Namespace> Engine::GetNamespace(const std::string& id) {
-  return Describe(id, registry_.FindNamespace(id));
+EngineResult<Namespace> Engine::GetNamespace(const std::string& id, bool with_inhabitants) {
+  NETPROV_ASSIGN_OR_RETURN(Namespace netns, Describe(id, registry_.FindNamespace(id)));
+  if (!with_inhabitants || netns.cookie == 0) return netns;
+  KernelResult<Inhabitants> inhabitants =
+      kernel_.FindInhabitants({.name = id, .cookie = netns.cookie}, kMostInhabitants);
+  if (inhabitants.ok()) {
+    netns.inhabitants = *std::move(inhabitants);
+  } else if (!NamespaceIsGone(inhabitants.error())) {
+    return KernelFailure(NamespaceName(id), "look for processes inside", inhabitants.error());
+  }
+  return netns;
 }
 
 EngineResult<Page<Namespace>> Engine::ListNamespaces(const std::string& after, size_t limit) {
@@ -280,6 +295,18 @@ EngineResult<void> Engine::DeleteRecordedNamespace(const NamespaceRecord& record
   return {};
 }
 
+EngineResult<void> Engine::CheckIsVacant(const NamespaceRecord& record) {
+  if (record.boot_id != kernel_.BootId()) return {};
+  KernelResult<Inhabitants> inhabitants =
+      kernel_.FindInhabitants({.name = record.id, .cookie = record.cookie}, kMostInhabitantsInError);
+  if (!inhabitants.ok()) {
+    if (NamespaceIsGone(inhabitants.error())) return {};
+    return KernelFailure(NamespaceName(record.id), "look for processes inside", inhabitants.error());
+  }
+  if (inhabitants->count > 0) return NamespaceBusy(record.id, *inhabitants);
+  return {};
+}
+
 EngineResult<void> Engine::DeleteNamespace(const DeleteNamespaceCall& call) {
   const std::string object = NamespaceName(call.id);
   NETPROV_ASSIGN_OR_RETURN(std::optional<RequestRecord> answered, Replay(call.context, object));
@@ -293,6 +320,7 @@ EngineResult<void> Engine::DeleteNamespace(const DeleteNamespaceCall& call) {
     if (call.context.validate_only) return {};
     return RecordAnswer(call.context, object, Answer(call.context, std::nullopt, std::nullopt));
   }
+  if (!call.force) NETPROV_RETURN_IF_ERROR(CheckIsVacant(*record));
   if (call.context.validate_only) return {};
   if (call.context.stopped != nullptr && call.context.stopped()) return Stopped(object);
   return DeleteRecordedNamespace(*record, Answer(call.context, std::nullopt, std::nullopt));

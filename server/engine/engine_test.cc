@@ -196,6 +196,54 @@ TEST_F(EngineTest, AnAnswerWithSysctlsIsRepeated) {
   EXPECT_EQ(again->spec.sysctls, kForwarding);
 }
 
+TEST_F(EngineTest, ANamespaceWithProcessesInsideIsNotDeletedUnlessByForce) {
+  MakeBlueWithVeth();
+  const NetnsRef blue{.name = "blue", .cookie = engine_->GetNamespace("blue")->cookie};
+  for (int i = 0; i < 7; ++i) kernel_.StartProcessForTest(blue, "sleep");
+  const std::string before = kernel_.DumpForTest();
+  for (bool validate_only : {true, false}) {
+    auto refused = DeleteNamespace("blue", {.validate_only = validate_only});
+    EXPECT_REFUSED(refused, Reason::kNamespaceBusy);
+    EXPECT_THAT(refused.error().message, HasSubstr("has 7 processes inside: 1000 sleep, 1001 sleep"));
+    EXPECT_THAT(refused.error().message, HasSubstr("1004 sleep and more;"));
+    EXPECT_EQ(refused.error().inhabitants.count, 7u);
+  }
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+  EXPECT_THAT(registry_->ListPending(), IsEmpty());
+
+  EXPECT_EQ(engine_->GetNamespace("blue")->inhabitants, std::nullopt);
+  EXPECT_THAT(engine_->GetNamespace("blue", /*with_inhabitants=*/true)->inhabitants->first, SizeIs(7));
+  ASSERT_TRUE(engine_->DeleteNamespace({.id = "blue", .force = true}).ok());
+  EXPECT_REFUSED(engine_->GetNamespace("blue"), Reason::kNamespaceNotFound);
+}
+
+TEST_F(EngineTest, WhatGoesByItselfGoesWithProcessesInside) {
+  for (const char* id : {"leased", "garbage"}) {
+    auto made = engine_->CreateNamespace(
+        {.id = id, .metadata = {.owner = id, .ttl = *id == 'l' ? absl::Seconds(1) : absl::ZeroDuration()}});
+    ASSERT_TRUE(made.ok());
+    kernel_.StartProcessForTest({.name = id, .cookie = made->cookie}, "sleep");
+  }
+  const std::string uid = engine_->GetNamespace("leased")->uid;
+  now_ += absl::Seconds(2);
+  auto expired = engine_->DeleteExpired({.name = "namespaces/leased", .uid = uid});
+  ASSERT_TRUE(expired.ok());
+  EXPECT_TRUE(expired->deleted);
+  auto collected = engine_->CollectGarbage(engine_->PlanGarbage("garbage", {}));
+  EXPECT_THAT(collected->deleted, ElementsAre("namespaces/garbage"));
+}
+
+TEST_F(EngineTest, ADeletionThatCannotLookForProcessesChangesNothing) {
+  MakeBlueWithVeth();
+  const std::string before = kernel_.DumpForTest();
+  kernel_.FailNextForTest("FindInhabitants", EMFILE);
+  EXPECT_REFUSED(DeleteNamespace("blue"), Reason::kKernel);
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+  // What is gone has nobody inside.
+  kernel_.RemoveForeignNetnsForTest("blue");
+  EXPECT_TRUE(DeleteNamespace("blue").ok());
+}
+
 TEST_F(EngineTest, ANamespaceInTheMakingIsNobodyElses) {
   // It is made between the look at the registry and that at the kernel.
   kernel_.SetFaultForTest([&](const std::string& operation) -> std::optional<KernelError> {

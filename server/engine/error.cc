@@ -64,6 +64,16 @@ Error NamespaceMissing(const std::string& id) {
           .object = NamespaceName(id)};
 }
 
+Error NamespaceBusy(const std::string& id, const Inhabitants& inhabitants) {
+  const std::string more = inhabitants.count > inhabitants.first.size() ? " and more" : "";
+  return {.reason = Reason::kNamespaceBusy,
+          .message = absl::StrCat("the network namespace '", id, "' has ", inhabitants.count,
+                                  inhabitants.count == 1 ? " process" : " processes",
+                                  " inside: ", ToText(inhabitants.first), more, "; end them, or delete it by force"),
+          .object = NamespaceName(id),
+          .inhabitants = inhabitants};
+}
+
 Error VethNotFound(const std::string& id) {
   return {.reason = Reason::kVethNotFound,
           .message = absl::StrCat("there is no veth pair '", id, "'"),

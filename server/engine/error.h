@@ -8,6 +8,7 @@
 
 #include "server/base/kernel_error.h"
 #include "server/base/result.h"
+#include "server/engine/objects.h"
 
 namespace netprov::engine {
 
@@ -20,6 +21,7 @@ enum class Reason {
   kNamespaceNotManaged,     // there, but not ours
   kNamespaceFileStale,      // the file of that name is no network namespace
   kNamespaceMissing,        // ours, but gone from the kernel or replaced
+  kNamespaceBusy,           // `inhabitants` are inside
   kVethNotFound,
   kVethAlreadyExists,   // specs_match says whether it is identical
   kInterfaceNameTaken,  // `field` says which end
@@ -56,6 +58,9 @@ struct Error {
 
   // With kRollbackFailed: what could not be undone.
   std::string residue;
+
+  // With kNamespaceBusy: how many, and the first of them.
+  Inhabitants inhabitants;
 };
 
 template <typename T>
@@ -76,6 +81,7 @@ Error NamespaceAlreadyExists(const std::string& id, bool specs_match);
 Error NamespaceNotManaged(const std::string& id);
 Error NamespaceFileStale(const std::string& id);
 Error NamespaceMissing(const std::string& id);
+Error NamespaceBusy(const std::string& id, const Inhabitants& inhabitants);
 Error VethNotFound(const std::string& id);
 Error VethAlreadyExists(const std::string& id, bool specs_match);
 // `field` is the end's, as in `endpoint_a`, and `namespace_id` where it lives, empty for the host's namespace.

@@ -417,6 +417,12 @@ void FakeKernel::SetSysctlForTest(const NetnsRef& netns, const std::string& name
   if (inside.ok()) (*inside)->sysctls[name] = value;
 }
 
+void FakeKernel::StartProcessForTest(const NetnsRef& netns, const std::string& command) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  KernelResult<FakeNetns*> inside = Enter(netns);
+  if (inside.ok()) (*inside)->processes.push_back({.pid = next_pid_++, .command = command});
+}
+
 void FakeKernel::OverrunWatchesForTest() {
   std::lock_guard<std::mutex> lock(mutex_);
   for (const std::weak_ptr<FakeWatch>& weak : watches_) {
@@ -497,6 +503,15 @@ KernelResult<void> FakeKernel::SetSysctls(const NetnsRef& netns, const Sysctls& 
   std::lock_guard<std::mutex> lock(mutex_);
   NETPROV_ASSIGN_OR_RETURN(FakeNetns * inside, Enter(netns));
   return Write(sysctls, *inside);
+}
+
+KernelResult<Inhabitants> FakeKernel::FindInhabitants(const NetnsRef& netns, size_t most) {
+  if (auto error = Ask("FindInhabitants"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  NETPROV_ASSIGN_OR_RETURN(FakeNetns * inside, Enter(netns));
+  Inhabitants inhabitants{.count = inside->processes.size(), .first = inside->processes};
+  if (inhabitants.first.size() > most) inhabitants.first.resize(most);
+  return inhabitants;
 }
 
 KernelResult<void> FakeKernel::DeleteLinksInside(const NetnsRef& netns) {

@@ -50,6 +50,8 @@ class FakeKernel : public Kernel {
   void MoveLinkForTest(const NetnsRef& netns, const std::string& name, const NetnsRef& to);
   // `ip netns exec NAME sysctl -w`.
   void SetSysctlForTest(const NetnsRef& netns, const std::string& name, const std::string& value);
+  // `ip netns exec NAME COMMAND &`, whose process gets the next number.
+  void StartProcessForTest(const NetnsRef& netns, const std::string& command);
   // More happened than a watch could keep.
   void OverrunWatchesForTest();
   void RebootForTest();
@@ -62,6 +64,7 @@ class FakeKernel : public Kernel {
                                      const Sysctls& sysctls) override;
   KernelResult<Sysctls> FindSysctls(const NetnsRef& netns, const Sysctls& wanted) override;
   KernelResult<void> SetSysctls(const NetnsRef& netns, const Sysctls& sysctls) override;
+  KernelResult<Inhabitants> FindInhabitants(const NetnsRef& netns, size_t most) override;
   KernelResult<void> DeleteLinksInside(const NetnsRef& netns) override;
   KernelResult<void> RemoveNetns(const NetnsRef& netns) override;
   KernelResult<void> RemoveStaleNetnsFile(const std::string& name) override;
@@ -110,6 +113,7 @@ class FakeKernel : public Kernel {
     uint32_t next_ifindex = 1;
     std::vector<RouteSpec> routes;  // those that belong to no link
     Sysctls sysctls;                // all that this kernel has
+    std::vector<Process> processes;
   };
   struct File {
     uint64_t cookie = 0;  // 0: no namespace
@@ -139,6 +143,7 @@ class FakeKernel : public Kernel {
   int boots_ = 0;
   uint64_t next_cookie_ = 1;
   uint8_t next_mac_ = 1;
+  int next_pid_ = 1000;
   uint64_t host_cookie_ = 0;
   std::map<uint64_t, FakeNetns> namespaces_;  // by cookie; the host's among them
   std::map<std::string, File> files_;         // /run/netns

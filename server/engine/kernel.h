@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -168,6 +169,10 @@ class Kernel {
   // `sysctl NAME`. EOPNOTSUPP: the kernel has no such sysctl. EINVAL: it refuses the value or, as the extack says,
   // keeps another one.
   virtual KernelResult<void> SetSysctls(const NetnsRef& netns, const Sysctls& sysctls) = 0;
+
+  // The processes whose main thread is inside, as far as this one may see them, the first `most` of them by name too.
+  // Looks at each process of the machine. ENOENT, ESTALE: the namespace is not there.
+  virtual KernelResult<Inhabitants> FindInhabitants(const NetnsRef& netns, size_t most) = 0;
 
   // Deletes every link inside that can be deleted (all that have a kind), and with a veth its other end, wherever that
   // is, all in one kernel operation. ENOENT, ESTALE: the namespace is not there.

@@ -34,6 +34,7 @@
 #include "server/netlink/neighbour.h"
 #include "server/netlink/route.h"
 #include "server/netlink/session.h"
+#include "server/netns/inhabitants.h"
 #include "server/netns/netns.h"
 #include "server/netns/sysctl.h"
 
@@ -401,6 +402,16 @@ KernelResult<void> LinuxKernel::SetSysctls(const NetnsRef& netns, const Sysctls&
   NETPROV_RETURN_IF_ERROR(
       netns::RunInside(connection.netns(), home_.get(), [&] { written = netns::WriteSysctls(sysctls); }));
   return written;
+}
+
+KernelResult<Inhabitants> LinuxKernel::FindInhabitants(const NetnsRef& netns, size_t most) {
+  NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
+  NETPROV_ASSIGN_OR_RETURN(const std::vector<int> processes, netns::FindProcesses(connection.netns()));
+  Inhabitants inhabitants{.count = processes.size(), .first = {}};
+  for (size_t i = 0; i < std::min(most, processes.size()); ++i) {
+    inhabitants.first.push_back({.pid = processes[i], .command = netns::CommandOf(processes[i])});
+  }
+  return inhabitants;
 }
 
 KernelResult<void> LinuxKernel::DeleteLinksInside(const NetnsRef& netns) {

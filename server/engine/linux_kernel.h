@@ -35,6 +35,7 @@ class LinuxKernel : public Kernel {
                                      const Sysctls& sysctls) override;
   KernelResult<Sysctls> FindSysctls(const NetnsRef& netns, const Sysctls& wanted) override;
   KernelResult<void> SetSysctls(const NetnsRef& netns, const Sysctls& sysctls) override;
+  KernelResult<Inhabitants> FindInhabitants(const NetnsRef& netns, size_t most) override;
   KernelResult<void> DeleteLinksInside(const NetnsRef& netns) override;
   KernelResult<void> RemoveNetns(const NetnsRef& netns) override;
   KernelResult<void> RemoveStaleNetnsFile(const std::string& name) override;

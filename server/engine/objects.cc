@@ -34,6 +34,12 @@ void EndpointConfig::Remove(const IpConfig& missing) {
   ip = Missing(ip, missing);
 }
 
+std::string ToText(const std::vector<Process>& processes) {
+  return absl::StrJoin(processes, ", ", [](std::string* text, const Process& process) {
+    absl::StrAppend(text, process.pid, process.command.empty() ? "" : " ", process.command);
+  });
+}
+
 std::string ToText(const std::vector<Deviation>& deviations) {
   return absl::StrJoin(deviations, "; ", [](std::string* text, const Deviation& deviation) {
     absl::StrAppend(text, deviation.field, " is '", deviation.actual, "' in place of '", deviation.expected, "'");

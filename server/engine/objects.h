@@ -62,6 +62,25 @@ struct NamespaceSpec {
   friend bool operator==(const NamespaceSpec&, const NamespaceSpec&) = default;
 };
 
+// A process.
+struct Process {
+  int pid = 0;
+  std::string command;  // /proc/PID/comm; empty: it just ended
+
+  friend bool operator==(const Process&, const Process&) = default;
+};
+
+// `4242 sleep, 4243 sh`, for a person.
+std::string ToText(const std::vector<Process>& processes);
+
+// The processes whose main thread is inside a namespace.
+struct Inhabitants {
+  size_t count = 0;
+  std::vector<Process> first;  // by number; as many as were asked for
+
+  friend bool operator==(const Inhabitants&, const Inhabitants&) = default;
+};
+
 // A named namespace.
 struct Namespace {
   std::string id;          // the file name at /run/netns, as bytes
@@ -72,8 +91,9 @@ struct Namespace {
   uint64_t cookie = 0;  // SO_NETNS_COOKIE; 0 when it is not there
   NamespaceSpec spec;   // as it is now, where it is there
   Metadata metadata;
-  std::optional<absl::Time> expire_time;  // of its lease
-  std::vector<Deviation> deviations;      // with kDegraded
+  std::optional<absl::Time> expire_time;   // of its lease
+  std::vector<Deviation> deviations;       // with kDegraded
+  std::optional<Inhabitants> inhabitants;  // where they were asked for
 };
 
 // What a link gets at birth besides.

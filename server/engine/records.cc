@@ -12,7 +12,8 @@ Namespace NamespaceRecord::ToNamespace() const {
           .spec = spec,
           .metadata = metadata,
           .expire_time = std::nullopt,
-          .deviations = {}};
+          .deviations = {},
+          .inhabitants = std::nullopt};
 }
 
 Veth VethRecord::ToVeth() const {

@@ -34,12 +34,15 @@ class NamespaceService final : public Base {
   }
 
   Reactor* GetNamespace(Context* context, const Bytes* request, Bytes* response) override {
-    return runner_.Start<v1::GetNamespaceRequest>(
-        {context, request, response, "GetNamespace"}, [this](const v1::GetNamespaceRequest& get) {
-          return Read(
-              api::Method::kGetNamespace, api::ToCall(get),
-              [this](const std::string& id) { return engine_.GetNamespace(id); }, kToProto);
-        });
+    return runner_.Start<v1::GetNamespaceRequest>({context, request, response, "GetNamespace"},
+                                                  [this](const v1::GetNamespaceRequest& get) {
+                                                    return Read(
+                                                        api::Method::kGetNamespace, api::ToCall(get),
+                                                        [this](const api::GetNamespaceQuery& query) {
+                                                          return engine_.GetNamespace(query.id, query.with_inhabitants);
+                                                        },
+                                                        kToProto);
+                                                  });
   }
 
   Reactor* ListNamespaces(Context* context, const Bytes* request, Bytes* response) override {

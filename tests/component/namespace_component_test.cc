@@ -17,6 +17,7 @@ using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Pair;
+using ::testing::UnorderedElementsAre;
 
 class NamespaceTest : public ServerTest {
  protected:
@@ -127,6 +128,30 @@ TEST_F(NamespaceTest, SysctlsComeBackAndARefusalNamesThem) {
   EXPECT_THAT(refused.Metadata(), Contains(Pair("operation", "sysctl net.ipv4.nothing")));
   EXPECT_THAT(refused.message, HasSubstr("the kernel does not have it"));
   EXPECT_EQ(client_->GetNamespace("green").Summary(), "NOT_FOUND NAMESPACE_NOT_FOUND");
+}
+
+TEST_F(NamespaceTest, ABusyOneIsDeletedByForceOnly) {
+  const auto made = client_->CreateNamespace("blue");
+  kernel_.StartProcessForTest({.name = "blue", .cookie = made.value.cookie()}, "sleep");
+  const auto refused = client_->DeleteNamespace("blue");
+  EXPECT_EQ(refused.Summary(), "FAILED_PRECONDITION NAMESPACE_BUSY");
+  EXPECT_THAT(refused.Metadata(), UnorderedElementsAre(Pair("processes", "1000 sleep"), Pair("process_count", "1")));
+  EXPECT_EQ(refused.Get<google::rpc::PreconditionFailure>()->violations(0).subject(), "namespaces/blue");
+
+  v1::GetNamespaceRequest get;
+  get.set_name("namespaces/blue");
+  EXPECT_FALSE(client_->Get(get).value.has_processes());
+  get.set_view(v1::NAMESPACE_VIEW_FULL);
+  const auto full = client_->Get(get);
+  ASSERT_EQ(full.value.processes().first_size(), 1);
+  EXPECT_EQ(full.value.processes().first(0).pid(), 1000);
+  EXPECT_EQ(full.value.processes().first(0).command(), "sleep");
+  EXPECT_EQ(full.value.processes().count(), 1);
+
+  v1::DeleteNamespaceRequest request;
+  request.set_name("namespaces/blue");
+  request.set_force(true);
+  EXPECT_TRUE(client_->Delete(request).ok());
 }
 
 TEST_F(NamespaceTest, NotFoundUnlessAllowed) {

@@ -13,6 +13,7 @@ class FakeWorld : public World {
   engine::Kernel& kernel() override { return kernel_; }
   void AddForeignNetns(const std::string& name) override { kernel_.AddForeignNetnsForTest(name); }
   void RemoveForeignNetns(const std::string& name) override { kernel_.RemoveForeignNetnsForTest(name); }
+  void StartProcess(const engine::NetnsRef& netns) override { kernel_.StartProcessForTest(netns, "sleep"); }
   void AddStaleFile(const std::string& name, bool empty) override { kernel_.AddStaleFileForTest(name, empty); }
 
  private:

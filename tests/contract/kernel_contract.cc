@@ -176,6 +176,24 @@ TEST_P(KernelContractTest, SysctlsCanBeSetAgain) {
   EXPECT_EQ(CodeOf(kernel_.FindSysctls({.name = "gone", .cookie = 1}, sysctls)), ENOENT);
 }
 
+TEST_P(KernelContractTest, FindsWhoIsInside) {
+  const NetnsRef blue = MakeNetns("blue");
+  const NetnsRef green = MakeNetns("green");
+  EXPECT_EQ(*kernel_.FindInhabitants(blue, 10), engine::Inhabitants());
+  for (int i = 0; i < 3; ++i) world_->StartProcess(blue);
+  KernelResult<engine::Inhabitants> found = kernel_.FindInhabitants(blue, 10);
+  ASSERT_TRUE(found.ok()) << found.error().ToString();
+  EXPECT_EQ(found->count, 3u);
+  ASSERT_EQ(found->first.size(), 3u);
+  EXPECT_LT(found->first[0].pid, found->first[1].pid);
+  for (const engine::Process& process : found->first) EXPECT_EQ(process.command, "sleep");
+  const std::vector<engine::Process> first_two(found->first.begin(), found->first.begin() + 2);
+  EXPECT_EQ(*kernel_.FindInhabitants(blue, 2), (engine::Inhabitants{.count = 3, .first = first_two}));
+  EXPECT_EQ(*kernel_.FindInhabitants(green, 10), engine::Inhabitants());
+  EXPECT_EQ(CodeOf(kernel_.FindInhabitants({.name = "blue", .cookie = green.cookie}, 10)), ESTALE);
+  EXPECT_EQ(CodeOf(kernel_.FindInhabitants({.name = "gone", .cookie = 1}, 10)), ENOENT);
+}
+
 TEST_P(KernelContractTest, RefusesANameThatIsTaken) {
   MakeNetns("blue");
   world_->AddForeignNetns("green");

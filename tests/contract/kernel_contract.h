@@ -21,6 +21,8 @@ class World {
   // As `ip netns add` and `ip netns delete`.
   virtual void AddForeignNetns(const std::string& name) = 0;
   virtual void RemoveForeignNetns(const std::string& name) = 0;
+  // As `ip netns exec NAME sleep infinity &`. It ends with the world.
+  virtual void StartProcess(const engine::NetnsRef& netns) = 0;
   // Puts a file at /run/netns that is no namespace.
   virtual void AddStaleFile(const std::string& name, bool empty) = 0;
 };

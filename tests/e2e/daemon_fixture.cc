@@ -30,10 +30,11 @@ grpc::Status DaemonTest::CreateNamespace(const std::string& id, const std::strin
   return namespaces_->CreateNamespace(&context, request, &netns_);
 }
 
-grpc::Status DaemonTest::DeleteNamespace(const std::string& id) {
+grpc::Status DaemonTest::DeleteNamespace(const std::string& id, bool force) {
   Context context;
   v1::DeleteNamespaceRequest request;
   request.set_name("namespaces/" + id);
+  request.set_force(force);
   google::protobuf::Empty response;
   return namespaces_->DeleteNamespace(&context, request, &response);
 }

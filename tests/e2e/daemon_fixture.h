@@ -32,7 +32,7 @@ class DaemonTest : public ::testing::Test {
   void Start(std::vector<std::string> flags = {});
 
   grpc::Status CreateNamespace(const std::string& id, const std::string& request_id = "");
-  grpc::Status DeleteNamespace(const std::string& id);
+  grpc::Status DeleteNamespace(const std::string& id, bool force = false);
   // A pair between the host and a namespace, whose end there has the name of the default.
   grpc::Status CreateVeth(const std::string& id, const std::string& host_interface, const std::string& netns);
   grpc::Status DeleteVeth(const std::string& id);

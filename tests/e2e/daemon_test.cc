@@ -60,7 +60,10 @@ TEST_F(DaemonTest, AProcessInsideDoesNotKeepTheNames) {
     // Keeps the namespace of this round alive beyond the end of the test's round.
     Process inside({"ip", "netns", "exec", "held", "sh", "-c", "echo inside >&2; exec sleep 60"});
     inside.WaitForLine("inside");
-    ASSERT_CALL_OK(DeleteNamespace("held"));
+    const grpc::Status refused = DeleteNamespace("held");
+    EXPECT_EQ(refused.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+    EXPECT_THAT(refused.error_message(), HasSubstr(absl::StrCat("1 process inside: ", inside.pid(), " ")));
+    ASSERT_CALL_OK(DeleteNamespace("held", /*force=*/true));
     EXPECT_THAT(Shell("ip -o link show type veth"), IsEmpty());
   }
 }

@@ -99,6 +99,7 @@ void CheckSysctls(const engine::Sysctls& sysctls) {
 void CheckCall(const std::string& text) {
   if (!IsOwner(text)) CheckFileName(text);
 }
+void CheckCall(const GetNamespaceQuery& query) { CheckFileName(query.id); }
 void CheckCall(const GarbageQuery& query) { Require(IsOwner(query.owner)); }
 void CheckCall(const ListCall& call) { Require(call.limit >= 1 && call.limit <= 1000 && call.after.size() < 1024); }
 template <typename Filter>

@@ -19,6 +19,7 @@
 #include "server/engine/registry.h"
 #include "server/engine/tag.h"
 #include "tests/testing/private_host.h"
+#include "tests/testing/process.h"
 
 namespace netprov::testing {
 namespace {
@@ -195,6 +196,28 @@ TEST_F(EngineKernelTest, DeletingANamespaceFreesEveryNameAtOnce) {
   Shell("ip link add foreign-host type veth peer name foreign-in netns blue");
   ASSERT_TRUE(engine_->DeleteNamespace({.id = "blue"}).ok());
   EXPECT_EQ(Snapshot(), before);
+}
+
+TEST_F(EngineKernelTest, ProcessesInsideAreSeenAndKeepANamespaceUnlessForced) {
+  ASSERT_TRUE(engine_->CreateNamespace({.id = "blue"}).ok());
+  ASSERT_TRUE(engine_->CreateNamespace({.id = "green"}).ok());
+  ASSERT_TRUE(CreateVeth("v", HostTo("blue")).ok());
+  const std::string before = Snapshot();
+  Process inside({"ip", "netns", "exec", "blue", "sh", "-c", "echo inside >&2; exec sleep 60"});
+  inside.WaitForLine("inside");
+  while (Shell(absl::StrCat("cat /proc/", inside.pid(), "/comm")) != "sleep\n") {
+  }
+  auto refused = engine_->DeleteNamespace({.id = "blue"});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().reason, Reason::kNamespaceBusy);
+  ASSERT_EQ(refused.error().inhabitants.count, 1u);
+  EXPECT_EQ(refused.error().inhabitants.first[0], (engine::Process{.pid = inside.pid(), .command = "sleep"}));
+  EXPECT_EQ(Snapshot(), before);
+  EXPECT_EQ(engine_->GetNamespace("blue", /*with_inhabitants=*/true)->inhabitants, refused.error().inhabitants);
+  EXPECT_EQ(engine_->GetNamespace("green", /*with_inhabitants=*/true)->inhabitants, engine::Inhabitants());
+  ASSERT_TRUE(engine_->DeleteNamespace({.id = "blue", .force = true}).ok());
+  EXPECT_THAT(Shell("ip -o link show type veth"), IsEmpty());
+  ASSERT_TRUE(engine_->DeleteNamespace({.id = "green"}).ok());
 }
 
 TEST_F(EngineKernelTest, NoLinkOutlivesItsNamespaceInTheHandsOfAProcess) {

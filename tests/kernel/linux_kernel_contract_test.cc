@@ -1,13 +1,17 @@
+#include <chrono>
 #include <fstream>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "server/engine/linux_kernel.h"
 #include "tests/contract/kernel_contract.h"
 #include "tests/testing/private_host.h"
+#include "tests/testing/process.h"
 
 namespace netprov::testing {
 namespace {
@@ -26,12 +30,20 @@ class LinuxWorld : public World {
   engine::Kernel& kernel() override { return *kernel_; }
   void AddForeignNetns(const std::string& name) override { Shell("ip netns add " + name); }
   void RemoveForeignNetns(const std::string& name) override { Shell("ip netns delete " + name); }
+  void StartProcess(const engine::NetnsRef& netns) override {
+    processes_.push_back(
+        std::make_unique<Process>(std::vector<std::string>{"ip", "netns", "exec", netns.name, "sleep", "infinity"}));
+    // Inside, and what it is to be.
+    const std::string command = absl::StrCat("/proc/", processes_.back()->pid(), "/comm");
+    while (Shell(absl::StrCat("cat ", command)) != "sleep\n") std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
   void AddStaleFile(const std::string& name, bool empty) override {
     std::ofstream(absl::StrCat("/run/netns/", name)) << (empty ? "" : "something");
   }
 
  private:
   std::unique_ptr<engine::LinuxKernel> kernel_;
+  std::vector<std::unique_ptr<Process>> processes_;
 };
 
 std::unique_ptr<World> MakeLinuxWorld() { return std::make_unique<LinuxWorld>(); }

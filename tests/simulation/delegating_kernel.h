@@ -28,6 +28,9 @@ class DelegatingKernel : public engine::Kernel {
   KernelResult<void> SetSysctls(const engine::NetnsRef& netns, const engine::Sysctls& sysctls) override {
     return kernel_.SetSysctls(netns, sysctls);
   }
+  KernelResult<engine::Inhabitants> FindInhabitants(const engine::NetnsRef& netns, size_t most) override {
+    return kernel_.FindInhabitants(netns, most);
+  }
   KernelResult<void> DeleteLinksInside(const engine::NetnsRef& netns) override {
     return kernel_.DeleteLinksInside(netns);
   }

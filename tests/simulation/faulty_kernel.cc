@@ -66,6 +66,10 @@ KernelResult<void> FaultyKernel::SetSysctls(const NetnsRef& netns, const engine:
   return Around("SetSysctls", [&] { return kernel_.SetSysctls(netns, sysctls); });
 }
 
+KernelResult<engine::Inhabitants> FaultyKernel::FindInhabitants(const NetnsRef& netns, size_t most) {
+  return Around("FindInhabitants", [&] { return kernel_.FindInhabitants(netns, most); });
+}
+
 KernelResult<void> FaultyKernel::DeleteLinksInside(const NetnsRef& netns) {
   return Around("DeleteLinksInside", [&] { return kernel_.DeleteLinksInside(netns); });
 }

@@ -50,6 +50,7 @@ class FaultyKernel : public engine::Kernel {
                                      const engine::Sysctls& sysctls) override;
   KernelResult<engine::Sysctls> FindSysctls(const engine::NetnsRef& netns, const engine::Sysctls& wanted) override;
   KernelResult<void> SetSysctls(const engine::NetnsRef& netns, const engine::Sysctls& sysctls) override;
+  KernelResult<engine::Inhabitants> FindInhabitants(const engine::NetnsRef& netns, size_t most) override;
   KernelResult<void> DeleteLinksInside(const engine::NetnsRef& netns) override;
   KernelResult<void> RemoveNetns(const engine::NetnsRef& netns) override;
   KernelResult<void> RemoveStaleNetnsFile(const std::string& name) override;

@@ -1,0 +1,65 @@
+#include "server/netns/inhabitants.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <memory>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
+#include "server/base/unique_fd.h"
+
+namespace netprov::netns {
+namespace {
+
+constexpr char kProc[] = "/proc";
+
+}  // namespace
+
+KernelResult<std::vector<int>> FindProcesses(int netns) {
+  struct stat status = {};
+  if (::fstat(netns, &status) != 0) return ErrnoError("fstat(/proc/PID/ns/net)");
+  // As the link reads. All namespaces are of one file system, so the inode alone tells them apart; stat(2) would take a
+  // reference to each and twice the time.
+  const std::string wanted = absl::StrCat("net:[", status.st_ino, "]");
+  std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(kProc), &::closedir);
+  if (directory == nullptr) return ErrnoError(absl::StrCat("opendir(", kProc, ")"));
+  std::vector<int> processes;
+  while (true) {
+    errno = 0;
+    const dirent* item = ::readdir(directory.get());
+    if (item == nullptr) {
+      if (errno != 0) return ErrnoError(absl::StrCat("readdir(", kProc, ")"));
+      break;
+    }
+    int pid = 0;
+    if (!absl::SimpleAtoi(item->d_name, &pid)) continue;
+    std::array<char, 64> link;
+    const ssize_t size =
+        ::readlinkat(::dirfd(directory.get()), absl::StrCat(pid, "/ns/net").c_str(), link.data(), link.size());
+    // Gone, or not for us to see; anything else says nothing about where it is.
+    if (size < 0 && errno != ENOENT && errno != ESRCH && errno != EACCES && errno != EPERM) {
+      return ErrnoError(absl::StrCat("readlink(/proc/", pid, "/ns/net)"));
+    }
+    if (size > 0 && absl::string_view(link.data(), static_cast<size_t>(size)) == wanted) processes.push_back(pid);
+  }
+  std::sort(processes.begin(), processes.end());
+  return processes;
+}
+
+std::string CommandOf(int pid) {
+  UniqueFd file(::open(absl::StrCat(kProc, "/", pid, "/comm").c_str(), O_RDONLY | O_CLOEXEC));
+  std::array<char, 64> text;
+  const ssize_t size = file.valid() ? ::read(file.get(), text.data(), text.size()) : 0;
+  if (size <= 0) return "";
+  return std::string(absl::StripSuffix(absl::string_view(text.data(), static_cast<size_t>(size)), "\n"));
+}
+
+}  // namespace netprov::netns
