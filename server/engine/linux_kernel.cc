@@ -164,8 +164,8 @@ KernelResult<std::vector<netlink::Address>> DumpAddresses(netlink::Session& sess
     return std::move(payloads).error();
   }
   for (const netlink::Payload& payload : *payloads) {
-    NETPROV_ASSIGN_OR_RETURN(netlink::Address address, netlink::DecodeAddress(payload));
-    addresses.push_back(std::move(address));
+    NETPROV_ASSIGN_OR_RETURN(const netlink::Address address, netlink::DecodeAddress(payload));
+    addresses.push_back(address);
   }
   return addresses;
 }
