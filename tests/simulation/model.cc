@@ -187,22 +187,32 @@ bool EndsIn(const State::VethRecord& veth, const std::string& id) {
   return veth.spec.a.namespace_id == id || veth.spec.b.namespace_id == id;
 }
 
-// What a deletion of a recorded namespace does in the end; `record` included.
-void DeleteNamespaceIn(State& state, const std::string& id) {
-  const State::NamespaceRecord record = state.namespaces.at(id);
-  const bool is_there = state.IsThere(id, record);
-  if (is_there) state.RemoveLinksIn(record.netns);
+void RemovePairsOf(State& state, const std::string& id) {
   for (const auto& [veth_id, veth] : state.veths) {
     if (EndsIn(veth, id)) state.RemovePair(veth.pair);
   }
-  if (is_there) {
+}
+
+// What is left of a namespace that is missing.
+void RemoveRemainsOf(State& state, const std::string& id) {
+  RemovePairsOf(state, id);
+  // It cannot be told from what a deletion leaves that was killed.
+  auto file = state.files.find(id);
+  if (file != state.files.end() && file->second.kind == State::File::Kind::kEmpty &&
+      state.namespaces.at(id).boot == state.boot) {
+    state.files.erase(file);
+  }
+}
+
+// What a deletion of a recorded namespace does in the end; the record included.
+void DeleteNamespaceIn(State& state, const std::string& id) {
+  const State::NamespaceRecord record = state.namespaces.at(id);
+  if (state.IsThere(id, record)) {
+    state.RemoveLinksIn(record.netns);
+    RemovePairsOf(state, id);
     state.files.erase(id);
   } else {
-    // It cannot be told from what a deletion leaves that was killed.
-    auto file = state.files.find(id);
-    if (file != state.files.end() && file->second.kind == State::File::Kind::kEmpty && record.boot == state.boot) {
-      state.files.erase(file);
-    }
+    RemoveRemainsOf(state, id);
   }
   state.ForgetNamespace(id);
 }
@@ -231,24 +241,25 @@ void CreateNamespace(const State& s, const Call& call, Outcomes& outcomes) {
                                                        .metadata = call.metadata},
                                 .veth = {}});
   }
-  // What is missing makes room first, and is not brought back.
+  // What is left of a missing one makes room first, and is not brought back; it is missing until the new one is there.
   State room = s;
-  if (exists) {
-    DeleteNamespaceIn(room, call.id);
-    outcomes.Fail(room);
-    outcomes.Overtake(room);
-    outcomes.Die(room);
-    outcomes.LeaveHalfDeleted(s, Intent::Kind::kDeleteNamespace, existing->second.instance);
-    State partly = s;
-    if (auto left = room.files.find(call.id); left == room.files.end()) partly.files.erase(call.id);
-    outcomes.LeaveHalfDeleted(partly, Intent::Kind::kDeleteNamespace, existing->second.instance);
-  }
   const int instance = room.next_instance++;
+  if (exists) {
+    outcomes.LeaveIntent(room, Intent::Kind::kCreateNamespace, instance, instance);
+    for (auto* remove : {RemovePairsOf, RemoveRemainsOf}) {
+      remove(room, call.id);
+      outcomes.Fail(room);
+      outcomes.Overtake(room);
+      outcomes.Die(room);
+      outcomes.LeaveIntent(room, Intent::Kind::kCreateNamespace, instance, instance);
+    }
+  }
   outcomes.LeaveIntent(room, Intent::Kind::kCreateNamespace, instance, instance);
   if (room.files.contains(call.id)) return outcomes.RefuseAfter(room, Reason::kNamespaceFileStale);
   State made = room;
   made.files[call.id] = {.kind = State::File::Kind::kNetns, .netns = instance, .instance = instance, .alias = {}};
   outcomes.Leave(made, Intent::Kind::kCreateNamespace, instance, instance);
+  if (exists) made.ForgetNamespace(call.id);
   made.namespaces[call.id] = {.instance = instance, .netns = instance, .boot = s.boot, .metadata = call.metadata};
   const Expected expected{.netns = made.Describe(call.id), .veth = {}};
   outcomes.Succeed(std::move(made), expected);
@@ -329,13 +340,12 @@ void CreateVeth(const State& s, const Call& call, Outcomes& outcomes) {
   State room = s;
   const int instance = room.next_instance++;
   if (exists) {
+    // Its remains make room; it is missing until the new one is there.
+    outcomes.Leave(room, Intent::Kind::kCreateVeth, instance, instance);
     room.RemovePair(existing->second.pair);
-    outcomes.LeaveHalfDeleted(room, Intent::Kind::kDeleteVeth, existing->second.instance);
-    room.veths.erase(call.id);
     outcomes.Fail(room);
     outcomes.Overtake(room);
     outcomes.Die(room);
-    outcomes.LeaveHalfDeleted(s, Intent::Kind::kDeleteVeth, existing->second.instance);
   }
   // Only the intent, or the kernel refused and nobody could make sure that nothing was left.
   outcomes.Leave(room, Intent::Kind::kCreateVeth, instance, instance);
