@@ -322,6 +322,10 @@ EngineResult<void> Engine::CheckNameIsFree(const EndpointSpec& spec, const Netns
       if (!old.ok()) return KernelFailure(object, "look at veth " + replaced->id, old.error());
       if (old->has_value() && (*old)->ifindex == (*link)->ifindex) return {};
     }
+    // The kernel may have destroyed it between our looks, as it does a while after its namespace is gone.
+    link = kernel_.FindLink(netns, spec.interface_name);
+    if (!link.ok()) return KernelFailure(object, "look for " + spec.interface_name, link.error());
+    if (!link->has_value()) return {};
   }
   return InterfaceNameTaken(object, field, spec.interface_name, spec.namespace_id);
 }
