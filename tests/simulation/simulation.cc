@@ -358,8 +358,10 @@ void Simulation::Explain(const Config& config, const Flight& answered, std::vect
     }
     return;
   }
-  for (const auto& [number, flight] : flights_) {
-    if (flight.turn == nullptr || flight.call.reads() != answered.call.reads() || config.effective.contains(number)) {
+  for (const auto& item : flights_) {
+    const Flight& flight = item.second;
+    if (flight.turn == nullptr || flight.call.reads() != answered.call.reads() ||
+        config.effective.contains(flight.number)) {
       continue;
     }
     Continue(config, flight, /*dies=*/false, [&](Config next, const Outcome& outcome) {
