@@ -131,8 +131,7 @@ KernelResult<void> Engine::DeleteStrayLinksOf(const VethRecord& record) {
     }
     for (const Link& link : *links) {
       if (link.kind != "veth" || link.alias != tag) continue;
-      KernelResult<void> deleted = kernel_.DeleteLink(place, link.ifindex);
-      if (!deleted.ok() && deleted.error().code != ENODEV && !NamespaceIsGone(deleted.error())) return deleted;
+      NETPROV_RETURN_IF_ERROR(UnlessGone(kernel_.DeleteLink(place, link.ifindex)));
     }
   }
   return DeleteRoutesWithoutLinkOf(record);

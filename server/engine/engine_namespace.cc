@@ -163,8 +163,7 @@ EngineResult<NamespaceRecord> Engine::MakeNamespace(NamespaceRecord record, cons
     replaced_veths = registry_.ListVethsOf(record.id);
     NETPROV_ASSIGN_OR_RETURN(remains, FindNetns(record.id));
     // It is missing, and stays so where the new one can't be made.
-    AddStepsForRemains(
-        *replaced, replaced_veths, remains, [] { return KernelResult<void>(); }, plan);
+    AddStepsForRemains(*replaced, replaced_veths, remains, NothingToUndo, plan);
   }
   plan.Add({.name = "create namespace " + record.id,
             .run = [&]() -> KernelResult<void> {
@@ -268,20 +267,17 @@ EngineResult<void> Engine::DeleteRecordedNamespace(const NamespaceRecord& record
   NETPROV_ASSIGN_OR_RETURN(std::optional<NetnsEntry> entry, FindNetns(record.id));
   const std::vector<VethRecord> veths = registry_.ListVethsOf(record.id);
   // Somebody may delete it as we do, and another may take its name.
-  auto unless_gone = [](KernelResult<void> result) {
-    return !result.ok() && NamespaceIsGone(result.error()) ? KernelResult<void>() : result;
-  };
   Plan plan;
   if (IsThere(record, entry)) {
     plan.Add({.name = "delete the links of namespace " + record.id,
-              .run = [&] { return unless_gone(kernel_.DeleteLinksInside(netns)); },
+              .run = [&] { return UnlessGone(kernel_.DeleteLinksInside(netns)); },
               .undo = nullptr});
     // Those of which somebody moved the inner end away.
     for (const VethRecord& veth : veths) {
       plan.Add({.name = "delete veth " + veth.id, .run = [&] { return DeleteLinksOf(veth); }, .undo = nullptr});
     }
     plan.Add({.name = "remove the name " + record.id,
-              .run = [&] { return unless_gone(kernel_.RemoveNetns(netns)); },
+              .run = [&] { return UnlessGone(kernel_.RemoveNetns(netns)); },
               .undo = nullptr});
   } else {
     AddStepsForRemains(record, veths, entry, /*undo=*/nullptr, plan);

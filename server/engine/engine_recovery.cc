@@ -306,7 +306,7 @@ EngineResult<void> Engine::RemoveOrphan(const NetnsRef& netns, const std::string
   Plan plan;
   plan.Add({.name = "remove the name " + netns.name,
             .run = [&] { return kernel_.RemoveNetns(netns); },
-            .undo = [] { return KernelResult<void>(); },
+            .undo = NothingToUndo,
             .sweep = [&]() -> KernelResult<void> {
               EngineResult<void> swept = RollBack(record);
               if (swept.ok()) return {};

@@ -1559,6 +1559,24 @@ TEST_F(EngineTest, AFailedCreateLeavesTheMissingObjectOfItsName) {
   EXPECT_REFUSED(engine_->GetVeth("v"), Reason::kVethNotFound);
 }
 
+TEST_F(EngineTest, ALimitThatTheKernelPassesOverIsRefused) {
+  ASSERT_TRUE(CreateNamespace("blue").ok());
+  const std::string before = kernel_.DumpForTest();
+  // As one does that is too old for it.
+  kernel_.SetBornForTest([this] {
+    LinkSettings settings;
+    settings.limits.gso_ipv4_max_size = 65536;
+    kernel_.SetLinkForTest({}, "h0", settings);
+  });
+  VethSpec spec = HostTo("blue");
+  spec.a.config.options.limits.gso_ipv4_max_size = 20000;
+  auto refused = CreateVeth("v", spec);
+  EXPECT_REFUSED(refused, Reason::kKernel);
+  EXPECT_EQ(refused.error().kernel->code, EOPNOTSUPP);
+  EXPECT_THAT(refused.error().message, HasSubstr("gso_ipv4_max_size"));
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+}
+
 TEST_F(EngineTest, AnAlternativeNameThatIsTakenIsNamed) {
   ASSERT_TRUE(CreateNamespace("blue").ok());
   VethSpec spec = HostTo("blue");

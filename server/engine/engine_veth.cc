@@ -82,12 +82,6 @@ class Comparison {
   std::vector<Deviation>& deviations_;
 };
 
-// A deletion's result, where it is all the same if somebody was faster.
-KernelResult<void> UnlessGone(KernelResult<void> deleted) {
-  const bool gone = !deleted.ok() && (deleted.error().code == ENODEV || NamespaceIsGone(deleted.error()));
-  return gone ? KernelResult<void>() : deleted;
-}
-
 // The name of the step that makes a pair.
 std::string BirthOf(const std::string& a, const std::string& b) { return absl::StrCat("create veth ", a, " <-> ", b); }
 
@@ -446,14 +440,13 @@ void Engine::AddConfigSteps(const VethRecord& record, const EndpointSpec& spec, 
   const EndpointConfig& config = spec.config;
   const std::vector<RouteSpec> routes = config.RoutesWithoutLink();
   // All but the routes goes with the link.
-  auto nothing = []() -> KernelResult<void> { return {}; };
   if (IpConfig ip = config.WholeIp(); !ip.empty() || !config.alternative_names.empty()) {
     plan.Add({.name = absl::StrCat("configure ", link.name),
               .run =
                   [this, &config, &link, &made, ip = std::move(ip)] {
                     return kernel_.Configure(link.netns, made.ifindex, config.alternative_names, ip, /*anew=*/false);
                   },
-              .undo = nothing,
+              .undo = NothingToUndo,
               .sweep = nullptr});
   }
   if (routes.empty()) return;
@@ -476,7 +469,7 @@ EngineResult<VethRecord> Engine::MakeVeth(VethRecord record, const LinkSpec& a, 
     // It is missing, and stays so where the new one can't be made.
     plan.Add({.name = "delete what is left of veth " + record.id,
               .run = [&] { return DeleteLinksOf(*replaced); },
-              .undo = [] { return KernelResult<void>(); },
+              .undo = NothingToUndo,
               .sweep = nullptr});
   }
   plan.Add({.name = BirthOf(a.name, b.name),
@@ -511,7 +504,7 @@ EngineResult<VethRecord> Engine::MakeVeth(VethRecord record, const LinkSpec& a, 
               }
               return {};
             },
-            .undo = [] { return KernelResult<void>(); },
+            .undo = NothingToUndo,
             .sweep = nullptr});
   AddConfigSteps(record, record.spec.a, a, record.a, plan);
   AddConfigSteps(record, record.spec.b, b, record.b, plan);

@@ -112,6 +112,12 @@ struct ObservedLink {
 // Whether an operation failed because its namespace is not there any more.
 inline bool NamespaceIsGone(const KernelError& error) { return error.code == ENOENT || error.code == ESTALE; }
 
+// A deletion's result, where it is all the same if somebody was faster.
+inline KernelResult<void> UnlessGone(KernelResult<void> deleted) {
+  const bool gone = !deleted.ok() && (deleted.error().code == ENODEV || NamespaceIsGone(deleted.error()));
+  return gone ? KernelResult<void>() : deleted;
+}
+
 // Something that may have changed in the kernel. A hint: what is really there must be looked at.
 struct Hint {
   enum class Kind {

@@ -24,6 +24,9 @@ struct Step {
   std::function<KernelResult<void>()> sweep;
 };
 
+// For a step that changes nothing, or whose change goes with what an earlier step made.
+inline KernelResult<void> NothingToUndo() { return {}; }
+
 // What stopped a plan.
 struct PlanFailure {
   std::string step;

@@ -285,9 +285,7 @@ void DeleteNamespace(const State& s, const Call& call, Outcomes& outcomes) {
   if (s.IsThere(call.id, record->second)) {
     partly.RemoveLinksIn(record->second.netns);
     outcomes.LeaveHalfDeleted(partly, Intent::Kind::kDeleteNamespace, instance);
-    for (const auto& [id, veth] : s.veths) {
-      if (EndsIn(veth, call.id)) partly.RemovePair(veth.pair);
-    }
+    RemovePairsOf(partly, call.id);
     outcomes.LeaveHalfDeleted(partly, Intent::Kind::kDeleteNamespace, instance);
     partly.files.erase(call.id);
     outcomes.LeaveHalfDeleted(partly, Intent::Kind::kDeleteNamespace, instance);
