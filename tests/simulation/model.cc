@@ -1043,7 +1043,8 @@ std::vector<State> Restore(const State& state, const std::map<std::string, bool>
     std::vector<State> next;
     for (const State& before : states) {
       if (now == said.end() && is_first) continue;
-      Outcomes outcomes(before, {.method = Call::Method::kTend, .id = id}, {});
+      const Call healing{.method = Call::Method::kTend, .id = id};
+      Outcomes outcomes(before, healing, {});
       heal(before, id, outcomes);
       if (!restored && disturbed) next.push_back(before);
       for (Outcome& outcome : std::move(outcomes).Take()) {
