@@ -347,8 +347,16 @@ void CreateVeth(const State& s, const Call& call, Outcomes& outcomes) {
   }
   // Only the intent, or the kernel refused and nobody could make sure that nothing was left.
   outcomes.Leave(room, Intent::Kind::kCreateVeth, instance, instance);
+  auto has_taken_name = [&](const EndpointSpec& end) {
+    const std::optional<int> place = PlaceOf(s, end.namespace_id);
+    return place.has_value() && !IsPattern(end.interface_name) && room.links.contains({*place, end.interface_name});
+  };
   for (const EndpointSpec* end : {&call.spec.a, &call.spec.b}) {
-    if (!PlaceOf(s, end->namespace_id).has_value()) return outcomes.Refuse(NamespaceRefusal(s, end->namespace_id));
+    if (PlaceOf(s, end->namespace_id).has_value()) continue;
+    // Of two reasons, a failure may point at the other.
+    const bool name_is_taken = has_taken_name(call.spec.a) || has_taken_name(call.spec.b);
+    if (outcomes.circumstances().disturbed && name_is_taken) outcomes.Refuse(Reason::kInterfaceNameTaken);
+    return outcomes.Refuse(NamespaceRefusal(s, end->namespace_id));
   }
   const int place_a = *PlaceOf(s, call.spec.a.namespace_id);
   const int place_b = *PlaceOf(s, call.spec.b.namespace_id);
@@ -362,11 +370,7 @@ void CreateVeth(const State& s, const Call& call, Outcomes& outcomes) {
     outcomes.Fail(swept);
     outcomes.Leave(swept, Intent::Kind::kCreateVeth, instance, instance);
   }
-  for (const auto& [end, place] : {std::pair(&call.spec.a, place_a), std::pair(&call.spec.b, place_b)}) {
-    if (!IsPattern(end->interface_name) && room.links.contains({place, end->interface_name})) {
-      return outcomes.Refuse(Reason::kInterfaceNameTaken);
-    }
-  }
+  if (has_taken_name(call.spec.a) || has_taken_name(call.spec.b)) return outcomes.Refuse(Reason::kInterfaceNameTaken);
   auto make = [&](const VethSpec& spec) {
     if (call.validate) {
       return outcomes.Succeed(
