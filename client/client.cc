@@ -47,6 +47,7 @@ Request WithName(std::string_view collection, std::string_view id) {
 
 constexpr char kNamespaces[] = "namespaces/";
 constexpr char kVeths[] = "veths/";
+constexpr char kBridges[] = "bridges/";
 
 // All items of a paged list that `request` asks for. `page` calls the RPC, and `items` takes them out of its response.
 template <typename Item, typename Request, typename Page, typename Items>
@@ -155,6 +156,46 @@ absl::Status Client::DeleteVeth(std::string_view veth_id, const Options& options
 
 absl::Status Client::DeleteVeth(const v1::DeleteVethRequest& request, const Options& options) const {
   return connection_->DeleteVeth(Named(request, options, options_), Resolve(options, options_));
+}
+
+absl::StatusOr<v1::Bridge> Client::CreateBridge(std::string_view bridge_id, const v1::Bridge& bridge,
+                                                const Options& options) const {
+  v1::CreateBridgeRequest request;
+  request.set_bridge_id(std::string(bridge_id));
+  *request.mutable_bridge() = bridge;
+  return CreateBridge(request, options);
+}
+
+absl::StatusOr<v1::Bridge> Client::CreateBridge(const v1::CreateBridgeRequest& request, const Options& options) const {
+  return connection_->CreateBridge(Named(request, options, options_), Resolve(options, options_));
+}
+
+absl::StatusOr<v1::Bridge> Client::GetBridge(std::string_view bridge_id, const Options& options) const {
+  return GetBridge(WithName<v1::GetBridgeRequest>(kBridges, bridge_id), options);
+}
+
+absl::StatusOr<v1::Bridge> Client::GetBridge(const v1::GetBridgeRequest& request, const Options& options) const {
+  return connection_->GetBridge(request, Resolve(options, options_));
+}
+
+absl::StatusOr<std::vector<v1::Bridge>> Client::ListBridges(const Options& options) const {
+  return ListAll<v1::Bridge>(
+      v1::ListBridgesRequest(),
+      [&](const v1::ListBridgesRequest& request) { return ListBridgesPage(request, options); },
+      [](v1::ListBridgesResponse& response) { return response.mutable_bridges(); });
+}
+
+absl::StatusOr<v1::ListBridgesResponse> Client::ListBridgesPage(const v1::ListBridgesRequest& request,
+                                                                const Options& options) const {
+  return connection_->ListBridges(request, Resolve(options, options_));
+}
+
+absl::Status Client::DeleteBridge(std::string_view bridge_id, const Options& options) const {
+  return DeleteBridge(WithName<v1::DeleteBridgeRequest>(kBridges, bridge_id), options);
+}
+
+absl::Status Client::DeleteBridge(const v1::DeleteBridgeRequest& request, const Options& options) const {
+  return connection_->DeleteBridge(Named(request, options, options_), Resolve(options, options_));
 }
 
 absl::StatusOr<v1::RenewLeaseResponse> Client::RenewLease(std::string_view owner, const Options& options) const {

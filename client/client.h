@@ -75,14 +75,30 @@ class Client {
   absl::Status DeleteVeth(std::string_view veth_id, const Options& options = {}) const;
   absl::Status DeleteVeth(const v1::DeleteVethRequest& request, const Options& options = {}) const;
 
+  // An empty `bridge_id` lets the server choose one.
+  absl::StatusOr<v1::Bridge> CreateBridge(std::string_view bridge_id, const v1::Bridge& bridge,
+                                          const Options& options = {}) const;
+  absl::StatusOr<v1::Bridge> CreateBridge(const v1::CreateBridgeRequest& request, const Options& options = {}) const;
+
+  absl::StatusOr<v1::Bridge> GetBridge(std::string_view bridge_id, const Options& options = {}) const;
+  absl::StatusOr<v1::Bridge> GetBridge(const v1::GetBridgeRequest& request, const Options& options = {}) const;
+
+  // As with namespaces.
+  absl::StatusOr<std::vector<v1::Bridge>> ListBridges(const Options& options = {}) const;
+  absl::StatusOr<v1::ListBridgesResponse> ListBridgesPage(const v1::ListBridgesRequest& request,
+                                                          const Options& options = {}) const;
+
+  absl::Status DeleteBridge(std::string_view bridge_id, const Options& options = {}) const;
+  absl::Status DeleteBridge(const v1::DeleteBridgeRequest& request, const Options& options = {}) const;
+
   // A sign of life from an owner. Any other call is one, too, if its Options name the owner.
   absl::StatusOr<v1::RenewLeaseResponse> RenewLease(std::string_view owner, const Options& options = {}) const;
   absl::StatusOr<v1::RenewLeaseResponse> RenewLease(const v1::RenewLeaseRequest& request,
                                                     const Options& options = {}) const;
 
-  // Deletes the owner's objects but for those to keep. `keep` holds resource names, with `namespaces/` or `veths/`.
-  // OK does not mean that all of them could be deleted: see `failures`. After a retry, `deleted` leaves out what an
-  // attempt deleted whose answer was lost.
+  // Deletes the owner's objects but for those to keep. `keep` holds resource names, with `namespaces/`, `veths/` or
+  // `bridges/`. OK does not mean that all of them could be deleted: see `failures`. After a retry, `deleted` leaves out
+  // what an attempt deleted whose answer was lost.
   absl::StatusOr<v1::CollectGarbageResponse> CollectGarbage(std::string_view owner,
                                                             const std::vector<std::string>& keep,
                                                             const Options& options = {}) const;

@@ -96,6 +96,27 @@ TEST_F(ClientTest, IdsBecomeNames) {
   EXPECT_TRUE(client_.DeleteVeth("uplink").ok());
 }
 
+TEST_F(ClientTest, Bridges) {
+  v1::CreateBridgeRequest sent;
+  EXPECT_CALL(*connection_, CreateBridge).WillOnce(DoAll(SaveArg<0>(&sent), Return(v1::Bridge())));
+  v1::Bridge bridge;
+  bridge.set_interface_name("br0");
+  EXPECT_TRUE(client_.CreateBridge("br", bridge).ok());
+  EXPECT_EQ(sent.bridge_id(), "br");
+  EXPECT_EQ(sent.bridge().interface_name(), "br0");
+  EXPECT_THAT(sent.request_id(), SizeIs(36));
+  EXPECT_CALL(*connection_, GetBridge(Property(&v1::GetBridgeRequest::name, "bridges/br"), _))
+      .WillOnce(Return(v1::Bridge()));
+  EXPECT_TRUE(client_.GetBridge("br").ok());
+  v1::ListBridgesResponse page;
+  page.add_bridges();
+  EXPECT_CALL(*connection_, ListBridges).WillOnce(Return(page));
+  EXPECT_THAT(*client_.ListBridges(), SizeIs(1));
+  EXPECT_CALL(*connection_, DeleteBridge(Property(&v1::DeleteBridgeRequest::request_id, SizeIs(36)), _))
+      .WillOnce(Return(absl::OkStatus()));
+  EXPECT_TRUE(client_.DeleteBridge("br").ok());
+}
+
 TEST_F(ClientTest, CreateVethSendsIdAndSpec) {
   v1::Veth veth;
   veth.mutable_endpoint_a()->set_interface_name("a0");

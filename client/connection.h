@@ -5,6 +5,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "client/options.h"
+#include "netprov/v1/bridge.pb.h"
 #include "netprov/v1/host.pb.h"
 #include "netprov/v1/inspection.pb.h"
 #include "netprov/v1/lease.pb.h"
@@ -35,6 +36,13 @@ class Connection {
   virtual absl::StatusOr<v1::ListVethsResponse> ListVeths(const v1::ListVethsRequest& request,
                                                           const CallOptions& options) = 0;
   virtual absl::Status DeleteVeth(const v1::DeleteVethRequest& request, const CallOptions& options) = 0;
+
+  virtual absl::StatusOr<v1::Bridge> CreateBridge(const v1::CreateBridgeRequest& request,
+                                                  const CallOptions& options) = 0;
+  virtual absl::StatusOr<v1::Bridge> GetBridge(const v1::GetBridgeRequest& request, const CallOptions& options) = 0;
+  virtual absl::StatusOr<v1::ListBridgesResponse> ListBridges(const v1::ListBridgesRequest& request,
+                                                              const CallOptions& options) = 0;
+  virtual absl::Status DeleteBridge(const v1::DeleteBridgeRequest& request, const CallOptions& options) = 0;
 
   virtual absl::StatusOr<v1::RenewLeaseResponse> RenewLease(const v1::RenewLeaseRequest& request,
                                                             const CallOptions& options) = 0;

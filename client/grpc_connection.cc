@@ -13,6 +13,7 @@
 #include "client/utf8.h"
 #include "client/version.h"
 #include "google/protobuf/empty.pb.h"
+#include "netprov/v1/bridge.grpc.pb.h"
 #include "netprov/v1/host.grpc.pb.h"
 #include "netprov/v1/inspection.grpc.pb.h"
 #include "netprov/v1/lease.grpc.pb.h"
@@ -39,6 +40,7 @@ class GrpcConnection final : public Connection {
   GrpcConnection(std::shared_ptr<grpc::Channel> channel, std::shared_ptr<Clock> clock)
       : namespaces_(v1::NamespaceService::NewStub(channel)),
         veths_(v1::VethService::NewStub(channel)),
+        bridges_(v1::BridgeService::NewStub(channel)),
         leases_(v1::LeaseService::NewStub(channel)),
         host_(v1::HostService::NewStub(channel)),
         inspection_(v1::InspectionService::NewStub(channel)),
@@ -82,6 +84,25 @@ class GrpcConnection final : public Connection {
 
   absl::Status DeleteVeth(const v1::DeleteVethRequest& request, const CallOptions& options) override {
     return Call<google::protobuf::Empty>(*veths_, &v1::VethService::Stub::DeleteVeth, request, options,
+                                         IsRepeatable(request))
+        .status();
+  }
+
+  absl::StatusOr<v1::Bridge> CreateBridge(const v1::CreateBridgeRequest& request, const CallOptions& options) override {
+    return Call<v1::Bridge>(*bridges_, &v1::BridgeService::Stub::CreateBridge, request, options, IsRepeatable(request));
+  }
+
+  absl::StatusOr<v1::Bridge> GetBridge(const v1::GetBridgeRequest& request, const CallOptions& options) override {
+    return Call<v1::Bridge>(*bridges_, &v1::BridgeService::Stub::GetBridge, request, options, true);
+  }
+
+  absl::StatusOr<v1::ListBridgesResponse> ListBridges(const v1::ListBridgesRequest& request,
+                                                      const CallOptions& options) override {
+    return Call<v1::ListBridgesResponse>(*bridges_, &v1::BridgeService::Stub::ListBridges, request, options, true);
+  }
+
+  absl::Status DeleteBridge(const v1::DeleteBridgeRequest& request, const CallOptions& options) override {
+    return Call<google::protobuf::Empty>(*bridges_, &v1::BridgeService::Stub::DeleteBridge, request, options,
                                          IsRepeatable(request))
         .status();
   }
@@ -150,6 +171,7 @@ class GrpcConnection final : public Connection {
 
   const std::unique_ptr<v1::NamespaceService::Stub> namespaces_;
   const std::unique_ptr<v1::VethService::Stub> veths_;
+  const std::unique_ptr<v1::BridgeService::Stub> bridges_;
   const std::unique_ptr<v1::LeaseService::Stub> leases_;
   const std::unique_ptr<v1::HostService::Stub> host_;
   const std::unique_ptr<v1::InspectionService::Stub> inspection_;

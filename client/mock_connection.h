@@ -22,6 +22,12 @@ class MockConnection : public Connection {
   MOCK_METHOD(absl::StatusOr<v1::ListVethsResponse>, ListVeths, (const v1::ListVethsRequest&, const CallOptions&),
               (override));
   MOCK_METHOD(absl::Status, DeleteVeth, (const v1::DeleteVethRequest&, const CallOptions&), (override));
+  MOCK_METHOD(absl::StatusOr<v1::Bridge>, CreateBridge, (const v1::CreateBridgeRequest&, const CallOptions&),
+              (override));
+  MOCK_METHOD(absl::StatusOr<v1::Bridge>, GetBridge, (const v1::GetBridgeRequest&, const CallOptions&), (override));
+  MOCK_METHOD(absl::StatusOr<v1::ListBridgesResponse>, ListBridges, (const v1::ListBridgesRequest&, const CallOptions&),
+              (override));
+  MOCK_METHOD(absl::Status, DeleteBridge, (const v1::DeleteBridgeRequest&, const CallOptions&), (override));
   MOCK_METHOD(absl::StatusOr<v1::RenewLeaseResponse>, RenewLease, (const v1::RenewLeaseRequest&, const CallOptions&),
               (override));
   MOCK_METHOD(absl::StatusOr<v1::CollectGarbageResponse>, CollectGarbage,

@@ -158,6 +158,35 @@ class Runner {
     return PrintVeth(format_, *veth, now_());
   }
 
+  absl::StatusOr<std::string> operator()(const v1::CreateBridgeRequest& request) const {
+    const absl::StatusOr<v1::Bridge> bridge = client_.CreateBridge(request);
+    if (!bridge.ok()) return bridge.status();
+    return Sentence(format_,
+                    Outcome(request.validate_only(), request.allow_existing(), "create", "Created", "there", "bridge",
+                            DescribeBridge(*bridge)),
+                    [&] { return PrintBridge(format_, *bridge, now_()); });
+  }
+
+  absl::StatusOr<std::string> operator()(const v1::DeleteBridgeRequest& request) const {
+    if (const absl::Status status = client_.DeleteBridge(request); !status.ok()) return status;
+    return Sentence(format_,
+                    Outcome(request.validate_only(), request.allow_missing(), "delete", "Deleted", "gone", "bridge",
+                            ShortName(request.name())),
+                    [&] { return PrintName(format_, request.name()); });
+  }
+
+  absl::StatusOr<std::string> operator()(const v1::ListBridgesRequest&) const {
+    const absl::StatusOr<std::vector<v1::Bridge>> bridges = client_.ListBridges();
+    if (!bridges.ok()) return bridges.status();
+    return PrintBridges(format_, *bridges, now_());
+  }
+
+  absl::StatusOr<std::string> operator()(const v1::GetBridgeRequest& request) const {
+    const absl::StatusOr<v1::Bridge> bridge = client_.GetBridge(request);
+    if (!bridge.ok()) return bridge.status();
+    return PrintBridge(format_, *bridge, now_());
+  }
+
   absl::StatusOr<std::string> operator()(const v1::RenewLeaseRequest& request) const {
     const absl::StatusOr<v1::RenewLeaseResponse> renewal = client_.RenewLease(request);
     if (!renewal.ok()) return renewal.status();

@@ -285,6 +285,51 @@ TEST_F(CliTest, DeleteVeth) {
   EXPECT_EQ(out_.str(), "Deleted veth pair: veth-host\n");
 }
 
+TEST_F(CliTest, Bridges) {
+  v1::Bridge bridge;
+  bridge.set_name("bridges/br0");
+  bridge.set_state(v1::Bridge::STATE_READY);
+  bridge.set_interface_name("br0");
+  bridge.mutable_host();
+  EXPECT_CALL(mock(), CreateBridge(Property(&v1::CreateBridgeRequest::bridge_id, "br0"), _)).WillOnce(Return(bridge));
+  EXPECT_EQ(RunCli({"net", "bridge", "create", "br0"}), 0);
+  EXPECT_EQ(out_.str(), "Created bridge: br0\n");
+}
+
+TEST_F(CliTest, ABridgeThatIsThereAnyway) {
+  v1::Bridge bridge;
+  bridge.set_name("bridges/lan");
+  bridge.set_interface_name("br7");
+  bridge.set_namespace_("namespaces/blue");
+  EXPECT_CALL(mock(), CreateBridge(Property(&v1::CreateBridgeRequest::allow_existing, true), _))
+      .WillOnce(Return(bridge));
+  EXPECT_EQ(RunCli({"net", "bridge", "create", "lan", "--ns", "blue", "--allow-existing"}), 0);
+  EXPECT_EQ(out_.str(), "Bridge is there: br7 (in blue)\n");
+}
+
+TEST_F(CliTest, ListShowAndDeleteBridges) {
+  v1::ListBridgesResponse response;
+  response.add_bridges()->set_name("bridges/br0");
+  EXPECT_CALL(mock(), ListBridges).WillOnce(Return(response));
+  EXPECT_EQ(RunCli({"net", "bridge", "list", "-o", "name"}), 0);
+  EXPECT_EQ(out_.str(), "bridges/br0\n");
+}
+
+TEST_F(CliTest, ShowBridge) {
+  v1::Bridge bridge;
+  bridge.set_name("bridges/br0");
+  EXPECT_CALL(mock(), GetBridge(Property(&v1::GetBridgeRequest::name, "bridges/br0"), _)).WillOnce(Return(bridge));
+  EXPECT_EQ(RunCli({"net", "bridge", "show", "bridges/br0", "-o", "name"}), 0);
+  EXPECT_EQ(out_.str(), "bridges/br0\n");
+}
+
+TEST_F(CliTest, DeleteBridge) {
+  EXPECT_CALL(mock(), DeleteBridge(Property(&v1::DeleteBridgeRequest::name, "bridges/br0"), _))
+      .WillOnce(Return(absl::OkStatus()));
+  EXPECT_EQ(RunCli({"net", "bridge", "delete", "br0"}), 0);
+  EXPECT_EQ(out_.str(), "Deleted bridge: br0\n");
+}
+
 TEST_F(CliTest, EveryCallCarriesTheOwner) {
   variables_["NETPROV_OWNER"] = "ci";
   EXPECT_CALL(mock(), ListNamespaces(_, Field(&client::CallOptions::owner, "ci")))

@@ -12,6 +12,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "client/cli/bridge_text.h"
 #include "client/cli/ip_text.h"
 #include "client/endpoint.h"
 #include "client/owner.h"
@@ -22,6 +23,7 @@ namespace {
 
 constexpr char kNamespaces[] = "namespaces/";
 constexpr char kVeths[] = "veths/";
+constexpr char kBridges[] = "bridges/";
 constexpr char kHost[] = "host";
 constexpr char kSeeHelp[] = "Run with --help for more information.\n";
 
@@ -140,6 +142,13 @@ class End {
     options.AddMtu(mtu_, "The MTU, where it is not that of --mtu");
     options.AddLinkFlag("down", down_, "Leave it down");
     options.AddLinkTexts("altname", altnames_, "INTERFACE", "Another name of the link. Can be repeated");
+    options.AddLinkText("bridge", bridge_, "BRIDGE", "Make it a port of this bridge, which is in the same place");
+    options.AddLinkText(
+        "port", port_, "SETTINGS",
+        "As which port, in the words of `bridge link set`, as in 'isolated on learning off cost 7'; also "
+        "hairpin, flood, mcast_flood, bcast_flood, neigh_suppress and priority");
+    options.AddLinkTexts("vlan", vlans_, "VLAN",
+                         "With these VLANs, as in '10 pvid untagged' or 20-29. Can be repeated");
     options.AddLinkNumber("tx-queues", tx_queues_, "N", "Transmit queues, 1 to 4096. Default: 1");
     options.AddLinkNumber("rx-queues", rx_queues_, "N", "Receive queues, 1 to 4096. Default: 1");
     options.AddLinkFlag("promiscuous", promiscuous_, "Receive what is for others");
@@ -156,6 +165,7 @@ class End {
   absl::Status AddTo(uint32_t mtu, const std::string& ip_prefix, v1::VethEndpoint& endpoint) const {
     AddLinkTo(mtu, endpoint);
     endpoint.mutable_gateways()->Add(gateways_.begin(), gateways_.end());
+    if (const absl::Status status = AddPortTo(endpoint); !status.ok()) return status;
     absl::Status status = ParseAll(ip_prefix + "address", addresses_, ParseAddress, endpoint.mutable_addresses());
     status.Update(ParseAll(ip_prefix + "route", routes_, ParseRoute, endpoint.mutable_routes()));
     status.Update(ParseAll(ip_prefix + "neighbor", neighbors_, ParseNeighbor, endpoint.mutable_neighbors()));
@@ -163,6 +173,17 @@ class End {
   }
 
  private:
+  absl::Status AddPortTo(v1::VethEndpoint& endpoint) const {
+    if (!bridge_.empty()) endpoint.set_bridge(Name(kBridges, bridge_));
+    if (!port_.empty()) {
+      absl::StatusOr<v1::BridgePort> port = ParsePort(port_);
+      if (!port.ok()) return absl::InvalidArgumentError(absl::StrCat("--port: ", port.status().message()));
+      *endpoint.mutable_bridge_port() = *std::move(port);
+    }
+    if (vlans_.empty()) return absl::OkStatus();
+    return ParseAll("--vlan", vlans_, ParseVlan, endpoint.mutable_bridge_port()->mutable_vlans());
+  }
+
   void AddLinkTo(uint32_t mtu, v1::VethEndpoint& endpoint) const {
     if (!mac_.empty()) endpoint.set_mac_address(mac_);
     endpoint.set_mtu(mtu_ != 0 ? mtu_ : mtu);
@@ -185,11 +206,108 @@ class End {
   uint32_t mtu_ = 0;
   bool down_ = false;
   std::vector<std::string> altnames_;
+  std::string bridge_, port_;
+  std::vector<std::string> vlans_;
   uint32_t tx_queues_ = 0, rx_queues_ = 0;
   bool promiscuous_ = false, all_multicast_ = false;
   uint32_t gso_max_size_ = 0, gso_max_segments_ = 0, gro_max_size_ = 0;
   uint32_t gso_ipv4_max_size_ = 0, gro_ipv4_max_size_ = 0;
   std::vector<std::string> addresses_, gateways_, routes_, neighbors_;
+};
+
+// A bridge, as typed.
+class BridgeFlags {
+ public:
+  void AddOptions(CLI::App& app) {
+    app.add_option("--ns", ns_, "It is in this namespace. Default: in the host")->type_name("NAMESPACE");
+    app.add_option("--interface", interface_, "Its interface name. Default: NAME")->type_name("INTERFACE");
+    app.add_option("--address", addresses_, "An address, as in 10.0.0.1/24. Can be repeated")
+        ->type_name("ADDRESS")
+        ->allow_extra_args(false);
+    app.add_option("--mac", mac_, "The MAC address. Default: a random one, which it keeps")->type_name("MAC");
+    Number(app, "--mtu", mtu_, "BYTES", "The MTU, 68 to 65535. Default: the smallest of its ports'");
+    app.add_flag("--down", down_, "Leave it down");
+    app.add_option("--altname", altnames_, "Another name of the link. Can be repeated")
+        ->type_name("INTERFACE")
+        ->allow_extra_args(false);
+    stp_option_ = app.add_flag("--stp,!--no-stp", stp_, "Speak the spanning tree protocol. Default: no");
+    app.add_option("--forward-delay", forward_delay_, "How long a port listens and learns, 2s to 30s. Default: 15s")
+        ->type_name("DURATION");
+    app.add_option("--hello-time", hello_time_, "Between the root's messages, 1s to 10s. Default: 2s")
+        ->type_name("DURATION");
+    app.add_option("--max-age", max_age_, "After which the root is taken for lost, 6s to 40s. Default: 20s")
+        ->type_name("DURATION");
+    app.add_option("--ageing-time", ageing_time_, "How long an address is remembered. Default: 5m")
+        ->type_name("DURATION");
+    Number(app, "--priority", priority_, "N", "Of the spanning tree, 0 to 65535. Default: 32768");
+    vlan_filtering_option_ =
+        app.add_flag("--vlan-filtering,!--no-vlan-filtering", vlan_filtering_, "Mind VLANs. Default: no");
+    Number(app, "--default-pvid", default_pvid_, "VLAN", "The VLAN of untagged packets, 0 to 4094. Default: 1");
+    multicast_snooping_option_ = app.add_flag("--multicast-snooping,!--no-multicast-snooping", multicast_snooping_,
+                                              "Send multicast only where it is wanted. Default: yes");
+    Number(app, "--group-forward-mask", group_forward_mask_, "BITS", "Which link-local groups to forward. Default: 0");
+  }
+
+  // An error's message is for the user. `name` is the bridge's, as typed.
+  absl::Status AddTo(const std::string& name, v1::Bridge& bridge) const {
+    if (ns_.empty()) {
+      bridge.mutable_host();
+    } else {
+      bridge.set_namespace_(Name(kNamespaces, ns_));
+    }
+    constexpr size_t kLongestInterfaceName = 15;
+    if (!interface_.empty()) {
+      bridge.set_interface_name(interface_);
+    } else if (name.size() <= kLongestInterfaceName) {
+      bridge.set_interface_name(name);
+    }
+    bridge.set_mac_address(mac_);
+    bridge.set_mtu(mtu_.value_or(0));
+    if (down_) bridge.set_admin_state(v1::VethEndpoint::ADMIN_STATE_DOWN);
+    bridge.mutable_alternative_names()->Add(altnames_.begin(), altnames_.end());
+    if (!stp_option_->empty()) bridge.set_stp(stp_);
+    if (priority_.has_value()) bridge.set_priority(*priority_);
+    if (!vlan_filtering_option_->empty()) bridge.set_vlan_filtering(vlan_filtering_);
+    if (default_pvid_.has_value()) bridge.set_default_pvid(*default_pvid_);
+    if (!multicast_snooping_option_->empty()) bridge.set_multicast_snooping(multicast_snooping_);
+    if (group_forward_mask_.has_value()) bridge.set_group_forward_mask(*group_forward_mask_);
+    absl::Status status = ParseAll("--address", addresses_, ParseAddress, bridge.mutable_addresses());
+    status.Update(AddTime("--forward-delay", forward_delay_, &v1::Bridge::mutable_forward_delay, bridge));
+    status.Update(AddTime("--hello-time", hello_time_, &v1::Bridge::mutable_hello_time, bridge));
+    status.Update(AddTime("--max-age", max_age_, &v1::Bridge::mutable_max_age, bridge));
+    status.Update(AddTime("--ageing-time", ageing_time_, &v1::Bridge::mutable_ageing_time, bridge));
+    return status;
+  }
+
+ private:
+  static void Number(CLI::App& app, const char* name, std::optional<uint32_t>& target, const char* unit,
+                     const char* help) {
+    app.add_option(name, target, help)->transform(Decimal())->type_name(unit);
+  }
+
+  static absl::Status AddTime(const char* option, const std::string& text,
+                              google::protobuf::Duration* (v1::Bridge::*mutable_field)(), v1::Bridge& bridge) {
+    if (text.empty()) return absl::OkStatus();
+    absl::Duration time;
+    if (!absl::ParseDuration(text, &time) || time < absl::ZeroDuration() || time == absl::InfiniteDuration()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(option, ": must be a duration such as 2s, 1.5s or 5m, not `", text, "`"));
+    }
+    google::protobuf::Duration& proto = *(bridge.*mutable_field)();
+    proto.set_seconds(absl::IDivDuration(time, absl::Seconds(1), &time));
+    proto.set_nanos(static_cast<int>(absl::ToInt64Nanoseconds(time)));
+    return absl::OkStatus();
+  }
+
+  std::string ns_, interface_, mac_;
+  std::vector<std::string> addresses_, altnames_;
+  bool down_ = false;
+  CLI::Option* stp_option_;
+  CLI::Option* vlan_filtering_option_;
+  CLI::Option* multicast_snooping_option_;
+  bool stp_ = false, vlan_filtering_ = false, multicast_snooping_ = false;
+  std::optional<uint32_t> mtu_, priority_, default_pvid_, group_forward_mask_;
+  std::string forward_delay_, hello_time_, max_age_, ageing_time_;
 };
 
 // What of the kernel's tables is to be listed, as typed.
@@ -426,6 +544,7 @@ class Grammar {
 
   void Build();
   void BuildVeth(CLI::App& net);
+  void BuildBridge(CLI::App& net);
   void BuildInspection(CLI::App& net);
   void BuildLeases(CLI::App& net);
   CLI::App* Add(CLI::App& parent, const std::string& name, const std::string& description, const std::string& footer) {
@@ -439,6 +558,9 @@ class Grammar {
   absl::StatusOr<std::optional<std::string>> InterpretOwner() const;
   std::variant<v1::CreateNamespaceRequest, Exit> InterpretCreateNamespace(const CommandLine& line);
   std::variant<v1::CreateVethRequest, Exit> InterpretCreateVeth(const CommandLine& line);
+  std::variant<v1::CreateBridgeRequest, Exit> InterpretCreateBridge(const CommandLine& line);
+  // nullopt: it is another command, or the creation of one.
+  std::optional<Command> InterpretBridge() const;
   // OK if each name of an option of the first end is one for where that end is. An error's message is for the user.
   absl::Status CheckFirstEndNames() const;
   std::variant<v1::CollectGarbageRequest, Exit> InterpretGc(const CommandLine& line);
@@ -449,7 +571,7 @@ class Grammar {
   // The arguments before `--`.
   std::vector<std::string> typed_;
 
-  CLI::App app_{"Isolated network stacks: network namespaces and veth pairs.", "contain"};
+  CLI::App app_{"Isolated network stacks: network namespaces, veth pairs and bridges.", "contain"};
   CLI::App* net_create_;
   CLI::App* net_delete_;
   CLI::App* net_list_;
@@ -458,6 +580,10 @@ class Grammar {
   CLI::App* veth_list_;
   CLI::App* veth_show_;
   CLI::App* veth_delete_;
+  CLI::App* bridge_create_;
+  CLI::App* bridge_list_;
+  CLI::App* bridge_show_;
+  CLI::App* bridge_delete_;
   CLI::App* links_;
   CLI::App* addresses_;
   CLI::App* routes_;
@@ -494,6 +620,7 @@ class Grammar {
   std::string host_, from_ns_, interface_, ns_, peer_, veth_id_;
   uint32_t mtu_ = 0;
   End first_end_, peer_end_;
+  BridgeFlags bridge_;
 };
 
 void Grammar::Build() {
@@ -529,8 +656,8 @@ void Grammar::Build() {
                       "owner has. Default: NETPROV_OWNER; without it, nobody in particular")
           ->type_name("OWNER");
 
-  CLI::App& net =
-      *Add(app_, "net", "Network namespaces, and the veth pairs between them", "Example:\n  contain net create blue");
+  CLI::App& net = *Add(app_, "net", "Network namespaces, and the veth pairs and bridges between them",
+                       "Example:\n  contain net create blue");
   net.require_subcommand(1);
 
   net_create_ =
@@ -566,6 +693,7 @@ void Grammar::Build() {
   net_show_->add_option("NAME", name_, "Its name")->required();
 
   BuildVeth(net);
+  BuildBridge(net);
   BuildInspection(net);
   BuildLeases(net);
 
@@ -646,6 +774,32 @@ void Grammar::BuildVeth(CLI::App& net) {
   mutation_.AddOptions(*veth_delete_);
 }
 
+void Grammar::BuildBridge(CLI::App& net) {
+  CLI::App& bridge = *Add(net, "bridge", "Bridges, whose ports are ends of veth pairs (`contain net veth --bridge`)",
+                          "Example:\n  contain net bridge create br0 --address 10.0.0.1/24");
+  bridge.require_subcommand(1);
+  bridge_create_ = Add(bridge, "create", "Create a bridge. It belongs to --owner, or else to NETPROV_OWNER.",
+                       "Examples:\n"
+                       "  contain net bridge create br0 --address 10.0.0.1/24\n"
+                       "  contain net bridge create lan --ns router --stp --ageing-time 1m");
+  bridge_create_->add_option("NAME", name_, "Its id, for show and delete")->required();
+  bridge_.AddOptions(*bridge_create_);
+  bridge_create_->add_flag("--allow-existing", mutation_.tolerant,
+                           "Succeed where the same is there already, made by netprov");
+  metadata_.AddOptions(*bridge_create_);
+  mutation_.AddOptions(*bridge_create_);
+  bridge_list_ = Add(bridge, "list", "List the bridges that netprov made",
+                     "Examples:\n  contain net bridge list\n  contain net bridge list -o json");
+  bridge_show_ = Add(bridge, "show", "Show a bridge and its ports",
+                     "Examples:\n  contain net bridge show br0\n  contain net bridge show br0 -o yaml");
+  bridge_show_->add_option("NAME", name_, "Its id")->required();
+  bridge_delete_ = Add(bridge, "delete", "Delete a bridge that has no ports any more",
+                       "Examples:\n  contain net bridge delete br0\n  contain net bridge delete br0 --allow-missing");
+  bridge_delete_->add_option("NAME", name_, "Its id")->required();
+  bridge_delete_->add_flag("--allow-missing", mutation_.tolerant, "Succeed where it is not there");
+  mutation_.AddOptions(*bridge_delete_);
+}
+
 void Grammar::BuildInspection(CLI::App& net) {
   const auto add = [this, &net](const std::string& name, const std::string& what, const std::string& footer) {
     CLI::App* app = Add(net, name,
@@ -685,8 +839,10 @@ void Grammar::BuildLeases(CLI::App& net) {
             "Examples:\n"
             "  contain net gc --owner ci/job-17\n"
             "  contain net gc --owner ci/job-17 --keep blue --keep veths/uplink0 --apply");
-  gc_->add_option("--keep", keep_,
-                  "What stays: a namespace, as NAME or namespaces/NAME, or a pair, as veths/ID; can be repeated")
+  gc_->add_option(
+         "--keep", keep_,
+         "What stays: a namespace, as NAME or namespaces/NAME, a pair, as veths/ID, or a bridge, as bridges/ID; can "
+         "be repeated")
       ->type_name("NAME")
       ->allow_extra_args(false);
   gc_->add_flag("--apply", apply_, "Do delete it");
@@ -750,11 +906,12 @@ std::variant<v1::CollectGarbageRequest, Exit> Grammar::InterpretGc(const Command
   request.set_owner(*line.owner);
   request.set_validate_only(!apply_);
   for (const std::string& typed : keep_) {
-    const std::string name = absl::StartsWith(typed, kVeths) ? typed : Name(kNamespaces, typed);
+    const bool is_whole = absl::StartsWith(typed, kVeths) || absl::StartsWith(typed, kBridges);
+    const std::string name = is_whole ? typed : Name(kNamespaces, typed);
     // The server leaves a name aside that it does not know, and what was meant would be deleted.
     const size_t id = name.find('/') + 1;
     if (id == name.size() || name.find('/', id) != std::string::npos) {
-      return UsageError("--keep: must be NAME, namespaces/NAME or veths/ID, not `" + typed + "`");
+      return UsageError("--keep: must be NAME, namespaces/NAME, veths/ID or bridges/ID, not `" + typed + "`");
     }
     request.add_keep(name);
   }
@@ -808,6 +965,37 @@ std::variant<v1::CreateVethRequest, Exit> Grammar::InterpretCreateVeth(const Com
   return request;
 }
 
+std::variant<v1::CreateBridgeRequest, Exit> Grammar::InterpretCreateBridge(const CommandLine& line) {
+  v1::CreateBridgeRequest request;
+  mutation_.AddTo(request);
+  request.set_bridge_id(Id(kBridges, name_));
+  request.set_allow_existing(mutation_.tolerant);
+  if (const absl::Status status = bridge_.AddTo(request.bridge_id(), *request.mutable_bridge()); !status.ok()) {
+    return UsageError(status);
+  }
+  const auto metadata = metadata_.Interpret(*bridge_create_, line.owner);
+  if (!metadata.ok()) return UsageError(metadata.status());
+  if (metadata->has_value()) *request.mutable_bridge()->mutable_metadata() = **metadata;
+  return request;
+}
+
+std::optional<Command> Grammar::InterpretBridge() const {
+  if (bridge_list_->parsed()) return v1::ListBridgesRequest();
+  if (bridge_show_->parsed()) {
+    v1::GetBridgeRequest request;
+    request.set_name(Name(kBridges, name_));
+    return request;
+  }
+  if (bridge_delete_->parsed()) {
+    v1::DeleteBridgeRequest request;
+    mutation_.AddTo(request);
+    request.set_name(Name(kBridges, name_));
+    request.set_allow_missing(mutation_.tolerant);
+    return request;
+  }
+  return std::nullopt;
+}
+
 std::variant<CommandLine, Exit> Grammar::Interpret(const std::vector<std::string>& after) {
   CommandLine line;
   static const std::map<std::string, Format> kFormats = {
@@ -854,7 +1042,13 @@ std::variant<CommandLine, Exit> Grammar::Interpret(const std::vector<std::string
     line.command = **std::move(inspection);
     return line;
   }
-  if (net_create_->parsed()) {
+  if (std::optional<Command> command = InterpretBridge(); command.has_value()) {
+    line.command = *std::move(command);
+  } else if (bridge_create_->parsed()) {
+    std::variant<v1::CreateBridgeRequest, Exit> request = InterpretCreateBridge(line);
+    if (std::holds_alternative<Exit>(request)) return std::get<Exit>(request);
+    line.command = std::get<v1::CreateBridgeRequest>(std::move(request));
+  } else if (net_create_->parsed()) {
     std::variant<v1::CreateNamespaceRequest, Exit> request = InterpretCreateNamespace(line);
     if (std::holds_alternative<Exit>(request)) return std::get<Exit>(request);
     line.command = std::get<v1::CreateNamespaceRequest>(std::move(request));

@@ -231,6 +231,90 @@ TEST(VethTest, EverythingOfIp) {
   }
 }
 
+TEST(VethTest, AnEndIsAPort) {
+  const v1::VethEndpoint end =
+      ParseEnd(true, {"--bridge", "br0", "--port", "isolated on cost 7", "--vlan", "10 pvid untagged", "--vlan=20-29"});
+  EXPECT_EQ(end.bridge(), "bridges/br0");
+  EXPECT_TRUE(end.bridge_port().isolated());
+  EXPECT_EQ(end.bridge_port().cost(), 7u);
+  ASSERT_EQ(end.bridge_port().vlans_size(), 2);
+  EXPECT_TRUE(end.bridge_port().vlans(0).pvid());
+  EXPECT_EQ(end.bridge_port().vlans(1).last(), 29u);
+  EXPECT_EQ(ParseEnd(false, {"--peer-bridge", "bridges/br1"}).bridge(), "bridges/br1");
+  EXPECT_THAT(UsageError({"net", "veth", "--host", "h", "--ns", "a", "--port", "isolated"}),
+              HasSubstr("--port: `isolated` takes on or off"));
+  EXPECT_THAT(UsageError({"net", "veth", "--host", "h", "--ns", "a", "--vlan", "x"}), HasSubstr("--vlan: "));
+}
+
+TEST(BridgeTest, LeastAndMost) {
+  auto request = ParseAs<v1::CreateBridgeRequest>({"net", "bridge", "create", "br0"});
+  EXPECT_EQ(request.bridge_id(), "br0");
+  EXPECT_TRUE(request.bridge().has_host());
+  EXPECT_EQ(request.bridge().interface_name(), "br0");
+  EXPECT_FALSE(request.bridge().has_stp());
+  request = ParseAs<v1::CreateBridgeRequest>({"net",
+                                              "bridge",
+                                              "create",
+                                              "a-name-of-more-than-15",
+                                              "--ns",
+                                              "blue",
+                                              "--address",
+                                              "10.0.0.1/24",
+                                              "--address",
+                                              "2001:db8::1/64",
+                                              "--mac",
+                                              "02:00:00:00:00:01",
+                                              "--mtu",
+                                              "1400",
+                                              "--down",
+                                              "--altname",
+                                              "other",
+                                              "--stp",
+                                              "--forward-delay",
+                                              "2.5s",
+                                              "--hello-time",
+                                              "1s",
+                                              "--max-age",
+                                              "6s",
+                                              "--ageing-time",
+                                              "0s",
+                                              "--priority",
+                                              "0",
+                                              "--no-vlan-filtering",
+                                              "--default-pvid",
+                                              "0",
+                                              "--no-multicast-snooping",
+                                              "--group-forward-mask",
+                                              "8",
+                                              "--label",
+                                              "a=b"});
+  const v1::Bridge& bridge = request.bridge();
+  EXPECT_EQ(bridge.namespace_(), "namespaces/blue");
+  EXPECT_EQ(bridge.interface_name(), "");
+  EXPECT_EQ(bridge.addresses_size(), 2);
+  EXPECT_EQ(bridge.mac_address(), "02:00:00:00:00:01");
+  EXPECT_EQ(bridge.mtu(), 1400u);
+  EXPECT_EQ(bridge.admin_state(), v1::VethEndpoint::ADMIN_STATE_DOWN);
+  EXPECT_EQ(bridge.alternative_names(0), "other");
+  EXPECT_TRUE(bridge.stp());
+  EXPECT_EQ(bridge.forward_delay().seconds(), 2);
+  EXPECT_EQ(bridge.forward_delay().nanos(), 500'000'000);
+  EXPECT_TRUE(bridge.has_ageing_time());
+  EXPECT_TRUE(bridge.has_priority());
+  EXPECT_TRUE(bridge.has_vlan_filtering());
+  EXPECT_FALSE(bridge.vlan_filtering());
+  EXPECT_TRUE(bridge.has_default_pvid());
+  EXPECT_FALSE(bridge.multicast_snooping());
+  EXPECT_EQ(bridge.group_forward_mask(), 8u);
+  EXPECT_EQ(bridge.metadata().labels().at("a"), "b");
+  EXPECT_EQ(ParseAs<v1::GetBridgeRequest>({"net", "bridge", "show", "br0"}).name(), "bridges/br0");
+  EXPECT_TRUE(ParseAs<v1::DeleteBridgeRequest>({"net", "bridge", "delete", "br0", "--allow-missing"}).allow_missing());
+  ParseAs<v1::ListBridgesRequest>({"net", "bridge", "list"});
+  EXPECT_THAT(UsageError({"net", "bridge", "create", "br0", "--max-age", "soon"}), HasSubstr("--max-age: "));
+  EXPECT_THAT(UsageError({"net", "bridge", "create", "br0", "--priority", "010x"}), HasSubstr("whole number"));
+  EXPECT_NE(UsageError({"net", "bridge"}), "");
+}
+
 TEST(VethTest, EverythingOfTheLink) {
   for (const std::string prefix : {"--", "--peer-", "--host-", "--from-"}) {
     const bool first = prefix != "--peer-";
@@ -405,7 +489,7 @@ TEST(GcTest, UsageErrors) {
   EXPECT_THAT(UsageError({"net", "gc", "--apply"}), HasSubstr("--owner or NETPROV_OWNER is required"));
   for (const char* keep : {"", "veth/v1", "a/b", "namespaces/", "veths/", "veths/a/b", "/blue"}) {
     EXPECT_THAT(UsageError({"net", "gc", "--owner", "ci", "--apply", "--keep", keep}),
-                HasSubstr("--keep: must be NAME, namespaces/NAME or veths/ID"))
+                HasSubstr("--keep: must be NAME, namespaces/NAME, veths/ID or bridges/ID"))
         << "what was meant to stay would be deleted: " << keep;
   }
   EXPECT_THAT(UsageError({"net", "gc", "--owner", "ci", "--keep", "blue", "red"}), HasSubstr("red"));

@@ -10,6 +10,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "client/cli/bridge_text.h"
 #include "client/cli/ip_text.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/repeated_field.h"
@@ -135,6 +136,7 @@ std::string State(int number, const std::string& name) {
 }
 
 std::string StateOf(const v1::Namespace& ns) { return State(ns.state(), v1::Namespace::State_Name(ns.state())); }
+std::string StateOf(const v1::Bridge& bridge) { return State(bridge.state(), v1::Bridge::State_Name(bridge.state())); }
 std::string StateOf(const v1::Veth& veth) { return State(veth.state(), v1::Veth::State_Name(veth.state())); }
 
 absl::Duration ToDuration(const google::protobuf::Duration& duration) {
@@ -149,7 +151,8 @@ std::string TimeLeft(const google::protobuf::Timestamp& time, absl::Time now) {
 }
 
 // `10.0.0.2/24 +1`: the first address, and how many more there are.
-std::string AddressSummary(const v1::VethEndpoint& endpoint) {
+template <typename Link>
+std::string AddressSummary(const Link& endpoint) {
   if (endpoint.addresses().empty()) return "";
   const std::string& first = endpoint.addresses(0).address();
   return endpoint.addresses_size() == 1 ? first : absl::StrCat(first, " +", endpoint.addresses_size() - 1);
@@ -277,6 +280,11 @@ std::string EndpointDetails(const std::string& heading, const v1::VethEndpoint& 
   add("Gateways", {endpoint.gateways().begin(), endpoint.gateways().end()});
   add("Routes", FormatAll(endpoint.routes(), FormatRoute));
   add("Neighbors", FormatAll(endpoint.neighbors(), FormatNeighbor));
+  if (!endpoint.bridge().empty()) {
+    const std::string port = FormatPort(endpoint.bridge_port());
+    add("Port of", {absl::StrCat(ShortName(endpoint.bridge()), port.empty() ? "" : ": ", port)});
+  }
+  add("VLANs", FormatAll(endpoint.bridge_port().vlans(), FormatVlan));
   add("Also named", {endpoint.alternative_names().begin(), endpoint.alternative_names().end()});
   if (endpoint.tx_queues() > 1 || endpoint.rx_queues() > 1) {
     const auto at_least_one = [](uint32_t queues) { return std::max<uint32_t>(queues, 1); };
@@ -289,6 +297,42 @@ std::string EndpointDetails(const std::string& heading, const v1::VethEndpoint& 
   add("Receives", receives);
   add("Limits", FormatLimits(endpoint.offload_limits()));
   return text.empty() ? text : absl::StrCat("\n", Printable(heading), "\n", text);
+}
+
+// What stands below the table of a bridge.
+std::string BridgeDetails(const v1::Bridge& bridge) {
+  std::string text;
+  AddDetail("Addresses", FormatAll(bridge.addresses(), FormatAddress), text);
+  AddDetail("Also named", {bridge.alternative_names().begin(), bridge.alternative_names().end()}, text);
+  std::vector<std::string> options;
+  const auto flag = [&options](const char* name, bool has, bool value) {
+    if (has) options.push_back(absl::StrCat(name, value ? " on" : " off"));
+  };
+  const auto time = [&options](const char* name, bool has, const google::protobuf::Duration& value) {
+    if (has) options.push_back(absl::StrCat(name, " ", absl::FormatDuration(ToDuration(value))));
+  };
+  const auto number = [&options](const char* name, bool has, uint32_t value) {
+    if (has) options.push_back(absl::StrCat(name, " ", value));
+  };
+  flag("stp", bridge.has_stp(), bridge.stp());
+  time("forward-delay", bridge.has_forward_delay(), bridge.forward_delay());
+  time("hello-time", bridge.has_hello_time(), bridge.hello_time());
+  time("max-age", bridge.has_max_age(), bridge.max_age());
+  time("ageing-time", bridge.has_ageing_time(), bridge.ageing_time());
+  number("priority", bridge.has_priority(), bridge.priority());
+  flag("vlan-filtering", bridge.has_vlan_filtering(), bridge.vlan_filtering());
+  number("default-pvid", bridge.has_default_pvid(), bridge.default_pvid());
+  flag("multicast-snooping", bridge.has_multicast_snooping(), bridge.multicast_snooping());
+  number("group-forward-mask", bridge.has_group_forward_mask(), bridge.group_forward_mask());
+  AddDetail("Options", options, text);
+  std::vector<std::string> ports;
+  for (const std::string& port : bridge.ports()) ports.push_back(ShortName(port));
+  AddDetail("Ports", ports, text);
+  return text;
+}
+
+std::string BridgeLocation(const v1::Bridge& bridge) {
+  return bridge.has_namespace_() ? ShortName(bridge.namespace_()) : "(host)";
 }
 
 struct Kind {
@@ -409,7 +453,8 @@ std::string DescribeEndpoint(const v1::VethEndpoint& endpoint) {
 
 std::string Number(uint32_t number) { return number == 0 ? "" : absl::StrCat(number); }
 
-std::string AdminState(const v1::VethEndpoint& endpoint) {
+template <typename Link>
+std::string AdminState(const Link& endpoint) {
   return endpoint.admin_state() == v1::VethEndpoint::ADMIN_STATE_DOWN ? "DOWN" : "UP";
 }
 
@@ -612,6 +657,41 @@ absl::StatusOr<std::string> PrintVeths(Format format, const std::vector<v1::Veth
   return PrintTable(std::move(rows));
 }
 
+std::string DescribeBridge(const v1::Bridge& bridge) {
+  std::string text = Printable(bridge.interface_name());
+  if (bridge.has_namespace_()) absl::StrAppend(&text, " (in ", Printable(ShortName(bridge.namespace_())), ")");
+  return text;
+}
+
+absl::StatusOr<std::string> PrintBridge(Format format, const v1::Bridge& bridge, absl::Time now) {
+  if (IsDocument(format)) return PrintMessage(format, bridge);
+  if (format == Format::kName) return PrintName(format, bridge.name());
+  Table table({"ID", "STATE", "INTERFACE", "LOCATION", "MAC", "MTU", "ADMIN", "IFINDEX"});
+  table.AddRow({ShortName(bridge.name()), StateOf(bridge), bridge.interface_name(), BridgeLocation(bridge),
+                bridge.mac_address(), Number(bridge.mtu()), AdminState(bridge), Number(bridge.ifindex())});
+  return table.Print() + Details(bridge, now, BridgeDetails(bridge));
+}
+
+absl::StatusOr<std::string> PrintBridges(Format format, const std::vector<v1::Bridge>& bridges, absl::Time now) {
+  if (IsDocument(format)) {
+    const absl::StatusOr<Json> json = ToJsonList("bridges", bridges);
+    if (!json.ok()) return json.status();
+    return Document(format, *json);
+  }
+  if (format == Format::kName) {
+    std::string text;
+    for (const v1::Bridge& bridge : bridges) absl::StrAppend(&text, Printable(bridge.name()), "\n");
+    return text;
+  }
+  std::vector<std::vector<std::string>> rows = {{"ID", "STATE", "INTERFACE", "LOCATION", "ADDRESSES", "PORTS"}};
+  for (const v1::Bridge& bridge : bridges) {
+    rows.push_back({ShortName(bridge.name()), StateOf(bridge), bridge.interface_name(), BridgeLocation(bridge),
+                    AddressSummary(bridge), absl::StrCat(bridge.ports_size())});
+  }
+  AddExpiry(bridges, now, rows);
+  return PrintTable(std::move(rows));
+}
+
 absl::StatusOr<std::string> PrintLinks(Format format, const std::vector<v1::Link>& links) {
   if (format == Format::kName) {
     std::string text;
@@ -640,7 +720,7 @@ absl::StatusOr<std::string> PrintLinks(Format format, const std::vector<v1::Link
                         ? ""
                         : WithoutPrefix(v1::Link::OperState_Name(oper), "OPER_STATE_", oper),
                     link.mac_address(), Number(link.mtu()), absl::StrCat(link.statistics().rx_bytes()),
-                    absl::StrCat(link.statistics().tx_bytes()), ShortName(link.veth())});
+                    absl::StrCat(link.statistics().tx_bytes()), ShortName(link.object())});
     if (!any_master) continue;
     const auto master = names.find(link.master_ifindex());
     rows.back().push_back(master == names.end() ? Number(link.master_ifindex()) : master->second);
@@ -657,7 +737,7 @@ absl::StatusOr<std::string> PrintAddresses(Format format, const std::vector<v1::
   Table table({"INTERFACE", "ADDRESS", "PEER", "SCOPE", "FLAGS", "PROTOCOL", "PAIR"});
   for (const v1::AddressEntry& address : addresses) {
     table.AddRow({address.interface_name(), address.address(), address.peer(), ScopeText(address.scope()),
-                  AddressFlags(address), AddressProtocol(address.protocol()), ShortName(address.veth())});
+                  AddressFlags(address), AddressProtocol(address.protocol()), ShortName(address.object())});
   }
   return table.Print();
 }
@@ -673,7 +753,7 @@ absl::StatusOr<std::string> PrintRoutes(Format format, const std::vector<v1::Rou
     const auto add = [&](const std::string& gateway, const std::string& interface) {
       table.AddRow({Destination(route), gateway, interface, Number(route.metric()), TableName(route.table()),
                     ScopeText(route.scope()), RouteProtocol(route.protocol()), route.preferred_source(),
-                    ShortName(route.veth())});
+                    ShortName(route.object())});
     };
     for (const v1::RouteEntry::NextHop& hop : route.next_hops()) add(hop.gateway(), hop.interface_name());
     if (route.next_hops().empty()) add(route.gateway(), route.interface_name());
@@ -694,7 +774,7 @@ absl::StatusOr<std::string> PrintNeighbors(Format format, const std::vector<v1::
                   state == v1::NeighborEntry::STATE_UNSPECIFIED
                       ? ""
                       : WithoutPrefix(v1::NeighborEntry::State_Name(state), "STATE_", state),
-                  neighbor.router() ? "yes" : "", RouteProtocol(neighbor.protocol()), ShortName(neighbor.veth())});
+                  neighbor.router() ? "yes" : "", RouteProtocol(neighbor.protocol()), ShortName(neighbor.object())});
   }
   return table.Print();
 }

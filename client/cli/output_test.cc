@@ -104,6 +104,65 @@ v1::Namespace Leased() {
   return ns;
 }
 
+v1::Bridge Lan() {
+  v1::Bridge bridge;
+  bridge.set_name("bridges/lan");
+  bridge.set_state(v1::Bridge::STATE_READY);
+  bridge.set_namespace_("namespaces/blue");
+  bridge.set_interface_name("br0");
+  bridge.set_mac_address("02:00:5e:10:00:01");
+  bridge.set_mtu(1500);
+  bridge.set_ifindex(3);
+  bridge.add_addresses()->set_address("10.0.0.1/24");
+  bridge.add_addresses()->set_address("2001:db8::1/64");
+  bridge.set_stp(true);
+  bridge.mutable_ageing_time()->set_seconds(300);
+  bridge.set_priority(7);
+  bridge.add_ports("veths/a");
+  bridge.add_ports("veths/b");
+  return bridge;
+}
+
+TEST(BridgeTest, OneAndMany) {
+  EXPECT_EQ(*PrintBridge(Format::kDefault, Lan(), kNow),
+            "ID   STATE  INTERFACE  LOCATION  MAC                MTU   ADMIN  IFINDEX\n"
+            "lan  READY  br0        blue      02:00:5e:10:00:01  1500  UP     3\n"
+            "\n"
+            "Addresses:   10.0.0.1/24\n"
+            "             2001:db8::1/64\n"
+            "Options:     stp on\n"
+            "             ageing-time 5m\n"
+            "             priority 7\n"
+            "Ports:       a\n"
+            "             b\n");
+  v1::Bridge of_host;
+  of_host.set_name("bridges/x");
+  of_host.set_state(v1::Bridge::STATE_MISSING);
+  of_host.mutable_host();
+  EXPECT_EQ(*PrintBridges(Format::kDefault, {Lan(), of_host}, kNow),
+            "ID   STATE    INTERFACE  LOCATION  ADDRESSES       PORTS\n"
+            "lan  READY    br0        blue      10.0.0.1/24 +1  2\n"
+            "x    MISSING  -          (host)    -               0\n");
+  EXPECT_EQ(*PrintBridges(Format::kName, {Lan(), of_host}, kNow), "bridges/lan\nbridges/x\n");
+  EXPECT_THAT(*PrintBridges(Format::kJson, {Lan()}, kNow), HasSubstr("\"bridges\": ["));
+  EXPECT_THAT(*PrintBridge(Format::kYaml, Lan(), kNow), HasSubstr("name: \"bridges/lan\""));
+  EXPECT_EQ(DescribeBridge(Lan()), "br0 (in blue)");
+}
+
+TEST(VethTest, APortIsShownWithItsBridge) {
+  v1::Veth veth = Uplink();
+  v1::VethEndpoint& a = *veth.mutable_endpoint_a();
+  a.set_bridge("bridges/br0");
+  a.mutable_bridge_port()->set_isolated(true);
+  v1::BridgeVlan& vlan = *a.mutable_bridge_port()->add_vlans();
+  vlan.set_first(10);
+  vlan.set_last(10);
+  vlan.set_pvid(true);
+  const std::string text = *PrintVeth(Format::kDefault, veth, kNow);
+  EXPECT_THAT(text, HasSubstr("Port of:     br0: isolated on\n"));
+  EXPECT_THAT(text, HasSubstr("VLANs:       10 pvid\n"));
+}
+
 TEST(NamespaceTest, Table) {
   EXPECT_EQ(
       *PrintNamespace(Format::kTable, Blue(), kNow),
@@ -374,7 +433,8 @@ TEST(VethTest, Json) {
     "tx_queues": 0,
     "rx_queues": 0,
     "promiscuous": false,
-    "all_multicast": false
+    "all_multicast": false,
+    "bridge": ""
   },
   "endpoint_b": {
     "namespace": "namespaces/blue",
@@ -391,7 +451,8 @@ TEST(VethTest, Json) {
     "tx_queues": 0,
     "rx_queues": 0,
     "promiscuous": false,
-    "all_multicast": false
+    "all_multicast": false,
+    "bridge": ""
   },
   "deviations": []
 }
@@ -419,6 +480,7 @@ endpoint_a:
   rx_queues: 0
   promiscuous: false
   all_multicast: false
+  bridge: ""
 endpoint_b:
   namespace: "namespaces/blue"
   interface_name: "veth0"
@@ -435,6 +497,7 @@ endpoint_b:
   rx_queues: 0
   promiscuous: false
   all_multicast: false
+  bridge: ""
 deviations: []
 )");
 }
@@ -755,7 +818,7 @@ std::vector<v1::Link> Links() {
   links[1].set_admin_state(v1::VethEndpoint::ADMIN_STATE_UP);
   links[1].set_oper_state(v1::Link::OPER_STATE_LOWER_LAYER_DOWN);
   links[1].mutable_statistics()->set_tx_bytes(90);
-  links[1].set_veth("veths/v");
+  links[1].set_object("veths/v");
   links[2].set_name("host/links/9");
   links[2].set_ifindex(9);
   links[2].set_interface_name("x\x1b");
@@ -802,7 +865,7 @@ TEST(InspectionTest, Addresses) {
   addresses[0].set_scope(v1::IP_SCOPE_GLOBAL);
   addresses[0].set_permanent(true);
   addresses[0].set_protocol(110);
-  addresses[0].set_veth("veths/v");
+  addresses[0].set_object("veths/v");
   addresses[1].set_interface_name("eth0");
   addresses[1].set_address("fe80::1/64");
   addresses[1].set_scope(v1::IP_SCOPE_LINK);
@@ -833,7 +896,7 @@ TEST(InspectionTest, Routes) {
   routes[0].set_gateway("10.0.0.1");
   routes[0].set_interface_name("eth0");
   routes[0].set_preferred_source("10.0.0.2");
-  routes[0].set_veth("veths/v");
+  routes[0].set_object("veths/v");
   routes[1].set_destination("10.9.0.0/16");
   routes[1].set_type(v1::RouteEntry::TYPE_BLACKHOLE);
   routes[1].set_table(1000);
@@ -863,7 +926,7 @@ TEST(InspectionTest, Neighbors) {
   neighbors[0].set_mac_address("02:00:5e:10:00:01");
   neighbors[0].set_state(v1::NeighborEntry::STATE_PERMANENT);
   neighbors[0].set_protocol(110);
-  neighbors[0].set_veth("veths/v");
+  neighbors[0].set_object("veths/v");
   neighbors[1].set_interface_name("eth0");
   neighbors[1].set_address("fe80::1");
   neighbors[1].set_router(true);

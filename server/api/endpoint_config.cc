@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/api/text.h"
 #include "server/engine/ip_config.h"
+#include "server/netlink/bridge_port.h"
 #include "server/netlink/ip_address.h"
 
 namespace netprov::api {
@@ -38,6 +39,10 @@ constexpr uint32_t kLeastIpv6Mtu = 1280;  // RFC 8200
 constexpr uint32_t kLeastGsoSize = 256;   // more than MAX_TCP_HEADER + 1, which the kernel wants
 constexpr uint32_t kGreatestOffloadSize = 524280;
 constexpr uint32_t kMostSegments = 65535;
+constexpr int kMostVlans = 64;
+constexpr uint32_t kGreatestVlan = 4094;
+constexpr uint32_t kGreatestPortCost = 65535;
+constexpr uint32_t kGreatestPortPriority = 63;  // BR_PORT_BITS leaves so much
 
 bool IsIpv6(const IpAddress& address) { return address.family() == IpFamily::kIpv6; }
 
@@ -61,6 +66,7 @@ class Reader {
 
   EndpointConfig Read() {
     ReadOptions();
+    ReadPort();
     ReadAlternativeNames();
     if (!FitsIn("addresses", endpoint_.addresses_size(), kMostAddresses) ||
         !FitsIn("gateways", endpoint_.gateways_size(), kMostGateways) ||
@@ -117,6 +123,65 @@ class Reader {
         .gso_ipv4_max_size =
             CheckLimit("gso_ipv4_max_size", limits.gso_ipv4_max_size(), kLeastGsoSize, kGreatestOffloadSize),
         .gro_ipv4_max_size = CheckLimit("gro_ipv4_max_size", limits.gro_ipv4_max_size(), 1, kGreatestOffloadSize)};
+  }
+
+  void ReadPort() {
+    if (!endpoint_.bridge().empty()) {
+      config_.bridge = engine::BridgeName(CheckBridgeName(Field("bridge"), endpoint_.bridge(), violations_));
+    } else if (endpoint_.has_bridge_port()) {
+      violations_.Add(Field("bridge_port"), "must not be set without a bridge");
+    }
+    const v1::BridgePort& port = endpoint_.bridge_port();
+    netlink::BridgePort& settings = config_.port.settings;
+    if (port.has_hairpin()) settings.hairpin = port.hairpin();
+    if (port.has_isolated()) settings.isolated = port.isolated();
+    if (port.has_learning()) settings.learning = port.learning();
+    if (port.has_unicast_flood()) settings.unicast_flood = port.unicast_flood();
+    if (port.has_multicast_flood()) settings.multicast_flood = port.multicast_flood();
+    if (port.has_broadcast_flood()) settings.broadcast_flood = port.broadcast_flood();
+    if (port.has_neighbor_suppression()) settings.neighbour_suppression = port.neighbor_suppression();
+    if (port.has_cost()) {
+      settings.cost = port.cost();
+      if (port.cost() < 1 || port.cost() > kGreatestPortCost) {
+        violations_.Add(Field("bridge_port.cost"),
+                        absl::StrCat("must be 1 to ", kGreatestPortCost, ", but is ", port.cost()));
+      }
+    }
+    if (port.has_priority()) {
+      settings.priority = static_cast<uint16_t>(port.priority());
+      if (port.priority() > kGreatestPortPriority) {
+        violations_.Add(Field("bridge_port.priority"),
+                        absl::StrCat("must be 0 to ", kGreatestPortPriority, ", but is ", port.priority()));
+      }
+    }
+    ReadVlans(port);
+  }
+
+  void ReadVlans(const v1::BridgePort& port) {
+    if (!FitsIn("bridge_port.vlans", port.vlans_size(), kMostVlans)) return;
+    bool has_pvid = false;
+    for (int i = 0; i < port.vlans_size(); ++i) {
+      const v1::BridgeVlan& vlan = port.vlans(i);
+      const std::string field = Item("bridge_port.vlans", i);
+      const uint32_t last = vlan.last() == 0 ? vlan.first() : vlan.last();
+      if (vlan.first() < 1 || last > kGreatestVlan || last < vlan.first()) {
+        violations_.Add(field, absl::StrCat("must be within 1 to ", kGreatestVlan, " with the last not before the ",
+                                            "first, but is ", vlan.first(), " to ", last));
+        continue;
+      }
+      if (!config_.port.vlans.empty() && vlan.first() <= config_.port.vlans.back().last) {
+        violations_.Add(field, absl::StrCat("must begin after ", config_.port.vlans.back().last, ", where the one ",
+                                            "before it ends, but begins with ", vlan.first()));
+      }
+      if (vlan.pvid() && (has_pvid || last != vlan.first())) {
+        violations_.Add(field + ".pvid", "must be set for one VLAN at most: what comes in untagged belongs to one");
+      }
+      has_pvid = has_pvid || vlan.pvid();
+      config_.port.vlans.push_back({.first = static_cast<uint16_t>(vlan.first()),
+                                    .last = static_cast<uint16_t>(last),
+                                    .pvid = vlan.pvid(),
+                                    .untagged = vlan.untagged()});
+    }
   }
 
   void ReadAlternativeNames() {
@@ -426,7 +491,29 @@ engine::EndpointConfig ToConfig(absl::string_view field, const v1::VethEndpoint&
   return Reader(field, endpoint, spec, violations).Read();
 }
 
+static void ToProto(const engine::PortOptions& port, v1::BridgePort& proto) {
+  const netlink::BridgePort& settings = port.settings;
+  if (settings.hairpin.has_value()) proto.set_hairpin(*settings.hairpin);
+  if (settings.isolated.has_value()) proto.set_isolated(*settings.isolated);
+  if (settings.learning.has_value()) proto.set_learning(*settings.learning);
+  if (settings.unicast_flood.has_value()) proto.set_unicast_flood(*settings.unicast_flood);
+  if (settings.multicast_flood.has_value()) proto.set_multicast_flood(*settings.multicast_flood);
+  if (settings.broadcast_flood.has_value()) proto.set_broadcast_flood(*settings.broadcast_flood);
+  if (settings.neighbour_suppression.has_value()) proto.set_neighbor_suppression(*settings.neighbour_suppression);
+  if (settings.cost.has_value()) proto.set_cost(*settings.cost);
+  if (settings.priority.has_value()) proto.set_priority(*settings.priority);
+  for (const netlink::BridgeVlan& vlan : port.vlans) {
+    v1::BridgeVlan& added = *proto.add_vlans();
+    added.set_first(vlan.first);
+    added.set_last(vlan.last);
+    added.set_pvid(vlan.pvid);
+    added.set_untagged(vlan.untagged);
+  }
+}
+
 void AddToProto(const engine::EndpointConfig& config, v1::VethEndpoint& endpoint) {
+  endpoint.set_bridge(config.bridge);
+  if (!config.port.empty()) ToProto(config.port, *endpoint.mutable_bridge_port());
   for (const AddressSpec& address : config.ip.addresses) {
     v1::Address& proto = *endpoint.add_addresses();
     proto.set_address(address.local.ToString());

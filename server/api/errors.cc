@@ -33,6 +33,7 @@ constexpr size_t kLongestName = 800;  // `namespaces/` and 255 bytes, each perce
 
 constexpr char kNamespaceType[] = "netprov.v1.Namespace";
 constexpr char kVethType[] = "netprov.v1.Veth";
+constexpr char kBridgeType[] = "netprov.v1.Bridge";
 constexpr char kLinkType[] = "link";
 
 // How long a caller that found the queue full should wait: the queue's work of some calls.
@@ -133,12 +134,21 @@ std::string ResourceNameOf(const engine::Error& error) {
 }
 
 absl::string_view ResourceTypeOf(const engine::Error& error) {
-  return absl::StartsWith(error.object, "veths") ? kVethType : kNamespaceType;
+  if (absl::StartsWith(error.object, "veths/")) return kVethType;
+  return absl::StartsWith(error.object, "bridges/") ? kBridgeType : kNamespaceType;
 }
 
-// Only the bodies of CreateVeth have fields that the engine names, and those stand in the request's `veth`.
+// The engine names fields of bodies: of a pair, all of them are of an end.
 std::string FieldOf(const engine::Error& error) {
-  return error.field.empty() ? std::string() : absl::StrCat("veth.", error.field);
+  if (error.field.empty()) return "";
+  return absl::StrCat(absl::StartsWith(error.field, "endpoint_") ? "veth." : "bridge.", error.field);
+}
+
+absl::Status DeviceInUse(const engine::Error& error) {
+  return StatusBuilder(absl::StatusCode::kFailedPrecondition, v1::ERROR_REASON_DEVICE_IN_USE, error.message)
+      .Resource(ResourceTypeOf(error), ResourceNameOf(error))
+      .Precondition(ResourceNameOf(error))
+      .Build();
 }
 
 absl::Status RequestIdReused(const engine::Error& error) {
@@ -163,10 +173,10 @@ absl::Status AlreadyExists(v1::ErrorReason reason, const engine::Error& error) {
 }
 
 // Something is in a state in which it can't be used for this call.
-absl::Status NamespaceUnusable(v1::ErrorReason reason, const engine::Error& error) {
+absl::Status Unusable(v1::ErrorReason reason, const engine::Error& error) {
   const std::string name = ResourceNameOf(error);
   return StatusBuilder(absl::StatusCode::kFailedPrecondition, reason, error.message)
-      .Resource(kNamespaceType, name)
+      .Resource(ResourceTypeOf(error), name)
       .Precondition(name)
       .Metadata("field", FieldOf(error))
       .Field(FieldOf(error))
@@ -175,7 +185,7 @@ absl::Status NamespaceUnusable(v1::ErrorReason reason, const engine::Error& erro
 
 absl::Status NamespaceNotManaged(Method method, const engine::Error& error) {
   if (method != Method::kCreateNamespace) {
-    return NamespaceUnusable(v1::ERROR_REASON_NAMESPACE_NOT_MANAGED, error);
+    return Unusable(v1::ERROR_REASON_NAMESPACE_NOT_MANAGED, error);
   }
   return StatusBuilder(absl::StatusCode::kAlreadyExists, v1::ERROR_REASON_NAMESPACE_NOT_MANAGED, error.message)
       .Resource(kNamespaceType, ResourceNameOf(error))
@@ -238,6 +248,8 @@ constexpr KernelMeaning kKernelMeanings[] = {
     {"RTM_NEWADDR", EACCES, kPrecondition, v1::ERROR_REASON_IP_CONFIG_REFUSED},
     {"RTM_NEWROUTE", EACCES, kPrecondition, v1::ERROR_REASON_IP_CONFIG_REFUSED},
     // An alternative name.
+    // br_add_if(): BR_MAX_PORTS.
+    {"RTM_SETLINK", EXFULL, kExhausted, v1::ERROR_REASON_BRIDGE_FULL},
     {"RTM_NEWLINKPROP", EEXIST, absl::StatusCode::kAlreadyExists, v1::ERROR_REASON_INTERFACE_NAME_TAKEN},
     {"duplicate", EADDRINUSE, kPrecondition, v1::ERROR_REASON_ADDRESS_DUPLICATE},
     // A kernel built without CONFIG_NET_NS (unshare(2)).
@@ -359,15 +371,23 @@ absl::Status FromEngine(Method method, const engine::Error& error) {
     case engine::Reason::kNamespaceNotManaged:
       return NamespaceNotManaged(method, error);
     case engine::Reason::kNamespaceFileStale:
-      return NamespaceUnusable(v1::ERROR_REASON_NAMESPACE_FILE_STALE, error);
+      return Unusable(v1::ERROR_REASON_NAMESPACE_FILE_STALE, error);
     case engine::Reason::kNamespaceMissing:
-      return NamespaceUnusable(v1::ERROR_REASON_NAMESPACE_MISSING, error);
+      return Unusable(v1::ERROR_REASON_NAMESPACE_MISSING, error);
     case engine::Reason::kNamespaceBusy:
       return NamespaceBusy(error);
     case engine::Reason::kVethNotFound:
       return NotFound(v1::ERROR_REASON_VETH_NOT_FOUND, error);
     case engine::Reason::kVethAlreadyExists:
       return AlreadyExists(v1::ERROR_REASON_VETH_ALREADY_EXISTS, error);
+    case engine::Reason::kDeviceNotFound:
+      return NotFound(v1::ERROR_REASON_DEVICE_NOT_FOUND, error);
+    case engine::Reason::kDeviceAlreadyExists:
+      return AlreadyExists(v1::ERROR_REASON_DEVICE_ALREADY_EXISTS, error);
+    case engine::Reason::kDeviceInUse:
+      return DeviceInUse(error);
+    case engine::Reason::kBridgeUnusable:
+      return Unusable(v1::ERROR_REASON_BRIDGE_UNUSABLE, error);
     case engine::Reason::kInterfaceNameTaken:
       return InterfaceNameTaken(error);
     case engine::Reason::kKernel:

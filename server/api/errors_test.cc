@@ -52,20 +52,13 @@ constexpr Method kMethods[] = {Method::kCreateNamespace, Method::kGetNamespace, 
                                Method::kDeleteNamespace, Method::kCreateVeth,   Method::kGetVeth,
                                Method::kListVeths,       Method::kDeleteVeth};
 
-constexpr Reason kReasons[] = {Reason::kRequestIdReused,
-                               Reason::kNamespaceNotFound,
-                               Reason::kNamespaceAlreadyExists,
-                               Reason::kNamespaceNotManaged,
-                               Reason::kNamespaceFileStale,
-                               Reason::kNamespaceMissing,
-                               Reason::kNamespaceBusy,
-                               Reason::kVethNotFound,
-                               Reason::kVethAlreadyExists,
-                               Reason::kInterfaceNameTaken,
-                               Reason::kKernel,
-                               Reason::kRollbackFailed,
-                               Reason::kRegistryFailed,
-                               Reason::kStopped};
+constexpr Reason kReasons[] = {
+    Reason::kRequestIdReused,     Reason::kNamespaceNotFound,   Reason::kNamespaceAlreadyExists,
+    Reason::kNamespaceNotManaged, Reason::kNamespaceFileStale,  Reason::kNamespaceMissing,
+    Reason::kNamespaceBusy,       Reason::kVethNotFound,        Reason::kVethAlreadyExists,
+    Reason::kDeviceNotFound,      Reason::kDeviceAlreadyExists, Reason::kDeviceInUse,
+    Reason::kBridgeUnusable,      Reason::kInterfaceNameTaken,  Reason::kKernel,
+    Reason::kRollbackFailed,      Reason::kRegistryFailed,      Reason::kStopped};
 
 Error KernelError(int code, const std::string& operation) {
   return {.reason = Reason::kKernel,
@@ -87,9 +80,10 @@ std::vector<absl::Status> AllStatuses() {
     for (Reason reason : kReasons)
       all.push_back(FromEngine(method, {.reason = reason, .message = "m", .object = "veths/v"}));
     for (int code = 1; code < 134; ++code) {
-      for (const char* operation : {"RTM_NEWLINK veth0", "RTM_NEWLINKPROP veth0", "RTM_NEWADDR 10.0.0.1/24",
-                                    "RTM_NEWROUTE 10.0.0.0/24", "duplicate address detection of ::1/128",
-                                    "unshare(CLONE_NEWNET)", "open(/run/netns/x)", "sysctl net.ipv4.ip_forward"}) {
+      for (const char* operation :
+           {"RTM_NEWLINK veth0", "RTM_NEWLINKPROP veth0", "RTM_SETLINK 7", "RTM_NEWADDR 10.0.0.1/24",
+            "RTM_NEWROUTE 10.0.0.0/24", "duplicate address detection of ::1/128", "unshare(CLONE_NEWNET)",
+            "open(/run/netns/x)", "sysctl net.ipv4.ip_forward"}) {
         all.push_back(FromEngine(method, KernelError(code, operation)));
       }
     }
@@ -219,6 +213,31 @@ TEST(ErrorTest, ABusyNamespaceSaysWhoIsInside) {
   EXPECT_EQ(Get<PreconditionFailure>(status)->violations(0).subject(), "namespaces/blue");
 }
 
+TEST(ErrorTest, DevicesAreNamedWithTheirType) {
+  const absl::Status missing = FromEngine(Method::kGetBridge, engine::DeviceNotFound("bridges/br"));
+  EXPECT_EQ(missing.code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(ReasonOf(missing), "DEVICE_NOT_FOUND");
+  EXPECT_EQ(Get<ResourceInfo>(missing)->resource_type(), "netprov.v1.Bridge");
+  EXPECT_EQ(Get<ResourceInfo>(missing)->resource_name(), "bridges/br");
+  const absl::Status exists = FromEngine(Method::kCreateBridge, engine::DeviceAlreadyExists("bridges/br", true));
+  EXPECT_EQ(exists.code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_THAT(MetadataOf(exists), UnorderedElementsAre(Pair("specs_match", "true")));
+  const absl::Status busy =
+      FromEngine(Method::kDeleteBridge,
+                 engine::DeviceInUse("bridges/br", {"veths/a", "veths/b", "veths/c", "veths/d", "veths/e", "veths/f"}));
+  EXPECT_EQ(busy.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(busy.message(),
+            "bridges/br has 6 ports: veths/a, veths/b, veths/c, veths/d, veths/e and more; delete them first");
+  const absl::Status unusable = FromEngine(
+      Method::kCreateVeth, engine::AtField(engine::BridgeUnusable("bridges/br", "is away"), "endpoint_a.bridge"));
+  EXPECT_EQ(unusable.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(ReasonOf(unusable), "BRIDGE_UNUSABLE");
+  EXPECT_EQ(Get<BadRequest>(unusable)->field_violations(0).field(), "veth.endpoint_a.bridge");
+  // Of the device itself, the fields stand in the request's `bridge`.
+  const absl::Status taken = FromEngine(Method::kCreateBridge, engine::InterfaceNameTaken("bridges/br", "", "br0", ""));
+  EXPECT_EQ(Get<BadRequest>(taken)->field_violations(0).field(), "bridge.interface_name");
+}
+
 TEST(ErrorTest, KernelErrorsAreReadByOperationAndErrno) {
   auto code = [](int error, const char* operation) {
     const absl::Status status = FromEngine(Method::kCreateVeth, KernelError(error, operation));
@@ -236,6 +255,7 @@ TEST(ErrorTest, KernelErrorsAreReadByOperationAndErrno) {
   EXPECT_EQ(code(ENFILE, "sysctl net.ipv4.x"), "RESOURCE_EXHAUSTED KERNEL_RESOURCES_EXHAUSTED");
   EXPECT_EQ(code(ERANGE, "sysctls"), "INTERNAL KERNEL_REFUSED");
   EXPECT_EQ(code(EEXIST, "RTM_NEWLINKPROP veth0"), "ALREADY_EXISTS INTERFACE_NAME_TAKEN");
+  EXPECT_EQ(code(EXFULL, "RTM_SETLINK 7"), "RESOURCE_EXHAUSTED BRIDGE_FULL");
   EXPECT_EQ(code(EADDRINUSE, "duplicate address detection of fe80::1/64"), "FAILED_PRECONDITION ADDRESS_DUPLICATE");
   EXPECT_EQ(code(ENOPROTOOPT, "getsockopt(SO_NETNS_COOKIE)"), "FAILED_PRECONDITION KERNEL_FEATURE_MISSING");
   EXPECT_EQ(code(ENODEV, "RTM_NEWLINK veth0"), "INTERNAL KERNEL_REFUSED");

@@ -100,8 +100,6 @@ absl::StatusOr<ListIpCall> ToIpCall(absl::string_view method, const Request& req
 // Names and texts of the kernel are bytes.
 std::string Text(const std::string& text) { return Printable(text, kLongestText); }
 
-std::string VethOf(const std::string& id) { return id.empty() ? "" : FormatVethName(id); }
-
 std::string ToText(const std::optional<netlink::IpAddress>& address) {
   return address.has_value() ? address->ToString() : "";
 }
@@ -228,7 +226,7 @@ v1::Link ToProto(const std::string& parent, const engine::InspectedLink& item) {
   proto.set_mtu(link.mtu);
   proto.set_admin_state(link.up ? v1::VethEndpoint::ADMIN_STATE_UP : v1::VethEndpoint::ADMIN_STATE_DOWN);
   proto.set_oper_state(ToProto(item.observed.oper_state));
-  proto.set_master_ifindex(item.observed.master_ifindex);
+  proto.set_master_ifindex(item.observed.link.master_ifindex);
   proto.set_peer_ifindex(link.peer_ifindex);
   proto.set_group(link.group);
   proto.set_alias(Text(link.alias));
@@ -238,7 +236,7 @@ v1::Link ToProto(const std::string& parent, const engine::InspectedLink& item) {
   proto.set_all_multicast(link.options.all_multicast);
   *proto.mutable_offload_limits() = ToProto(link.options.limits);
   *proto.mutable_statistics() = ToProto(item.observed.statistics);
-  proto.set_veth(VethOf(item.veth_id));
+  proto.set_object(item.object);
   return proto;
 }
 
@@ -256,7 +254,7 @@ v1::AddressEntry ToAddressEntry(const engine::InspectedAddress& item) {
   proto.set_deprecated((address.flags & IFA_F_DEPRECATED) != 0);
   proto.set_secondary((address.flags & IFA_F_SECONDARY) != 0);
   proto.set_protocol(address.protocol);
-  proto.set_veth(VethOf(item.veth_id));
+  proto.set_object(item.object);
   return proto;
 }
 
@@ -284,7 +282,7 @@ v1::RouteEntry ToRouteEntry(const engine::InspectedRoute& item) {
     hop.set_weight(route.next_hops[i].weight);
     hop.set_on_link(route.next_hops[i].onlink);
   }
-  proto.set_veth(VethOf(item.veth_id));
+  proto.set_object(item.object);
   return proto;
 }
 
@@ -298,7 +296,7 @@ v1::NeighborEntry ToNeighborEntry(const engine::InspectedNeighbour& item) {
   proto.set_state(ToNeighborState(neighbour.state));
   proto.set_router((neighbour.flags & NTF_ROUTER) != 0);
   proto.set_protocol(neighbour.protocol);
-  proto.set_veth(VethOf(item.veth_id));
+  proto.set_object(item.object);
   return proto;
 }
 

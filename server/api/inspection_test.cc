@@ -104,7 +104,7 @@ TEST(InspectionRequestTest, TellsAllThatIsWrong) {
 
 // One link of that index.
 InspectedLink LinkOf(uint32_t ifindex) {
-  InspectedLink item{.id = std::string("\0\0\0", 3) + static_cast<char>(ifindex), .observed = {}, .veth_id = {}};
+  InspectedLink item{.id = std::string("\0\0\0", 3) + static_cast<char>(ifindex), .observed = {}, .object = {}};
   item.observed.link.ifindex = ifindex;
   return item;
 }
@@ -166,7 +166,7 @@ TEST(InspectionAnswerTest, ALinkIsToldWhole) {
   link.options.limits.gso_max_size = 65536;
   link.alternative_names = {"other"};
   item.observed.oper_state = netlink::OperState::kLowerLayerDown;
-  item.observed.master_ifindex = 4;
+  item.observed.link.master_ifindex = 4;
   // More than 32 bits.
   constexpr uint64_t kMany = uint64_t{1} << 40;
   item.observed.statistics = {.ifindex = 2,
@@ -180,7 +180,7 @@ TEST(InspectionAnswerTest, ALinkIsToldWhole) {
                               .tx_dropped = kMany + 8,
                               .multicast = kMany + 9,
                               .rx_no_handler = kMany + 10};
-  item.veth_id = "v1";
+  item.object = "veths/v1";
   v1::ListLinksRequest request;
   request.set_parent("namespaces/blue");
   const auto answer = ToProto(*ToCall(request), Page<InspectedLink>{.items = {item}});
@@ -215,7 +215,7 @@ TEST(InspectionAnswerTest, ALinkIsToldWhole) {
   EXPECT_EQ(proto.statistics().tx_dropped(), kMany + 8);
   EXPECT_EQ(proto.statistics().multicast(), kMany + 9);
   EXPECT_EQ(proto.statistics().rx_no_handler(), kMany + 10);
-  EXPECT_EQ(proto.veth(), "veths/v1");
+  EXPECT_EQ(proto.object(), "veths/v1");
 }
 
 TEST(InspectionAnswerTest, AddressesSayWhatBecameOfThem) {
@@ -228,11 +228,11 @@ TEST(InspectionAnswerTest, AddressesSayWhatBecameOfThem) {
                                     .flags = 0x80 | 0x01,
                                     .protocol = 110},
                         .interface_name = "eth0",
-                        .veth_id = "v1"});
+                        .object = "veths/v1"});
   page.items.push_back({.id = "2",
                         .address = {.ifindex = 3, .local = Prefix("2001:db8::2/64"), .flags = 0x40 | 0x08 | 0x20},
                         .interface_name = "eth1",
-                        .veth_id = ""});
+                        .object = ""});
   v1::ListAddressesRequest request;
   request.set_parent("host");
   const auto answer = ToProto(*ToCall(request), page);
@@ -246,12 +246,12 @@ TEST(InspectionAnswerTest, AddressesSayWhatBecameOfThem) {
   EXPECT_TRUE(first.permanent() && first.secondary());
   EXPECT_FALSE(first.tentative() || first.duplicate() || first.deprecated());
   EXPECT_EQ(first.protocol(), 110u);
-  EXPECT_EQ(first.veth(), "veths/v1");
+  EXPECT_EQ(first.object(), "veths/v1");
   const v1::AddressEntry& second = answer.addresses(1);
   EXPECT_EQ(second.scope(), v1::IP_SCOPE_GLOBAL);
   EXPECT_TRUE(second.tentative() && second.duplicate() && second.deprecated());
   EXPECT_FALSE(second.permanent() || second.secondary());
-  EXPECT_EQ(second.veth(), "");
+  EXPECT_EQ(second.object(), "");
 }
 
 TEST(InspectionAnswerTest, RoutesSayWhereTheyLead) {
@@ -270,19 +270,19 @@ TEST(InspectionAnswerTest, RoutesSayWhereTheyLead) {
                                   .tos = 4},
                         .interface_name = "eth0",
                         .next_hop_names = {},
-                        .veth_id = "v1"});
+                        .object = "veths/v1"});
   page.items.push_back({.id = "2",
                         .route = {.destination = Prefix("0.0.0.0/0"),
                                   .next_hops = {{.gateway = Ip("10.0.0.1"), .ifindex = 2, .weight = 3},
                                                 {.gateway = std::nullopt, .ifindex = 3, .onlink = true}}},
                         .interface_name = "",
                         .next_hop_names = {"eth0", "eth1"},
-                        .veth_id = ""});
+                        .object = ""});
   page.items.push_back({.id = "3",
                         .route = {.destination = Prefix("10.2.0.0/16"), .type = 9, .via = Ip("fe80::1")},
                         .interface_name = "",
                         .next_hop_names = {},
-                        .veth_id = ""});
+                        .object = ""});
   const auto answer = ToProto(*ToCall(RoutesOf("host")), page);
   ASSERT_EQ(answer.routes_size(), 3);
   const v1::RouteEntry& first = answer.routes(0);
@@ -300,7 +300,7 @@ TEST(InspectionAnswerTest, RoutesSayWhereTheyLead) {
   EXPECT_TRUE(first.on_link());
   EXPECT_EQ(first.mtu(), 1400u);
   EXPECT_THAT(first.next_hops(), IsEmpty());
-  EXPECT_EQ(first.veth(), "veths/v1");
+  EXPECT_EQ(first.object(), "veths/v1");
   const v1::RouteEntry& second = answer.routes(1);
   EXPECT_EQ(second.gateway(), "");
   EXPECT_EQ(second.ifindex(), 0u);
@@ -323,12 +323,12 @@ TEST(InspectionAnswerTest, NeighborsSayHowSureTheKernelIs) {
                                       .mac = netlink::MacAddress{{2, 0, 0, 0, 0, 9}},
                                       .protocol = 110},
                         .interface_name = "eth0",
-                        .veth_id = "v1"});
+                        .object = "veths/v1"});
   page.items.push_back(
       {.id = "2",
        .neighbour = {.ifindex = 3, .address = Ip("fe80::1"), .mac = std::nullopt, .state = 0x20, .flags = 0x80},
        .interface_name = "eth1",
-       .veth_id = ""});
+       .object = ""});
   v1::ListNeighborsRequest request;
   request.set_parent("host");
   const auto answer = ToProto(*ToCall(request), page);
@@ -338,7 +338,7 @@ TEST(InspectionAnswerTest, NeighborsSayHowSureTheKernelIs) {
   EXPECT_EQ(answer.neighbors(0).state(), v1::NeighborEntry::STATE_PERMANENT);
   EXPECT_EQ(answer.neighbors(0).protocol(), 110u);
   EXPECT_EQ(answer.neighbors(0).interface_name(), "eth0");
-  EXPECT_EQ(answer.neighbors(0).veth(), "veths/v1");
+  EXPECT_EQ(answer.neighbors(0).object(), "veths/v1");
   EXPECT_FALSE(answer.neighbors(0).router());
   EXPECT_EQ(answer.neighbors(1).mac_address(), "");
   EXPECT_EQ(answer.neighbors(1).state(), v1::NeighborEntry::STATE_FAILED);

@@ -19,6 +19,16 @@ std::string FormatPageToken(absl::string_view method, absl::string_view after);
 // The `after` of a token that FormatPageToken() made for this method; nullopt for anything else.
 std::optional<std::string> ParsePageToken(absl::string_view method, absl::string_view token);
 
+// What an item of a list is ordered by.
+template <typename Item>
+const std::string& PageKey(const Item& item) {
+  if constexpr (requires { item.id; }) {
+    return item.id;
+  } else {
+    return item.name;
+  }
+}
+
 // Fills a page of an answer: adds the messages of the engine's items to `field` until there are enough bytes, and
 // returns the token of the next page, empty on the last. A client of gRPC takes 4 MiB by default.
 // `convert` makes the message of an item, and `scope` stands before the id in the token.
@@ -30,10 +40,10 @@ std::string FillPage(absl::string_view method, const Page& page, google::protobu
   for (const auto& item : page.items) {
     Message message = convert(item);
     bytes += message.ByteSizeLong();
-    if (bytes > kMostBytes && !field->empty()) return FormatPageToken(method, scope + (&item - 1)->id);
+    if (bytes > kMostBytes && !field->empty()) return FormatPageToken(method, scope + PageKey(*(&item - 1)));
     *field->Add() = std::move(message);
   }
-  return page.more ? FormatPageToken(method, scope + page.items.back().id) : std::string();
+  return page.more ? FormatPageToken(method, scope + PageKey(page.items.back())) : std::string();
 }
 
 template <typename Page, typename Message>

@@ -113,7 +113,8 @@ std::string Fingerprint(absl::string_view method, const Message& request) {
 RequestSummary Summarize(const Message& request) {
   RequestSummary summary{.resource = StringField(request, "name"), .request_id = StringField(request, "request_id")};
   if (summary.resource.empty()) summary.resource = StringField(request, "parent");
-  for (const auto& [field, collection] : {std::pair("namespace_id", "namespaces/"), std::pair("veth_id", "veths/")}) {
+  for (const auto& [field, collection] :
+       {std::pair("namespace_id", "namespaces/"), std::pair("veth_id", "veths/"), std::pair("bridge_id", "bridges/")}) {
     if (std::string id = StringField(request, field); !id.empty()) summary.resource = absl::StrCat(collection, id);
   }
   const FieldDescriptor* field = request.GetDescriptor()->FindFieldByName("validate_only");

@@ -15,6 +15,7 @@ namespace {
 
 constexpr absl::string_view kNamespaces = "namespaces/";
 constexpr absl::string_view kVeths = "veths/";
+constexpr absl::string_view kBridges = "bridges/";
 
 bool IsIdByte(char c) { return absl::ascii_isalnum(c) || c == '.' || c == '_' || c == '-'; }
 
@@ -50,6 +51,18 @@ std::optional<std::string> PercentDecode(absl::string_view text) {
   return bytes;
 }
 
+netprov::Result<std::string, NameError> ParseName(absl::string_view name, absl::string_view collection,
+                                                  absl::string_view form) {
+  absl::string_view id = name;
+  if (!absl::ConsumePrefix(&id, collection)) {
+    return NameError{absl::StrCat("have the form ", form, ", but is ", Quote(name))};
+  }
+  if (netprov::Result<void, NameError> valid = CheckVethId(id); !valid.ok()) {
+    return NameError{absl::StrCat("have the form ", form, ", whose id must ", valid.error().message)};
+  }
+  return std::string(id);
+}
+
 }  // namespace
 
 netprov::Result<void, NameError> CheckNamespaceId(absl::string_view id) { return CheckId(id, kLongestNamespaceId); }
@@ -79,14 +92,11 @@ netprov::Result<std::string, NameError> ParseNamespaceName(absl::string_view nam
 }
 
 netprov::Result<std::string, NameError> ParseVethName(absl::string_view name) {
-  absl::string_view id = name;
-  if (!absl::ConsumePrefix(&id, kVeths)) {
-    return NameError{absl::StrCat("have the form veths/{veth}, but is ", Quote(name))};
-  }
-  if (netprov::Result<void, NameError> valid = CheckVethId(id); !valid.ok()) {
-    return NameError{absl::StrCat("have the form veths/{veth}, whose id must ", valid.error().message)};
-  }
-  return std::string(id);
+  return ParseName(name, kVeths, "veths/{veth}");
+}
+
+netprov::Result<std::string, NameError> ParseBridgeName(absl::string_view name) {
+  return ParseName(name, kBridges, "bridges/{bridge}");
 }
 
 std::string FormatNamespaceName(absl::string_view id) {

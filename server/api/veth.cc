@@ -30,6 +30,8 @@ v1::Veth::State ToState(engine::State state) {
   return v1::Veth::STATE_UNSPECIFIED;
 }
 
+}  // namespace
+
 engine::EndpointSpec ToSpec(const std::string& field, const v1::VethEndpoint& endpoint, Violations& violations) {
   engine::EndpointSpec spec;
   switch (endpoint.location_case()) {
@@ -78,8 +80,6 @@ v1::VethEndpoint ToProto(const engine::Endpoint& endpoint) {
   AddToProto(endpoint.config, proto);
   return proto;
 }
-
-}  // namespace
 
 absl::StatusOr<engine::CreateVethCall> ToCall(const v1::CreateVethRequest& request) {
   Violations violations;

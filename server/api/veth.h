@@ -16,6 +16,10 @@ namespace netprov::api {
 absl::StatusOr<engine::CreateVethCall> ToCall(const v1::CreateVethRequest& request);
 absl::StatusOr<engine::DeleteVethCall> ToCall(const v1::DeleteVethRequest& request);
 absl::StatusOr<ListCall> ToCall(const v1::ListVethsRequest& request);
+// One end. `field` is where it stands in the request.
+engine::EndpointSpec ToSpec(const std::string& field, const v1::VethEndpoint& endpoint, Violations& violations);
+v1::VethEndpoint ToProto(const engine::Endpoint& endpoint);
+
 // The id of the pair to read.
 absl::StatusOr<std::string> ToCall(const v1::GetVethRequest& request);
 

@@ -54,8 +54,29 @@ void Caretaker::MarkObject(const std::string& name, const std::string& uid) {
   marked_[uid] = name;
 }
 
+void Caretaker::MarkDependents(const ObjectRef& object) {
+  auto mark = [this](const std::string& name, const std::string& uid) {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      heals_.erase(uid);
+      not_before_.erase(uid);
+    }
+    MarkObject(name, uid);
+  };
+  if (const auto id = NamespaceIdIn(object.name); id.has_value()) {
+    for (const DeviceRecord& device : registry_.ListDevicesOf(*id)) mark(device.name, device.uid);
+    for (const VethRecord& veth : registry_.ListVethsOf(*id)) mark(VethName(veth.id), veth.uid);
+  } else if (const auto device = registry_.FindDevice(object.name); device.has_value()) {
+    for (const VethRecord& veth : registry_.ListVethsOf(device->link.namespace_id)) {
+      const bool is_port = veth.spec.a.config.bridge == object.name || veth.spec.b.config.bridge == object.name;
+      if (is_port) mark(VethName(veth.id), veth.uid);
+    }
+  }
+}
+
 void Caretaker::MarkEverything() {
   for (const NamespaceRecord& record : registry_.ListNamespaces()) MarkObject(NamespaceName(record.id), record.uid);
+  for (const DeviceRecord& record : registry_.ListDevices()) MarkObject(record.name, record.uid);
   for (const VethRecord& record : registry_.ListVeths("", SIZE_MAX)) MarkObject(VethName(record.id), record.uid);
   // What was deleted while it was not well.
   std::lock_guard<std::mutex> lock(mutex_);
@@ -76,6 +97,9 @@ void Caretaker::Mark(const Hint& hint) {
       MarkObject(NamespaceName(id), record->uid);
     }
     if (hint.kind == Hint::Kind::kLink) return;
+  }
+  for (const DeviceRecord& record : registry_.ListDevicesOf(id)) {
+    if (hint.kind == Hint::Kind::kName || record.link.ifindex == hint.ifindex) MarkObject(record.name, record.uid);
   }
   for (const VethRecord& record : registry_.ListVethsOf(id)) {
     auto is_it = [&](const Endpoint& end, const EndpointSpec& spec) {
@@ -116,6 +140,7 @@ void Caretaker::Watch(std::vector<Notice>& notices) {
     KernelResult<void> tracked = watch_->Track({.name = record.id, .cookie = record.cookie});
     if (!tracked.ok() && !NamespaceIsGone(tracked.error())) present.erase(key);  // tried again
     MarkObject(NamespaceName(record.id), record.uid);
+    for (const DeviceRecord& device : registry_.ListDevicesOf(record.id)) MarkObject(device.name, device.uid);
     for (const VethRecord& veth : registry_.ListVethsOf(record.id)) MarkObject(VethName(veth.id), veth.uid);
   }
   tracked_ = std::move(present);
@@ -283,17 +308,8 @@ std::vector<Notice> Caretaker::LookNow(const ObjectRef& object) {
     conditions_.erase(object.uid);
     PauseAfterHeal(object.uid);
   }
-  // What ends in a namespace that was made again can be made again now.
-  if (const auto id = NamespaceIdIn(object.name); id.has_value()) {
-    for (const VethRecord& veth : registry_.ListVethsOf(*id)) {
-      {
-        std::lock_guard<std::mutex> lock(mutex_);
-        heals_.erase(veth.uid);
-        not_before_.erase(veth.uid);
-      }
-      MarkObject(VethName(veth.id), veth.uid);
-    }
-  }
+  // What stands on something that was made again can be made again now.
+  MarkDependents(object);
   return notices;
 }
 

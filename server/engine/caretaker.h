@@ -70,6 +70,8 @@ class Caretaker {
   void Mark(const Hint& hint);
   void MarkEverything();
   void MarkObject(const std::string& name, const std::string& uid);
+  // What stands on an object, and may be healed at once now.
+  void MarkDependents(const ObjectRef& object);
 
   // While the result lives, the object counts as busy. Where it is false to the end, nobody looked, and the object is
   // to be looked at again.

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "server/engine/error.h"
@@ -39,12 +40,13 @@ EngineResult<std::optional<RequestRecord>> Engine::Replay(const CallContext& con
 }
 
 std::optional<RequestRecord> Engine::Answer(const CallContext& context, std::optional<Namespace> netns,
-                                            std::optional<Veth> veth) const {
+                                            std::optional<Veth> veth, std::optional<Device> device) const {
   if (context.request_id.empty()) return std::nullopt;
   return RequestRecord{.request_id = context.request_id,
                        .fingerprint = context.fingerprint,
                        .netns = std::move(netns),
-                       .veth = std::move(veth)};
+                       .veth = std::move(veth),
+                       .device = std::move(device)};
 }
 
 EngineResult<void> Engine::RecordAnswer(const CallContext& context, const std::string& object,
@@ -62,7 +64,8 @@ EngineResult<void> Engine::Transact(const std::string& object, const Intent& int
   if (!sequence.ok()) return RegistryFailure(object, sequence.error().message);
   // What a creation has left stays intended, and recovery tries again. A deletion is not completed behind its caller's
   // back: others may build on what is left until then. What it has done shows as missing, and it can be repeated.
-  const bool is_deletion = intent.kind == Intent::Kind::kDeleteNamespace || intent.kind == Intent::Kind::kDeleteVeth;
+  const bool is_deletion = intent.kind == Intent::Kind::kDeleteNamespace || intent.kind == Intent::Kind::kDeleteVeth ||
+                           intent.kind == Intent::Kind::kDeleteDevice;
   auto fail = [&](Error error, std::vector<std::string> residue) -> Error {
     bool withdrawn = false;
     if (residue.empty() || is_deletion) {
@@ -104,6 +107,7 @@ std::vector<std::string> Engine::Keys(const CreateNamespaceCall& call) const {
 std::vector<std::string> Engine::Keys(const DeleteNamespaceCall& call) const {
   std::vector<std::string> keys = {NamespaceName(call.id)};
   for (const VethRecord& veth : registry_.ListVethsOf(call.id)) keys.push_back(VethName(veth.id));
+  for (const DeviceRecord& device : registry_.ListDevicesOf(call.id)) keys.push_back(device.name);
   return SortedKeys(std::move(keys), call.context);
 }
 
@@ -114,6 +118,7 @@ std::vector<std::string> Engine::Keys(const CreateVethCall& call) const {
   // In the host's namespace, which has no key, of two that want one name the second waits for the first.
   for (const EndpointSpec* end : {&call.spec.a, &call.spec.b}) {
     if (end->namespace_id.empty()) keys.push_back("links/" + end->interface_name);
+    if (!end->config.bridge.empty()) keys.push_back(end->config.bridge);
   }
   return SortedKeys(std::move(keys), call.context);
 }
@@ -122,6 +127,25 @@ std::vector<std::string> Engine::Keys(const DeleteVethCall& call) const {
   std::vector<std::string> keys = {VethName(call.id)};
   if (std::optional<VethRecord> record = registry_.FindVeth(call.id); record.has_value()) {
     AddNamespaceKeys(record->a.namespace_id, record->b.namespace_id, keys);
+    for (const EndpointSpec* end : {&record->spec.a, &record->spec.b}) {
+      if (!end->config.bridge.empty()) keys.push_back(end->config.bridge);
+    }
+  }
+  return SortedKeys(std::move(keys), call.context);
+}
+
+std::vector<std::string> Engine::Keys(const CreateDeviceCall& call) const {
+  std::vector<std::string> keys;
+  if (!absl::EndsWith(call.name, "/")) keys.push_back(call.name);
+  AddNamespaceKeys(call.spec.link.namespace_id, "", keys);
+  if (call.spec.link.namespace_id.empty()) keys.push_back("links/" + call.spec.link.interface_name);
+  return SortedKeys(std::move(keys), call.context);
+}
+
+std::vector<std::string> Engine::Keys(const DeleteDeviceCall& call) const {
+  std::vector<std::string> keys = {call.name};
+  if (const std::optional<DeviceRecord> record = registry_.FindDevice(call.name); record.has_value()) {
+    AddNamespaceKeys(record->link.namespace_id, "", keys);
   }
   return SortedKeys(std::move(keys), call.context);
 }

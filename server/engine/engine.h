@@ -19,6 +19,7 @@
 #include "server/engine/inspection.h"
 #include "server/engine/kernel.h"
 #include "server/engine/lease_book.h"
+#include "server/engine/link_difference.h"
 #include "server/engine/objects.h"
 #include "server/engine/plan.h"
 #include "server/engine/registry.h"
@@ -72,6 +73,20 @@ struct DeleteVethCall {
   bool allow_missing = false;
 };
 
+struct CreateDeviceCall {
+  CallContext context;
+  std::string name;  // the resource name; without an id, as in `bridges/`, the engine chooses one
+  DeviceSpec spec;
+  Metadata metadata;
+  bool allow_existing = false;
+};
+
+struct DeleteDeviceCall {
+  CallContext context;
+  std::string name;
+  bool allow_missing = false;
+};
+
 // One page of a list, ordered by id.
 template <typename T>
 struct Page {
@@ -81,7 +96,7 @@ struct Page {
 
 // An object, to be told from a later one of the same name.
 struct ObjectRef {
-  std::string name;  // `namespaces/blue`, `veths/v1`
+  std::string name;  // `namespaces/blue`, `veths/v1`, `bridges/br0`
   std::string uid;
 };
 
@@ -107,7 +122,7 @@ struct CheckHostCall {
   bool validate_only = false;
   // The intents that were left unfinished when the call came.
   std::set<int64_t> unfinished;
-  // Persistent objects that could not be made again after the last reboot, namespaces first.
+  // Persistent objects that could not be made again after the last reboot, each after what it stands on.
   std::vector<ObjectRef> unrestored;
 };
 
@@ -147,6 +162,13 @@ class Engine {
   EngineResult<Page<Veth>> ListVeths(const std::string& after, size_t limit);
   EngineResult<void> DeleteVeth(const DeleteVethCall& call);
 
+  EngineResult<Device> CreateDevice(const CreateDeviceCall& call);
+  EngineResult<Device> GetDevice(const std::string& name);
+  // Up to `limit` devices of a collection, as in `bridges/`, with names greater than `after`, bytewise.
+  EngineResult<Page<Device>> ListDevices(const std::string& collection, const std::string& after, size_t limit);
+  // kDeviceInUse: pairs of ours are to be its ports.
+  EngineResult<void> DeleteDevice(const DeleteDeviceCall& call);
+
   // What a managed namespace or the host's has in the kernel, whoever made it. Up to `limit` items with ids greater
   // than `after`, bytewise: what is there from one page to the next is neither left out nor there twice. Each page
   // looks at all there is.
@@ -168,8 +190,8 @@ class Engine {
     bool deleted = false;
     std::string kept_because;  // one clause; empty where its owner was heard of meanwhile, or it is gone
   };
-  // Deletes an object whose lease has ended, unless its owner was heard of meanwhile. A namespace in which a pair of
-  // another owner ends is kept; what is nobody's goes with it.
+  // Deletes an object whose lease has ended, unless its owner was heard of meanwhile. A namespace in which a pair or a
+  // device of another owner is, is kept; what is nobody's goes with it. A bridge that has ports is kept.
   EngineResult<Expiry> DeleteExpired(const ObjectRef& object);
 
   // How an object is now.
@@ -196,6 +218,8 @@ class Engine {
   std::vector<std::string> Keys(const DeleteNamespaceCall& call) const;
   std::vector<std::string> Keys(const CreateVethCall& call) const;
   std::vector<std::string> Keys(const DeleteVethCall& call) const;
+  std::vector<std::string> Keys(const CreateDeviceCall& call) const;
+  std::vector<std::string> Keys(const DeleteDeviceCall& call) const;
   std::vector<std::string> Keys(const CollectGarbageCall& call) const;
   std::vector<std::string> Keys(const CheckHostCall& call) const;
   // For DeleteExpired(), Inspect() and Heal().
@@ -204,6 +228,8 @@ class Engine {
  private:
   // How often something is made that others delete as soon as it is there.
   static constexpr int kMostBirths = 3;
+  // Somebody else may take a name between our looking for a free one and using it; so often in a row only on purpose.
+  static constexpr int kMostNamingAttempts = 16;
 
   // Every change goes through here: the intent is written, the plan runs, the outcome is written. On failure all is
   // undone.
@@ -214,7 +240,7 @@ class Engine {
   EngineResult<std::optional<RequestRecord>> Replay(const CallContext& context, const std::string& object);
   // What to remember of a call; nothing without a request id.
   std::optional<RequestRecord> Answer(const CallContext& context, std::optional<Namespace> netns,
-                                      std::optional<Veth> veth) const;
+                                      std::optional<Veth> veth, std::optional<Device> device = std::nullopt) const;
   // Remembers an answer that changed nothing.
   EngineResult<void> RecordAnswer(const CallContext& context, const std::string& object,
                                   std::optional<RequestRecord> answer);
@@ -222,6 +248,7 @@ class Engine {
   EngineResult<std::optional<NetnsEntry>> FindNetns(const std::string& id);
   std::string TagFor(const NamespaceRecord& record) const;
   std::string TagFor(const VethRecord& record) const;
+  std::string TagFor(const DeviceRecord& record) const;
   // When the object's lease ends, by the host's clock.
   std::optional<absl::Time> ExpireTimeOf(const std::string& uid) const;
   // Whether a call that is under way makes or deletes a namespace of that name.
@@ -250,11 +277,11 @@ class Engine {
   template <typename Look>
   auto LookInto(const std::string& namespace_id, const char* step, Look look)
       -> EngineResult<std::decay_t<decltype(*look(NetnsRef()))>>;
-  // The pair that a link of the namespace is an end of; empty: of none of ours.
-  std::string PairOf(const std::string& namespace_id, const Link& link) const;
-  class Pairs;
+  // The object that a link of the namespace belongs to, by its resource name; empty: to none of ours.
+  std::string ObjectOfLink(const std::string& namespace_id, const Link& link) const;
+  class ObjectsOfLinks;
   // The same for a route of kOwnedProtocol that belongs to no link.
-  std::string PairOfRouteWithoutLink(const std::string& namespace_id, const netlink::Route& route) const;
+  std::string ObjectOfRouteWithoutLink(const std::string& namespace_id, const netlink::Route& route) const;
 
   // The managed namespace that an end shall live in, as far as the registry knows. `field` is the end's, for errors.
   EngineResult<NetnsRef> Resolve(const EndpointSpec& spec, const std::string& field);
@@ -277,20 +304,42 @@ class Engine {
     std::vector<std::string> alternative_names;
     IpConfig ip;
   };
-  EngineResult<Shortage> FindShortage(const VethRecord& record, const EndpointSpec& spec, const Link& link);
-  // Adds to `plan` what comes after the birth of an end, which `made` is then; all of them must outlive it.
+  EngineResult<Shortage> FindShortage(const std::string& object, const EndpointSpec& spec, const Link& link);
+  static void AddShortage(const std::string& field, const Shortage& shortage, std::vector<Deviation>& deviations);
+  // How a link differs from how it was made; `field` is the link's in its object.
+  EngineResult<LinkDifference> FindDifference(const std::string& object, const std::string& field, const Endpoint& made,
+                                              const EndpointSpec& spec, const std::string& tag, const Link& link);
+  // The ifindex of the bridge that a link shall be a port of; 0: of none. Whether it is there is only known
+  // `by_looking`.
+  EngineResult<uint32_t> ResolveBridge(const EndpointSpec& spec, const std::string& field, bool by_looking);
+  // The registered pairs that are to be ports of a bridge, by their resource names, in order.
+  std::vector<std::string> PortsOf(const DeviceRecord& bridge) const;
+  // Adds to `plan` what comes after the birth of a link, which `made` is then; all of them must outlive it.
+  void AddConfigStep(const EndpointSpec& spec, const LinkSpec& link, const Endpoint& made, Plan& plan);
+  // And the routes that belong to no link.
   void AddConfigSteps(const VethRecord& record, const EndpointSpec& spec, const LinkSpec& link, const Endpoint& made,
                       Plan& plan);
   // Whether a call that is under way deletes the pair, or it is deleted.
   bool IsBeingDeleted(const VethRecord& record) const;
-  // Deletes a pair of which both ends were moved, wherever a name leads to it.
-  KernelResult<void> DeleteStrayLinksOf(const VethRecord& record);
+  // Deletes what was moved away, wherever a name leads to it.
+  KernelResult<void> DeleteStrayLinks(const std::string& kind, const std::string& tag);
   EngineResult<Veth> Describe(const VethRecord& record);
   // Makes a pair with the names that the record's ends have, in these namespaces, and writes the record with what the
   // kernel chose. `replaced` is a missing one of the same id, which goes then.
   EngineResult<VethRecord> MakeVeth(VethRecord record, const LinkSpec& a, const LinkSpec& b, const CallContext& context,
                                     bool is_new, const std::optional<VethRecord>& replaced);
   EngineResult<void> DeleteRecordedVeth(const VethRecord& record, std::optional<RequestRecord> answer);
+  // The link of a device, if it is where we put it.
+  KernelResult<std::optional<Link>> FindLinkOf(const DeviceRecord& record);
+  KernelResult<void> DeleteLinkOf(const DeviceRecord& record);
+  EngineResult<Device> Describe(const DeviceRecord& record);
+  bool IsBeingDeleted(const DeviceRecord& record) const;
+  // As MakeVeth().
+  EngineResult<DeviceRecord> MakeDevice(DeviceRecord record, const LinkSpec& link, const CallContext& context,
+                                        bool is_new, const std::optional<DeviceRecord>& replaced);
+  EngineResult<void> DeleteRecordedDevice(const DeviceRecord& record, std::optional<RequestRecord> answer);
+  EngineResult<void> CheckNameIsFree(const DeviceRecord& record, const NetnsRef& netns,
+                                     const std::optional<DeviceRecord>& replaced);
   EngineResult<std::string> ChooseName(const EndpointSpec& spec, const NetnsRef& netns, const std::string& field,
                                        const std::vector<std::string>& taken, const std::string& object);
   // Alternative names.
@@ -304,6 +353,7 @@ class Engine {
   EngineResult<void> RollBack(const NamespaceRecord& record);
   EngineResult<void> RollBack(const VethRecord& record);
   EngineResult<void> RollBackLinks(const VethRecord& record);
+  EngineResult<void> RollBack(const DeviceRecord& record);
 
   // Each adds to the report what it finds.
   void FinishIntents(const std::vector<PendingIntent>& intents, bool look_only, HostReport& report);
@@ -312,7 +362,7 @@ class Engine {
   EngineResult<void> RemoveOrphan(const NetnsRef& netns, const std::string& uid);
   void ReportUnclaimedRoutes(const NetnsRef& netns, HostReport& report);
   EngineResult<void> CollectOrphanLinks(const NetnsRef& netns, bool look_only, HostReport& report);
-  // Persistent objects of an earlier boot, namespaces first.
+  // Persistent objects of an earlier boot, each after what it stands on.
   std::vector<ObjectRef> Unrestored() const;
   void Restore(const std::vector<ObjectRef>& objects, HostReport& report);
   void CompareObjects(HostReport& report);
@@ -320,22 +370,25 @@ class Engine {
   bool IsKnown(const Tag& tag) const;
   // Whether a call that is under way touches that resource, or a link of the name in `links/NAME`.
   bool IsUnderWay(const std::string& name) const;
-  // Whether a registered pair has an end there.
-  bool IsEnd(const std::string& namespace_id, uint32_t ifindex) const;
+  // Whether a registered pair has an end there, or a device its link.
+  bool IsRegistered(const std::string& namespace_id, uint32_t ifindex) const;
   void Publish(HostReport report);
 
-  // Why a namespace can't go as the owner's garbage: another's pair ends in it.
+  // Why an object can't go as the owner's garbage: another's stands on it.
   std::optional<std::string> WhyNeeded(const ObjectRef& object, const std::string& owner,
                                        const std::unordered_set<std::string>& keep) const;
-  // Deletes an object of either kind. Whether it was there.
+  // Deletes an object of any kind. Whether it was there.
   EngineResult<bool> DeleteObject(const ObjectRef& object);
 
   EngineResult<void> HealNamespace(const NamespaceRecord& record);
   // Sets again what was changed of one that is there.
   EngineResult<void> ResetNamespace(const NamespaceRecord& record, const NetnsEntry& entry);
   EngineResult<void> HealVeth(const VethRecord& record);
-  // Adds to an end what it should have and has not.
-  EngineResult<void> Supply(const VethRecord& record, const EndpointSpec& spec, const Link& link);
+  EngineResult<void> HealDevice(const DeviceRecord& record);
+  // Sets again what was changed of a link.
+  EngineResult<void> Reset(const std::string& object, const Endpoint& made, const LinkDifference& difference);
+  // Adds to a link what it should have and has not.
+  EngineResult<void> Supply(const std::string& object, const EndpointSpec& spec, const Link& link);
 
   Kernel& kernel_;
   Registry& registry_;

@@ -5,51 +5,16 @@
 #include <utility>
 #include <vector>
 
+#include "server/engine/endpoint.h"
 #include "server/engine/engine.h"
 #include "server/engine/error.h"
+#include "server/engine/link_difference.h"
 
 namespace netprov::engine {
-namespace {
-
-// What of a made end differs from what the kernel has; nothing where all is the same.
-std::optional<LinkSettings> WhatDiffers(const Endpoint& made, const LinkOptions& options, const Link& link,
-                                        const std::string& tag) {
-  LinkSettings settings;
-  bool differs = false;
-  auto compare = [&differs](auto& setting, const auto& expected, const auto& actual) {
-    if (expected == actual) return;
-    setting = expected;
-    differs = true;
-  };
-  compare(settings.name, made.interface_name, link.name);
-  if (made.mac.has_value()) compare(settings.mac, *made.mac, link.mac);
-  compare(settings.mtu, made.mtu, link.mtu);
-  compare(settings.group, kOwnedGroup, link.group);
-  compare(settings.alias, tag, link.alias);
-  compare(settings.up, made.up, link.up);
-  compare(settings.promiscuous, options.promiscuous, link.options.promiscuous);
-  compare(settings.all_multicast, options.all_multicast, link.options.all_multicast);
-  auto compare_limit = [&compare](auto& setting, const std::optional<uint32_t>& expected,
-                                  const std::optional<uint32_t>& actual) {
-    if (expected.has_value()) compare(setting, expected, actual);
-  };
-  compare_limit(settings.limits.gso_max_size, options.limits.gso_max_size, link.options.limits.gso_max_size);
-  compare_limit(settings.limits.gso_max_segments, options.limits.gso_max_segments,
-                link.options.limits.gso_max_segments);
-  compare_limit(settings.limits.gro_max_size, options.limits.gro_max_size, link.options.limits.gro_max_size);
-  compare_limit(settings.limits.gso_ipv4_max_size, options.limits.gso_ipv4_max_size,
-                link.options.limits.gso_ipv4_max_size);
-  compare_limit(settings.limits.gro_ipv4_max_size, options.limits.gro_ipv4_max_size,
-                link.options.limits.gro_ipv4_max_size);
-  if (!differs) return std::nullopt;
-  return settings;
-}
-
-}  // namespace
-
 std::vector<std::string> Engine::Keys(const ObjectRef& object) const {
   if (auto id = NamespaceIdIn(object.name); id.has_value()) return Keys(DeleteNamespaceCall{.id = *id});
-  return Keys(DeleteVethCall{.id = VethIdIn(object.name).value_or("")});
+  if (auto id = VethIdIn(object.name); id.has_value()) return Keys(DeleteVethCall{.id = *id});
+  return Keys(DeleteDeviceCall{.name = object.name});
 }
 
 EngineResult<std::optional<Engine::Condition>> Engine::Inspect(const ObjectRef& object) {
@@ -60,11 +25,18 @@ EngineResult<std::optional<Engine::Condition>> Engine::Inspect(const ObjectRef& 
     return std::optional(Condition{
         .state = netns.state, .deviations = std::move(netns.deviations), .self_heal = netns.metadata.self_heal});
   }
-  const std::optional<VethRecord> record = registry_.FindVeth(VethIdIn(object.name).value_or(""));
+  if (auto id = VethIdIn(object.name); id.has_value()) {
+    const std::optional<VethRecord> record = registry_.FindVeth(*id);
+    if (!record.has_value() || record->uid != object.uid) return std::optional<Condition>();
+    NETPROV_ASSIGN_OR_RETURN(Veth veth, Describe(*record));
+    return std::optional(
+        Condition{.state = veth.state, .deviations = std::move(veth.deviations), .self_heal = veth.metadata.self_heal});
+  }
+  const std::optional<DeviceRecord> record = registry_.FindDevice(object.name);
   if (!record.has_value() || record->uid != object.uid) return std::optional<Condition>();
-  NETPROV_ASSIGN_OR_RETURN(Veth veth, Describe(*record));
-  return std::optional(
-      Condition{.state = veth.state, .deviations = std::move(veth.deviations), .self_heal = veth.metadata.self_heal});
+  NETPROV_ASSIGN_OR_RETURN(Device device, Describe(*record));
+  return std::optional(Condition{
+      .state = device.state, .deviations = std::move(device.deviations), .self_heal = device.metadata.self_heal});
 }
 
 EngineResult<void> Engine::Heal(const ObjectRef& object) {
@@ -73,9 +45,14 @@ EngineResult<void> Engine::Heal(const ObjectRef& object) {
     if (!record.has_value() || record->uid != object.uid) return {};
     return HealNamespace(*record);
   }
-  const std::optional<VethRecord> record = registry_.FindVeth(VethIdIn(object.name).value_or(""));
+  if (auto id = VethIdIn(object.name); id.has_value()) {
+    const std::optional<VethRecord> record = registry_.FindVeth(*id);
+    if (!record.has_value() || record->uid != object.uid) return {};
+    return HealVeth(*record);
+  }
+  const std::optional<DeviceRecord> record = registry_.FindDevice(object.name);
   if (!record.has_value() || record->uid != object.uid) return {};
-  return HealVeth(*record);
+  return HealDevice(*record);
 }
 
 EngineResult<void> Engine::ResetNamespace(const NamespaceRecord& record, const NetnsEntry& entry) {
@@ -113,8 +90,7 @@ EngineResult<void> Engine::HealNamespace(const NamespaceRecord& record) {
   return {};
 }
 
-KernelResult<void> Engine::DeleteStrayLinksOf(const VethRecord& record) {
-  const std::string tag = TagFor(record);
+KernelResult<void> Engine::DeleteStrayLinks(const std::string& kind, const std::string& tag) {
   std::vector<NetnsRef> places = {NetnsRef{}};
   NETPROV_ASSIGN_OR_RETURN(const std::vector<std::string> names, kernel_.ListNetns());
   for (const std::string& name : names) {
@@ -130,25 +106,32 @@ KernelResult<void> Engine::DeleteStrayLinksOf(const VethRecord& record) {
       return std::move(links).error();
     }
     for (const Link& link : *links) {
-      if (link.kind != "veth" || link.alias != tag) continue;
+      if (link.kind != kind || link.alias != tag) continue;
       NETPROV_RETURN_IF_ERROR(UnlessGone(kernel_.DeleteLink(place, link.ifindex)));
     }
   }
-  return DeleteRoutesWithoutLinkOf(record);
+  return {};
 }
 
-EngineResult<void> Engine::Supply(const VethRecord& record, const EndpointSpec& spec, const Link& link) {
-  NETPROV_ASSIGN_OR_RETURN(const Shortage shortage, FindShortage(record, spec, link));
+EngineResult<void> Engine::Reset(const std::string& object, const Endpoint& made, const LinkDifference& difference) {
+  if (difference.deviations.empty()) return {};
+  KernelResult<void> set = kernel_.SetLink(RefOf(made.namespace_id), made.ifindex, difference.settings);
+  if (!set.ok()) return KernelFailure(object, "set " + made.interface_name + " again", set.error());
+  return {};
+}
+
+EngineResult<void> Engine::Supply(const std::string& object, const EndpointSpec& spec, const Link& link) {
+  NETPROV_ASSIGN_OR_RETURN(const Shortage shortage, FindShortage(object, spec, link));
   if (shortage.alternative_names.empty() && shortage.ip.empty()) return {};
   const std::string step = "configure " + link.name + " again";
   const NetnsRef netns = RefOf(spec.namespace_id);
   KernelResult<void> configured =
       kernel_.Configure(netns, link.ifindex, shortage.alternative_names, shortage.ip, /*anew=*/true);
-  if (!configured.ok()) return KernelFailure(VethName(record.id), step, configured.error());
+  if (!configured.ok()) return KernelFailure(object, step, configured.error());
   const std::vector<RouteSpec> without_link = RoutesWithoutLinkOf(shortage.ip);
   if (without_link.empty()) return {};
   KernelResult<void> added = kernel_.AddRoutes(netns, without_link);
-  if (!added.ok()) return KernelFailure(VethName(record.id), step, added.error());
+  if (!added.ok()) return KernelFailure(object, step, added.error());
   return {};
 }
 
@@ -172,15 +155,13 @@ EngineResult<void> Engine::HealVeth(const VethRecord& record) {
     EngineResult<void> healed;
     // Both, also where one can't be: what was put right stays so.
     for (const End& end : found) {
-      const std::optional<LinkSettings> settings =
-          WhatDiffers(*end.made, end.spec->config.options, end.link, TagFor(record));
-      if (!settings.has_value()) continue;
-      KernelResult<void> set = kernel_.SetLink(RefOf(end.made->namespace_id), end.made->ifindex, *settings);
-      if (!set.ok()) healed = KernelFailure(object, "set " + end.made->interface_name + " again", set.error());
+      NETPROV_ASSIGN_OR_RETURN(const LinkDifference difference,
+                               FindDifference(object, "", *end.made, *end.spec, TagFor(record), end.link));
+      if (EngineResult<void> set = Reset(object, *end.made, difference); !set.ok()) healed = set;
     }
     // Then what may have gone with it: a link that goes down loses its routes and its IPv6 addresses.
     for (const End& end : found) {
-      if (EngineResult<void> supplied = Supply(record, *end.spec, end.link); !supplied.ok()) healed = supplied;
+      if (EngineResult<void> supplied = Supply(object, *end.spec, end.link); !supplied.ok()) healed = supplied;
     }
     return healed;
   }
@@ -191,21 +172,24 @@ EngineResult<void> Engine::HealVeth(const VethRecord& record) {
   NETPROV_ASSIGN_OR_RETURN(const NetnsRef netns_b, ResolveByLooking(place_b, "endpoint_b"));
   NETPROV_RETURN_IF_ERROR(CheckNameIsFree(place_a, netns_a, "endpoint_a", object, record));
   NETPROV_RETURN_IF_ERROR(CheckNameIsFree(place_b, netns_b, "endpoint_b", object, record));
-  KernelResult<void> cleared = found.empty() ? DeleteStrayLinksOf(record) : DeleteLinksOf(record);
+  // Before that is there, the pair waits.
+  NETPROV_ASSIGN_OR_RETURN(const uint32_t bridge_a, ResolveBridge(record.spec.a, "endpoint_a", /*by_looking=*/true));
+  NETPROV_ASSIGN_OR_RETURN(const uint32_t bridge_b, ResolveBridge(record.spec.b, "endpoint_b", /*by_looking=*/true));
+  KernelResult<void> cleared;
+  if (found.empty()) cleared = DeleteStrayLinks("veth", TagFor(record));
+  if (cleared.ok()) cleared = found.empty() ? DeleteRoutesWithoutLinkOf(record) : DeleteLinksOf(record);
   if (!cleared.ok()) return KernelFailure(object, "delete what is left of veth " + record.id, cleared.error());
-  auto link = [](const EndpointSpec& spec, const Endpoint& made, const NetnsRef& netns) {
-    return LinkSpec{.netns = netns,
-                    .name = made.interface_name,
-                    .mac = made.mac,
-                    .mtu = made.mtu,
-                    .up = made.up,
-                    .options = spec.config.options};
+  auto link = [](EndpointSpec spec, const Endpoint& made, const NetnsRef& netns, uint32_t bridge) {
+    spec.mac = made.mac;
+    spec.mtu = made.mtu;
+    spec.up = made.up;
+    return ToLinkSpec(spec, netns, made.interface_name, bridge);
   };
   VethRecord again = record;
   again.boot_id = kernel_.BootId();
-  EngineResult<VethRecord> made =
-      MakeVeth(again, link(record.spec.a, record.a, netns_a), link(record.spec.b, record.b, netns_b), {},
-               /*is_new=*/false, /*replaced=*/std::nullopt);
+  EngineResult<VethRecord> made = MakeVeth(again, link(record.spec.a, record.a, netns_a, bridge_a),
+                                           link(record.spec.b, record.b, netns_b, bridge_b), {},
+                                           /*is_new=*/false, /*replaced=*/std::nullopt);
   if (!made.ok()) return std::move(made).error();
   return {};
 }

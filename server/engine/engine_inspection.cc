@@ -204,36 +204,44 @@ auto Engine::LookInto(const std::string& namespace_id, const char* step, Look lo
   return NamespaceMissing(namespace_id);
 }
 
-std::string Engine::PairOf(const std::string& namespace_id, const Link& link) const {
-  if (link.kind != "veth") return "";
+std::string Engine::ObjectOfLink(const std::string& namespace_id, const Link& link) const {
   if (const std::optional<Tag> tag = ParseTag(link.alias); tag.has_value()) {
+    if (tag->registry != registry_.id()) return "";
     const std::optional<std::string> id = VethIdIn(tag->object);
-    if (tag->registry != registry_.id() || !id.has_value()) return "";
+    if (!id.has_value()) {
+      const std::optional<DeviceRecord> device = registry_.FindDevice(tag->object);
+      return device.has_value() && device->uid == tag->uid ? device->name : "";
+    }
     const std::optional<VethRecord> record = registry_.FindVeth(*id);
-    return record.has_value() && record->uid == tag->uid ? *id : "";
+    return record.has_value() && record->uid == tag->uid ? VethName(*id) : "";
   }
   if (link.group != kOwnedGroup) return "";
-  // Somebody took the tag away: as FindEnd() tells.
+  // Somebody took the tag away: as FindEnd() and FindLinkOf() tell.
   for (const VethRecord& record : registry_.ListVethsOf(namespace_id)) {
-    if (record.boot_id != kernel_.BootId()) continue;
+    if (record.boot_id != kernel_.BootId() || link.kind != "veth") continue;
     for (const auto& [end, other] : {std::pair(&record.a, &record.b), std::pair(&record.b, &record.a)}) {
       if (end->namespace_id == namespace_id && end->ifindex == link.ifindex && other->ifindex == link.peer_ifindex) {
-        return record.id;
+        return VethName(record.id);
       }
     }
+  }
+  for (const DeviceRecord& record : registry_.ListDevicesOf(namespace_id)) {
+    const bool is_it = record.boot_id == kernel_.BootId() && record.link.ifindex == link.ifindex;
+    if (is_it && link.kind == KindOf(record.spec.options)) return record.name;
   }
   return "";
 }
 
-// PairOf(), asked once for each link.
-class Engine::Pairs {
+// ObjectOfLink(), asked once for each link.
+class Engine::ObjectsOfLinks {
  public:
-  Pairs(const Engine& engine, const std::string& namespace_id) : engine_(engine), namespace_id_(namespace_id) {}
+  ObjectsOfLinks(const Engine& engine, const std::string& namespace_id)
+      : engine_(engine), namespace_id_(namespace_id) {}
 
   const std::string& Of(const Link& link) {
-    const auto [pair, is_new] = by_index_.try_emplace(link.ifindex);
-    if (is_new) pair->second = engine_.PairOf(namespace_id_, link);
-    return pair->second;
+    const auto [object, is_new] = by_index_.try_emplace(link.ifindex);
+    if (is_new) object->second = engine_.ObjectOfLink(namespace_id_, link);
+    return object->second;
   }
 
  private:
@@ -242,10 +250,12 @@ class Engine::Pairs {
   std::map<uint32_t, std::string> by_index_;
 };
 
-std::string Engine::PairOfRouteWithoutLink(const std::string& namespace_id, const netlink::Route& route) const {
+std::string Engine::ObjectOfRouteWithoutLink(const std::string& namespace_id, const netlink::Route& route) const {
   for (const VethRecord& record : registry_.ListVethsOf(namespace_id)) {
     for (const EndpointSpec* spec : {&record.spec.a, &record.spec.b}) {
-      if (spec->namespace_id == namespace_id && IsOneOf(route, spec->config.RoutesWithoutLink())) return record.id;
+      if (spec->namespace_id == namespace_id && IsOneOf(route, spec->config.RoutesWithoutLink())) {
+        return VethName(record.id);
+      }
     }
   }
   return "";
@@ -261,10 +271,10 @@ EngineResult<Page<InspectedLink>> Engine::ListLinks(const LinkFilter& filter, co
   for (ObservedLink& link : links) {
     if (!filter.kind.empty() && link.link.kind != filter.kind) continue;
     std::string id = KeyOf(link);
-    items.push_back({.id = std::move(id), .observed = std::move(link), .veth_id = {}});
+    items.push_back({.id = std::move(id), .observed = std::move(link), .object = {}});
   }
   Page<InspectedLink> page = PageOf(std::move(items), after, limit);
-  for (InspectedLink& item : page.items) item.veth_id = PairOf(filter.namespace_id, item.observed.link);
+  for (InspectedLink& item : page.items) item.object = ObjectOfLink(filter.namespace_id, item.observed.link);
   return page;
 }
 
@@ -281,13 +291,13 @@ EngineResult<Page<InspectedAddress>> Engine::ListAddresses(const IpFilter& filte
   for (const netlink::Address& address : looked.values) {
     const Link* link = FindByIndex(looked.links, address.ifindex);
     if (link == nullptr) continue;
-    items.push_back({.id = KeyOf(address), .address = address, .interface_name = link->name, .veth_id = {}});
+    items.push_back({.id = KeyOf(address), .address = address, .interface_name = link->name, .object = {}});
   }
   Page<InspectedAddress> page = PageOf(std::move(items), after, limit);
-  Pairs pairs(*this, filter.namespace_id);
+  ObjectsOfLinks objects(*this, filter.namespace_id);
   for (InspectedAddress& item : page.items) {
     if (item.address.protocol != kOwnedProtocol) continue;
-    item.veth_id = pairs.Of(*FindByIndex(looked.links, item.address.ifindex));
+    item.object = objects.Of(*FindByIndex(looked.links, item.address.ifindex));
   }
   return page;
 }
@@ -305,13 +315,13 @@ EngineResult<Page<InspectedNeighbour>> Engine::ListNeighbours(const IpFilter& fi
   for (const netlink::Neighbour& neighbour : looked.values) {
     const Link* link = FindByIndex(looked.links, neighbour.ifindex);
     if (link == nullptr) continue;
-    items.push_back({.id = KeyOf(neighbour), .neighbour = neighbour, .interface_name = link->name, .veth_id = {}});
+    items.push_back({.id = KeyOf(neighbour), .neighbour = neighbour, .interface_name = link->name, .object = {}});
   }
   Page<InspectedNeighbour> page = PageOf(std::move(items), after, limit);
-  Pairs pairs(*this, filter.namespace_id);
+  ObjectsOfLinks objects(*this, filter.namespace_id);
   for (InspectedNeighbour& item : page.items) {
     if (item.neighbour.protocol != kOwnedProtocol) continue;
-    item.veth_id = pairs.Of(*FindByIndex(looked.links, item.neighbour.ifindex));
+    item.object = objects.Of(*FindByIndex(looked.links, item.neighbour.ifindex));
   }
   return page;
 }
@@ -334,16 +344,16 @@ EngineResult<Page<InspectedRoute>> Engine::ListRoutes(const IpFilter& filter, co
                      .route = route,
                      .interface_name = link != nullptr ? link->name : "",
                      .next_hop_names = *std::move(hops),
-                     .veth_id = {}});
+                     .object = {}});
   }
   Page<InspectedRoute> page = PageOf(std::move(items), after, limit);
-  Pairs pairs(*this, filter.namespace_id);
+  ObjectsOfLinks objects(*this, filter.namespace_id);
   for (InspectedRoute& item : page.items) {
     if (item.route.protocol != kOwnedProtocol) continue;
     if (item.route.type != static_cast<uint8_t>(RouteType::kUnicast)) {
-      item.veth_id = PairOfRouteWithoutLink(filter.namespace_id, item.route);
+      item.object = ObjectOfRouteWithoutLink(filter.namespace_id, item.route);
     } else if (item.route.ifindex.has_value()) {
-      item.veth_id = pairs.Of(*FindByIndex(looked.links, *item.route.ifindex));
+      item.object = objects.Of(*FindByIndex(looked.links, *item.route.ifindex));
     }
   }
   return page;

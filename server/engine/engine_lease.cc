@@ -13,13 +13,23 @@ namespace netprov::engine {
 
 std::optional<std::string> Engine::WhyNeeded(const ObjectRef& object, const std::string& owner,
                                              const std::unordered_set<std::string>& keep) const {
-  const std::optional<std::string> id = NamespaceIdIn(object.name);
-  if (!id.has_value()) return std::nullopt;
-  for (const VethRecord& veth : registry_.ListVethsOf(*id)) {
-    const std::string name = VethName(veth.id);
-    if (veth.metadata.owner != owner) return absl::StrCat(name, " ends in it, which is not the owner's");
-    if (keep.contains(name)) {
-      return absl::StrCat(name, " ends in it, which is to be kept");
+  auto why = [&](const std::string& name, const char* does, const Metadata& metadata) -> std::optional<std::string> {
+    if (metadata.owner != owner) return absl::StrCat(name, does, ", which is not the owner's");
+    if (keep.contains(name)) return absl::StrCat(name, does, ", which is to be kept");
+    return std::nullopt;
+  };
+  if (const std::optional<std::string> id = NamespaceIdIn(object.name); id.has_value()) {
+    for (const VethRecord& veth : registry_.ListVethsOf(*id)) {
+      if (auto needed = why(VethName(veth.id), " ends in it", veth.metadata); needed.has_value()) return needed;
+    }
+    for (const DeviceRecord& device : registry_.ListDevicesOf(*id)) {
+      if (auto needed = why(device.name, " is in it", device.metadata); needed.has_value()) return needed;
+    }
+  } else if (const auto device = registry_.FindDevice(object.name); device.has_value()) {
+    for (const std::string& port : PortsOf(*device)) {
+      const std::optional<VethRecord> veth = registry_.FindVeth(VethIdIn(port).value_or(""));
+      if (!veth.has_value()) continue;
+      if (auto needed = why(port, " is its port", veth->metadata); needed.has_value()) return needed;
     }
   }
   return std::nullopt;
@@ -43,6 +53,9 @@ CollectGarbageCall Engine::PlanGarbage(const std::string& owner, const std::vect
   // Pairs first: a namespace would take them along unseen.
   for (const VethRecord& record : registry_.ListVeths("", SIZE_MAX)) {
     add({.name = VethName(record.id), .uid = record.uid}, record.metadata);
+  }
+  for (const DeviceRecord& record : registry_.ListDevices()) {
+    add({.name = record.name, .uid = record.uid}, record.metadata);
   }
   for (const NamespaceRecord& record : registry_.ListNamespaces()) {
     add({.name = NamespaceName(record.id), .uid = record.uid}, record.metadata);
@@ -95,9 +108,17 @@ EngineResult<bool> Engine::DeleteObject(const ObjectRef& object) {
     NETPROV_RETURN_IF_ERROR(DeleteRecordedNamespace(*record, std::nullopt));
     return true;
   }
-  const std::optional<VethRecord> record = registry_.FindVeth(VethIdIn(object.name).value_or(""));
+  if (const auto id = VethIdIn(object.name); id.has_value()) {
+    const std::optional<VethRecord> record = registry_.FindVeth(*id);
+    if (!record.has_value() || record->uid != object.uid) return false;
+    NETPROV_RETURN_IF_ERROR(DeleteRecordedVeth(*record, std::nullopt));
+    return true;
+  }
+  const std::optional<DeviceRecord> record = registry_.FindDevice(object.name);
   if (!record.has_value() || record->uid != object.uid) return false;
-  NETPROV_RETURN_IF_ERROR(DeleteRecordedVeth(*record, std::nullopt));
+  // Somebody may have made a port of it since.
+  if (const std::vector<std::string> ports = PortsOf(*record); !ports.empty()) return DeviceInUse(record->name, ports);
+  NETPROV_RETURN_IF_ERROR(DeleteRecordedDevice(*record, std::nullopt));
   return true;
 }
 
@@ -105,16 +126,24 @@ EngineResult<Engine::Expiry> Engine::DeleteExpired(const ObjectRef& object) {
   if (!leases_.Claim(object.uid)) return Expiry{};
   if (const auto id = NamespaceIdIn(object.name); id.has_value()) {
     const std::optional<NamespaceRecord> record = registry_.FindNamespace(*id);
-    for (const VethRecord& veth : registry_.ListVethsOf(*id)) {
-      const std::string& owner = veth.metadata.owner;
-      if (owner.empty() || (record.has_value() && owner == record->metadata.owner)) continue;
+    std::string kept_because;
+    auto keep = [&](const std::string& name, const char* does, const std::string& owner) {
+      if (owner.empty() || (record.has_value() && owner == record->metadata.owner)) return;
+      kept_because = absl::StrCat(name, " of ", owner, does);
+    };
+    for (const VethRecord& veth : registry_.ListVethsOf(*id))
+      keep(VethName(veth.id), " ends in it", veth.metadata.owner);
+    for (const DeviceRecord& device : registry_.ListDevicesOf(*id))
+      keep(device.name, " is in it", device.metadata.owner);
+    if (!kept_because.empty()) {
       leases_.Release(object.uid);
-      return Expiry{.kept_because = absl::StrCat(VethName(veth.id), " of ", owner, " ends in it")};
+      return Expiry{.kept_because = kept_because};
     }
   }
   EngineResult<bool> deleted = DeleteObject(object);
   if (!deleted.ok()) {
     leases_.Release(object.uid);
+    if (deleted.error().reason == Reason::kDeviceInUse) return Expiry{.kept_because = deleted.error().message};
     return std::move(deleted).error();
   }
   leases_.End(object.uid);

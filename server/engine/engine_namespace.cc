@@ -158,9 +158,11 @@ EngineResult<NamespaceRecord> Engine::MakeNamespace(NamespaceRecord record, cons
   const std::string object = NamespaceName(record.id);
   Plan plan;
   std::vector<VethRecord> replaced_veths;
+  std::vector<DeviceRecord> replaced_devices;
   std::optional<NetnsEntry> remains;
   if (replaced.has_value()) {
     replaced_veths = registry_.ListVethsOf(record.id);
+    replaced_devices = registry_.ListDevicesOf(record.id);
     NETPROV_ASSIGN_OR_RETURN(remains, FindNetns(record.id));
     // It is missing, and stays so where the new one can't be made.
     AddStepsForRemains(*replaced, replaced_veths, remains, NothingToUndo, plan);
@@ -176,7 +178,7 @@ EngineResult<NamespaceRecord> Engine::MakeNamespace(NamespaceRecord record, cons
               return {};
             },
             .undo = [&] { return kernel_.RemoveNetns({.name = record.id, .cookie = record.cookie}); }});
-  const Intent intent{.kind = Intent::Kind::kCreateNamespace, .netns = record, .veth = {}, .request = {}};
+  const Intent intent{.kind = Intent::Kind::kCreateNamespace, .netns = record, .veth = {}, .device = {}, .request = {}};
   EngineResult<void> made = Transact(object, intent, plan, [&] {
     if (is_new) leases_.Start(record.uid, object, record.metadata);
     Namespace answer = record.ToNamespace();
@@ -184,11 +186,13 @@ EngineResult<NamespaceRecord> Engine::MakeNamespace(NamespaceRecord record, cons
     Outcome outcome{.put_namespace = record, .request = Answer(context, std::move(answer), std::nullopt)};
     outcome.remove_namespace = replaced;
     outcome.remove_veths = replaced_veths;
+    outcome.remove_devices = replaced_devices;
     return outcome;
   });
   if (made.ok()) {
     if (replaced.has_value()) leases_.End(replaced->uid);
     for (const VethRecord& veth : replaced_veths) leases_.End(veth.uid);
+    for (const DeviceRecord& device : replaced_devices) leases_.End(device.uid);
     if (is_new) leases_.Renew(record.metadata.owner);
     return record;
   }
@@ -266,6 +270,7 @@ EngineResult<void> Engine::DeleteRecordedNamespace(const NamespaceRecord& record
   const NetnsRef netns{.name = record.id, .cookie = record.cookie};
   NETPROV_ASSIGN_OR_RETURN(std::optional<NetnsEntry> entry, FindNetns(record.id));
   const std::vector<VethRecord> veths = registry_.ListVethsOf(record.id);
+  const std::vector<DeviceRecord> devices = registry_.ListDevicesOf(record.id);
   // Somebody may delete it as we do, and another may take its name.
   Plan plan;
   if (IsThere(record, entry)) {
@@ -282,12 +287,14 @@ EngineResult<void> Engine::DeleteRecordedNamespace(const NamespaceRecord& record
   } else {
     AddStepsForRemains(record, veths, entry, /*undo=*/nullptr, plan);
   }
-  const Intent intent{.kind = Intent::Kind::kDeleteNamespace, .netns = record, .veth = {}, .request = answer};
+  const Intent intent{
+      .kind = Intent::Kind::kDeleteNamespace, .netns = record, .veth = {}, .device = {}, .request = answer};
   NETPROV_RETURN_IF_ERROR(Transact(object, intent, plan, [&] {
-    return Outcome{.remove_namespace = record, .remove_veths = veths, .request = answer};
+    return Outcome{.remove_namespace = record, .remove_veths = veths, .remove_devices = devices, .request = answer};
   }));
   leases_.End(record.uid);
   for (const VethRecord& veth : veths) leases_.End(veth.uid);
+  for (const DeviceRecord& device : devices) leases_.End(device.uid);
   return {};
 }
 

@@ -23,15 +23,24 @@ namespace {
 constexpr size_t kMostFindings = 2000;
 
 std::string ObjectOf(const Intent& intent) {
-  const bool of_namespace =
-      intent.kind == Intent::Kind::kCreateNamespace || intent.kind == Intent::Kind::kDeleteNamespace;
-  return of_namespace ? NamespaceName(intent.netns.id) : VethName(intent.veth.id);
+  switch (intent.kind) {
+    case Intent::Kind::kCreateNamespace:
+    case Intent::Kind::kDeleteNamespace:
+      return NamespaceName(intent.netns.id);
+    case Intent::Kind::kCreateVeth:
+    case Intent::Kind::kDeleteVeth:
+      return VethName(intent.veth.id);
+    case Intent::Kind::kCreateDevice:
+    case Intent::Kind::kDeleteDevice:
+      break;
+  }
+  return intent.device.name;
 }
 
 // The resource names of all that an intent touches, as far as it says.
 std::vector<std::string> NamesOf(const Intent& intent) {
   std::vector<std::string> names = {ObjectOf(intent)};
-  for (const Endpoint* end : {&intent.veth.a, &intent.veth.b}) {
+  for (const Endpoint* end : {&intent.veth.a, &intent.veth.b, &intent.device.link}) {
     if (!end->namespace_id.empty()) names.push_back(NamespaceName(end->namespace_id));
     if (!end->interface_name.empty()) names.push_back("links/" + end->interface_name);
   }
@@ -54,6 +63,9 @@ EngineResult<HostReport> Engine::Recover() {
   Restore(Unrestored(), report);
   for (const NamespaceRecord& record : registry_.ListNamespaces()) {
     leases_.Start(record.uid, NamespaceName(record.id), record.metadata);
+  }
+  for (const DeviceRecord& record : registry_.ListDevices()) {
+    leases_.Start(record.uid, record.name, record.metadata);
   }
   for (const VethRecord& record : registry_.ListVeths("", SIZE_MAX)) {
     leases_.Start(record.uid, VethName(record.id), record.metadata);
@@ -127,7 +139,8 @@ bool Engine::IsUnderWay(const std::string& name) const {
 void Engine::FinishIntents(const std::vector<PendingIntent>& intents, bool look_only, HostReport& report) {
   for (const PendingIntent& item : intents) {
     const Intent& intent = item.intent;
-    const bool was_create = intent.kind == Intent::Kind::kCreateNamespace || intent.kind == Intent::Kind::kCreateVeth;
+    const bool was_create = intent.kind == Intent::Kind::kCreateNamespace || intent.kind == Intent::Kind::kCreateVeth ||
+                            intent.kind == Intent::Kind::kCreateDevice;
     const std::string object = ObjectOf(intent);
     if (look_only) {
       report.Add(Finding::Kind::kUnfinished, object,
@@ -151,6 +164,14 @@ void Engine::FinishIntents(const std::vector<PendingIntent>& intents, bool look_
       case Intent::Kind::kDeleteVeth:
         if (auto now = registry_.FindVeth(intent.veth.id); now.has_value() && now->uid == intent.veth.uid) {
           finished = DeleteRecordedVeth(*now, intent.request);
+        }
+        break;
+      case Intent::Kind::kCreateDevice:
+        finished = RollBack(intent.device);
+        break;
+      case Intent::Kind::kDeleteDevice:
+        if (auto now = registry_.FindDevice(intent.device.name); now.has_value() && now->uid == intent.device.uid) {
+          finished = DeleteRecordedDevice(*now, intent.request);
         }
         break;
     }
@@ -187,13 +208,19 @@ bool Engine::IsKnown(const Tag& tag) const {
     const std::optional<VethRecord> record = registry_.FindVeth(*id);
     return record.has_value() && record->uid == tag.uid;
   }
+  if (const std::optional<DeviceRecord> record = registry_.FindDevice(tag.object); record.has_value()) {
+    return record->uid == tag.uid;
+  }
   // The name of a namespace may be cut.
   const std::vector<NamespaceRecord> records = registry_.ListNamespaces();
   return std::any_of(records.begin(), records.end(),
                      [&tag](const NamespaceRecord& record) { return record.uid == tag.uid; });
 }
 
-bool Engine::IsEnd(const std::string& namespace_id, uint32_t ifindex) const {
+bool Engine::IsRegistered(const std::string& namespace_id, uint32_t ifindex) const {
+  for (const DeviceRecord& record : registry_.ListDevicesOf(namespace_id)) {
+    if (record.link.ifindex == ifindex && record.boot_id == kernel_.BootId()) return true;
+  }
   for (const VethRecord& record : registry_.ListVeths("", SIZE_MAX)) {
     for (const Endpoint* end : {&record.a, &record.b}) {
       if (end->namespace_id == namespace_id && end->ifindex == ifindex) return true;
@@ -312,7 +339,7 @@ EngineResult<void> Engine::RemoveOrphan(const NetnsRef& netns, const std::string
               if (swept.ok()) return {};
               return *swept.error().kernel;
             }});
-  const Intent intent{.kind = Intent::Kind::kCreateNamespace, .netns = record, .veth = {}, .request = {}};
+  const Intent intent{.kind = Intent::Kind::kCreateNamespace, .netns = record, .veth = {}, .device = {}, .request = {}};
   return Transact(object, intent, plan, [] { return Outcome(); });
 }
 
@@ -331,7 +358,7 @@ EngineResult<void> Engine::CollectOrphanLinks(const NetnsRef& netns, bool look_o
     // The namespace itself.
     if (link.ifindex == kLoopbackIndex) continue;
     if (!tag.has_value()) {
-      if (link.group != kOwnedGroup || IsEnd(netns.name, link.ifindex)) continue;
+      if (link.group != kOwnedGroup || IsRegistered(netns.name, link.ifindex)) continue;
       // One that is being made has no tag yet.
       if (IsUnderWay(object)) continue;
       KernelResult<std::optional<Link>> again = kernel_.FindLink(netns, link.ifindex);
@@ -376,6 +403,10 @@ std::vector<ObjectRef> Engine::Unrestored() const {
     if (!record.metadata.persistent || record.boot_id == boot) continue;
     objects.push_back({.name = NamespaceName(record.id), .uid = record.uid});
   }
+  for (const DeviceRecord& record : registry_.ListDevices()) {
+    if (!record.metadata.persistent || record.boot_id == boot) continue;
+    objects.push_back({.name = record.name, .uid = record.uid});
+  }
   for (const VethRecord& record : registry_.ListVeths("", SIZE_MAX)) {
     if (!record.metadata.persistent || record.boot_id == boot) continue;
     objects.push_back({.name = VethName(record.id), .uid = record.uid});
@@ -400,8 +431,12 @@ void Engine::Restore(const std::vector<ObjectRef>& objects, HostReport& report) 
 void Engine::CompareObjects(HostReport& report) {
   auto is_under_way = [this](const std::string& name) {
     if (IsUnderWay(name)) return true;
+    if (NamespaceIdIn(name).has_value()) return false;
     const std::optional<std::string> id = VethIdIn(name);
-    if (!id.has_value()) return false;
+    if (!id.has_value()) {
+      const std::optional<DeviceRecord> device = registry_.FindDevice(name);
+      return !device.has_value() || IsUnderWay(NamespaceName(device->link.namespace_id));
+    }
     const std::optional<VethRecord> record = registry_.FindVeth(*id);
     if (!record.has_value()) return true;
     return IsUnderWay(NamespaceName(record->a.namespace_id)) || IsUnderWay(NamespaceName(record->b.namespace_id));
@@ -426,6 +461,7 @@ void Engine::CompareObjects(HostReport& report) {
     }
   };
   for (const NamespaceRecord& record : registry_.ListNamespaces()) compare(NamespaceName(record.id), record.uid);
+  for (const DeviceRecord& record : registry_.ListDevices()) compare(record.name, record.uid);
   for (const VethRecord& record : registry_.ListVeths("", SIZE_MAX)) compare(VethName(record.id), record.uid);
 }
 

@@ -10,98 +10,18 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "server/engine/endpoint.h"
 #include "server/engine/engine.h"
 #include "server/engine/error.h"
+#include "server/engine/link_difference.h"
 #include "server/engine/plan.h"
 #include "server/engine/tag.h"
 
 namespace netprov::engine {
 namespace {
 
-// Somebody else may take a name between our looking for a free one and using it; so often in a row only on purpose.
-constexpr int kMostNamingAttempts = 16;
-
-bool IsPattern(const std::string& interface_name) { return absl::StrContains(interface_name, '%'); }
-
-Endpoint ToEndpoint(const std::string& namespace_id, const Link& link) {
-  return {.namespace_id = namespace_id,
-          .interface_name = link.name,
-          .mac = link.mac,
-          .mtu = link.mtu,
-          .up = link.up,
-          .ifindex = link.ifindex};
-}
-
-// What is known of an end before it is made.
-Endpoint Projected(const EndpointSpec& spec, const std::string& interface_name) {
-  return {.namespace_id = spec.namespace_id,
-          .interface_name = interface_name,
-          .mac = spec.mac,
-          .mtu = spec.mtu.value_or(0),
-          .up = spec.up};
-}
-
-// The deviations of one end.
-class Comparison {
- public:
-  Comparison(const char* end, std::vector<Deviation>& deviations) : end_(end), deviations_(deviations) {}
-
-  void Text(const char* field, const std::string& expected, const std::string& actual) {
-    if (expected == actual) return;
-    deviations_.push_back({.field = absl::StrCat(end_, ".", field), .expected = expected, .actual = actual});
-  }
-  void Number(const char* field, uint32_t expected, uint32_t actual) {
-    Text(field, absl::StrCat(expected), absl::StrCat(actual));
-  }
-  void Flag(const char* field, bool expected, bool actual, const char* set, const char* unset) {
-    Text(field, expected ? set : unset, actual ? set : unset);
-  }
-  // One that nobody asked for may be anything.
-  void Limit(const char* field, const std::optional<uint32_t>& expected, const std::optional<uint32_t>& actual) {
-    if (expected.has_value()) Number(field, *expected, actual.value_or(0));
-  }
-  template <typename Item>
-  void Missing(const char* field, const std::vector<Item>& items) {
-    for (const Item& item : items) Text(field, ToText(item), "");
-  }
-
-  // Nobody can change the queues of a link.
-  void Options(const LinkOptions& expected, const LinkOptions& actual) {
-    Flag("promiscuous", expected.promiscuous, actual.promiscuous, "true", "false");
-    Flag("all_multicast", expected.all_multicast, actual.all_multicast, "true", "false");
-    const netlink::OffloadLimits& limits = expected.limits;
-    Limit("offload_limits.gso_max_size", limits.gso_max_size, actual.limits.gso_max_size);
-    Limit("offload_limits.gso_max_segments", limits.gso_max_segments, actual.limits.gso_max_segments);
-    Limit("offload_limits.gro_max_size", limits.gro_max_size, actual.limits.gro_max_size);
-    Limit("offload_limits.gso_ipv4_max_size", limits.gso_ipv4_max_size, actual.limits.gso_ipv4_max_size);
-    Limit("offload_limits.gro_ipv4_max_size", limits.gro_ipv4_max_size, actual.limits.gro_ipv4_max_size);
-  }
-
- private:
-  const char* end_;
-  std::vector<Deviation>& deviations_;
-};
-
 // The name of the step that makes a pair.
 std::string BirthOf(const std::string& a, const std::string& b) { return absl::StrCat("create veth ", a, " <-> ", b); }
-
-// What was asked for and is not so; null: nothing.
-const char* MissingLimit(const netlink::OffloadLimits& asked, const netlink::OffloadLimits& actual) {
-  auto is_missing = [](const std::optional<uint32_t>& limit, const std::optional<uint32_t>& now) {
-    return limit.has_value() && limit != now;
-  };
-  if (is_missing(asked.gso_max_size, actual.gso_max_size)) return "gso_max_size";
-  if (is_missing(asked.gso_max_segments, actual.gso_max_segments)) return "gso_max_segments";
-  if (is_missing(asked.gro_max_size, actual.gro_max_size)) return "gro_max_size";
-  if (is_missing(asked.gso_ipv4_max_size, actual.gso_ipv4_max_size)) return "gso_ipv4_max_size";
-  if (is_missing(asked.gro_ipv4_max_size, actual.gro_ipv4_max_size)) return "gro_ipv4_max_size";
-  return nullptr;
-}
-
-LinkSpec ToLinkSpec(const EndpointSpec& spec, const NetnsRef& netns, const std::string& name) {
-  return {
-      .netns = netns, .name = name, .mac = spec.mac, .mtu = spec.mtu, .up = spec.up, .options = spec.config.options};
-}
 
 }  // namespace
 
@@ -122,7 +42,7 @@ EngineResult<NetnsRef> Engine::Resolve(const EndpointSpec& spec, const std::stri
 EngineResult<NetnsRef> Engine::ResolveByLooking(const EndpointSpec& spec, const std::string& field) {
   if (spec.namespace_id.empty()) return NetnsRef{};
   EngineResult<NetnsRef> netns = FindManaged(spec.namespace_id);
-  if (!netns.ok() && netns.error().reason != Reason::kKernel) netns.error().field = field + ".namespace";
+  if (!netns.ok() && netns.error().reason != Reason::kKernel) netns.error().field = FieldIn(field, "namespace");
   return netns;
 }
 
@@ -198,7 +118,7 @@ EngineResult<void> Engine::ExpectNoRoutesWithoutLink(const std::string& object, 
   return {};
 }
 
-EngineResult<Engine::Shortage> Engine::FindShortage(const VethRecord& record, const EndpointSpec& spec,
+EngineResult<Engine::Shortage> Engine::FindShortage(const std::string& object, const EndpointSpec& spec,
                                                     const Link& link) {
   Shortage shortage;
   for (const std::string& name : spec.config.alternative_names) {
@@ -209,18 +129,67 @@ EngineResult<Engine::Shortage> Engine::FindShortage(const VethRecord& record, co
   if (expected.empty()) return shortage;
   KernelResult<IpConfig> actual = kernel_.FindIpConfig(RefOf(spec.namespace_id), link.ifindex);
   if (!actual.ok()) {
-    return KernelFailure(VethName(record.id), absl::StrCat("look at the addresses and routes of ", link.name),
-                         actual.error());
+    return KernelFailure(object, absl::StrCat("look at the addresses and routes of ", link.name), actual.error());
   }
   if (!spec.config.RoutesWithoutLink().empty()) {
     KernelResult<std::vector<RouteSpec>> without_link = kernel_.ListRoutesWithoutLink(RefOf(spec.namespace_id));
     if (!without_link.ok()) {
-      return KernelFailure(VethName(record.id), "look at the routes without a link", without_link.error());
+      return KernelFailure(object, "look at the routes without a link", without_link.error());
     }
     actual->routes.insert(actual->routes.end(), without_link->begin(), without_link->end());
   }
   shortage.ip = Missing(expected, *actual);
   return shortage;
+}
+
+void Engine::AddShortage(const std::string& field, const Shortage& shortage, std::vector<Deviation>& deviations) {
+  auto add = [&](const char* name, const std::string& expected) {
+    deviations.push_back({.field = FieldIn(field, name), .expected = expected, .actual = ""});
+  };
+  for (const std::string& name : shortage.alternative_names) add("alternative_names", name);
+  for (const AddressSpec& address : shortage.ip.addresses) add("addresses", ToText(address));
+  for (const NeighbourSpec& neighbour : shortage.ip.neighbours) add("neighbors", ToText(neighbour));
+  for (const RouteSpec& route : shortage.ip.routes) add("routes", ToText(route));
+}
+
+EngineResult<LinkDifference> Engine::FindDifference(const std::string& object, const std::string& field,
+                                                    const Endpoint& made, const EndpointSpec& spec,
+                                                    const std::string& tag, const Link& link) {
+  LinkExpectation expected{.field = field, .made = made, .config = spec.config, .tag = tag, .bridge_ifindex = 0};
+  std::vector<netlink::BridgeVlan> vlans;
+  if (!spec.config.bridge.empty()) {
+    EngineResult<uint32_t> bridge = ResolveBridge(spec, field, /*by_looking=*/true);
+    if (bridge.ok()) {
+      expected.bridge_ifindex = *bridge;
+    } else if (bridge.error().reason == Reason::kKernel) {
+      return std::move(bridge).error();
+    }
+    if (!spec.config.port.vlans.empty()) {
+      auto by_port = kernel_.ListPortVlans(RefOf(spec.namespace_id));
+      if (!by_port.ok()) return KernelFailure(object, "look at the VLANs of " + link.name, by_port.error());
+      vlans = (*by_port)[link.ifindex];
+    }
+  }
+  return Compare(expected, link, vlans);
+}
+
+EngineResult<uint32_t> Engine::ResolveBridge(const EndpointSpec& spec, const std::string& field, bool by_looking) {
+  const std::string& name = spec.config.bridge;
+  if (name.empty()) return 0;
+  const std::string bridge_field = FieldIn(field, "bridge");
+  const std::optional<DeviceRecord> record = registry_.FindDevice(name);
+  if (!record.has_value()) return AtField(DeviceNotFound(name), bridge_field);
+  if (record->link.namespace_id != spec.namespace_id) {
+    return AtField(BridgeUnusable(name, "lives elsewhere than the link that shall be its port"), bridge_field);
+  }
+  // As Resolve().
+  if (!by_looking && record->boot_id == kernel_.BootId()) return record->link.ifindex;
+  KernelResult<std::optional<Link>> link = FindLinkOf(*record);
+  if (!link.ok()) return KernelFailure(name, "look at " + name, link.error());
+  if (!link->has_value()) {
+    return AtField(BridgeUnusable(name, "was removed by somebody else"), bridge_field);
+  }
+  return record->link.ifindex;
 }
 
 EngineResult<Veth> Engine::Describe(const VethRecord& record) {
@@ -248,16 +217,11 @@ EngineResult<Veth> Engine::Describe(const VethRecord& record) {
     end.now->mac = link.mac;
     end.now->mtu = link.mtu;
     end.now->up = link.up;
-    Comparison compare(end.field, veth.deviations);
-    compare.Text("interface_name", end.made->interface_name, link.name);
-    if (end.made->mac.has_value()) compare.Text("mac_address", end.made->mac->ToString(), link.mac.ToString());
-    compare.Number("mtu", end.made->mtu, link.mtu);
-    compare.Flag("admin_state", end.made->up, link.up, "up", "down");
-    compare.Text("alias", tag, link.alias);
-    compare.Number("group", kOwnedGroup, link.group);
-    compare.Options(end.spec->config.options, link.options);
-    EngineResult<Shortage> shortage = FindShortage(record, *end.spec, link);
-    if (!shortage.ok() || !shortage->alternative_names.empty() || !shortage->ip.empty()) {
+    const EndpointConfig& asked = end.spec->config;
+    EngineResult<LinkDifference> difference =
+        FindDifference(VethName(record.id), end.field, *end.made, *end.spec, tag, link);
+    EngineResult<Shortage> shortage = FindShortage(VethName(record.id), *end.spec, link);
+    if (!difference.ok() || !shortage.ok() || !shortage->alternative_names.empty() || !shortage->ip.empty()) {
       // It may have gone between our looks.
       found = FindEnd(record, *end.made, *end.other);
       if (found.ok() && !found->has_value()) {
@@ -266,17 +230,20 @@ EngineResult<Veth> Engine::Describe(const VethRecord& record) {
         continue;
       }
     }
+    if (!difference.ok()) return std::move(difference).error();
     if (!shortage.ok()) return std::move(shortage).error();
-    for (const std::string& name : shortage->alternative_names) compare.Text("alternative_names", name, "");
-    compare.Missing("addresses", shortage->ip.addresses);
-    compare.Missing("neighbors", shortage->ip.neighbours);
-    compare.Missing("routes", shortage->ip.routes);
+    veth.deviations.insert(veth.deviations.end(), difference->deviations.begin(), difference->deviations.end());
+    AddShortage(end.field, *shortage, veth.deviations);
     EndpointConfig& config = end.now->config;
     config.options.promiscuous = link.options.promiscuous;
     config.options.all_multicast = link.options.all_multicast;
     config.Remove(shortage->ip);
     std::erase_if(config.alternative_names,
                   [&](const std::string& name) { return !absl::c_linear_search(link.alternative_names, name); });
+    if (asked.bridge.empty()) continue;
+    const bool is_port = link.port.has_value() && !difference->settings.master.has_value();
+    if (!is_port) config.bridge.clear();
+    config.port = is_port ? PortOptions{.settings = *link.port, .vlans = asked.port.vlans} : PortOptions();
   }
   if (veth.state == State::kMissing) veth.deviations.clear();
   if (!veth.deviations.empty()) veth.state = State::kDegraded;
@@ -299,7 +266,7 @@ EngineResult<std::string> Engine::ChooseName(const EndpointSpec& spec, const Net
   KernelResult<std::string> name = kernel_.FreeLinkName(netns, spec.interface_name, taken);
   if (name.ok()) return *std::move(name);
   Error error = KernelFailure(object, "choose a name for " + spec.interface_name, name.error());
-  error.field = field + ".interface_name";
+  error.field = FieldIn(field, "interface_name");
   return error;
 }
 
@@ -332,7 +299,7 @@ EngineResult<void> Engine::CheckOtherNamesAreFree(const EndpointSpec& spec, cons
     if (!link.ok()) return KernelFailure(object, "look for " + names[i], link.error());
     if (!link->has_value()) continue;
     Error taken = InterfaceNameTaken(object, field, names[i], spec.namespace_id);
-    taken.field = absl::StrCat(field, ".alternative_names[", i, "]");
+    taken.field = FieldIn(field, absl::StrCat("alternative_names[", i, "]"));
     return taken;
   }
   return {};
@@ -370,6 +337,10 @@ EngineResult<Veth> Engine::CreateVeth(const CreateVethCall& call) {
 
   NETPROV_ASSIGN_OR_RETURN(const NetnsRef netns_a, Resolve(call.spec.a, "endpoint_a"));
   NETPROV_ASSIGN_OR_RETURN(const NetnsRef netns_b, Resolve(call.spec.b, "endpoint_b"));
+  NETPROV_ASSIGN_OR_RETURN(const uint32_t bridge_a,
+                           ResolveBridge(call.spec.a, "endpoint_a", call.context.validate_only));
+  NETPROV_ASSIGN_OR_RETURN(const uint32_t bridge_b,
+                           ResolveBridge(call.spec.b, "endpoint_b", call.context.validate_only));
   // The kernel says EEXIST without saying of which end, so a name that is taken is looked for: here for the sake of
   // validate_only, and after a refusal.
   auto check_names = [&]() -> EngineResult<void> {
@@ -411,8 +382,9 @@ EngineResult<Veth> Engine::CreateVeth(const CreateVethCall& call) {
     }
     if (call.context.stopped != nullptr && call.context.stopped()) return Stopped(object);
     EngineResult<VethRecord> made =
-        MakeVeth(record, ToLinkSpec(call.spec.a, netns_a, *name_a), ToLinkSpec(call.spec.b, netns_b, *name_b),
-                 call.context, /*is_new=*/true, /*replaced=*/existing);
+        MakeVeth(record, ToLinkSpec(call.spec.a, netns_a, *name_a, bridge_a),
+                 ToLinkSpec(call.spec.b, netns_b, *name_b, bridge_b), call.context, /*is_new=*/true,
+                 /*replaced=*/existing);
     if (made.ok()) {
       Veth veth = made->ToVeth();
       veth.expire_time = ExpireTimeOf(made->uid);
@@ -424,6 +396,11 @@ EngineResult<Veth> Engine::CreateVeth(const CreateVethCall& call) {
       NETPROV_RETURN_IF_ERROR(check_namespaces());
     } else if (made.error().kernel->code == EEXIST && made.error().step == BirthOf(*name_a, *name_b)) {
       NETPROV_RETURN_IF_ERROR(check_names());
+    } else if (made.error().kernel->code == EINVAL && (bridge_a != 0 || bridge_b != 0)) {
+      // As of a bridge that is not there.
+      NETPROV_RETURN_IF_ERROR(ResolveBridge(call.spec.a, "endpoint_a", /*by_looking=*/true));
+      NETPROV_RETURN_IF_ERROR(ResolveBridge(call.spec.b, "endpoint_b", /*by_looking=*/true));
+      return std::move(made).error();
     } else if (made.error().kernel->code == EEXIST &&
                absl::StartsWith(made.error().kernel->operation, "RTM_NEWLINKPROP")) {
       NETPROV_RETURN_IF_ERROR(CheckOtherNamesAreFree(call.spec.a, netns_a, "endpoint_a", object));
@@ -435,10 +412,8 @@ EngineResult<Veth> Engine::CreateVeth(const CreateVethCall& call) {
   }
 }
 
-void Engine::AddConfigSteps(const VethRecord& record, const EndpointSpec& spec, const LinkSpec& link,
-                            const Endpoint& made, Plan& plan) {
+void Engine::AddConfigStep(const EndpointSpec& spec, const LinkSpec& link, const Endpoint& made, Plan& plan) {
   const EndpointConfig& config = spec.config;
-  const std::vector<RouteSpec> routes = config.RoutesWithoutLink();
   // All but the routes goes with the link.
   if (IpConfig ip = config.WholeIp(); !ip.empty() || !config.alternative_names.empty()) {
     plan.Add({.name = absl::StrCat("configure ", link.name),
@@ -449,6 +424,12 @@ void Engine::AddConfigSteps(const VethRecord& record, const EndpointSpec& spec, 
               .undo = NothingToUndo,
               .sweep = nullptr});
   }
+}
+
+void Engine::AddConfigSteps(const VethRecord& record, const EndpointSpec& spec, const LinkSpec& link,
+                            const Endpoint& made, Plan& plan) {
+  AddConfigStep(spec, link, made, plan);
+  const std::vector<RouteSpec> routes = spec.config.RoutesWithoutLink();
   if (routes.empty()) return;
   plan.Add({.name = absl::StrCat("add the routes of ", link.name, " without a link"),
             .run = [this, &link, routes] { return kernel_.AddRoutes(link.netns, routes); },

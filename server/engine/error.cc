@@ -1,5 +1,7 @@
 #include "server/engine/error.h"
 
+#include <algorithm>
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -87,7 +89,7 @@ Error InterfaceNameTaken(const std::string& object, const std::string& field, co
                                   namespace_id.empty() ? std::string("in the host's namespace")
                                                        : absl::StrCat("in the namespace '", namespace_id, "'")),
           .object = object,
-          .field = field + ".interface_name",
+          .field = FieldIn(field, "interface_name"),
           .interface_name = interface_name};
 }
 
@@ -103,6 +105,36 @@ Error VethAlreadyExists(const std::string& id, bool specs_match) {
                                   specs_match ? "" : ", and is not the one asked for"),
           .object = VethName(id),
           .specs_match = specs_match};
+}
+
+Error DeviceNotFound(const std::string& name) {
+  return {.reason = Reason::kDeviceNotFound, .message = absl::StrCat("there is no ", name), .object = name};
+}
+
+Error DeviceAlreadyExists(const std::string& name, bool specs_match) {
+  return {.reason = Reason::kDeviceAlreadyExists,
+          .message = absl::StrCat(name, " exists already", specs_match ? "" : ", and is not the one asked for"),
+          .object = name,
+          .specs_match = specs_match};
+}
+
+Error DeviceInUse(const std::string& name, const std::vector<std::string>& users) {
+  constexpr size_t kMostNamed = 5;
+  const size_t named = std::min(users.size(), kMostNamed);
+  return {.reason = Reason::kDeviceInUse,
+          .message = absl::StrCat(name, " has ", users.size(), users.size() == 1 ? " port: " : " ports: ",
+                                  absl::StrJoin(users.begin(), users.begin() + static_cast<ptrdiff_t>(named), ", "),
+                                  named < users.size() ? " and more" : "", "; delete them first"),
+          .object = name};
+}
+
+Error BridgeUnusable(const std::string& name, const std::string& why) {
+  return {.reason = Reason::kBridgeUnusable, .message = absl::StrCat("the bridge ", name, " ", why), .object = name};
+}
+
+Error AtField(Error error, const std::string& field) {
+  error.field = field;
+  return error;
 }
 
 }  // namespace netprov::engine

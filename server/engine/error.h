@@ -23,12 +23,16 @@ enum class Reason {
   kNamespaceMissing,        // ours, but gone from the kernel or replaced
   kNamespaceBusy,           // `inhabitants` are inside
   kVethNotFound,
-  kVethAlreadyExists,   // specs_match says whether it is identical
-  kInterfaceNameTaken,  // `field` says which end
-  kKernel,              // a system call or a netlink request failed; `kernel` holds it; everything was undone
-  kRollbackFailed,      // as kKernel, but undoing failed too; `residue` says what is left
-  kRegistryFailed,      // the registry could not be read or written; everything was undone
-  kStopped,             // the caller's deadline passed or it cancelled, before the first change
+  kVethAlreadyExists,  // specs_match says whether it is identical
+  kDeviceNotFound,
+  kDeviceAlreadyExists,  // specs_match says whether it is identical
+  kDeviceInUse,          // others of ours stand on it
+  kBridgeUnusable,       // ours, but gone from the kernel, or in another place; `field` says which end wants it
+  kInterfaceNameTaken,   // `field` says which end
+  kKernel,               // a system call or a netlink request failed; `kernel` holds it; everything was undone
+  kRollbackFailed,       // as kKernel, but undoing failed too; `residue` says what is left
+  kRegistryFailed,       // the registry could not be read or written; everything was undone
+  kStopped,              // the caller's deadline passed or it cancelled, before the first change
 };
 
 // A refusal. Unless the reason is kRollbackFailed, nothing was changed.
@@ -84,7 +88,20 @@ Error NamespaceMissing(const std::string& id);
 Error NamespaceBusy(const std::string& id, const Inhabitants& inhabitants);
 Error VethNotFound(const std::string& id);
 Error VethAlreadyExists(const std::string& id, bool specs_match);
-// `field` is the end's, as in `endpoint_a`, and `namespace_id` where it lives, empty for the host's namespace.
+// These take the resource name.
+Error DeviceNotFound(const std::string& name);
+Error DeviceAlreadyExists(const std::string& name, bool specs_match);
+Error DeviceInUse(const std::string& name, const std::vector<std::string>& users);
+// `why` completes the sentence `The bridge ...`.
+Error BridgeUnusable(const std::string& name, const std::string& why);
+// The path of a field of `of`, which is empty where that is the object itself.
+inline std::string FieldIn(const std::string& of, const std::string& name) {
+  return of.empty() ? name : of + "." + name;
+}
+// An error with its field.
+Error AtField(Error error, const std::string& field);
+// `field` is the end's, as in `endpoint_a`, empty where the object is the link, and `namespace_id` where it lives,
+// empty for the host's namespace.
 Error InterfaceNameTaken(const std::string& object, const std::string& field, const std::string& interface_name,
                          const std::string& namespace_id);
 

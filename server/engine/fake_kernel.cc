@@ -12,7 +12,9 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -22,7 +24,9 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "server/netlink/bridge_port.h"
 #include "server/netlink/ip_address.h"
+#include "server/netlink/link_info.h"
 
 namespace netprov::engine {
 namespace {
@@ -54,6 +58,55 @@ const Sysctls& DefaultSysctls() {
                                                  {"net.ipv4.ip_local_port_range", "32768 60999"},
                                                  {"net.ipv6.conf.all.disable_ipv6", "0"}};
   return *sysctls;
+}
+
+// The most ports that a bridge has (BR_MAX_PORTS, less the one that is never given).
+constexpr int kMostPorts = 1023;
+
+// What a new port of the machine has.
+netlink::BridgePort NewPort() {
+  return {.state = std::nullopt,
+          .cost = 2,
+          .priority = 32,
+          .hairpin = false,
+          .isolated = false,
+          .learning = true,
+          .unicast_flood = true,
+          .multicast_flood = true,
+          .broadcast_flood = true,
+          .neighbour_suppression = false};
+}
+
+// What a new bridge of the machine has.
+netlink::BridgeInfo NewBridge() {
+  return {.stp = false,
+          .forward_delay = netlink::Centiseconds(1500),
+          .hello_time = netlink::Centiseconds(200),
+          .max_age = netlink::Centiseconds(2000),
+          .ageing_time = netlink::Centiseconds(30000),
+          .priority = 32768,
+          .vlan_filtering = false,
+          .vlan_protocol = netlink::VlanProtocol::kDot1Q,
+          .default_pvid = 1,
+          .multicast_snooping = true,
+          .group_forward_mask = 0};
+}
+
+void Set(const netlink::BridgeInfo& wanted, netlink::BridgeInfo& bridge) {
+  auto set = [](auto& setting, const auto& value) {
+    if (value.has_value()) setting = value;
+  };
+  set(bridge.stp, wanted.stp);
+  set(bridge.forward_delay, wanted.forward_delay);
+  set(bridge.hello_time, wanted.hello_time);
+  set(bridge.max_age, wanted.max_age);
+  set(bridge.ageing_time, wanted.ageing_time);
+  set(bridge.priority, wanted.priority);
+  set(bridge.vlan_filtering, wanted.vlan_filtering);
+  set(bridge.vlan_protocol, wanted.vlan_protocol);
+  set(bridge.default_pvid, wanted.default_pvid);
+  set(bridge.multicast_snooping, wanted.multicast_snooping);
+  set(bridge.group_forward_mask, wanted.group_forward_mask);
 }
 
 // What the kernel makes of numbers, and prints; nullopt: it is none.
@@ -206,6 +259,12 @@ void FakeKernel::DeleteLinkAndPeer(uint64_t cookie, uint32_t ifindex) {
   FakeNetns& netns = namespaces_[cookie];
   const FakeLink link = netns.links[ifindex];
   netns.links.erase(ifindex);
+  for (auto& [index, port] : netns.links) {
+    if (port.link.master_ifindex != ifindex) continue;
+    port.link.master_ifindex = 0;
+    port.link.port.reset();
+    TellLink(cookie, index);
+  }
   TellLink(cookie, ifindex);
   if (auto peer = namespaces_.find(link.peer_cookie); peer != namespaces_.end()) {
     peer->second.links.erase(link.link.peer_ifindex);
@@ -263,7 +322,7 @@ bool FakeKernel::HasRoute(const FakeNetns& netns, const RouteSpec& route) {
   });
 }
 
-uint32_t FakeKernel::AddLink(FakeNetns& netns, const LinkSpec& spec, const std::string& alias) {
+uint32_t FakeKernel::AddLink(FakeNetns& netns, const LinkSpec& spec, const std::string& kind) {
   const uint32_t ifindex = netns.next_ifindex++;
   const netlink::MacAddress chosen = {{0x02, 0, 0, 0, 0, next_mac_++}};
   netns.links[ifindex].link = {.ifindex = ifindex,
@@ -272,8 +331,8 @@ uint32_t FakeKernel::AddLink(FakeNetns& netns, const LinkSpec& spec, const std::
                                .mtu = spec.mtu.value_or(1500),
                                .up = spec.up,
                                .group = kOwnedGroup,
-                               .alias = alias,
-                               .kind = "veth",
+                               .alias = "",
+                               .kind = kind,
                                .peer_ifindex = 0,
                                .options = spec.options};
   // What a veth of the machine has.
@@ -326,9 +385,8 @@ void FakeKernel::AddForeignLinkForTest(const NetnsRef& netns, const std::string&
   std::lock_guard<std::mutex> lock(mutex_);
   KernelResult<FakeNetns*> inside = Enter(netns);
   if (!inside.ok()) return;
-  const uint32_t ifindex = AddLink(**inside, {.netns = netns, .name = name}, "");
+  const uint32_t ifindex = AddLink(**inside, {.netns = netns, .name = name}, "dummy");
   (*inside)->links[ifindex].link.group = 0;
-  (*inside)->links[ifindex].link.kind = "dummy";
 }
 
 void FakeKernel::RenameLinkForTest(const NetnsRef& netns, const std::string& name, const std::string& new_name) {
@@ -341,7 +399,8 @@ void FakeKernel::RenameLinkForTest(const NetnsRef& netns, const std::string& nam
   }
 }
 
-void FakeKernel::Apply(const LinkSettings& settings, Link& link) {
+void FakeKernel::Apply(const LinkSettings& settings, FakeLink& fake) {
+  Link& link = fake.link;
   link.name = settings.name.value_or(link.name);
   link.mac = settings.mac.value_or(link.mac);
   link.mtu = settings.mtu.value_or(link.mtu);
@@ -358,6 +417,9 @@ void FakeKernel::Apply(const LinkSettings& settings, Link& link) {
   set(link.options.limits.gro_max_size, settings.limits.gro_max_size);
   set(link.options.limits.gso_ipv4_max_size, settings.limits.gso_ipv4_max_size);
   set(link.options.limits.gro_ipv4_max_size, settings.limits.gro_ipv4_max_size);
+  if (settings.device.has_value() && link.device.has_value()) {
+    Set(std::get<netlink::BridgeInfo>(*settings.device), std::get<netlink::BridgeInfo>(*link.device));
+  }
 }
 
 void FakeKernel::SetLinkForTest(const NetnsRef& netns, const std::string& name, const LinkSettings& settings) {
@@ -366,7 +428,8 @@ void FakeKernel::SetLinkForTest(const NetnsRef& netns, const std::string& name, 
   if (!inside.ok()) return;
   for (auto& [ifindex, link] : (*inside)->links) {
     if (link.link.name != name) continue;
-    Apply(settings, link.link);
+    Apply(settings, link);
+    if (settings.master.has_value()) (void)Join(**inside, ifindex, *settings.master, settings.port);
     TellLink(netns.is_host() ? host_cookie_ : netns.cookie, ifindex);
   }
 }
@@ -387,6 +450,8 @@ void FakeKernel::MoveLinkForTest(const NetnsRef& netns, const std::string& name,
   if ((*target)->links.contains(link.link.ifindex)) link.link.ifindex = (*target)->next_ifindex;
   (*target)->next_ifindex = std::max((*target)->next_ifindex, link.link.ifindex + 1);
   link.link.up = false;
+  link.link.master_ifindex = 0;
+  link.link.port.reset();
   link.ip = {};
   (*target)->links[link.link.ifindex] = link;
   if (auto peer = namespaces_.find(link.peer_cookie); peer != namespaces_.end()) {
@@ -452,6 +517,10 @@ std::string FakeKernel::DumpForTest() const {
       absl::StrAppend(&text, "  ", link.link.name, " ", link.link.mtu, " ", link.link.up ? "up" : "down", " ",
                       link.link.group, " ", link.link.alias, "\n");
       for (const std::string& other : link.link.alternative_names) absl::StrAppend(&text, "    altname ", other, "\n");
+      if (auto bridge = namespaces_.at(cookie).links.find(link.link.master_ifindex);
+          bridge != namespaces_.at(cookie).links.end()) {
+        absl::StrAppend(&text, "    port of ", bridge->second.link.name, "\n");
+      }
       for (const AddressSpec& address : link.ip.addresses) absl::StrAppend(&text, "    ", ToText(address), "\n");
       for (const NeighbourSpec& neighbour : link.ip.neighbours) {
         absl::StrAppend(&text, "    ", ToText(neighbour), "\n");
@@ -576,30 +645,96 @@ KernelResult<std::vector<std::string>> FakeKernel::ListNetns() {
   return names;
 }
 
+std::optional<KernelError> FakeKernel::WhyNot(const FakeNetns& netns, const LinkSpec& spec, const std::string& alias) {
+  const std::string operation = absl::StrCat("RTM_NEWLINK ", spec.name);
+  if (spec.name.size() > kLongestLinkName) return Fail(ERANGE, operation);
+  if (!IsLinkName(spec.name)) return Fail(EINVAL, operation);
+  if (spec.mac.has_value() && (!spec.mac->IsUnicast() || spec.mac->IsZero())) {
+    return Fail(EADDRNOTAVAIL, operation, "Invalid address");
+  }
+  if (spec.mtu.has_value() && (*spec.mtu < 68 || *spec.mtu > 65535)) {
+    return Fail(EINVAL, operation, "mtu out of range");
+  }
+  if (Find(netns, spec.name).has_value()) return Fail(EEXIST, operation);
+  if (alias.size() > kLongestAlias) return Fail(ERANGE, absl::StrCat("RTM_SETLINK ", spec.name));
+  return std::nullopt;
+}
+
+KernelResult<void> FakeKernel::Join(FakeNetns& netns, uint32_t ifindex, uint32_t master, const PortOptions& port) {
+  FakeLink& link = netns.links[ifindex];
+  const std::string operation = absl::StrCat("RTM_SETLINK ", link.link.name);
+  if (link.link.master_ifindex != master) {
+    if (master != 0) {
+      auto bridge = netns.links.find(master);
+      if (bridge == netns.links.end()) return Fail(EINVAL, operation);
+      if (bridge->second.link.kind != "bridge") return Fail(EOPNOTSUPP, operation);
+      const auto ports = std::count_if(netns.links.begin(), netns.links.end(),
+                                       [&](const auto& item) { return item.second.link.master_ifindex == master; });
+      if (ports >= kMostPorts) return Fail(EXFULL, operation);
+    }
+    link.link.master_ifindex = master;
+    link.link.port = master == 0 ? std::nullopt : std::optional(NewPort());
+    link.vlans.clear();
+    if (master != 0) link.vlans = {{.first = 1, .last = 1, .pvid = true, .untagged = true}};
+  }
+  if (port.empty()) return {};
+  if (!link.link.port.has_value()) return Fail(EOPNOTSUPP, operation);
+  auto set = [](auto& setting, const auto& wanted) {
+    if (wanted.has_value()) setting = wanted;
+  };
+  netlink::BridgePort& now = *link.link.port;
+  set(now.cost, port.settings.cost);
+  set(now.priority, port.settings.priority);
+  set(now.hairpin, port.settings.hairpin);
+  set(now.isolated, port.settings.isolated);
+  set(now.learning, port.settings.learning);
+  set(now.unicast_flood, port.settings.unicast_flood);
+  set(now.multicast_flood, port.settings.multicast_flood);
+  set(now.broadcast_flood, port.settings.broadcast_flood);
+  set(now.neighbour_suppression, port.settings.neighbour_suppression);
+  if (!port.vlans.empty()) link.vlans = port.vlans;
+  return {};
+}
+
+KernelResult<Link> FakeKernel::CreateDevice(const LinkSpec& link, const DeviceOptions& options,
+                                            const std::string& alias) {
+  if (auto error = Ask("CreateDevice"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  NETPROV_ASSIGN_OR_RETURN(FakeNetns * netns, Enter(link.netns));
+  if (auto error = WhyNot(*netns, link, alias); error.has_value()) return *error;
+  const uint32_t ifindex = AddLink(*netns, link, KindOf(options));
+  FakeLink& made = netns->links[ifindex];
+  made.link.alias = alias;
+  made.link.device = NewBridge();
+  Set(std::get<netlink::BridgeInfo>(options), std::get<netlink::BridgeInfo>(*made.link.device));
+  TellLink(link.netns.is_host() ? host_cookie_ : link.netns.cookie, ifindex);
+  return made.link;
+}
+
+KernelResult<std::map<uint32_t, std::vector<netlink::BridgeVlan>>> FakeKernel::ListPortVlans(const NetnsRef& netns) {
+  if (auto error = Ask("ListPortVlans"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  NETPROV_ASSIGN_OR_RETURN(FakeNetns * inside, Enter(netns));
+  std::map<uint32_t, std::vector<netlink::BridgeVlan>> vlans;
+  for (const auto& [ifindex, link] : inside->links) {
+    if (link.link.port.has_value()) vlans[ifindex] = link.vlans;
+  }
+  return vlans;
+}
+
 KernelResult<std::pair<Link, Link>> FakeKernel::CreateVeth(const LinkSpec& a, const LinkSpec& b,
                                                            const std::string& alias) {
   if (auto error = Ask("CreateVeth"); error.has_value()) return *error;
   std::unique_lock<std::mutex> lock(mutex_);
   NETPROV_ASSIGN_OR_RETURN(FakeNetns * netns_a, Enter(a.netns));
   NETPROV_ASSIGN_OR_RETURN(FakeNetns * netns_b, Enter(b.netns));
-  for (const LinkSpec* spec : {&a, &b}) {
-    if (spec->name.size() > kLongestLinkName) return Fail(ERANGE, absl::StrCat("RTM_NEWLINK ", spec->name));
-    if (!IsLinkName(spec->name)) return Fail(EINVAL, absl::StrCat("RTM_NEWLINK ", spec->name));
-    if (spec->mac.has_value() && (!spec->mac->IsUnicast() || spec->mac->IsZero())) {
-      return Fail(EADDRNOTAVAIL, absl::StrCat("RTM_NEWLINK ", spec->name), "Invalid address");
-    }
-    if (spec->mtu.has_value() && (*spec->mtu < 68 || *spec->mtu > 65535)) {
-      return Fail(EINVAL, absl::StrCat("RTM_NEWLINK ", spec->name), "mtu out of range");
-    }
+  for (const auto& [place, spec] : {std::pair(netns_a, &a), std::pair(netns_b, &b)}) {
+    if (auto error = WhyNot(*place, *spec, alias); error.has_value()) return *error;
   }
-  if (Find(*netns_a, a.name).has_value() || Find(*netns_b, b.name).has_value() ||
-      (netns_a == netns_b && a.name == b.name)) {
-    return Fail(EEXIST, absl::StrCat("RTM_NEWLINK ", a.name));
-  }
-  if (alias.size() > kLongestAlias) return Fail(ERANGE, absl::StrCat("RTM_SETLINK ", a.name));
+  if (netns_a == netns_b && a.name == b.name) return Fail(EEXIST, absl::StrCat("RTM_NEWLINK ", a.name));
   // The kernel registers the peer first.
-  const uint32_t index_b = AddLink(*netns_b, b, "");
-  const uint32_t index_a = AddLink(*netns_a, a, "");
+  const uint32_t index_b = AddLink(*netns_b, b, "veth");
+  const uint32_t index_a = AddLink(*netns_a, a, "veth");
   FakeLink& link_a = netns_a->links[index_a];
   FakeLink& link_b = netns_b->links[index_b];
   link_a.link.peer_ifindex = index_b;
@@ -618,6 +753,13 @@ KernelResult<std::pair<Link, Link>> FakeKernel::CreateVeth(const LinkSpec& a, co
     }
   }
   // A pair lives and dies with both ends, and so do the references.
+  for (const auto& [place, ifindex, spec] : {std::tuple(netns_a, index_a, &a), std::tuple(netns_b, index_b, &b)}) {
+    if (spec->master == 0) continue;
+    KernelResult<void> joined = Join(*place, ifindex, spec->master, spec->port);
+    if (joined.ok()) continue;
+    DeleteLinkAndPeer(link_b.peer_cookie, index_a);
+    return std::move(joined).error();
+  }
   link_a.link.alias = link_b.link.alias = alias;
   TellLink(link_b.peer_cookie, index_a);
   TellLink(link_a.peer_cookie, index_b);
@@ -645,7 +787,11 @@ KernelResult<void> FakeKernel::SetLink(const NetnsRef& netns, uint32_t ifindex, 
       Find(*inside, *settings.name).has_value()) {
     return Fail(EEXIST, absl::StrCat("RTM_SETLINK ", *settings.name));
   }
-  Apply(settings, found->second.link);
+  if (settings.master.has_value() || !settings.port.empty()) {
+    const uint32_t master = settings.master.value_or(found->second.link.master_ifindex);
+    NETPROV_RETURN_IF_ERROR(Join(*inside, ifindex, master, settings.port));
+  }
+  Apply(settings, found->second);
   TellLink(netns.is_host() ? host_cookie_ : netns.cookie, ifindex);
   return {};
 }
@@ -769,7 +915,6 @@ KernelResult<std::vector<ObservedLink>> FakeKernel::ObserveLinks(const NetnsRef&
     if (name.has_value() && (!named.has_value() || named->ifindex != ifindex)) continue;
     links.push_back({.link = link.link,
                      .oper_state = link.link.up ? netlink::OperState::kUp : netlink::OperState::kDown,
-                     .master_ifindex = 0,
                      .statistics = {.ifindex = static_cast<int>(ifindex)}});
   }
   return links;

@@ -72,6 +72,9 @@ class FakeKernel : public Kernel {
   KernelResult<std::vector<std::string>> ListNetns() override;
   KernelResult<std::pair<Link, Link>> CreateVeth(const LinkSpec& a, const LinkSpec& b,
                                                  const std::string& alias) override;
+  KernelResult<Link> CreateDevice(const LinkSpec& link, const DeviceOptions& options,
+                                  const std::string& alias) override;
+  KernelResult<std::map<uint32_t, std::vector<netlink::BridgeVlan>>> ListPortVlans(const NetnsRef& netns) override;
   KernelResult<void> DeleteLink(const NetnsRef& netns, uint32_t ifindex) override;
   KernelResult<std::optional<Link>> FindLink(const NetnsRef& netns, const std::string& name) override;
   KernelResult<std::optional<Link>> FindLink(const NetnsRef& netns, uint32_t ifindex) override;
@@ -106,7 +109,8 @@ class FakeKernel : public Kernel {
     Link link;
     uint64_t peer_cookie = 0;
     IpConfig ip;
-    uint8_t ip_protocol = kOwnedProtocol;  // who made it
+    uint8_t ip_protocol = kOwnedProtocol;    // who made it
+    std::vector<netlink::BridgeVlan> vlans;  // of a port
   };
   struct FakeNetns {
     std::map<uint32_t, FakeLink> links;
@@ -129,8 +133,12 @@ class FakeKernel : public Kernel {
   KernelResult<FakeNetns*> Enter(const NetnsRef& netns);
   static std::optional<Link> Find(const FakeNetns& netns, const std::string& name);
   static bool HasRoute(const FakeNetns& netns, const RouteSpec& route);
-  uint32_t AddLink(FakeNetns& netns, const LinkSpec& spec, const std::string& alias);
-  static void Apply(const LinkSettings& settings, Link& link);
+  uint32_t AddLink(FakeNetns& netns, const LinkSpec& spec, const std::string& kind);
+  // What is wrong with a link to be made; nullopt: nothing.
+  static std::optional<KernelError> WhyNot(const FakeNetns& netns, const LinkSpec& spec, const std::string& alias);
+  static void Apply(const LinkSettings& settings, FakeLink& link);
+  // EINVAL, EXFULL: as on the machine.
+  static KernelResult<void> Join(FakeNetns& netns, uint32_t ifindex, uint32_t master, const PortOptions& port);
   // Tells the watches.
   void TellLink(uint64_t cookie, uint32_t ifindex);
   void TellName(const std::string& name);

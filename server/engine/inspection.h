@@ -31,13 +31,14 @@ struct IpFilter {
 };
 
 // Each has an `id`: bytes that tell it from all others of its kind in the namespace for as long as it exists, and by
-// whose order lists go on where they stopped. `veth_id` is the pair of ours that it belongs to; empty: to none.
+// whose order lists go on where they stopped. `object` is the one of ours that it belongs to, by its resource name;
+// empty: to none.
 
 // Ordered by ifindex.
 struct InspectedLink {
   std::string id;
   ObservedLink observed;
-  std::string veth_id;
+  std::string object;
 };
 
 // Ordered by ifindex, family and address.
@@ -45,7 +46,7 @@ struct InspectedAddress {
   std::string id;
   netlink::Address address;
   std::string interface_name;
-  std::string veth_id;
+  std::string object;
 };
 
 // Ordered by family, table, destination and metric.
@@ -54,7 +55,7 @@ struct InspectedRoute {
   netlink::Route route;
   std::string interface_name;               // empty: it has no link of its own
   std::vector<std::string> next_hop_names;  // the links of route.next_hops
-  std::string veth_id;
+  std::string object;
 };
 
 // Ordered by ifindex, family and address.
@@ -62,7 +63,7 @@ struct InspectedNeighbour {
   std::string id;
   netlink::Neighbour neighbour;
   std::string interface_name;
-  std::string veth_id;
+  std::string object;
 };
 
 }  // namespace netprov::engine

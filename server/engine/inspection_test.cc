@@ -72,7 +72,7 @@ class InspectionTest : public ::testing::Test {
     std::vector<std::string> texts;
     if (!page.ok()) return texts;
     for (const InspectedLink& item : page->items) {
-      texts.push_back(absl::StrCat(item.observed.link.name, " ", item.veth_id));
+      texts.push_back(absl::StrCat(item.observed.link.name, " ", item.object));
     }
     return texts;
   }
@@ -82,7 +82,7 @@ class InspectionTest : public ::testing::Test {
     std::vector<std::string> texts;
     if (!page.ok()) return texts;
     for (const InspectedAddress& item : page->items) {
-      texts.push_back(absl::StrCat(item.address.local.ToString(), " ", item.interface_name, " ", item.veth_id));
+      texts.push_back(absl::StrCat(item.address.local.ToString(), " ", item.interface_name, " ", item.object));
     }
     return texts;
   }
@@ -92,7 +92,7 @@ class InspectionTest : public ::testing::Test {
     std::vector<std::string> texts;
     if (!page.ok()) return texts;
     for (const InspectedNeighbour& item : page->items) {
-      texts.push_back(absl::StrCat(item.neighbour.address.ToString(), " ", item.interface_name, " ", item.veth_id));
+      texts.push_back(absl::StrCat(item.neighbour.address.ToString(), " ", item.interface_name, " ", item.object));
     }
     return texts;
   }
@@ -102,7 +102,7 @@ class InspectionTest : public ::testing::Test {
     std::vector<std::string> texts;
     if (!page.ok()) return texts;
     for (const InspectedRoute& item : page->items) {
-      texts.push_back(absl::StrCat(item.route.destination.ToString(), " ", item.interface_name, " ", item.veth_id));
+      texts.push_back(absl::StrCat(item.route.destination.ToString(), " ", item.interface_name, " ", item.object));
     }
     return texts;
   }
@@ -117,12 +117,12 @@ TEST_F(InspectionTest, TellsWhatBelongsToAPair) {
   MakePair("v", 1);
   MakePair("w", 2);
   kernel_.AddForeignLinkForTest(blue_, "dummy0");
-  EXPECT_THAT(Links({.namespace_id = "blue"}), ElementsAre("lo ", "e-v v", "e-w w", "dummy0 "));
-  EXPECT_THAT(Links({}), ElementsAre("lo ", "h-v v", "h-w w"));
-  EXPECT_THAT(Addresses({.namespace_id = "blue"}), ElementsAre("10.1.0.2/24 e-v v", "10.2.0.2/24 e-w w"));
-  EXPECT_THAT(Neighbours({.namespace_id = "blue"}), ElementsAre("10.1.0.9 e-v v", "10.2.0.9 e-w w"));
-  EXPECT_THAT(Routes({.namespace_id = "blue"}),
-              ElementsAre("172.1.0.0/16 e-v v", "172.2.0.0/16 e-w w", "192.1.0.0/16  v", "192.2.0.0/16  w"));
+  EXPECT_THAT(Links({.namespace_id = "blue"}), ElementsAre("lo ", "e-v veths/v", "e-w veths/w", "dummy0 "));
+  EXPECT_THAT(Links({}), ElementsAre("lo ", "h-v veths/v", "h-w veths/w"));
+  EXPECT_THAT(Addresses({.namespace_id = "blue"}), ElementsAre("10.1.0.2/24 e-v veths/v", "10.2.0.2/24 e-w veths/w"));
+  EXPECT_THAT(Neighbours({.namespace_id = "blue"}), ElementsAre("10.1.0.9 e-v veths/v", "10.2.0.9 e-w veths/w"));
+  EXPECT_THAT(Routes({.namespace_id = "blue"}), ElementsAre("172.1.0.0/16 e-v veths/v", "172.2.0.0/16 e-w veths/w",
+                                                            "192.1.0.0/16  veths/v", "192.2.0.0/16  veths/w"));
   EXPECT_THAT(Addresses({}), IsEmpty());
 }
 
@@ -134,15 +134,15 @@ TEST_F(InspectionTest, WhatOthersMakeOnAPairIsNotThePairs) {
                               .routes = {DefaultRoute(Ip("10.7.0.2"))}});
   EXPECT_THAT(Addresses({.namespace_id = "blue"}), ElementsAre("10.7.0.1/24 e-v "));
   EXPECT_THAT(Neighbours({.namespace_id = "blue"}), ElementsAre("10.7.0.9 e-v "));
-  EXPECT_THAT(Routes({.namespace_id = "blue"}), ElementsAre("0.0.0.0/0 e-v ", "192.1.0.0/16  v"));
+  EXPECT_THAT(Routes({.namespace_id = "blue"}), ElementsAre("0.0.0.0/0 e-v ", "192.1.0.0/16  veths/v"));
 }
 
 TEST_F(InspectionTest, APairIsKnownByItsTagAndWithoutIt) {
   MakePair("v", 1);
   kernel_.RenameLinkForTest(blue_, "e-v", "renamed");
-  EXPECT_THAT(Links({.namespace_id = "blue", .kind = "veth"}), ElementsAre("renamed v"));
+  EXPECT_THAT(Links({.namespace_id = "blue", .kind = "veth"}), ElementsAre("renamed veths/v"));
   kernel_.SetLinkForTest(blue_, "renamed", {.alias = ""});
-  EXPECT_THAT(Links({.namespace_id = "blue", .kind = "veth"}), ElementsAre("renamed v"));
+  EXPECT_THAT(Links({.namespace_id = "blue", .kind = "veth"}), ElementsAre("renamed veths/v"));
   // Another registry's, and one of a pair that this registry does not know.
   for (const std::string& registry : {std::string("99999999-2222-4333-8444-555555555555"), registry_->id()}) {
     const std::string tag = TagOf(registry, "11111111-2222-4333-8444-555555555555", "veths/v");
@@ -151,23 +151,23 @@ TEST_F(InspectionTest, APairIsKnownByItsTagAndWithoutIt) {
   }
   // Where it was moved to.
   kernel_.MoveLinkForTest({}, "h-v", blue_);
-  EXPECT_THAT(Links({.namespace_id = "blue", .kind = "veth"}), IsSupersetOf({"h-v v"}));
+  EXPECT_THAT(Links({.namespace_id = "blue", .kind = "veth"}), IsSupersetOf({"h-v veths/v"}));
 }
 
 TEST_F(InspectionTest, ListsWhatIsAskedFor) {
   MakePair("v", 1);
   MakePair("w", 2);
-  EXPECT_THAT(Links({.namespace_id = "blue", .kind = "veth"}), ElementsAre("e-v v", "e-w w"));
-  EXPECT_THAT(Links({.namespace_id = "blue", .interface_name = "e-w"}), ElementsAre("e-w w"));
+  EXPECT_THAT(Links({.namespace_id = "blue", .kind = "veth"}), ElementsAre("e-v veths/v", "e-w veths/w"));
+  EXPECT_THAT(Links({.namespace_id = "blue", .interface_name = "e-w"}), ElementsAre("e-w veths/w"));
   EXPECT_THAT(Links({.namespace_id = "blue", .kind = "bridge", .interface_name = "e-w"}), IsEmpty());
   EXPECT_THAT(Links({.namespace_id = "blue", .interface_name = "nobody"}), IsEmpty());
   ASSERT_TRUE(kernel_.Configure(blue_, (*kernel_.FindLink(blue_, "e-w"))->ifindex, {"other"}, {}, /*anew=*/false).ok());
   for (const char* name : {"e-w", "other"}) {
-    EXPECT_THAT(Links({.namespace_id = "blue", .interface_name = name}), ElementsAre("e-w w"));
+    EXPECT_THAT(Links({.namespace_id = "blue", .interface_name = name}), ElementsAre("e-w veths/w"));
     const IpFilter on_it{.namespace_id = "blue", .interface_name = name};
-    EXPECT_THAT(Addresses(on_it), ElementsAre("10.2.0.2/24 e-w w"));
-    EXPECT_THAT(Neighbours(on_it), ElementsAre("10.2.0.9 e-w w"));
-    EXPECT_THAT(Routes(on_it), ElementsAre("172.2.0.0/16 e-w w"));
+    EXPECT_THAT(Addresses(on_it), ElementsAre("10.2.0.2/24 e-w veths/w"));
+    EXPECT_THAT(Neighbours(on_it), ElementsAre("10.2.0.9 e-w veths/w"));
+    EXPECT_THAT(Routes(on_it), ElementsAre("172.2.0.0/16 e-w veths/w"));
   }
   const IpFilter nowhere{.namespace_id = "blue", .interface_name = "nobody"};
   EXPECT_THAT(Addresses(nowhere), IsEmpty());
@@ -207,7 +207,7 @@ TEST_F(InspectionTest, ANamespaceThatGoesAwayMeanwhileIsMissing) {
     kernel_.FailNextForTest(operation, ESTALE);
   }
   // It is there again at the second look.
-  EXPECT_THAT(Links({.namespace_id = "blue", .kind = "veth"}), ElementsAre("e-v v"));
+  EXPECT_THAT(Links({.namespace_id = "blue", .kind = "veth"}), ElementsAre("e-v veths/v"));
   EXPECT_EQ(Addresses({.namespace_id = "blue"}).size(), 1u);
   EXPECT_EQ(Routes({.namespace_id = "blue"}).size(), 2u);
   EXPECT_EQ(Neighbours({.namespace_id = "blue"}).size(), 1u);
@@ -271,26 +271,26 @@ TEST_F(InspectionTest, PagesMissAndRepeatNothingThatStays) {
   const auto expect_whole = [](const std::vector<std::string>& texts, const std::string& what) {
     std::multiset<std::string> seen(texts.begin(), texts.end());
     for (int i = 0; i < 20; ++i) {
-      EXPECT_EQ(seen.count(absl::StrCat("stays", i)), 1u) << what << " " << i;
+      EXPECT_EQ(seen.count(absl::StrCat("veths/stays", i)), 1u) << what << " " << i;
     }
     for (const std::string& text : seen) EXPECT_TRUE(text.empty() || seen.count(text) == 1) << what << " " << text;
   };
   expect_whole(Walk<InspectedLink>(
                    [&](const std::string& after) { return engine_->ListLinks({.namespace_id = "blue"}, after, 3); },
-                   [](const InspectedLink& item) { return item.veth_id; }, churn),
+                   [](const InspectedLink& item) { return item.object; }, churn),
                "link");
   EXPECT_GE(gone, 7);
   expect_whole(Walk<InspectedAddress>(
                    [&](const std::string& after) { return engine_->ListAddresses({.namespace_id = "blue"}, after, 7); },
-                   [](const InspectedAddress& item) { return item.veth_id; }, churn),
+                   [](const InspectedAddress& item) { return item.object; }, churn),
                "address");
   expect_whole(
       Walk<InspectedNeighbour>(
           [&](const std::string& after) { return engine_->ListNeighbours({.namespace_id = "blue"}, after, 7); },
-          [](const InspectedNeighbour& item) { return item.veth_id; }, churn),
+          [](const InspectedNeighbour& item) { return item.object; }, churn),
       "neighbour");
   const auto through = [](const InspectedRoute& item) {
-    return item.interface_name.empty() ? std::string() : item.veth_id;
+    return item.interface_name.empty() ? std::string() : item.object;
   };
   expect_whole(Walk<InspectedRoute>(
                    [&](const std::string& after) { return engine_->ListRoutes({.namespace_id = "blue"}, after, 3); },

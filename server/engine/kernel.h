@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,6 +17,7 @@
 #include "server/engine/ip_config.h"
 #include "server/engine/objects.h"
 #include "server/netlink/address.h"
+#include "server/netlink/bridge_port.h"
 #include "server/netlink/ip_address.h"
 #include "server/netlink/link.h"
 #include "server/netlink/link_statistics.h"
@@ -66,6 +68,8 @@ struct LinkSpec {
   std::optional<uint32_t> mtu;             // nullopt: the kernel's default
   bool up = true;
   LinkOptions options;
+  uint32_t master = 0;  // the ifindex of the bridge in the same namespace of which it becomes a port; 0: of none
+  PortOptions port;     // as which
 };
 
 // What of a link shall be set again; what is unset stays as it is.
@@ -79,6 +83,9 @@ struct LinkSettings {
   std::optional<bool> promiscuous;
   std::optional<bool> all_multicast;
   netlink::OffloadLimits limits;
+  std::optional<uint32_t> master;  // of the bridge; 0: of none
+  PortOptions port;                // after that; all of `vlans` take the place of those that it has, if there are any
+  std::optional<DeviceOptions> device;  // of its kind
 };
 
 // The index of the loopback link in every namespace.
@@ -97,6 +104,9 @@ struct Link {
   uint32_t peer_ifindex = 0;  // of a veth: the other end's, in its own namespace
   LinkOptions options;        // with all limits that the kernel has
   std::vector<std::string> alternative_names;
+  uint32_t master_ifindex = 0;              // the link that it is a port of, such as a bridge; 0: of none
+  std::optional<netlink::BridgePort> port;  // of a bridge's port: all but `state`, which changes by itself
+  std::optional<DeviceOptions> device;  // with all that the kernel has; nullopt: it is of no kind that netprov makes
 
   friend bool operator==(const Link&, const Link&) = default;
 };
@@ -105,7 +115,6 @@ struct Link {
 struct ObservedLink {
   Link link;
   netlink::OperState oper_state = netlink::OperState::kUnknown;
-  uint32_t master_ifindex = 0;  // the link that it is a port of, such as a bridge; 0: of none
   netlink::LinkStatistics statistics;
 };
 
@@ -198,10 +207,20 @@ class Kernel {
   virtual KernelResult<std::vector<std::string>> ListNetns() = 0;
 
   // Makes a veth pair in one kernel operation, both ends in their namespaces, of group kOwnedGroup, then gives both
-  // `alias`. Returns both ends. EEXIST: one of the names is taken where it shall be. ENOENT, ESTALE: a namespace is not
-  // there.
+  // `alias`, and makes them ports of their bridges. Returns both ends. EEXIST: one of the names is taken where it shall
+  // be. ENOENT, ESTALE: a namespace is not there. EINVAL: a bridge is not there. EXFULL: it has no room for another
+  // port.
   virtual KernelResult<std::pair<Link, Link>> CreateVeth(const LinkSpec& a, const LinkSpec& b,
                                                          const std::string& alias) = 0;
+
+  // Makes a device of the kind that `options` are of, as CreateVeth() makes a pair. What becomes of its hardware
+  // address and its MTU does not depend on ports that it gets later, but for an MTU that was not asked for. EOPNOTSUPP:
+  // the kernel does not have the kind, or one of the options.
+  virtual KernelResult<Link> CreateDevice(const LinkSpec& link, const DeviceOptions& options,
+                                          const std::string& alias) = 0;
+
+  // The VLANs of the ports of bridges in a namespace, by the ifindex of the port; none where the kernel has none.
+  virtual KernelResult<std::map<uint32_t, std::vector<netlink::BridgeVlan>>> ListPortVlans(const NetnsRef& netns) = 0;
 
   // Deletes a link, of a veth pair both ends. ENODEV: there is none.
   virtual KernelResult<void> DeleteLink(const NetnsRef& netns, uint32_t ifindex) = 0;

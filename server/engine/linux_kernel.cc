@@ -12,12 +12,14 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <thread>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/strings/ascii.h"
@@ -26,8 +28,10 @@
 #include "absl/strings/string_view.h"
 #include "server/engine/linux_watch.h"
 #include "server/netlink/address.h"
+#include "server/netlink/bridge_port.h"
 #include "server/netlink/ip_address.h"
 #include "server/netlink/link.h"
+#include "server/netlink/link_info.h"
 #include "server/netlink/link_statistics.h"
 #include "server/netlink/message.h"
 #include "server/netlink/mnl_transport.h"
@@ -44,6 +48,8 @@ namespace {
 // The group into which links are put that the next RTM_DELLINK shall delete together: one by one each would cost a
 // grace period of 16 ms. Only ever used inside a namespace that is being deleted.
 constexpr uint32_t kDoomedGroup = kOwnedGroup + 1;
+
+constexpr uint32_t kSmallestMtu = 68;  // ETH_MIN_MTU
 
 constexpr size_t kLongestLinkName = 15;  // IFNAMSIZ less the terminating zero
 
@@ -72,7 +78,25 @@ Link ToLink(const netlink::Link& link) {
                       .promiscuous = link.promiscuous,
                       .all_multicast = link.all_multicast,
                       .limits = link.limits},
-          .alternative_names = link.alternative_names};
+          .alternative_names = link.alternative_names,
+          .master_ifindex = static_cast<uint32_t>(link.master.value_or(0)),
+          .port = std::nullopt,
+          .device = std::nullopt};
+}
+
+// With what is of its kind, and of the port that it is.
+KernelResult<Link> ToLink(const netlink::Payload& payload) {
+  NETPROV_ASSIGN_OR_RETURN(const netlink::Link decoded, netlink::DecodeLink(payload));
+  Link link = ToLink(decoded);
+  if (link.master_ifindex != 0) {
+    NETPROV_ASSIGN_OR_RETURN(link.port, netlink::DecodeBridgePort(payload));
+    if (link.port.has_value()) link.port->state.reset();
+  }
+  if (link.kind == "bridge") {
+    NETPROV_ASSIGN_OR_RETURN(const netlink::LinkInfo info, netlink::DecodeLinkInfo(payload));
+    if (const auto* bridge = std::get_if<netlink::BridgeInfo>(&info); bridge != nullptr) link.device = *bridge;
+  }
+  return link;
 }
 
 // nullopt: there is no such link.
@@ -82,8 +106,8 @@ KernelResult<std::optional<Link>> Get(netlink::Session& session, const netlink::
     if (payload.error().code == ENODEV) return std::optional<Link>();
     return std::move(payload).error();
   }
-  NETPROV_ASSIGN_OR_RETURN(netlink::Link link, netlink::DecodeLink(*payload));
-  return std::optional(ToLink(link));
+  NETPROV_ASSIGN_OR_RETURN(Link link, ToLink(*payload));
+  return std::optional(std::move(link));
 }
 
 KernelResult<std::vector<Link>> DumpLinks(netlink::Session& session) {
@@ -91,20 +115,18 @@ KernelResult<std::vector<Link>> DumpLinks(netlink::Session& session) {
   std::vector<Link> links;
   links.reserve(payloads.size());
   for (const netlink::Payload& payload : payloads) {
-    NETPROV_ASSIGN_OR_RETURN(netlink::Link link, netlink::DecodeLink(payload));
-    links.push_back(ToLink(link));
+    NETPROV_ASSIGN_OR_RETURN(Link link, ToLink(payload));
+    links.push_back(std::move(link));
   }
   std::sort(links.begin(), links.end(), [](const Link& a, const Link& b) { return a.ifindex < b.ifindex; });
   return links;
 }
 
 KernelResult<ObservedLink> ToObservedLink(const netlink::Payload& payload) {
-  NETPROV_ASSIGN_OR_RETURN(const netlink::Link link, netlink::DecodeLink(payload));
+  NETPROV_ASSIGN_OR_RETURN(const netlink::Link decoded, netlink::DecodeLink(payload));
+  NETPROV_ASSIGN_OR_RETURN(Link link, ToLink(payload));
   NETPROV_ASSIGN_OR_RETURN(netlink::LinkStatistics statistics, netlink::DecodeLinkStatistics(payload));
-  return ObservedLink{.link = ToLink(link),
-                      .oper_state = link.oper_state,
-                      .master_ifindex = static_cast<uint32_t>(link.master.value_or(0)),
-                      .statistics = statistics};
+  return ObservedLink{.link = std::move(link), .oper_state = decoded.oper_state, .statistics = statistics};
 }
 
 netlink::LinkRef Index(uint32_t ifindex) { return static_cast<int>(ifindex); }
@@ -123,6 +145,17 @@ KernelResult<void> ExecuteAll(netlink::Session& session, std::span<const netlink
 }
 
 bool ToleratesNothing(int /*code*/) { return false; }
+
+// What makes a port of a bridge such a port.
+void AddPortRequests(uint32_t ifindex, const PortOptions& port, std::vector<netlink::Request>& requests) {
+  constexpr netlink::BridgeVlan kAllVlans{.first = 1, .last = 4094};
+  const int index = static_cast<int>(ifindex);
+  if (port.settings != netlink::BridgePort()) requests.push_back(netlink::EncodeSetBridgePort(index, port.settings));
+  if (port.vlans.empty()) return;
+  // Among them the one that every new port is given.
+  requests.push_back(netlink::EncodeDeleteBridgeVlans(index, netlink::VlanMember::kPort, std::span(&kAllVlans, 1)));
+  requests.push_back(netlink::EncodeAddBridgeVlans(index, netlink::VlanMember::kPort, port.vlans));
+}
 
 netlink::Address ToAddress(const AddressSpec& spec, uint32_t ifindex) {
   uint32_t flags = 0;
@@ -283,7 +316,7 @@ std::optional<int> ToIndex(std::optional<uint32_t> ifindex) {
   return ifindex.has_value() ? std::optional(static_cast<int>(*ifindex)) : std::nullopt;
 }
 
-netlink::VethEnd ToVethEnd(const LinkSpec& spec) {
+netlink::NewLink ToNewLink(const LinkSpec& spec) {
   return {.name = spec.name,
           .mac = spec.mac,
           .mtu = spec.mtu,
@@ -296,6 +329,38 @@ netlink::VethEnd ToVethEnd(const LinkSpec& spec) {
           .promiscuous = spec.options.promiscuous,
           .all_multicast = spec.options.all_multicast,
           .limits = spec.options.limits};
+}
+
+// Gives a link that was just born what it is not born with, and looks at it.
+KernelResult<Link> Finish(netlink::Session& session, uint32_t ifindex, netlink::LinkChange change,
+                          const LinkSpec& spec) {
+  if (spec.master != 0) change.master = static_cast<int>(spec.master);
+  std::vector<netlink::Request> requests = {netlink::EncodeSetLink(Index(ifindex), change)};
+  AddPortRequests(ifindex, spec.port, requests);
+  requests.push_back(netlink::EncodeGetLink(Index(ifindex)));
+  std::vector<netlink::Outcome> outcomes = session.ExecuteBatch(requests);
+  for (netlink::Outcome& outcome : outcomes) {
+    if (!outcome.ok()) return *std::move(outcome.error);
+  }
+  if (outcomes.back().replies.size() != 1) {
+    return KernelError{.code = EBADMSG, .operation = absl::StrCat("RTM_GETLINK ", spec.name), .extack = {}};
+  }
+  return ToLink(outcomes.back().replies[0]);
+}
+
+// Deletes a link that could not be finished; returns why it could not.
+KernelError Unmade(netlink::Session& session, uint32_t ifindex, KernelError why) {
+  // By the same socket, as there may be no more descriptors.
+  KernelResult<void> deleted = session.Execute(netlink::EncodeDeleteLink(Index(ifindex)));
+  // It did not fail half way any more.
+  why.may_have_effect = false;
+  // ENODEV: somebody else deleted it, which may be why.
+  if (!deleted.ok() && deleted.error().code != ENODEV) {
+    why.may_have_effect = true;
+    why.extack = absl::StrCat(why.extack, why.extack.empty() ? "" : "; ",
+                              "the link is left behind: ", deleted.error().ToString());
+  }
+  return why;
 }
 
 }  // namespace
@@ -477,7 +542,7 @@ KernelResult<std::pair<Link, Link>> LinuxKernel::CreateVeth(const LinkSpec& a, c
   if (b.netns != a.netns) {
     NETPROV_ASSIGN_OR_RETURN(at_b, Connect(b.netns));
   }
-  netlink::VethRequest request{.end = ToVethEnd(a), .peer = ToVethEnd(b)};
+  netlink::VethRequest request{.end = ToNewLink(a), .peer = ToNewLink(b)};
   // veth_newlink() configures the peer before it joins the two, so the kernel refuses a peer that is up from birth
   // (ENOTCONN). It is set up with its alias.
   request.peer.up = false;
@@ -527,35 +592,83 @@ KernelResult<std::pair<Link, Link>> LinuxKernel::CreateVeth(const LinkSpec& a, c
   }
 
   auto tag = [&]() -> KernelResult<Link> {
-    NETPROV_RETURN_IF_ERROR(session_a.Execute(netlink::EncodeSetLink(Index(link_a->ifindex), {.alias = alias})));
+    if (a.master == 0) {
+      NETPROV_RETURN_IF_ERROR(session_a.Execute(netlink::EncodeSetLink(Index(link_a->ifindex), {.alias = alias})));
+    } else {
+      NETPROV_ASSIGN_OR_RETURN(*link_a, Finish(session_a, link_a->ifindex, {.alias = alias}, a));
+    }
     netlink::LinkChange change{.alias = alias};
     if (b.up) change.up = true;
-    const std::array tag_and_get = {netlink::EncodeSetLink(Index(link_a->peer_ifindex), change),
-                                    netlink::EncodeGetLink(Index(link_a->peer_ifindex))};
-    std::vector<netlink::Outcome> tagged = session_b.ExecuteBatch(tag_and_get);
-    for (const netlink::Outcome& outcome : tagged) {
-      if (!outcome.ok()) return *outcome.error;
-    }
-    if (tagged[1].replies.size() != 1) {
-      return KernelError{.code = EBADMSG, .operation = absl::StrCat("RTM_GETLINK ", b.name), .extack = {}};
-    }
-    NETPROV_ASSIGN_OR_RETURN(netlink::Link link, netlink::DecodeLink(tagged[1].replies[0]));
-    return ToLink(link);
+    return Finish(session_b, link_a->peer_ifindex, change, b);
   };
   KernelResult<Link> link_b = tag();
-  if (!link_b.ok()) {
-    // By the same socket, as there may be no more descriptors.
-    KernelResult<void> deleted = session_a.Execute(netlink::EncodeDeleteLink(Index(link_a->ifindex)));
-    // ENODEV: somebody else deleted it, which may be why.
-    if (!deleted.ok() && deleted.error().code != ENODEV) {
-      link_b.error().may_have_effect = true;
-      link_b.error().extack = absl::StrCat(link_b.error().extack, link_b.error().extack.empty() ? "" : "; ",
-                                           "the pair is left behind: ", deleted.error().ToString());
-    }
-    return std::move(link_b).error();
-  }
+  if (!link_b.ok()) return Unmade(session_a, link_a->ifindex, std::move(link_b).error());
   link_a->alias = alias;
   return std::pair(*std::move(link_a), *std::move(link_b));
+}
+
+KernelResult<Link> LinuxKernel::CreateDevice(const LinkSpec& spec, const DeviceOptions& options,
+                                             const std::string& alias) {
+  NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(spec.netns));
+  netlink::Session& session = connection.session();
+  netlink::NewLink birth = ToNewLink(spec);
+  // A bridge takes the smallest MTU of its ports, unless it was changed once (BROPT_MTU_SET_BY_USER), which being born
+  // with it is not.
+  if (spec.mtu.has_value()) birth.mtu = *spec.mtu > kSmallestMtu ? *spec.mtu - 1 : *spec.mtu + 1;
+  const netlink::LinkInfo info = std::visit([](const auto& of_kind) -> netlink::LinkInfo { return of_kind; }, options);
+  const netlink::Request new_link = netlink::EncodeNewLink(birth, info);
+  const netlink::Outcome created = session.ExecuteBatch(std::span(&new_link, 1)).front();
+  if (!created.ok() && !created.error->may_have_effect) return *created.error;
+  std::optional<Link> born;
+  if (created.ok() && created.replies.size() == 1) {
+    KernelResult<Link> link = ToLink(created.replies[0]);
+    if (!link.ok()) {
+      link.error().may_have_effect = true;
+      return link;
+    }
+    born = *std::move(link);
+  } else {
+    // The kernel is older than the echo (Linux 6.2), or an acknowledgement was lost.
+    auto look_for_it = [&]() -> KernelResult<std::optional<Link>> {
+      // Over a socket without late answers.
+      NETPROV_ASSIGN_OR_RETURN(Connection again, Connect(spec.netns));
+      return Get(again.session(), spec.name);
+    };
+    KernelResult<std::optional<Link>> link = look_for_it();
+    if (!link.ok()) {
+      link.error().may_have_effect = true;
+      return std::move(link).error();
+    }
+    born = *std::move(link);
+    // Only ours can have the group and no alias yet.
+    if (born.has_value() && (born->kind != KindOf(options) || born->group != kOwnedGroup || !born->alias.empty())) {
+      born.reset();
+    }
+  }
+  if (!born.has_value()) {
+    if (created.ok()) return KernelError{.code = ENODEV, .operation = "RTM_GETLINK " + spec.name, .extack = {}};
+    // Looked for, and not there.
+    KernelError refused = *created.error;
+    refused.may_have_effect = false;
+    return refused;
+  }
+  // A bridge takes the lowest hardware address of its ports, unless it was given one.
+  const netlink::LinkChange change{.mac = spec.mac.value_or(born->mac), .mtu = spec.mtu, .alias = alias};
+  KernelResult<Link> link = Finish(session, born->ifindex, change, spec);
+  if (!link.ok()) return Unmade(session, born->ifindex, std::move(link).error());
+  return link;
+}
+
+KernelResult<std::map<uint32_t, std::vector<netlink::BridgeVlan>>> LinuxKernel::ListPortVlans(const NetnsRef& netns) {
+  NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
+  std::map<uint32_t, std::vector<netlink::BridgeVlan>> vlans;
+  NETPROV_ASSIGN_OR_RETURN(const std::vector<netlink::Payload> payloads,
+                           connection.session().Dump(netlink::EncodeDumpBridgeVlans()));
+  for (const netlink::Payload& payload : payloads) {
+    NETPROV_ASSIGN_OR_RETURN(netlink::BridgeVlans of_link, netlink::DecodeBridgeVlans(payload));
+    if (of_link.master.has_value()) vlans[static_cast<uint32_t>(of_link.ifindex)] = std::move(of_link.vlans);
+  }
+  return vlans;
 }
 
 KernelResult<void> LinuxKernel::DeleteLink(const NetnsRef& netns, uint32_t ifindex) {
@@ -579,6 +692,15 @@ KernelResult<void> LinuxKernel::SetLink(const NetnsRef& netns, uint32_t ifindex,
                                .promiscuous = settings.promiscuous,
                                .all_multicast = settings.all_multicast,
                                .limits = settings.limits}));
+  std::vector<netlink::Request> requests;
+  if (settings.device.has_value()) {
+    requests.push_back(netlink::EncodeSetBridge(Index(ifindex), std::get<netlink::BridgeInfo>(*settings.device)));
+  }
+  if (settings.master.has_value()) {
+    requests.push_back(netlink::EncodeSetLink(Index(ifindex), {.master = static_cast<int>(*settings.master)}));
+  }
+  AddPortRequests(ifindex, settings.port, requests);
+  NETPROV_RETURN_IF_ERROR(ExecuteAll(connection.session(), requests, ToleratesNothing));
   if (!settings.name.has_value()) return {};
   KernelResult<void> renamed = set({.name = settings.name});
   if (renamed.ok() || renamed.error().code != EBUSY) return renamed;

@@ -43,6 +43,9 @@ class LinuxKernel : public Kernel {
   KernelResult<std::vector<std::string>> ListNetns() override;
   KernelResult<std::pair<Link, Link>> CreateVeth(const LinkSpec& a, const LinkSpec& b,
                                                  const std::string& alias) override;
+  KernelResult<Link> CreateDevice(const LinkSpec& link, const DeviceOptions& options,
+                                  const std::string& alias) override;
+  KernelResult<std::map<uint32_t, std::vector<netlink::BridgeVlan>>> ListPortVlans(const NetnsRef& netns) override;
   KernelResult<void> DeleteLink(const NetnsRef& netns, uint32_t ifindex) override;
   KernelResult<std::optional<Link>> FindLink(const NetnsRef& netns, const std::string& name) override;
   KernelResult<std::optional<Link>> FindLink(const NetnsRef& netns, uint32_t ifindex) override;

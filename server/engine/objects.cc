@@ -46,4 +46,6 @@ std::string ToText(const std::vector<Deviation>& deviations) {
   });
 }
 
+std::string KindOf(const DeviceOptions& /*options*/) { return "bridge"; }
+
 }  // namespace netprov::engine

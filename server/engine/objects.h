@@ -6,13 +6,16 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "server/engine/ip_config.h"
+#include "server/netlink/bridge_port.h"
 #include "server/netlink/ip_address.h"
 #include "server/netlink/link.h"
+#include "server/netlink/link_info.h"
 #include "server/netlink/mac_address.h"
 
 namespace netprov::engine {
@@ -107,12 +110,23 @@ struct LinkOptions {
   friend bool operator==(const LinkOptions&, const LinkOptions&) = default;
 };
 
+// How a link is a port of its bridge. What is not said stays as the kernel has it.
+struct PortOptions {
+  netlink::BridgePort settings;            // but for `state`
+  std::vector<netlink::BridgeVlan> vlans;  // in order and apart; none: as the bridge gives them to a new port
+
+  bool empty() const { return *this == PortOptions(); }
+  friend bool operator==(const PortOptions&, const PortOptions&) = default;
+};
+
 // What an end has besides name, hardware address, MTU and state.
 struct EndpointConfig {
   LinkOptions options;
   std::vector<std::string> alternative_names;
   std::vector<netlink::IpAddress> gateways;  // of default routes
   IpConfig ip;                               // without these
+  std::string bridge;                        // the resource name of the bridge that it is a port of; empty: of none
+  PortOptions port;                          // as which; empty without a bridge
 
   // All of it.
   IpConfig WholeIp() const;
@@ -168,11 +182,42 @@ struct Veth {
   std::vector<Deviation> deviations;      // with kDegraded
 };
 
+// What a device has by its kind; of a bridge, what is not said is the kernel's default.
+using DeviceOptions = std::variant<netlink::BridgeInfo>;
+
+// The name of the kind (IFLA_INFO_KIND), as in `bridge`.
+std::string KindOf(const DeviceOptions& options);
+
+// A device as asked for: a link that has no other end, such as a bridge. Already validated by server/api.
+struct DeviceSpec {
+  EndpointSpec link;  // without gateways, routes and bridge
+  DeviceOptions options;
+
+  friend bool operator==(const DeviceSpec&, const DeviceSpec&) = default;
+};
+
+// A device.
+struct Device {
+  std::string name;  // the resource name, as in `bridges/br0`
+  std::string uid;   // UUID
+  absl::Time create_time;
+  State state = State::kReady;
+  Endpoint link;
+  DeviceOptions
+      options;  // as the kernel has them; as asked for in the answer to validate_only or where it is not there
+  std::vector<std::string>
+      ports;  // of a bridge: the pairs of ours that are to be its ports, by their resource names, in order
+  Metadata metadata;
+  std::optional<absl::Time> expire_time;  // of its lease
+  std::vector<Deviation> deviations;      // with kDegraded
+};
+
 // The resource names: `namespaces/blue`, `veths/v1`.
 inline std::string NamespaceName(const std::string& id) { return "namespaces/" + id; }
 inline std::string VethName(const std::string& id) { return "veths/" + id; }
+inline std::string BridgeName(const std::string& id) { return "bridges/" + id; }
 
-// The reverse; nullopt: it is not the name of a namespace, or of a pair.
+// The reverse; nullopt: it is not the name of a namespace, or of a pair. Any other object is a device.
 std::optional<std::string> NamespaceIdIn(absl::string_view name);
 std::optional<std::string> VethIdIn(absl::string_view name);
 

@@ -3,12 +3,15 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "absl/strings/escaping.h"
 #include "absl/time/time.h"
 #include "nlohmann/json.hpp"
+#include "server/netlink/bridge_port.h"
 #include "server/netlink/ip_address.h"
+#include "server/netlink/link_info.h"
 #include "server/netlink/mac_address.h"
 
 // nlohmann::json finds these by argument-dependent lookup, so each sits in the namespace of its type.
@@ -36,6 +39,92 @@ static void from_json(const nlohmann::json& json, IpPrefix& prefix) {
   std::optional<IpPrefix> parsed = IpPrefix::Parse(json.get<std::string>());
   if (!parsed.has_value()) throw nlohmann::json::other_error::create(500, "not an IP prefix", &json);
   prefix = *parsed;
+}
+
+template <typename T>
+static void PutIfSet(nlohmann::json& to, const char* key, const std::optional<T>& value) {
+  if (value.has_value()) to[key] = *value;
+}
+
+template <typename T>
+static void GetIfSet(const nlohmann::json& from, const char* key, std::optional<T>& value) {
+  if (auto found = from.find(key); found != from.end()) value = found->get<T>();
+}
+
+static void PutIfSet(nlohmann::json& to, const char* key, const std::optional<Centiseconds>& time) {
+  if (time.has_value()) to[key] = time->count();
+}
+
+static void GetIfSet(const nlohmann::json& from, const char* key, std::optional<Centiseconds>& time) {
+  if (auto found = from.find(key); found != from.end()) time = Centiseconds(found->get<uint32_t>());
+}
+
+static void to_json(nlohmann::json& to, const BridgeInfo& bridge) {
+  to = nlohmann::json::object();
+  PutIfSet(to, "stp", bridge.stp);
+  PutIfSet(to, "forward_delay", bridge.forward_delay);
+  PutIfSet(to, "hello_time", bridge.hello_time);
+  PutIfSet(to, "max_age", bridge.max_age);
+  PutIfSet(to, "ageing_time", bridge.ageing_time);
+  PutIfSet(to, "priority", bridge.priority);
+  PutIfSet(to, "vlan_filtering", bridge.vlan_filtering);
+  PutIfSet(to, "vlan_protocol", bridge.vlan_protocol);
+  PutIfSet(to, "default_pvid", bridge.default_pvid);
+  PutIfSet(to, "multicast_snooping", bridge.multicast_snooping);
+  PutIfSet(to, "group_forward_mask", bridge.group_forward_mask);
+}
+
+static void from_json(const nlohmann::json& from, BridgeInfo& bridge) {
+  GetIfSet(from, "stp", bridge.stp);
+  GetIfSet(from, "forward_delay", bridge.forward_delay);
+  GetIfSet(from, "hello_time", bridge.hello_time);
+  GetIfSet(from, "max_age", bridge.max_age);
+  GetIfSet(from, "ageing_time", bridge.ageing_time);
+  GetIfSet(from, "priority", bridge.priority);
+  GetIfSet(from, "vlan_filtering", bridge.vlan_filtering);
+  GetIfSet(from, "vlan_protocol", bridge.vlan_protocol);
+  GetIfSet(from, "default_pvid", bridge.default_pvid);
+  GetIfSet(from, "multicast_snooping", bridge.multicast_snooping);
+  GetIfSet(from, "group_forward_mask", bridge.group_forward_mask);
+}
+
+static void to_json(nlohmann::json& to, const BridgePort& port) {
+  to = nlohmann::json::object();
+  PutIfSet(to, "cost", port.cost);
+  PutIfSet(to, "priority", port.priority);
+  PutIfSet(to, "hairpin", port.hairpin);
+  PutIfSet(to, "isolated", port.isolated);
+  PutIfSet(to, "learning", port.learning);
+  PutIfSet(to, "unicast_flood", port.unicast_flood);
+  PutIfSet(to, "multicast_flood", port.multicast_flood);
+  PutIfSet(to, "broadcast_flood", port.broadcast_flood);
+  PutIfSet(to, "neighbour_suppression", port.neighbour_suppression);
+}
+
+static void from_json(const nlohmann::json& from, BridgePort& port) {
+  GetIfSet(from, "cost", port.cost);
+  GetIfSet(from, "priority", port.priority);
+  GetIfSet(from, "hairpin", port.hairpin);
+  GetIfSet(from, "isolated", port.isolated);
+  GetIfSet(from, "learning", port.learning);
+  GetIfSet(from, "unicast_flood", port.unicast_flood);
+  GetIfSet(from, "multicast_flood", port.multicast_flood);
+  GetIfSet(from, "broadcast_flood", port.broadcast_flood);
+  GetIfSet(from, "neighbour_suppression", port.neighbour_suppression);
+}
+
+static void to_json(nlohmann::json& to, const BridgeVlan& vlan) {
+  to["first"] = vlan.first;
+  to["last"] = vlan.last;
+  if (vlan.pvid) to["pvid"] = true;
+  if (vlan.untagged) to["untagged"] = true;
+}
+
+static void from_json(const nlohmann::json& from, BridgeVlan& vlan) {
+  vlan.first = from.at("first");
+  vlan.last = from.at("last");
+  vlan.pvid = from.value("pvid", false);
+  vlan.untagged = from.value("untagged", false);
 }
 
 }  // namespace netprov::netlink
@@ -187,6 +276,9 @@ static void to_json(json& to, const EndpointConfig& config) {
   PutUnless({}, to, "addresses", config.ip.addresses);
   PutUnless({}, to, "neighbours", config.ip.neighbours);
   PutUnless({}, to, "routes", config.ip.routes);
+  PutUnless({}, to, "bridge", config.bridge);
+  PutUnless({}, to, "port", config.port.settings);
+  PutUnless({}, to, "vlans", config.port.vlans);
 }
 
 static void from_json(const json& from, EndpointConfig& config) {
@@ -204,6 +296,9 @@ static void from_json(const json& from, EndpointConfig& config) {
   config.ip.addresses = from.value("addresses", config.ip.addresses);
   config.ip.neighbours = from.value("neighbours", config.ip.neighbours);
   config.ip.routes = from.value("routes", config.ip.routes);
+  config.bridge = from.value("bridge", config.bridge);
+  config.port.settings = from.value("port", config.port.settings);
+  config.port.vlans = from.value("vlans", config.port.vlans);
 }
 
 // Most ends have none of it.
@@ -277,6 +372,39 @@ static void from_json(const json& from, VethRecord& record) {
   GetMetadata(from, record.metadata);
 }
 
+// The kind is the name of the member.
+static void PutOptions(json& to, const DeviceOptions& options) {
+  std::visit([&](const auto& of_kind) { to[KindOf(options)] = of_kind; }, options);
+}
+
+static void GetOptions(const json& from, DeviceOptions& options) {
+  options = from.at("bridge").get<netlink::BridgeInfo>();
+}
+
+static void to_json(json& to, const DeviceRecord& record) {
+  to["name"] = record.name;
+  to["uid"] = record.uid;
+  to["create_time"] = absl::ToUnixNanos(record.create_time);
+  to["boot_id"] = record.boot_id;
+  to["spec"]["link"] = record.spec.link;
+  PutOptions(to["spec"], record.spec.options);
+  to["link"] = record.link;
+  PutOptions(to["made"], record.options);
+  PutMetadata(to, record.metadata);
+}
+
+static void from_json(const json& from, DeviceRecord& record) {
+  record.name = from.at("name");
+  record.uid = from.at("uid");
+  record.create_time = TimeFrom(from);
+  record.boot_id = from.at("boot_id");
+  record.spec.link = from.at("spec").at("link");
+  GetOptions(from.at("spec"), record.spec.options);
+  record.link = from.at("link");
+  GetOptions(from.at("made"), record.options);
+  GetMetadata(from, record.metadata);
+}
+
 static void to_json(json& to, const Deviation& deviation) {
   to["field"] = deviation.field;
   to["expected"] = deviation.expected;
@@ -345,6 +473,30 @@ static void from_json(const json& from, Veth& veth) {
   veth.expire_time = ExpireTimeFrom(from);
 }
 
+static void to_json(json& to, const Device& device) {
+  to["name"] = device.name;
+  to["uid"] = device.uid;
+  to["create_time"] = absl::ToUnixNanos(device.create_time);
+  to["link"] = device.link;
+  PutOptions(to, device.options);
+  PutUnless({}, to, "ports", device.ports);
+  PutMetadata(to, device.metadata);
+  if (device.expire_time.has_value()) to["expire_time"] = absl::ToUnixNanos(*device.expire_time);
+  PutDeviations(to, device.deviations);
+}
+
+static void from_json(const json& from, Device& device) {
+  device.name = from.at("name");
+  device.uid = from.at("uid");
+  device.create_time = TimeFrom(from);
+  device.state = GetDeviations(from, device.deviations);
+  device.link = from.at("link");
+  GetOptions(from, device.options);
+  device.ports = from.value("ports", device.ports);
+  GetMetadata(from, device.metadata);
+  device.expire_time = ExpireTimeFrom(from);
+}
+
 static void to_json(json& to, const Intent& intent) {
   switch (intent.kind) {
     case Intent::Kind::kCreateNamespace:
@@ -358,6 +510,12 @@ static void to_json(json& to, const Intent& intent) {
       break;
     case Intent::Kind::kDeleteVeth:
       to["delete_veth"] = intent.veth;
+      break;
+    case Intent::Kind::kCreateDevice:
+      to["create_device"] = intent.device;
+      break;
+    case Intent::Kind::kDeleteDevice:
+      to["delete_device"] = intent.device;
       break;
   }
   if (intent.request.has_value()) {
@@ -377,6 +535,12 @@ static void from_json(const json& from, Intent& intent) {
   } else if (from.contains("create_veth")) {
     intent.kind = Intent::Kind::kCreateVeth;
     intent.veth = from["create_veth"];
+  } else if (from.contains("create_device")) {
+    intent.kind = Intent::Kind::kCreateDevice;
+    intent.device = from["create_device"];
+  } else if (from.contains("delete_device")) {
+    intent.kind = Intent::Kind::kDeleteDevice;
+    intent.device = from["delete_device"];
   } else {
     intent.kind = Intent::Kind::kDeleteVeth;
     intent.veth = from.at("delete_veth");
@@ -394,11 +558,13 @@ static void to_json(json& to, const RequestRecord& record) {
   to = json::object();
   Put(to, "namespace", record.netns);
   Put(to, "veth", record.veth);
+  Put(to, "device", record.device);
 }
 
 static void from_json(const json& from, RequestRecord& record) {
   Get(from, "namespace", record.netns);
   Get(from, "veth", record.veth);
+  Get(from, "device", record.device);
 }
 
 namespace {
@@ -417,11 +583,13 @@ std::optional<T> Parse(const std::string& text) {
 
 std::string ToJson(const NamespaceRecord& record) { return json(record).dump(); }
 std::string ToJson(const VethRecord& record) { return json(record).dump(); }
+std::string ToJson(const DeviceRecord& record) { return json(record).dump(); }
 std::string ToJson(const Intent& intent) { return json(intent).dump(); }
 std::string AnswerToJson(const RequestRecord& record) { return json(record).dump(); }
 
 std::optional<NamespaceRecord> NamespaceRecordFromJson(const std::string& text) { return Parse<NamespaceRecord>(text); }
 std::optional<VethRecord> VethRecordFromJson(const std::string& text) { return Parse<VethRecord>(text); }
+std::optional<DeviceRecord> DeviceRecordFromJson(const std::string& text) { return Parse<DeviceRecord>(text); }
 std::optional<Intent> IntentFromJson(const std::string& text) { return Parse<Intent>(text); }
 std::optional<RequestRecord> AnswerFromJson(const std::string& text) { return Parse<RequestRecord>(text); }
 

@@ -16,6 +16,12 @@ Namespace NamespaceRecord::ToNamespace() const {
           .inhabitants = std::nullopt};
 }
 
+static void AddConfig(const EndpointSpec& spec, Endpoint& made) {
+  const netlink::BridgePort port = made.config.port.settings;
+  made.config = spec.config;
+  if (port != netlink::BridgePort()) made.config.port.settings = port;
+}
+
 Veth VethRecord::ToVeth() const {
   Veth veth{.id = id,
             .uid = uid,
@@ -26,9 +32,24 @@ Veth VethRecord::ToVeth() const {
             .metadata = metadata,
             .expire_time = std::nullopt,
             .deviations = {}};
-  veth.a.config = spec.a.config;
-  veth.b.config = spec.b.config;
+  AddConfig(spec.a, veth.a);
+  AddConfig(spec.b, veth.b);
   return veth;
+}
+
+Device DeviceRecord::ToDevice() const {
+  Device device{.name = name,
+                .uid = uid,
+                .create_time = create_time,
+                .state = State::kReady,
+                .link = link,
+                .options = options,
+                .ports = {},
+                .metadata = metadata,
+                .expire_time = std::nullopt,
+                .deviations = {}};
+  AddConfig(spec.link, device.link);
+  return device;
 }
 
 }  // namespace netprov::engine

@@ -33,8 +33,8 @@ struct VethRecord {
   absl::Time create_time;
   std::string boot_id;
   VethSpec spec;  // as asked for
-  // As made, but for what never differs from `spec`, the configs, which are left empty. In an intent to create, with
-  // the names that will be used.
+  // As made, but for what never differs from `spec`, which is all of the configs but the settings of a port. In an
+  // intent to create, with the names that will be used.
   Endpoint a;
   Endpoint b;
   Metadata metadata;
@@ -48,21 +48,45 @@ struct VethRecord {
   }
 };
 
+// A device that netprov made.
+struct DeviceRecord {
+  std::string name;  // the resource name, as in `bridges/br0`
+  std::string uid;
+  absl::Time create_time;
+  std::string boot_id;
+  DeviceSpec spec;        // as asked for
+  Endpoint link;          // as VethRecord::a
+  DeviceOptions options;  // as made
+  Metadata metadata;
+
+  // As it was made.
+  Device ToDevice() const;
+};
+
 // The answer to a request id.
 struct RequestRecord {
   std::string request_id;
   std::string fingerprint;
-  // What was created, as it was answered; both empty for a delete.
+  // What was created, as it was answered; all empty for a delete.
   std::optional<Namespace> netns;
   std::optional<Veth> veth;
+  std::optional<Device> device;
 };
 
 // What a change is about to do, written before it does it.
 struct Intent {
-  enum class Kind { kCreateNamespace, kDeleteNamespace, kCreateVeth, kDeleteVeth };
+  enum class Kind {
+    kCreateNamespace,
+    kDeleteNamespace,
+    kCreateVeth,
+    kDeleteVeth,
+    kCreateDevice,
+    kDeleteDevice,
+  };
   Kind kind;
   NamespaceRecord netns;  // with the first two kinds
-  VethRecord veth;        // with the others
+  VethRecord veth;        // with the next two
+  DeviceRecord device;    // with the last two
   // Of a delete: what its caller will be told, also when recovery has to complete it.
   std::optional<RequestRecord> request;
 };
@@ -77,8 +101,10 @@ struct PendingIntent {
 struct Outcome {
   std::optional<NamespaceRecord> put_namespace;
   std::optional<VethRecord> put_veth;
+  std::optional<DeviceRecord> put_device;
   std::optional<NamespaceRecord> remove_namespace;  // by id, where the uid is the same
   std::vector<VethRecord> remove_veths;             // by id, where the uid is the same
+  std::vector<DeviceRecord> remove_devices;         // by name, where the uid is the same
   std::optional<RequestRecord> request;
 };
 

@@ -56,6 +56,9 @@ constexpr std::array kMigrations = {
       DROP TABLE intents;
       DROP TABLE requests;
     )sql",
+    R"sql(
+      CREATE TABLE devices (name TEXT PRIMARY KEY, uid TEXT NOT NULL, record TEXT NOT NULL) WITHOUT ROWID;
+    )sql",
 };
 constexpr int64_t kSchemaVersion = kMigrations.size();
 
@@ -69,8 +72,18 @@ constexpr int kPagesThatNeedACheckpoint = 4000;
 size_t HashOf(const std::string& request_id) { return std::hash<std::string>()(request_id); }
 
 const std::string& UidOf(const Intent& intent) {
-  const bool is_veth = intent.kind == Intent::Kind::kCreateVeth || intent.kind == Intent::Kind::kDeleteVeth;
-  return is_veth ? intent.veth.uid : intent.netns.uid;
+  switch (intent.kind) {
+    case Intent::Kind::kCreateNamespace:
+    case Intent::Kind::kDeleteNamespace:
+      return intent.netns.uid;
+    case Intent::Kind::kCreateVeth:
+    case Intent::Kind::kDeleteVeth:
+      return intent.veth.uid;
+    case Intent::Kind::kCreateDevice:
+    case Intent::Kind::kDeleteDevice:
+      break;
+  }
+  return intent.device.uid;
 }
 
 bool IsStorageError(int code) {
@@ -165,10 +178,12 @@ struct Registry::Operation {
   explicit Operation(const Outcome& committed, int64_t of) : outcome(&committed), sequence(of) {
     if (outcome->put_namespace.has_value()) namespace_text = ToJson(*outcome->put_namespace);
     if (outcome->put_veth.has_value()) veth_text = ToJson(*outcome->put_veth);
+    if (outcome->put_device.has_value()) device_text = ToJson(*outcome->put_device);
     if (outcome->request.has_value()) answer_text = AnswerToJson(*outcome->request);
     statements = (sequence != 0 || outcome->request.has_value() ? 1 : 0) +
                  (outcome->put_namespace.has_value() ? 1 : 0) + (outcome->put_veth.has_value() ? 1 : 0) +
-                 (outcome->remove_namespace.has_value() ? 1 : 0) + static_cast<int>(outcome->remove_veths.size());
+                 (outcome->put_device.has_value() ? 1 : 0) + (outcome->remove_namespace.has_value() ? 1 : 0) +
+                 static_cast<int>(outcome->remove_veths.size() + outcome->remove_devices.size());
   }
   Operation() : statements(1) {}
 
@@ -178,6 +193,7 @@ struct Registry::Operation {
   std::string intent_text;
   std::string namespace_text;
   std::string veth_text;
+  std::string device_text;
   std::string answer_text;
   int statements;  // one is a transaction by itself
 
@@ -322,6 +338,16 @@ RegistryResult<void> Registry::LoadRecords() {
     }
     Put(*record);
   }
+  NETPROV_PREPARE(read_devices, "SELECT name, record FROM devices");
+  while (true) {
+    NETPROV_ASSIGN_OR_RETURN(bool more, read_devices.Step());
+    if (!more) break;
+    std::optional<DeviceRecord> record = DeviceRecordFromJson(read_devices.Text(1));
+    if (!record.has_value() || record->name != read_devices.Text(0)) {
+      return Unreadable("devices", read_devices.Text(0), read_devices.Text(1));
+    }
+    devices_.emplace(record->name, *record);
+  }
   NETPROV_PREPARE(read_journal, "SELECT sequence, intent, request_id FROM journal ORDER BY sequence");
   while (true) {
     NETPROV_ASSIGN_OR_RETURN(bool more, read_journal.Step());
@@ -374,6 +400,30 @@ std::vector<VethRecord> Registry::ListVethsOf(const std::string& namespace_id) c
   std::vector<VethRecord> records;
   for (auto end = ends_.lower_bound({namespace_id, ""}); end != ends_.end() && end->first == namespace_id; ++end) {
     records.push_back(veths_.at(end->second));
+  }
+  return records;
+}
+
+std::optional<DeviceRecord> Registry::FindDevice(const std::string& name) const {
+  std::lock_guard<std::mutex> lock(memory_mutex_);
+  auto found = devices_.find(name);
+  if (found == devices_.end()) return std::nullopt;
+  return found->second;
+}
+
+std::vector<DeviceRecord> Registry::ListDevices() const {
+  std::lock_guard<std::mutex> lock(memory_mutex_);
+  std::vector<DeviceRecord> records;
+  records.reserve(devices_.size());
+  for (const auto& [name, record] : devices_) records.push_back(record);
+  return records;
+}
+
+std::vector<DeviceRecord> Registry::ListDevicesOf(const std::string& namespace_id) const {
+  std::lock_guard<std::mutex> lock(memory_mutex_);
+  std::vector<DeviceRecord> records;
+  for (const auto& [name, record] : devices_) {
+    if (record.link.namespace_id == namespace_id) records.push_back(record);
   }
   return records;
 }
@@ -528,6 +578,10 @@ RegistryResult<void> Registry::WriteOne(const Operation& operation) {
     NETPROV_PREPARE(remove, "DELETE FROM veths WHERE id = ? AND uid = ?");
     NETPROV_RETURN_IF_ERROR(remove.Bind(record.id).Bind(record.uid).Run());
   }
+  for (const DeviceRecord& record : outcome.remove_devices) {
+    NETPROV_PREPARE(remove, "DELETE FROM devices WHERE name = ? AND uid = ?");
+    NETPROV_RETURN_IF_ERROR(remove.Bind(record.name).Bind(record.uid).Run());
+  }
   if (const auto& record = outcome.put_namespace; record.has_value()) {
     NETPROV_PREPARE(put, "INSERT OR REPLACE INTO namespaces (id, uid, record) VALUES (?, ?, ?)");
     NETPROV_RETURN_IF_ERROR(put.Bind(record->id).Bind(record->uid).Bind(operation.namespace_text).Run());
@@ -535,6 +589,10 @@ RegistryResult<void> Registry::WriteOne(const Operation& operation) {
   if (const auto& record = outcome.put_veth; record.has_value()) {
     NETPROV_PREPARE(put, "INSERT OR REPLACE INTO veths (id, uid, record) VALUES (?, ?, ?)");
     NETPROV_RETURN_IF_ERROR(put.Bind(record->id).Bind(record->uid).Bind(operation.veth_text).Run());
+  }
+  if (const auto& record = outcome.put_device; record.has_value()) {
+    NETPROV_PREPARE(put, "INSERT OR REPLACE INTO devices (name, uid, record) VALUES (?, ?, ?)");
+    NETPROV_RETURN_IF_ERROR(put.Bind(record->name).Bind(record->uid).Bind(operation.device_text).Run());
   }
   if (const auto& record = outcome.request; record.has_value()) {
     NETPROV_PREPARE(answer,
@@ -571,6 +629,11 @@ void Registry::Remember(const Operation& operation) {
     auto found = veths_.find(record.id);
     if (found != veths_.end() && found->second.uid == record.uid) Remove(record.id);
   }
+  for (const DeviceRecord& record : outcome.remove_devices) {
+    auto found = devices_.find(record.name);
+    if (found != devices_.end() && found->second.uid == record.uid) devices_.erase(found);
+  }
+  if (outcome.put_device.has_value()) devices_[outcome.put_device->name] = *outcome.put_device;
   if (outcome.put_namespace.has_value()) namespaces_[outcome.put_namespace->id] = *outcome.put_namespace;
   if (outcome.put_veth.has_value()) Put(*outcome.put_veth);
   if (outcome.request.has_value()) answers_.emplace(HashOf(outcome.request->request_id), operation.sequence);

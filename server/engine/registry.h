@@ -80,6 +80,11 @@ class Registry {
   // The pairs with an end in that namespace, ordered by id.
   std::vector<VethRecord> ListVethsOf(const std::string& namespace_id) const;
 
+  std::optional<DeviceRecord> FindDevice(const std::string& name) const;
+  // All of them, or those in a namespace, ordered by name, bytewise.
+  std::vector<DeviceRecord> ListDevices() const;
+  std::vector<DeviceRecord> ListDevicesOf(const std::string& namespace_id) const;
+
   // The answer to a request that succeeded within kRequestRetention.
   RegistryResult<std::optional<RequestRecord>> FindRequest(const std::string& request_id);
 
@@ -163,6 +168,7 @@ class Registry {
   std::map<std::string, NamespaceRecord> namespaces_;
   std::map<std::string, VethRecord> veths_;
   std::set<std::pair<std::string, std::string>> ends_;  // the namespaces that pairs end in, and the pairs' ids
+  std::map<std::string, DeviceRecord> devices_;         // by resource name
   std::map<int64_t, Intent> pending_;                   // by sequence
   std::unordered_multimap<size_t, int64_t> answers_;    // sequences by the hash of the request id
   std::optional<std::string> fault_;

@@ -32,6 +32,7 @@ using ::testing::ElementsAre;
 using ::testing::ElementsAreArray;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::SizeIs;
 
 NamespaceRecord NamespaceNamed(const std::string& id) {
   return {.id = id,
@@ -186,6 +187,7 @@ std::vector<std::string> ContentOf(Registry& registry) {
   std::vector<std::string> content = {registry.id()};
   for (const NamespaceRecord& record : registry.ListNamespaces()) content.push_back(ToJson(record));
   for (const VethRecord& record : registry.ListVeths("", 1000)) content.push_back(ToJson(record));
+  for (const DeviceRecord& record : registry.ListDevices()) content.push_back(ToJson(record));
   const auto pending = registry.ListPending();
   for (const PendingIntent& item : pending) content.push_back(absl::StrCat(item.sequence, ToJson(item.intent)));
   for (const char* request_id : {"q", "r", "s"}) {
@@ -464,8 +466,69 @@ TEST_F(RegistryTest, ADatabaseOfVersion1IsBroughtUpToDate) {
   Open();
   EXPECT_EQ(ContentOf(*registry_), content);
   ASSERT_TRUE(registry_->Abort(registry_->ListPending().front().sequence).ok());
-  EXPECT_EQ(Number("PRAGMA user_version"), 2);
+  EXPECT_EQ(Number("PRAGMA user_version"), 3);
   EXPECT_EQ(Number("SELECT count(*) FROM sqlite_schema WHERE name IN ('intents', 'requests')"), 0);
+}
+
+TEST_F(RegistryTest, DevicesAreKeptWhole) {
+  DeviceRecord device{.name = "bridges/br",
+                      .uid = "uid",
+                      .create_time = absl::UnixEpoch(),
+                      .boot_id = "boot",
+                      .spec = {},
+                      .link = {.namespace_id = "blue", .interface_name = "br0", .mtu = 1500, .ifindex = 3},
+                      .options = {},
+                      .metadata = {.owner = "ci"}};
+  device.spec.link = {.namespace_id = "blue", .interface_name = "br%d", .mtu = 1500};
+  device.spec.options = netlink::BridgeInfo{.stp = true,
+                                            .forward_delay = netlink::Centiseconds(201),
+                                            .hello_time = netlink::Centiseconds(101),
+                                            .max_age = netlink::Centiseconds(601),
+                                            .ageing_time = netlink::Centiseconds(0),
+                                            .priority = 1,
+                                            .vlan_filtering = false,
+                                            .vlan_protocol = netlink::VlanProtocol::kDot1Ad,
+                                            .default_pvid = 0,
+                                            .multicast_snooping = false,
+                                            .group_forward_mask = 8};
+  device.options = device.spec.options;
+  VethRecord port = VethNamed("v", "blue");
+  port.spec.b.config.bridge = "bridges/br";
+  port.spec.b.config.port = {
+      .settings = {.cost = 1,
+                   .priority = 2,
+                   .hairpin = true,
+                   .isolated = true,
+                   .learning = false,
+                   .unicast_flood = false,
+                   .multicast_flood = false,
+                   .broadcast_flood = false,
+                   .neighbour_suppression = true},
+      .vlans = {{.first = 1, .last = 2, .pvid = true}, {.first = 5, .last = 5, .untagged = true}}};
+  Outcome made;
+  made.put_device = device;
+  made.put_veth = port;
+  made.request = RequestRecord{.request_id = "r", .fingerprint = "f"};
+  made.request->device = device.ToDevice();
+  ASSERT_TRUE(registry_->Commit(0, made).ok());
+  ASSERT_TRUE(registry_->Begin({.kind = Intent::Kind::kDeleteDevice, .device = device}).ok());
+  const std::vector<std::string> content = ContentOf(*registry_);
+  EXPECT_THAT(content, SizeIs(5));
+  Open();
+  EXPECT_EQ(ContentOf(*registry_), content);
+  EXPECT_EQ(registry_->FindDevice("bridges/br")->spec, device.spec);
+  EXPECT_EQ(registry_->FindVeth("v")->spec, port.spec);
+  EXPECT_EQ((*registry_->FindRequest("r"))->device->options, device.spec.options);
+  EXPECT_EQ(registry_->ListPending().front().intent.device.name, "bridges/br");
+  EXPECT_THAT(registry_->ListDevicesOf("blue"), SizeIs(1));
+  EXPECT_THAT(registry_->ListDevicesOf(""), SizeIs(0));
+  DeviceRecord another = device;
+  another.uid = "another";
+  ASSERT_TRUE(registry_->Commit(0, {.remove_devices = {another}}).ok());
+  EXPECT_THAT(registry_->ListDevices(), SizeIs(1));
+  ASSERT_TRUE(registry_->Commit(0, {.remove_devices = {device}}).ok());
+  Open();
+  EXPECT_THAT(registry_->ListDevices(), SizeIs(0));
 }
 
 TEST_F(RegistryTest, ACheckpointKeepsAll) {

@@ -51,35 +51,35 @@ TEST_F(InspectionComponentTest, ShowsWhatAPairHas) {
   ASSERT_TRUE(links.ok()) << links.message;
   ASSERT_THAT(links.value.links(), SizeIs(2));
   EXPECT_EQ(links.value.links(0).interface_name(), "lo");
-  EXPECT_EQ(links.value.links(0).veth(), "");
+  EXPECT_EQ(links.value.links(0).object(), "");
   const v1::Link& end = links.value.links(1);
   EXPECT_EQ(end.name(), absl::StrCat("namespaces/blue/links/", end.ifindex()));
   EXPECT_EQ(end.interface_name(), "eth0");
   EXPECT_EQ(end.kind(), "veth");
-  EXPECT_EQ(end.veth(), "veths/v");
+  EXPECT_EQ(end.object(), "veths/v");
   EXPECT_TRUE(end.has_statistics());
 
   const auto addresses = client_->List(In<v1::ListAddressesRequest>("namespaces/blue"));
   ASSERT_THAT(addresses.value.addresses(), SizeIs(1));
   EXPECT_EQ(addresses.value.addresses(0).address(), "10.0.0.2/24");
   EXPECT_EQ(addresses.value.addresses(0).interface_name(), "eth0");
-  EXPECT_EQ(addresses.value.addresses(0).veth(), "veths/v");
+  EXPECT_EQ(addresses.value.addresses(0).object(), "veths/v");
   const auto routes = client_->List(In<v1::ListRoutesRequest>("namespaces/blue"));
   ASSERT_THAT(routes.value.routes(), SizeIs(1));
   EXPECT_EQ(routes.value.routes(0).destination(), "0.0.0.0/0");
   EXPECT_EQ(routes.value.routes(0).gateway(), "10.0.0.1");
-  EXPECT_EQ(routes.value.routes(0).veth(), "veths/v");
+  EXPECT_EQ(routes.value.routes(0).object(), "veths/v");
   const auto neighbors = client_->List(In<v1::ListNeighborsRequest>("namespaces/blue"));
   ASSERT_THAT(neighbors.value.neighbors(), SizeIs(1));
   EXPECT_EQ(neighbors.value.neighbors(0).state(), v1::NeighborEntry::STATE_PERMANENT);
-  EXPECT_EQ(neighbors.value.neighbors(0).veth(), "veths/v");
+  EXPECT_EQ(neighbors.value.neighbors(0).object(), "veths/v");
 
   v1::ListLinksRequest host = In<v1::ListLinksRequest>("host");
   host.set_kind("veth");
   const auto of_host = client_->List(host);
   ASSERT_THAT(of_host.value.links(), SizeIs(1));
   EXPECT_EQ(of_host.value.links(0).interface_name(), "h0");
-  EXPECT_EQ(of_host.value.links(0).veth(), "veths/v");
+  EXPECT_EQ(of_host.value.links(0).object(), "veths/v");
   EXPECT_THAT(client_->List(In<v1::ListAddressesRequest>("host")).value.addresses(), IsEmpty());
 }
 

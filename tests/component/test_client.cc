@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "netprov/v1/bridge.grpc.pb.h"
 #include "netprov/v1/host.grpc.pb.h"
 #include "netprov/v1/inspection.grpc.pb.h"
 #include "netprov/v1/lease.grpc.pb.h"
@@ -73,6 +74,7 @@ struct TestClient::Stubs {
       : channel(std::move(to)),
         namespaces(channel),
         veths(channel),
+        bridges(channel),
         leases(channel),
         host(channel),
         inspection(channel),
@@ -81,6 +83,7 @@ struct TestClient::Stubs {
   std::shared_ptr<grpc::Channel> channel;
   v1::NamespaceService::Stub namespaces;
   v1::VethService::Stub veths;
+  v1::BridgeService::Stub bridges;
   v1::LeaseService::Stub leases;
   v1::HostService::Stub host;
   v1::InspectionService::Stub inspection;
@@ -102,6 +105,7 @@ TestClient::~TestClient() = default;
 
 using NamespaceStub = v1::NamespaceService::Stub;
 using VethStub = v1::VethService::Stub;
+using BridgeStub = v1::BridgeService::Stub;
 using LeaseStub = v1::LeaseService::Stub;
 using HostStub = v1::HostService::Stub;
 using InspectionStub = v1::InspectionService::Stub;
@@ -131,6 +135,18 @@ Reply<v1::ListVethsResponse> TestClient::List(const v1::ListVethsRequest& reques
 }
 Reply<google::protobuf::Empty> TestClient::Delete(const v1::DeleteVethRequest& request, const CallOptions& options) {
   return Call(stubs_->veths, &VethStub::DeleteVeth, request, options);
+}
+Reply<v1::Bridge> TestClient::Create(const v1::CreateBridgeRequest& request, const CallOptions& options) {
+  return Call(stubs_->bridges, &BridgeStub::CreateBridge, request, options);
+}
+Reply<v1::Bridge> TestClient::Get(const v1::GetBridgeRequest& request, const CallOptions& options) {
+  return Call(stubs_->bridges, &BridgeStub::GetBridge, request, options);
+}
+Reply<v1::ListBridgesResponse> TestClient::List(const v1::ListBridgesRequest& request, const CallOptions& options) {
+  return Call(stubs_->bridges, &BridgeStub::ListBridges, request, options);
+}
+Reply<google::protobuf::Empty> TestClient::Delete(const v1::DeleteBridgeRequest& request, const CallOptions& options) {
+  return Call(stubs_->bridges, &BridgeStub::DeleteBridge, request, options);
 }
 Reply<v1::RenewLeaseResponse> TestClient::Renew(const v1::RenewLeaseRequest& request, const CallOptions& options) {
   return Call(stubs_->leases, &LeaseStub::RenewLease, request, options);
@@ -181,6 +197,16 @@ Reply<v1::Veth> TestClient::GetVeth(const std::string& id) {
 Reply<google::protobuf::Empty> TestClient::DeleteVeth(const std::string& id) {
   v1::DeleteVethRequest request;
   request.set_name("veths/" + id);
+  return Delete(request);
+}
+Reply<v1::Bridge> TestClient::GetBridge(const std::string& id) {
+  v1::GetBridgeRequest request;
+  request.set_name("bridges/" + id);
+  return Get(request);
+}
+Reply<google::protobuf::Empty> TestClient::DeleteBridge(const std::string& id) {
+  v1::DeleteBridgeRequest request;
+  request.set_name("bridges/" + id);
   return Delete(request);
 }
 Reply<v1::RenewLeaseResponse> TestClient::Renew(const std::string& owner) {

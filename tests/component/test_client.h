@@ -14,6 +14,7 @@
 #include "google/protobuf/empty.pb.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
+#include "netprov/v1/bridge.pb.h"
 #include "netprov/v1/host.pb.h"
 #include "netprov/v1/inspection.pb.h"
 #include "netprov/v1/lease.pb.h"
@@ -76,6 +77,10 @@ class TestClient {
   Reply<v1::Veth> Get(const v1::GetVethRequest& request, const CallOptions& options = {});
   Reply<v1::ListVethsResponse> List(const v1::ListVethsRequest& request, const CallOptions& options = {});
   Reply<google::protobuf::Empty> Delete(const v1::DeleteVethRequest& request, const CallOptions& options = {});
+  Reply<v1::Bridge> Create(const v1::CreateBridgeRequest& request, const CallOptions& options = {});
+  Reply<v1::Bridge> Get(const v1::GetBridgeRequest& request, const CallOptions& options = {});
+  Reply<v1::ListBridgesResponse> List(const v1::ListBridgesRequest& request, const CallOptions& options = {});
+  Reply<google::protobuf::Empty> Delete(const v1::DeleteBridgeRequest& request, const CallOptions& options = {});
   Reply<v1::RenewLeaseResponse> Renew(const v1::RenewLeaseRequest& request, const CallOptions& options = {});
   Reply<v1::CollectGarbageResponse> Collect(const v1::CollectGarbageRequest& request, const CallOptions& options = {});
   Reply<v1::HostReport> GetReport(const v1::GetHostReportRequest& request, const CallOptions& options = {});
@@ -91,6 +96,8 @@ class TestClient {
   Reply<google::protobuf::Empty> DeleteNamespace(const std::string& id);
   Reply<v1::Veth> GetVeth(const std::string& id);
   Reply<google::protobuf::Empty> DeleteVeth(const std::string& id);
+  Reply<v1::Bridge> GetBridge(const std::string& id);
+  Reply<google::protobuf::Empty> DeleteBridge(const std::string& id);
   Reply<v1::RenewLeaseResponse> Renew(const std::string& owner);
   Reply<v1::HostReport> GetReport();
   // Acts on what it finds, or only looks.

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -14,6 +15,7 @@
 #include "server/netlink/address.h"
 #include "server/netlink/ip_address.h"
 #include "server/netlink/link.h"
+#include "server/netlink/link_info.h"
 #include "server/netlink/mac_address.h"
 #include "server/netlink/neighbour.h"
 #include "server/netlink/route.h"
@@ -99,7 +101,7 @@ void KernelContractTest::TearDown() {
   KernelResult<std::vector<Link>> links = kernel_.ListLinks(kHost);
   ASSERT_TRUE(links.ok());
   for (const Link& link : *links) {
-    if (link.kind != "veth") continue;
+    if (link.kind != "veth" && link.kind != "bridge") continue;
     EXPECT_THAT(CodeOf(kernel_.DeleteLink(kHost, link.ifindex)), ::testing::AnyOf(0, ENODEV));
   }
 }
@@ -706,7 +708,7 @@ TEST_P(IpConfigContractTest, LinksAreObservedWithTheirStatistics) {
   for (const engine::ObservedLink& link : *links) {
     seen.push_back(link.link);
     EXPECT_EQ(link.statistics.ifindex, static_cast<int>(link.link.ifindex));
-    EXPECT_EQ(link.master_ifindex, 0u);
+    EXPECT_EQ(link.link.master_ifindex, 0u);
   }
   auto listed = kernel_.ListLinks(blue_);
   ASSERT_TRUE(listed.ok());
@@ -762,6 +764,121 @@ TEST_P(KernelContractTest, OptionsAreThereFromBirthAndCanBeSetAgain) {
   engine::LinkOptions expected = spec.options;
   expected.tx_queues = expected.rx_queues = 1;
   EXPECT_EQ((*kernel_.FindLink(kHost, "c1"))->options, expected);
+}
+
+TEST_P(KernelContractTest, MakesABridge) {
+  const NetnsRef blue = MakeNetns("blue");
+  const netlink::BridgeInfo asked{
+      .stp = true, .ageing_time = netlink::Centiseconds(6000), .priority = 100, .group_forward_mask = 8};
+  for (const NetnsRef& where : {kHost, blue}) {
+    KernelResult<Link> made = kernel_.CreateDevice(
+        {.netns = where, .name = "br0", .mac = MacAddress{{2, 0, 0, 0, 0, 5}}, .mtu = 1400}, asked, "the bridge");
+    ASSERT_TRUE(made.ok()) << made.error().ToString();
+    EXPECT_EQ(made->name, "br0");
+    EXPECT_EQ(made->kind, "bridge");
+    EXPECT_EQ(made->mtu, 1400u);
+    EXPECT_EQ(made->mac.ToString(), "02:00:00:00:00:05");
+    EXPECT_TRUE(made->up);
+    EXPECT_EQ(made->group, engine::kOwnedGroup);
+    EXPECT_EQ(made->alias, "the bridge");
+    const auto options = std::get<netlink::BridgeInfo>(made->device.value());
+    EXPECT_EQ(options.stp, true);
+    EXPECT_EQ(options.ageing_time, netlink::Centiseconds(6000));
+    EXPECT_EQ(options.priority, 100);
+    EXPECT_EQ(options.group_forward_mask, 8);
+    EXPECT_EQ(options.multicast_snooping, true);
+    EXPECT_EQ(*kernel_.FindLink(where, "br0"), std::optional(*made));
+    EXPECT_EQ(CodeOf(kernel_.CreateDevice({.netns = where, .name = "br0"}, asked, "")), EEXIST);
+    EXPECT_EQ(CodeOf(kernel_.SetLink(where, made->ifindex, {.device = netlink::BridgeInfo{.stp = false}})), 0);
+    const std::optional<Link> changed = *kernel_.FindLink(where, "br0");
+    EXPECT_EQ(std::get<netlink::BridgeInfo>(changed->device.value()).stp, false);
+    EXPECT_EQ(std::get<netlink::BridgeInfo>(changed->device.value()).priority, 100);
+    EXPECT_EQ(CodeOf(kernel_.DeleteLink(where, made->ifindex)), 0);
+  }
+  EXPECT_EQ(CodeOf(kernel_.CreateDevice({.netns = {.name = "green", .cookie = 1}, .name = "br0"}, asked, "")), ENOENT);
+  EXPECT_EQ(CodeOf(kernel_.CreateDevice({.name = "a-name-of-16-byt"}, asked, "")), ERANGE);
+}
+
+TEST_P(KernelContractTest, PortsJoinTheirBridgeAndLeaveIt) {
+  const NetnsRef blue = MakeNetns("blue");
+  KernelResult<Link> bridge = kernel_.CreateDevice({.netns = blue, .name = "br0"}, netlink::BridgeInfo(), "");
+  ASSERT_TRUE(bridge.ok()) << bridge.error().ToString();
+  engine::PortOptions port;
+  port.settings.hairpin = true;
+  port.settings.learning = false;
+  auto pair = kernel_.CreateVeth({.netns = blue, .name = "p0", .master = bridge->ifindex, .port = port},
+                                 {.netns = blue, .name = "p1", .master = bridge->ifindex}, "ports");
+  ASSERT_TRUE(pair.ok()) << pair.error().ToString();
+  for (const Link* end : {&pair->first, &pair->second}) {
+    EXPECT_EQ(end->master_ifindex, bridge->ifindex);
+    ASSERT_TRUE(end->port.has_value());
+    EXPECT_EQ(end->port->state, std::nullopt);
+    EXPECT_EQ(end->port->unicast_flood, true);
+    EXPECT_EQ(end->alias, "ports");
+  }
+  EXPECT_EQ(pair->first.port->hairpin, true);
+  EXPECT_EQ(pair->first.port->learning, false);
+  EXPECT_EQ(pair->second.port->learning, true);
+  // Whatever ports it has.
+  EXPECT_EQ((*kernel_.FindLink(blue, "br0"))->mac, bridge->mac);
+
+  ASSERT_EQ(CodeOf(kernel_.SetLink(blue, pair->first.ifindex, {.master = 0})), 0);
+  EXPECT_EQ((*kernel_.FindLink(blue, "p0"))->master_ifindex, 0u);
+  EXPECT_EQ((*kernel_.FindLink(blue, "p0"))->port, std::nullopt);
+  ASSERT_EQ(CodeOf(kernel_.SetLink(blue, pair->first.ifindex, {.master = bridge->ifindex, .port = port})), 0);
+  EXPECT_EQ((*kernel_.FindLink(blue, "p0"))->port->hairpin, true);
+  ASSERT_EQ(CodeOf(kernel_.DeleteLink(blue, bridge->ifindex)), 0);
+  EXPECT_EQ((*kernel_.FindLink(blue, "p0"))->master_ifindex, 0u);
+
+  // Of what is no bridge, or not there; nothing of the pair is left.
+  EXPECT_EQ(CodeOf(kernel_.CreateVeth({.netns = blue, .name = "q0", .master = bridge->ifindex}, {.name = "q1"}, "")),
+            EINVAL);
+  EXPECT_EQ(
+      CodeOf(kernel_.CreateVeth({.name = "q1"}, {.netns = blue, .name = "q0", .master = pair->first.ifindex}, "")),
+      EOPNOTSUPP);
+  EXPECT_EQ(*kernel_.FindLink(blue, "q0"), std::nullopt);
+  EXPECT_EQ(*kernel_.FindLink(kHost, "q1"), std::nullopt);
+}
+
+TEST_P(KernelContractTest, ABridgeHasRoomFor1023Ports) {
+  const NetnsRef blue = MakeNetns("blue");
+  KernelResult<Link> bridge = kernel_.CreateDevice({.netns = blue, .name = "br0"}, netlink::BridgeInfo(), "");
+  ASSERT_TRUE(bridge.ok()) << bridge.error().ToString();
+  auto make = [&](int number, bool both) {
+    return CodeOf(kernel_.CreateVeth(
+        {.netns = blue, .name = absl::StrCat("p", number), .master = bridge->ifindex},
+        {.netns = blue, .name = absl::StrCat("q", number), .master = both ? bridge->ifindex : 0}, ""));
+  };
+  for (int i = 0; i < 511; ++i) ASSERT_EQ(make(i, /*both=*/true), 0) << i;
+  EXPECT_EQ(make(511, /*both=*/true), EXFULL);
+  EXPECT_EQ(*kernel_.FindLink(blue, "p511"), std::nullopt);
+  EXPECT_EQ(make(511, /*both=*/false), 0);
+  EXPECT_EQ(make(512, /*both=*/false), EXFULL);
+  EXPECT_EQ(*kernel_.FindLink(blue, "p512"), std::nullopt);
+}
+
+TEST_P(KernelContractTest, ABridgeKeepsItsMtuAndItsAddressWhateverPortsItGets) {
+  const NetnsRef blue = MakeNetns("blue");
+  for (const std::optional<uint32_t> asked : {std::optional<uint32_t>(), std::optional(1500u), std::optional(68u)}) {
+    KernelResult<Link> bridge =
+        kernel_.CreateDevice({.netns = blue, .name = "br0", .mtu = asked}, netlink::BridgeInfo(), "");
+    ASSERT_TRUE(bridge.ok()) << bridge.error().ToString();
+    EXPECT_EQ(bridge->mtu, asked.value_or(1500));
+    ASSERT_TRUE(kernel_
+                    .CreateVeth({.netns = blue,
+                                 .name = "p0",
+                                 .mac = MacAddress{{2, 0, 0, 0, 0, 1}},
+                                 .mtu = 1400,
+                                 .master = bridge->ifindex},
+                                {.name = "p1"}, "")
+                    .ok());
+    const Link now = **kernel_.FindLink(blue, "br0");
+    EXPECT_EQ(now.mac, bridge->mac);
+    if (asked.has_value()) {
+      EXPECT_EQ(now.mtu, *asked);
+    }
+    ASSERT_EQ(CodeOf(kernel_.DeleteLinksInside(blue)), 0);
+  }
 }
 
 TEST_P(KernelContractTest, AWatchTellsOfLinksAndNames) {

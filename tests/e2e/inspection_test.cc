@@ -159,7 +159,7 @@ TEST_F(InspectionTest, LinksAreThoseOfIp) {
       EXPECT_EQ(link.oper_state() == v1::Link::OPER_STATE_UP, oper == "UP");
       EXPECT_EQ(link.oper_state() == v1::Link::OPER_STATE_UNSPECIFIED, oper == "UNKNOWN");
       EXPECT_EQ(link.alias(), other.value("ifalias", ""));
-      EXPECT_EQ(link.veth(), link.interface_name() == "h0" || link.interface_name() == "eth0" ? "veths/v" : "");
+      EXPECT_EQ(link.object(), link.interface_name() == "h0" || link.interface_name() == "eth0" ? "veths/v" : "");
       EXPECT_EQ(link.alternative_names_size(), static_cast<int>(other.value("altnames", Json::array()).size()));
       if (other.contains("master")) {
         EXPECT_EQ(by_index[link.master_ifindex()]["ifname"], other["master"]);
@@ -228,7 +228,7 @@ TEST_F(InspectionTest, AddressesAreThoseOfIp) {
     for (const v1::AddressEntry& address : Addresses(In<v1::ListAddressesRequest>("namespaces/blue"), page_size)) {
       seen.insert(absl::StrCat(address.interface_name(), " ", address.address(), " ", address.peer(), " ",
                                scopes.at(address.scope())));
-      if (!address.veth().empty()) ours.insert(address.address());
+      if (!address.object().empty()) ours.insert(address.address());
     }
     EXPECT_EQ(seen, expected);
     EXPECT_EQ(ours, (std::set<std::string>{"10.0.0.2/24", "10.0.1.2/24", "2001:db8::2/64"}));
@@ -271,7 +271,7 @@ TEST_F(InspectionTest, RoutesAreThoseOfIp) {
       seen.insert(absl::StrCat(types.at(route.type()), " ", route.destination(), " ", route.table(), " ",
                                route.metric(), " ", route.gateway(), " ", route.interface_name(), " ",
                                route.preferred_source(), hops));
-      if (!route.veth().empty()) ours.insert(route.destination());
+      if (!route.object().empty()) ours.insert(route.destination());
     }
     EXPECT_EQ(seen, expected);
     EXPECT_EQ(ours, (std::set<std::string>{"0.0.0.0/0", "10.1.0.0/16", "10.9.0.0/16", "2001:db8:9::/48"}));
@@ -297,7 +297,7 @@ TEST_F(InspectionTest, NeighborsAreThoseOfIp) {
   std::set<std::string> seen;
   std::set<std::string> ours;
   for (const v1::NeighborEntry& neighbor : Neighbors(In<v1::ListNeighborsRequest>("namespaces/blue"), 1)) {
-    if (!neighbor.veth().empty()) ours.insert(neighbor.address());
+    if (!neighbor.object().empty()) ours.insert(neighbor.address());
     if (neighbor.mac_address().empty() || neighbor.state() == v1::NeighborEntry::STATE_NOARP) continue;
     seen.insert(absl::StrCat(neighbor.interface_name(), " ", neighbor.address(), " ", neighbor.mac_address()));
   }

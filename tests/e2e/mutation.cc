@@ -89,6 +89,13 @@ std::string Describe(const Seen& seen, const std::vector<Seen>& all) {
   }
   if (link.contains("altnames")) words.push_back("also " + link.at("altnames").dump());
   if (link.contains("linkinfo")) words.push_back(link.at("linkinfo").value("info_kind", ""));
+  if (link.contains("master")) {
+    words.push_back("port of " + link.at("master").get<std::string>());
+    const json port = link.at("linkinfo").value("info_slave_data", json::object());
+    for (const char* key : {"hairpin", "isolated", "learning"}) {
+      if (port.contains(key)) words.push_back(absl::StrCat(key, " ", port.at(key).dump()));
+    }
+  }
   if (const std::string peer = PeerOf(seen, all); !peer.empty()) words.push_back("to " + peer);
   for (const json& address : link.at("addr_info")) {
     if (address.at("scope") == "link") continue;
@@ -165,6 +172,31 @@ v1::CreateVethRequest ConfiguredPairRequest(const std::string& request_id) {
   return request;
 }
 
+// With something of everything that a bridge can have.
+v1::CreateBridgeRequest BridgeRequest(const std::string& request_id) {
+  v1::CreateBridgeRequest request;
+  request.set_bridge_id("br");
+  request.set_request_id(request_id);
+  v1::Bridge& bridge = *request.mutable_bridge();
+  bridge.set_namespace_("namespaces/blue");
+  bridge.set_interface_name("br0");
+  bridge.set_mac_address("02:00:00:00:00:0c");
+  bridge.set_mtu(1400);
+  bridge.add_addresses()->set_address("10.0.9.1/24");
+  bridge.add_alternative_names("another-name-of-br0");
+  bridge.set_stp(true);
+  return request;
+}
+
+// A pair whose end inside is a port of that bridge.
+v1::CreateVethRequest PortRequest(const std::string& request_id) {
+  v1::CreateVethRequest request = PairRequest(request_id);
+  v1::VethEndpoint& inside = *request.mutable_veth()->mutable_endpoint_b();
+  inside.set_bridge("bridges/br");
+  inside.mutable_bridge_port()->set_isolated(true);
+  return request;
+}
+
 template <typename T>
 Answer AnswerOf(const Reply<T>& reply) {
   Answer answer{reply, {}, {}};
@@ -179,6 +211,10 @@ Answer AnswerOf(const Reply<T>& reply) {
 void ExpectOk(const Ending& ending) { EXPECT_TRUE(ending.ok()) << ending.Summary() << ": " << ending.message; }
 
 void MakeBlue(TestClient& client) { ExpectOk(client.Create(BlueRequest(""))); }
+void MakeBlueAndBridge(TestClient& client) {
+  MakeBlue(client);
+  ExpectOk(client.Create(BridgeRequest("")));
+}
 void MakePair(TestClient& client) { ExpectOk(client.Create(PairRequest(""))); }
 void MakeBlueAndPair(TestClient& client) {
   MakeBlue(client);
@@ -315,6 +351,15 @@ std::string PictureOf(TestClient& client) {
     for (v1::VethEndpoint* end : {veth.mutable_endpoint_a(), veth.mutable_endpoint_b()}) end->clear_ifindex();
     absl::StrAppend(&objects, veth.ShortDebugString(), "\n");
   }
+  Reply<v1::ListBridgesResponse> bridges = client.List(v1::ListBridgesRequest());
+  ExpectOk(bridges);
+  for (v1::Bridge& bridge : *bridges.value.mutable_bridges()) {
+    uids.emplace_back(bridge.uid(), absl::StrCat("<", bridge.name(), ">"));
+    bridge.clear_uid();
+    bridge.clear_create_time();
+    bridge.clear_ifindex();
+    absl::StrAppend(&objects, bridge.ShortDebugString(), "\n");
+  }
   return absl::StrCat(objects, absl::StrReplaceAll(PictureOfKernel(), uids));
 }
 
@@ -372,6 +417,26 @@ const std::vector<Mutation>& Mutations() {
              ExpectOk(client.Create(ConfiguredPairRequest("")));
            },
        .revert = [](TestClient& client) { ExpectOk(client.Create(ConfiguredPairRequest(""))); }},
+      {.name = "CreateBridge",
+       .call = [](TestClient& client, const std::string& id) { return AnswerOf(client.Create(BridgeRequest(id))); },
+       .prepare = MakeBlue,
+       .revert = [](TestClient& client) { ExpectOk(client.DeleteBridge("br")); },
+       .uid = [](TestClient& client) { return client.GetBridge("br").value.uid(); }},
+      {.name = "DeleteBridge",
+       .call =
+           [](TestClient& client, const std::string& id) {
+             v1::DeleteBridgeRequest request;
+             request.set_name("bridges/br");
+             request.set_request_id(id);
+             return AnswerOf(client.Delete(request));
+           },
+       .prepare = MakeBlueAndBridge,
+       .revert = [](TestClient& client) { ExpectOk(client.Create(BridgeRequest(""))); }},
+      {.name = "CreatePort",
+       .call = [](TestClient& client, const std::string& id) { return AnswerOf(client.Create(PortRequest(id))); },
+       .prepare = MakeBlueAndBridge,
+       .revert = [](TestClient& client) { ExpectOk(client.DeleteVeth("v")); },
+       .uid = [](TestClient& client) { return client.GetVeth("v").value.uid(); }},
       {.name = "CollectGarbage",
        .call = [](TestClient& client, const std::string&) { return CollectGarbage(client); },
        .prepare =

@@ -1,0 +1,242 @@
+// Bridges and their ports: as asked for, as Get reads them, as `ip` shows them, and what passes through them.
+#include <chrono>
+#include <string>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "google/protobuf/text_format.h"
+#include "gtest/gtest.h"
+#include "tests/component/test_client.h"
+#include "tests/e2e/host_fixture.h"
+#include "tests/testing/private_host.h"
+
+namespace netprov::testing {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+// One thing of a bridge or of a port, in the form in which it is answered, and what `ip -d link` says of it.
+struct Thing {
+  const char* text;
+  const char* shown;
+};
+
+constexpr Thing kOfBridge[] = {
+    {R"(mac_address: "02:00:00:00:00:0c")", "02:00:00:00:00:0c"},
+    {"mtu: 1400", "mtu 1400"},
+    {"admin_state: ADMIN_STATE_DOWN", "state DOWN"},
+    {R"(alternative_names: "the-lan")", "altname the-lan"},
+    {"stp: true", "stp_state 1"},
+    {"forward_delay { seconds: 4 }", "forward_delay 400"},
+    {"hello_time { seconds: 1 }", "hello_time 100"},
+    {"max_age { seconds: 6 }", "max_age 600"},
+    {"ageing_time { seconds: 60 }", "ageing_time 6000"},
+    {"priority: 100", "priority 100"},
+    {"multicast_snooping: false", "mcast_snooping 0"},
+    {"group_forward_mask: 16", "group_fwd_mask 0x10"},
+};
+
+constexpr Thing kOfPort[] = {
+    {"hairpin: true", "hairpin on"},
+    {"isolated: true", "isolated on"},
+    {"learning: false", "learning off"},
+    {"unicast_flood: false", "flood off"},
+    {"multicast_flood: false", "mcast_flood off"},
+    {"broadcast_flood: false", "bcast_flood off"},
+    {"neighbor_suppression: true", "neigh_suppress on"},
+    {"cost: 7", "cost 7"},
+    {"priority: 5", "priority 5"},
+};
+
+class BridgeTest : public HostTest {
+ protected:
+  void SetUp() override {
+    HostTest::SetUp();
+    StartDaemon();
+    for (const char* name : {"blue", "green"}) EXPECT_OK(client_->CreateNamespace(name));
+  }
+  void TearDown() override {
+    for (const char* name : {"blue", "green"}) EXPECT_OK(client_->DeleteNamespace(name));
+    HostTest::TearDown();
+  }
+
+  // `br`, which is br0 on the host.
+  static v1::CreateBridgeRequest Request(const std::string& things = "") {
+    v1::CreateBridgeRequest request;
+    request.set_bridge_id("br");
+    EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(things, request.mutable_bridge())) << things;
+    request.mutable_bridge()->mutable_host();
+    request.mutable_bridge()->set_interface_name("br0");
+    return request;
+  }
+
+  // From a port of `br` to eth0 in a namespace with that address.
+  static v1::CreateVethRequest Port(const std::string& netns, const std::string& address,
+                                    const std::string& things = "") {
+    v1::CreateVethRequest request = VethRequest(netns, absl::StrCat("p-", netns), netns, "eth0");
+    v1::VethEndpoint& port = *request.mutable_veth()->mutable_endpoint_a();
+    port.set_bridge("bridges/br");
+    EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(things, port.mutable_bridge_port())) << things;
+    request.mutable_veth()->mutable_endpoint_b()->add_addresses()->set_address(address);
+    return request;
+  }
+
+  // Whether a program started with `from` before it talks to one in blue.
+  static bool Reaches(const std::string& from, const std::string& address) {
+    return Shell(absl::StrCat("if ", from, " /usr/bin/python3 tests/kernel/echo_through.py blue ", address,
+                              " 2>/dev/null; then echo yes; fi")) == "yes\n";
+  }
+
+  void ExpectBridgeHas(const v1::CreateBridgeRequest& request) {
+    const Reply<v1::Bridge> made = client_->Create(request);
+    EXPECT_OK(made);
+    v1::Bridge expected = made.value;
+    expected.clear_alternative_names();
+    expected.MergeFrom(request.bridge());
+    EXPECT_EQ(made.value.DebugString(), expected.DebugString());
+    EXPECT_EQ(client_->GetBridge("br").value.DebugString(), expected.DebugString());
+    EXPECT_EQ(made.value.state(), v1::Bridge::STATE_READY);
+  }
+};
+
+TEST_F(BridgeTest, EachThingOfABridgeAloneAndAllTogether) {
+  const std::string before = Shell("ip -d address show");
+  std::string all;
+  for (const Thing& thing : kOfBridge) {
+    SCOPED_TRACE(thing.text);
+    absl::StrAppend(&all, thing.text, "\n");
+    ExpectBridgeHas(Request(thing.text));
+    EXPECT_THAT(Shell("ip -d link show dev br0"), HasSubstr(thing.shown));
+    EXPECT_OK(client_->DeleteBridge("br"));
+    EXPECT_EQ(Shell("ip -d address show"), before);
+  }
+  ExpectBridgeHas(Request(all));
+  for (const Thing& thing : kOfBridge) EXPECT_THAT(Shell("ip -d link show dev br0"), HasSubstr(thing.shown));
+  KillDaemon();
+  StartDaemon();
+  EXPECT_THAT(Findings(), IsEmpty());
+  EXPECT_EQ(client_->GetBridge("br").value.state(), v1::Bridge::STATE_READY);
+  EXPECT_OK(client_->DeleteBridge("br"));
+  EXPECT_EQ(Shell("ip -d address show"), before);
+}
+
+TEST_F(BridgeTest, EachThingOfAPortAloneAndAllTogether) {
+  EXPECT_OK(client_->Create(Request()));
+  std::string all;
+  auto expect_has = [&](const std::string& things) {
+    const v1::CreateVethRequest request = Port("blue", "10.0.0.2/24", things);
+    const Reply<v1::Veth> made = client_->Create(request);
+    EXPECT_OK(made);
+    v1::VethEndpoint expected = made.value.endpoint_a();
+    expected.MergeFrom(request.veth().endpoint_a());
+    EXPECT_EQ(made.value.endpoint_a().DebugString(), expected.DebugString());
+    EXPECT_EQ(client_->GetVeth("blue").value.endpoint_a().DebugString(), expected.DebugString());
+  };
+  for (const Thing& thing : kOfPort) {
+    SCOPED_TRACE(thing.text);
+    absl::StrAppend(&all, thing.text, "\n");
+    expect_has(thing.text);
+    EXPECT_THAT(Shell("ip -d link show dev p-blue"), HasSubstr(thing.shown));
+    EXPECT_OK(client_->DeleteVeth("blue"));
+  }
+  expect_has(all);
+  for (const Thing& thing : kOfPort) EXPECT_THAT(Shell("ip -d link show dev p-blue"), HasSubstr(thing.shown));
+  EXPECT_EQ(client_->GetVeth("blue").value.state(), v1::Veth::STATE_READY);
+  EXPECT_OK(client_->DeleteVeth("blue"));
+  EXPECT_OK(client_->DeleteBridge("br"));
+}
+
+TEST_F(BridgeTest, NamespacesOnABridgeReachEachOtherAndTheHost) {
+  EXPECT_OK(
+      client_->Create(Request(R"(addresses { address: "10.0.0.1/24" } addresses { address: "2001:db8::1/64" })")));
+  v1::CreateVethRequest blue = Port("blue", "10.0.0.2/24");
+  blue.mutable_veth()->mutable_endpoint_b()->add_addresses()->set_address("2001:db8::2/64");
+  v1::CreateVethRequest green = Port("green", "10.0.0.3/24");
+  green.mutable_veth()->mutable_endpoint_b()->add_addresses()->set_address("2001:db8::3/64");
+  EXPECT_OK(client_->Create(blue));
+  EXPECT_OK(client_->Create(green));
+  EXPECT_THAT(client_->GetBridge("br").value.ports(), ElementsAre("veths/blue", "veths/green"));
+  for (const char* address : {"10.0.0.2", "2001:db8::2"}) {
+    EXPECT_TRUE(Reaches("ip netns exec green", address)) << address;
+    EXPECT_TRUE(Reaches("", address)) << address;
+  }
+  const Reply<google::protobuf::Empty> refused = client_->DeleteBridge("br");
+  EXPECT_EQ(refused.Summary(), "FAILED_PRECONDITION DEVICE_IN_USE");
+  for (const char* name : {"blue", "green"}) EXPECT_OK(client_->DeleteVeth(name));
+  EXPECT_OK(client_->DeleteBridge("br"));
+  EXPECT_THAT(Shell("ip -o link"), Not(HasSubstr("br0")));
+}
+
+TEST_F(BridgeTest, IsolatedPortsDoNotReachEachOther) {
+  EXPECT_OK(client_->Create(Request(R"(addresses { address: "10.0.0.1/24" })")));
+  EXPECT_OK(client_->Create(Port("blue", "10.0.0.2/24", "isolated: true")));
+  EXPECT_OK(client_->Create(Port("green", "10.0.0.3/24", "isolated: true")));
+  EXPECT_TRUE(Reaches("", "10.0.0.2"));
+  EXPECT_FALSE(Reaches("ip netns exec green", "10.0.0.2"));
+  for (const char* name : {"blue", "green"}) EXPECT_OK(client_->DeleteVeth(name));
+  EXPECT_OK(client_->DeleteBridge("br"));
+}
+
+TEST_F(BridgeTest, ABridgeInANamespaceGoesWithIt) {
+  v1::CreateBridgeRequest request = Request();
+  request.mutable_bridge()->set_namespace_("namespaces/blue");
+  EXPECT_OK(client_->Create(request));
+  v1::CreateVethRequest port = VethRequest("v", "h0", "blue", "p0");
+  port.mutable_veth()->mutable_endpoint_b()->set_bridge("bridges/br");
+  EXPECT_OK(client_->Create(port));
+  EXPECT_THAT(Shell("ip -n blue -o link show master br0"), HasSubstr("p0"));
+  EXPECT_OK(client_->DeleteNamespace("blue"));
+  EXPECT_EQ(client_->GetBridge("br").Summary(), "NOT_FOUND DEVICE_NOT_FOUND");
+  EXPECT_EQ(client_->GetVeth("v").Summary(), "NOT_FOUND VETH_NOT_FOUND");
+  EXPECT_OK(client_->CreateNamespace("blue"));
+}
+
+TEST_F(BridgeTest, WhatTheKernelLacksIsSaidAndNothingIsLeft) {
+  const std::string before = Shell("ip -d address show");
+  const Reply<v1::Bridge> made = client_->Create(Request("vlan_filtering: true"));
+  if (made.ok()) {
+    EXPECT_THAT(Shell("ip -d link show dev br0"), HasSubstr("vlan_filtering 1"));
+    EXPECT_OK(
+        client_->Create(Port("blue", "10.0.0.2/24", "vlans { first: 10 last: 19 } vlans { first: 20 pvid: true }")));
+    EXPECT_EQ(client_->GetVeth("blue").value.endpoint_a().bridge_port().vlans_size(), 2);
+    EXPECT_EQ(client_->GetVeth("blue").value.state(), v1::Veth::STATE_READY);
+    EXPECT_OK(client_->DeleteVeth("blue"));
+    EXPECT_OK(client_->DeleteBridge("br"));
+  } else {
+    EXPECT_EQ(made.Summary(), "FAILED_PRECONDITION KERNEL_FEATURE_MISSING");
+    EXPECT_EQ(Shell("ip -d address show"), before);
+    EXPECT_OK(client_->Create(Request()));
+    EXPECT_EQ(client_->Create(Port("blue", "10.0.0.2/24", "vlans { first: 10 }")).Summary(),
+              "FAILED_PRECONDITION KERNEL_FEATURE_MISSING");
+    EXPECT_THAT(Shell("ip -o link show"), Not(HasSubstr("p-blue")));
+    EXPECT_OK(client_->DeleteBridge("br"));
+  }
+}
+
+TEST_F(BridgeTest, DriftIsHealedFromTheBridgeUp) {
+  v1::CreateBridgeRequest request = Request("stp: true");
+  request.mutable_bridge()->mutable_metadata()->set_self_heal(true);
+  EXPECT_OK(client_->Create(request));
+  v1::CreateVethRequest port = Port("blue", "10.0.0.2/24", "isolated: true");
+  port.mutable_veth()->mutable_metadata()->set_self_heal(true);
+  EXPECT_OK(client_->Create(port));
+  Shell("ip link delete br0");
+  auto is_well = [&] {
+    return client_->GetBridge("br").value.state() == v1::Bridge::STATE_READY &&
+           client_->GetVeth("blue").value.state() == v1::Veth::STATE_READY;
+  };
+  for (int i = 0; i < 1000 && !is_well(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_TRUE(is_well());
+  EXPECT_THAT(Shell("ip -d link show dev p-blue"), HasSubstr("master br0"));
+  EXPECT_THAT(Shell("ip -d link show dev p-blue"), HasSubstr("isolated on"));
+  EXPECT_THAT(Shell("ip -d link show dev br0"), HasSubstr("stp_state 1"));
+  EXPECT_OK(client_->DeleteVeth("blue"));
+  EXPECT_OK(client_->DeleteBridge("br"));
+}
+
+}  // namespace
+}  // namespace netprov::testing
