@@ -499,14 +499,16 @@ KernelResult<void> LinuxKernel::DeleteLinksInside(const NetnsRef& netns) {
 }
 
 KernelResult<void> LinuxKernel::RemoveNetns(const NetnsRef& netns) {
+  UniqueFd checked;
   {
     KernelResult<Connection> connection = Connect(netns);
     if (!connection.ok()) {
       if (connection.error().code == ENOENT) return {};
       return std::move(connection).error();
     }
+    checked = connection->TakeNetns();
   }
-  return directory_.Remove(netns.name);
+  return directory_.Remove(netns.name, checked.get());
 }
 
 KernelResult<void> LinuxKernel::RemoveStaleNetnsFile(const std::string& name) { return directory_.RemoveFile(name); }

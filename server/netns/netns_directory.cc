@@ -46,6 +46,14 @@ KernelResult<bool> IsMountPoint(const std::string& path) {
   return (status.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
 }
 
+// Whether two descriptors are of one file. All namespaces are of one file system.
+KernelResult<bool> AreSame(int a, int b) {
+  struct stat status_a = {};
+  struct stat status_b = {};
+  if (::fstat(a, &status_a) != 0 || ::fstat(b, &status_b) != 0) return ErrnoError("fstat(/run/netns)");
+  return status_a.st_dev == status_b.st_dev && status_a.st_ino == status_b.st_ino;
+}
+
 }  // namespace
 
 std::string NetnsDirectory::PathOf(absl::string_view name) const { return absl::StrCat(path_, "/", name); }
@@ -103,26 +111,39 @@ KernelResult<void> NetnsDirectory::Publish(absl::string_view name, int netns) co
   return {};
 }
 
-KernelResult<void> NetnsDirectory::Remove(absl::string_view name) const {
+KernelResult<void> NetnsDirectory::Remove(absl::string_view name, int netns) const {
   bool unmounted = false;
-  KernelResult<void> removed = UnmountAndUnlink(name, unmounted);
+  KernelResult<void> removed = UnmountAndUnlink(name, netns, unmounted);
   if (!removed.ok()) removed.error().may_have_effect = unmounted;
   return removed;
 }
 
-KernelResult<void> NetnsDirectory::UnmountAndUnlink(absl::string_view name, bool& unmounted) const {
+KernelResult<void> NetnsDirectory::UnmountAndUnlink(absl::string_view name, int netns, bool& unmounted) const {
+  NETPROV_RETURN_IF_ERROR(CheckName(name));
   const std::string path = PathOf(name);
   // More than once only where somebody stacked mounts, which ip-netns(8) did before it took the lock.
   constexpr int kMostMounts = 16;
+  bool was_somebodys = false;
   for (int i = 0; i < kMostMounts; ++i) {
-    NETPROV_ASSIGN_OR_RETURN(Kind kind, Inspect(name));
-    if (kind == Kind::kNone) return {};
-    if (kind == Kind::kOther) return RemoveFile(name);
-    // EINVAL: somebody else unmounted it just now.
-    if (::umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0) {
+    // Looked at and unmounted through one descriptor: another may have the name between.
+    const UniqueFd found(::open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+    if (!found.valid()) return errno == ENOENT ? KernelResult<void>() : ErrnoError(absl::StrCat("open(", path, ")"));
+    NETPROV_ASSIGN_OR_RETURN(bool is_it, AreSame(found.get(), netns));
+    if (!is_it) {
+      KernelResult<void> removed = RemoveFile(name);
+      const bool is_somebodys = !removed.ok() && removed.error().code == EMEDIUMTYPE;
+      if (!is_somebodys) return removed;
+      // Whose it is now and not whose it was for a moment: a file of ours must not stay.
+      if (was_somebodys) return {};
+      was_somebodys = true;
+      continue;
+    }
+    KernelResult<void> result = UnmountOpened(found.get());
+    if (result.ok()) {
       unmounted = true;
-    } else if (errno != EINVAL && errno != ENOENT) {
-      return ErrnoError(absl::StrCat("umount2(", path, ")"));
+    } else if (result.error().code != EINVAL) {  // Else somebody else unmounted it just now.
+      result.error().operation = absl::StrCat("umount2(", path, ")");
+      return result;
     }
   }
   return KernelError{.code = EBUSY, .operation = absl::StrCat("umount2(", path, ")"), .extack = {}};
@@ -190,6 +211,13 @@ KernelResult<std::vector<NetnsDirectory::Entry>> NetnsDirectory::List() const {
   }
   std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.name < b.name; });
   return entries;
+}
+
+KernelResult<void> UnmountOpened(int file) {
+  const std::string path = absl::StrCat("/proc/self/fd/", file);
+  // Not UMOUNT_NOFOLLOW: it is by following that the kernel comes to the mount.
+  if (::umount2(path.c_str(), MNT_DETACH) != 0) return ErrnoError(absl::StrCat("umount2(", path, ")"));
+  return {};
 }
 
 }  // namespace netprov::netns

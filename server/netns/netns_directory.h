@@ -51,10 +51,11 @@ class NetnsDirectory {
   // move_mount(2). On failure nothing is left. Killed in between, it leaves an empty file that is no namespace.
   KernelResult<void> Publish(absl::string_view name, int netns) const;
 
-  // Takes the name away: unmounts and removes the file. The namespace lives on while something else holds it. Succeeds
-  // when there is no such file, and removes an empty file that is no namespace; any other is refused with EMEDIUMTYPE.
-  // An error after it was unmounted may have had an effect.
-  KernelResult<void> Remove(absl::string_view name) const;
+  // Takes the name away from the namespace `netns`, once for each time that it is mounted there: unmounts and removes
+  // the file. The namespace lives on while something holds it, as the caller does. What the name stands for otherwise,
+  // or comes to stand for meanwhile, is somebody else's and stays, but for an empty file that is no namespace; both are
+  // success, and so is no such file. An error after it was unmounted may have had an effect.
+  KernelResult<void> Remove(absl::string_view name, int netns) const;
 
   // Removes an empty file that is no namespace, and nothing else: what it has become by then is refused with
   // EMEDIUMTYPE. Succeeds when there is no such file.
@@ -74,10 +75,15 @@ class NetnsDirectory {
   std::string PathOf(absl::string_view name) const;
   KernelResult<UniqueFd> OpenDirectory() const;
   // Remove(); says whether it has unmounted something.
-  KernelResult<void> UnmountAndUnlink(absl::string_view name, bool& unmounted) const;
+  KernelResult<void> UnmountAndUnlink(absl::string_view name, int netns, bool& unmounted) const;
 
   std::string path_;
 };
+
+// Unmounts the mount that `file` (O_PATH) was opened on, and not what has its path by now. The kernel offers no way
+// past what was mounted right on top of it since, which is unmounted in its place; nobody who follows ip-netns(8) does
+// that. Errors: umount2(2), EINVAL when it is unmounted already.
+KernelResult<void> UnmountOpened(int file);
 
 }  // namespace netprov::netns
 

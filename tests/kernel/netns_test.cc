@@ -69,7 +69,11 @@ class NetnsTest : public ::testing::Test {
     NetnsDirectory directory;
     auto entries = directory.List();
     ASSERT_TRUE(entries.ok());
-    for (const auto& entry : *entries) EXPECT_TRUE(directory.Remove(entry.name).ok()) << entry.name;
+    for (const auto& entry : *entries) {
+      auto netns = directory.Open(entry.name);
+      EXPECT_TRUE(netns.ok() ? directory.Remove(entry.name, netns->get()).ok() : directory.RemoveFile(entry.name).ok())
+          << entry.name;
+    }
     while (::umount2(NetnsDirectory::kPath, MNT_DETACH | UMOUNT_NOFOLLOW) == 0) {
     }
     ::rmdir(NetnsDirectory::kPath);
@@ -225,6 +229,50 @@ TEST_F(NetnsTest, RemovesANameThatSomebodyMountedTwice) {
   ASSERT_TRUE(kernel->RemoveNetns({.name = "blue", .cookie = *cookie}).ok());
   EXPECT_THAT(MountPoints(), ElementsAre("/run/netns"));
   EXPECT_THAT(*kernel->ListNetns(), IsEmpty());
+}
+
+// What `ip netns` and mount(8) do between the look at a name and its removal.
+TEST_F(NetnsTest, AnothersNamespaceThatTookTheNameSinceItWasLookedAtStays) {
+  OpenKernel();
+  const NetnsDirectory directory;
+  Shell("ip netns add green");
+  const auto inode_of = [](const std::string& name) {
+    struct stat status = {};
+    EXPECT_EQ(::stat(absl::StrCat(NetnsDirectory::kPath, "/", name).c_str(), &status), 0);
+    return status.st_ino;
+  };
+  for (const char* takes_the_name : {
+           "ip netns delete blue && ip netns add blue",
+           "umount -l /run/netns/blue && mount --bind /run/netns/green /run/netns/blue",
+           "mount --bind /run/netns/green /run/netns/blue",
+       }) {
+    SCOPED_TRACE(takes_the_name);
+    Shell("ip netns add blue");
+    auto looked_at = directory.Open("blue");
+    ASSERT_TRUE(looked_at.ok());
+    Shell(takes_the_name);
+    const ino_t theirs = inode_of("blue");
+    const std::multiset<std::string> mounts = MountPoints();
+    EXPECT_TRUE(directory.Remove("blue", looked_at->get()).ok());
+    EXPECT_EQ(inode_of("blue"), theirs);
+    EXPECT_EQ(MountPoints(), mounts);
+    Shell("while umount -l /run/netns/blue 2>/dev/null; do :; done; rm /run/netns/blue");
+  }
+}
+
+TEST_F(NetnsTest, WhatIsUnmountedIsWhatWasLookedAt) {
+  OpenKernel();
+  Shell("ip netns add blue");
+  const auto open = [] { return UniqueFd(::open("/run/netns/blue", O_PATH | O_NOFOLLOW | O_CLOEXEC)); };
+  {
+    const UniqueFd looked_at = open();
+    Shell("ip netns delete blue && ip netns add blue");
+    EXPECT_EQ(netns::UnmountOpened(looked_at.get()).error().code, EINVAL);
+    EXPECT_THAT(MountPoints(), ElementsAre("/run/netns", "/run/netns/blue"));
+  }
+  const UniqueFd looked_at = open();
+  EXPECT_TRUE(netns::UnmountOpened(looked_at.get()).ok());
+  EXPECT_THAT(MountPoints(), ElementsAre("/run/netns"));
 }
 
 TEST_F(NetnsTest, AThreadComesBackFromWhereItWasSent) {

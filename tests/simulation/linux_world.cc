@@ -85,8 +85,10 @@ void LinuxWorld::RemoveNetns(const std::string& name) {
   auto entry = Must(kernel_->FindNetns(name));
   if (!entry.has_value()) return;
   // The kernel would take a while to destroy them with the namespace, and with them the host's ends.
-  if (entry->is_netns) Must(kernel_->DeleteLinksInside({.name = name, .cookie = entry->cookie}));
-  Must(directory_.Remove(name));
+  if (!entry->is_netns) return Must(directory_.RemoveFile(name));
+  const NetnsRef netns{.name = name, .cookie = entry->cookie};
+  Must(kernel_->DeleteLinksInside(netns));
+  Must(kernel_->RemoveNetns(netns));
 }
 
 void LinuxWorld::AddFile(const std::string& name, bool empty) {
