@@ -237,8 +237,9 @@ EngineResult<Page<Namespace>> Engine::ListNamespaces(const std::string& after, s
     EngineResult<Namespace> netns = GetNamespace(*id);
     if (netns.ok()) {
       page.items.push_back(*std::move(netns));
-    } else if (netns.error().reason == Reason::kKernel && !registry_.FindNamespace(*id).has_value()) {
-      // Somebody's that cannot be entered, such as one of another user namespace, must not hide the rest.
+    } else if (netns.error().reason == Reason::kKernel && NamespaceIsClosed(*netns.error().kernel) &&
+               !registry_.FindNamespace(*id).has_value()) {
+      // It must not hide the rest. Any other error says nothing about the namespace.
       page.items.push_back({.id = *id, .state = State::kStale});
     } else if (netns.error().reason != Reason::kNamespaceNotFound) {  // Deleted since we listed it.
       return std::move(netns).error();

@@ -52,6 +52,12 @@ std::string PlaceOf(const NetnsRef& netns) {
   return netns.is_host() ? std::string("the host's namespace") : absl::StrCat("namespace ", netns.name);
 }
 
+// `what` is what could not be listed: `links`.
+void ReportUnreadable(const NetnsRef& netns, const std::string& what, const KernelError& error, HostReport& report) {
+  report.Add(Finding::Kind::kUnreadable, netns.is_host() ? "host" : NamespaceName(netns.name),
+             absl::StrCat("its ", what, " could not be listed: ", error.ToString()));
+}
+
 }  // namespace
 
 EngineResult<HostReport> Engine::Recover() {
@@ -236,9 +242,8 @@ EngineResult<void> Engine::CollectOrphans(bool look_only, HostReport& report) {
     const std::string object = NamespaceName(name);
     KernelResult<std::optional<NetnsEntry>> found = kernel_.FindNetns(name);
     if (!found.ok()) {
-      // Somebody's that may not be entered is not ours. Of those that we know, CompareObjects() tells.
-      const bool is_closed = found.error().code == EPERM || found.error().code == EACCES;
-      if (is_closed || registry_.FindNamespace(name).has_value()) continue;
+      // Of those that we know, CompareObjects() tells.
+      if (NamespaceIsClosed(found.error()) || registry_.FindNamespace(name).has_value()) continue;
       report.Add(Finding::Kind::kUnreadable, object, found.error().ToString());
       continue;
     }
@@ -248,7 +253,7 @@ EngineResult<void> Engine::CollectOrphans(bool look_only, HostReport& report) {
       // Of one of ours, CompareObjects() tells; one that is being made is a file for a moment.
       if (!registry_.FindNamespace(name).has_value() && !IsUnderWay(object)) {
         KernelResult<std::optional<NetnsEntry>> again = kernel_.FindNetns(name);
-        if (!again.ok() || !again->has_value() || (*again)->is_netns) continue;
+        if (again.ok() && (!again->has_value() || (*again)->is_netns)) continue;
         report.Add(Finding::Kind::kStaleFile, object, "the file is no network namespace");
       }
       continue;
@@ -301,7 +306,11 @@ EngineResult<void> Engine::CollectOrphans(bool look_only, HostReport& report) {
 // Their protocol number says netprov's, but not which netprov's, so they stay.
 void Engine::ReportUnclaimedRoutes(const NetnsRef& netns, HostReport& report) {
   KernelResult<std::vector<RouteSpec>> routes = kernel_.ListRoutesWithoutLink(netns);
-  if (!routes.ok() || routes->empty()) return;
+  if (!routes.ok()) {
+    if (!NamespaceIsGone(routes.error())) ReportUnreadable(netns, "routes", routes.error(), report);
+    return;
+  }
+  if (routes->empty()) return;
   auto unclaim = [&](const VethRecord& record) {
     for (const EndpointSpec* end : {&record.spec.a, &record.spec.b}) {
       if (end->namespace_id != netns.name) continue;
@@ -346,10 +355,7 @@ EngineResult<void> Engine::RemoveOrphan(const NetnsRef& netns, const std::string
 EngineResult<void> Engine::CollectOrphanLinks(const NetnsRef& netns, bool look_only, HostReport& report) {
   KernelResult<std::vector<Link>> links = kernel_.ListLinks(netns);
   if (!links.ok()) {
-    if (!NamespaceIsGone(links.error())) {
-      report.Add(Finding::Kind::kUnreadable, netns.is_host() ? "host" : NamespaceName(netns.name),
-                 absl::StrCat("its links could not be listed: ", links.error().ToString()));
-    }
+    if (!NamespaceIsGone(links.error())) ReportUnreadable(netns, "links", links.error(), report);
     return {};
   }
   for (const Link& link : *links) {
@@ -362,7 +368,8 @@ EngineResult<void> Engine::CollectOrphanLinks(const NetnsRef& netns, bool look_o
       // One that is being made has no tag yet.
       if (IsUnderWay(object)) continue;
       KernelResult<std::optional<Link>> again = kernel_.FindLink(netns, link.ifindex);
-      if (!again.ok() || !again->has_value() || ParseTag((*again)->alias).has_value()) continue;
+      if (!again.ok() && NamespaceIsGone(again.error())) continue;
+      if (again.ok() && (!again->has_value() || ParseTag((*again)->alias).has_value())) continue;
       report.Add(Finding::Kind::kForeignTag, object,
                  absl::StrCat("in ", PlaceOf(netns), ", it has netprov's group and no tag"));
       continue;

@@ -372,6 +372,14 @@ TEST_F(EngineTest, AForeignNamespaceThatCannotBeReadDoesNotHideTheOthers) {
   EXPECT_FALSE(page->items[0].managed);
 }
 
+TEST_F(EngineTest, AListIsNotAnsweredFromWhatAFailureLeaves) {
+  kernel_.AddForeignNetnsForTest("another");
+  kernel_.FailNextForTest("FindNetns", EMFILE);
+  auto page = engine_->ListNamespaces("", 10);
+  ASSERT_FALSE(page.ok()) << "a namespace is no stale file because of a lack of descriptors";
+  EXPECT_EQ(page.error().kernel->code, EMFILE);
+}
+
 TEST_F(EngineTest, AfterARebootEverythingIsMissingAndCanBeMadeAnew) {
   MakeBlueWithVeth();
   kernel_.RebootForTest();
@@ -1245,6 +1253,28 @@ TEST_F(EngineTest, ACheckSaysWhichNamespacesItCouldNotLookAt) {
     EXPECT_EQ(report->findings[0].kind, Finding::Kind::kUnreadable);
     EXPECT_EQ(report->findings[0].resource, "namespaces/another");
   }
+}
+
+TEST_F(EngineTest, ACheckSaysWhereItCouldNotLookForRoutes) {
+  kernel_.FailNextForTest("ListRoutesWithoutLink", ENOBUFS);
+  const auto report = engine_->CheckHost({.validate_only = true});
+  ASSERT_THAT(report->findings, SizeIs(1));
+  EXPECT_EQ(report->findings[0].kind, Finding::Kind::kUnreadable);
+  EXPECT_EQ(report->findings[0].resource, "host");
+}
+
+TEST_F(EngineTest, WhatACheckCouldNotLookAtTwiceIsReportedAsItWasFirst) {
+  kernel_.AddStaleFileForTest("stale");
+  ASSERT_TRUE(kernel_.CreateVeth({.name = "u0"}, {.name = "u1"}, "").ok());
+  int looks = 0;
+  kernel_.SetFaultForTest([&looks](const std::string& operation) {
+    const bool fails = operation == "FindLink" || (operation == "FindNetns" && ++looks == 2);
+    return fails ? std::optional(KernelError{.code = ENOMEM, .operation = operation, .extack = {}}) : std::nullopt;
+  });
+  const auto report = engine_->CheckHost({.validate_only = true});
+  kernel_.SetFaultForTest(nullptr);
+  EXPECT_EQ(report->Count(Finding::Kind::kStaleFile), 1);
+  EXPECT_EQ(report->Count(Finding::Kind::kForeignTag), 2);
 }
 
 TEST_F(EngineTest, ANamespaceOfOursUnderASecondNameIsNoOrphan) {

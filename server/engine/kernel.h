@@ -121,6 +121,9 @@ struct ObservedLink {
 // Whether an operation failed because its namespace is not there any more.
 inline bool NamespaceIsGone(const KernelError& error) { return error.code == ENOENT || error.code == ESTALE; }
 
+// Whether it says that nobody lets us look at the namespace, such as one of another user namespace: it is somebody's.
+inline bool NamespaceIsClosed(const KernelError& error) { return error.code == EPERM || error.code == EACCES; }
+
 // A deletion's result, where it is all the same if somebody was faster.
 inline KernelResult<void> UnlessGone(KernelResult<void> deleted) {
   const bool gone = !deleted.ok() && (deleted.error().code == ENODEV || NamespaceIsGone(deleted.error()));

@@ -474,7 +474,8 @@ KernelResult<Inhabitants> LinuxKernel::FindInhabitants(const NetnsRef& netns, si
   NETPROV_ASSIGN_OR_RETURN(const std::vector<int> processes, netns::FindProcesses(connection.netns()));
   Inhabitants inhabitants{.count = processes.size(), .first = {}};
   for (size_t i = 0; i < std::min(most, processes.size()); ++i) {
-    inhabitants.first.push_back({.pid = processes[i], .command = netns::CommandOf(processes[i])});
+    NETPROV_ASSIGN_OR_RETURN(std::string command, netns::CommandOf(processes[i]));
+    inhabitants.first.push_back({.pid = processes[i], .command = std::move(command)});
   }
   return inhabitants;
 }

@@ -21,6 +21,9 @@ namespace {
 
 constexpr char kProc[] = "/proc";
 
+// Whether an error says of a process that it is gone, or not for us to see. Any other says nothing about it.
+bool IsHidden(int code) { return code == ENOENT || code == ESRCH || code == EACCES || code == EPERM; }
+
 }  // namespace
 
 KernelResult<std::vector<int>> FindProcesses(int netns) {
@@ -44,8 +47,7 @@ KernelResult<std::vector<int>> FindProcesses(int netns) {
     std::array<char, 64> link;
     const ssize_t size =
         ::readlinkat(::dirfd(directory.get()), absl::StrCat(pid, "/ns/net").c_str(), link.data(), link.size());
-    // Gone, or not for us to see; anything else says nothing about where it is.
-    if (size < 0 && errno != ENOENT && errno != ESRCH && errno != EACCES && errno != EPERM) {
+    if (size < 0 && !IsHidden(errno)) {
       return ErrnoError(absl::StrCat("readlink(/proc/", pid, "/ns/net)"));
     }
     if (size > 0 && absl::string_view(link.data(), static_cast<size_t>(size)) == wanted) processes.push_back(pid);
@@ -54,11 +56,15 @@ KernelResult<std::vector<int>> FindProcesses(int netns) {
   return processes;
 }
 
-std::string CommandOf(int pid) {
-  UniqueFd file(::open(absl::StrCat(kProc, "/", pid, "/comm").c_str(), O_RDONLY | O_CLOEXEC));
+KernelResult<std::string> CommandOf(int pid) {
+  const std::string path = absl::StrCat(kProc, "/", pid, "/comm");
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   std::array<char, 64> text;
-  const ssize_t size = file.valid() ? ::read(file.get(), text.data(), text.size()) : 0;
-  if (size <= 0) return "";
+  const ssize_t size = file.valid() ? ::read(file.get(), text.data(), text.size()) : -1;
+  if (size < 0) {
+    if (IsHidden(errno)) return std::string();
+    return ErrnoError(absl::StrCat(file.valid() ? "read(" : "open(", path, ")"));
+  }
   return std::string(absl::StripSuffix(absl::string_view(text.data(), static_cast<size_t>(size)), "\n"));
 }
 

@@ -15,8 +15,9 @@ namespace netprov::netns {
 // of opening and reading /proc.
 KernelResult<std::vector<int>> FindProcesses(int netns);
 
-// The name of a process's command (/proc/PID/comm); empty: it has ended.
-std::string CommandOf(int pid);
+// The name of a process's command (/proc/PID/comm); empty: it has ended, or may not be seen. Errors: those of open(2)
+// and read(2).
+KernelResult<std::string> CommandOf(int pid);
 
 }  // namespace netprov::netns
 

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,6 +25,7 @@
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "server/engine/linux_kernel.h"
+#include "server/netns/inhabitants.h"
 #include "server/netns/netns_directory.h"
 #include "tests/testing/private_host.h"
 
@@ -273,6 +275,21 @@ TEST_F(NetnsTest, WhatIsUnmountedIsWhatWasLookedAt) {
   const UniqueFd looked_at = open();
   EXPECT_TRUE(netns::UnmountOpened(looked_at.get()).ok());
   EXPECT_THAT(MountPoints(), ElementsAre("/run/netns"));
+}
+
+TEST_F(NetnsTest, AProcessWhoseCommandCannotBeReadHasNotEnded) {
+  EXPECT_EQ(*netns::CommandOf(1), Shell("cat /proc/1/comm | tr -d '\\n'"));
+  const pid_t ended = ::fork();
+  if (ended == 0) ::_exit(0);
+  ASSERT_EQ(::waitpid(ended, nullptr, 0), ended);
+  EXPECT_EQ(*netns::CommandOf(ended), "");
+  rlimit before = {};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{.rlim_cur = 0, .rlim_max = before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  const auto command = netns::CommandOf(1);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_EQ(command.error().code, EMFILE);
 }
 
 TEST_F(NetnsTest, AThreadComesBackFromWhereItWasSent) {
