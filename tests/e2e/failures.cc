@@ -1,8 +1,28 @@
 #include "tests/e2e/failures.h"
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdlib>
+#include <iterator>
+
+#include "absl/strings/match.h"
 
 namespace netprov::testing {
+namespace {
+
+// Part of the line of a system call at whose failure the daemon ends on purpose, and why.
+struct Fatal {
+  const char* name;
+  const char* line;
+  const char* why;
+};
+constexpr Fatal kFatal[] = {
+    {"setns", "<net:", "the way home: the thread would serve others from inside a tenant's namespace"},
+};
+
+bool IsOfRegistry(const SystemCall& call) { return absl::StrContains(call.line, "/var/lib/netprov/"); }
+
+}  // namespace
 
 const std::map<std::string, std::vector<int>>& Failures() {
   static const auto* const failures = new std::map<std::string, std::vector<int>>{
@@ -25,6 +45,7 @@ const std::map<std::string, std::vector<int>>& Failures() {
       {"pread64", {EINTR, EIO}},
       {"pwrite64", {EDQUOT, EFBIG, EINTR, EIO, ENOSPC, EPERM}},
       {"read", {EIO, EINTR}},
+      {"readlinkat", {EACCES, EIO, ENOMEM}},
       {"recvmsg", {EAGAIN, EINTR, ENOBUFS, ENOMEM}},
       {"sendmsg", {ECONNRESET, EINTR, ENOMEM, EPIPE}},
       {"sendto", {EAGAIN, ECONNREFUSED, EINTR, ENOBUFS, ENOMEM, EPERM}},
@@ -63,6 +84,52 @@ const std::set<std::string>& LeftAlone() {
       // strace's own doing: what was interrupted when it attached.
       "restart_syscall"};
   return *calls;
+}
+
+bool IsLongForm() { return std::getenv("NETPROV_EVERY_ERRNO") != nullptr; }
+
+bool IsFatal(const SystemCall& call) {
+  return std::any_of(std::begin(kFatal), std::end(kFatal), [&](const Fatal& fatal) {
+    return call.name == fatal.name && absl::StrContains(call.line, fatal.line);
+  });
+}
+
+bool IsOfConnection(const SystemCall& call) { return call.name == "sendmsg"; }
+
+std::set<std::string> AllowedErrors(const SystemCall& call, int code) {
+  // There is nobody to tell.
+  if (IsOfConnection(call)) return {"UNAVAILABLE"};
+  if (IsOfRegistry(call)) return {"INTERNAL REGISTRY_FAILED"};
+  // Whatever it is, but for what the machine is out of.
+  std::set<std::string> allowed;
+  if (absl::StrContains(call.line, "/proc/sys/net")) allowed.insert("FAILED_PRECONDITION SYSCTL_REFUSED");
+  switch (code) {
+    case EEXIST:
+      // As if somebody had had the name for a moment.
+      allowed.insert({"ALREADY_EXISTS NAMESPACE_NOT_MANAGED", "INTERNAL KERNEL_REFUSED"});
+      break;
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+    case ENOSPC:
+      allowed.insert("RESOURCE_EXHAUSTED KERNEL_RESOURCES_EXHAUSTED");
+      break;
+    case EACCES:
+    case EPERM:
+      allowed.insert("FAILED_PRECONDITION KERNEL_PERMISSION_DENIED");
+      break;
+    case EAFNOSUPPORT:
+    case ENOPROTOOPT:
+    case ENOSYS:
+    case EPROTONOSUPPORT:
+      allowed.insert("FAILED_PRECONDITION KERNEL_FEATURE_MISSING");
+      break;
+    default:
+      allowed.insert(call.name == "unshare" && code == EINVAL ? "FAILED_PRECONDITION KERNEL_FEATURE_MISSING"
+                                                              : "INTERNAL KERNEL_REFUSED");
+  }
+  return allowed;
 }
 
 }  // namespace netprov::testing

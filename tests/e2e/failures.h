@@ -1,4 +1,4 @@
-// How system calls fail.
+// How system calls fail, and what a caller may be told then.
 #ifndef NETPROV_TESTS_E2E_FAILURES_H_
 #define NETPROV_TESTS_E2E_FAILURES_H_
 
@@ -6,6 +6,8 @@
 #include <set>
 #include <string>
 #include <vector>
+
+#include "tests/e2e/tracer.h"
 
 namespace netprov::testing {
 
@@ -18,6 +20,17 @@ const std::vector<int>& CreationFailures();
 
 // The system calls that are left alone. Any other must have failures above.
 const std::set<std::string>& LeftAlone();
+
+// Whether every call's system calls are to fail in every way (NETPROV_EVERY_ERRNO), for which CI has no time.
+bool IsLongForm();
+
+// Whether it is a system call at whose failure the daemon ends on purpose.
+bool IsFatal(const SystemCall& call);
+// Whether it sends an answer.
+bool IsOfConnection(const SystemCall& call);
+
+// How a call may end, as Ending::Summary() has it, that gives up because that system call failed.
+std::set<std::string> AllowedErrors(const SystemCall& call, int code);
 
 }  // namespace netprov::testing
 

@@ -1,8 +1,10 @@
 #include "tests/e2e/tracer.h"
 
 #include <csignal>
+#include <cstddef>
 #include <filesystem>
 #include <fstream>
+#include <map>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -19,15 +21,21 @@ constexpr char kWorkerName[] = "worker";
 
 }  // namespace
 
-pid_t WorkerOf(pid_t daemon) {
-  for (const auto& task : std::filesystem::directory_iterator(absl::StrCat("/proc/", daemon, "/task"))) {
-    std::string name;
-    std::getline(std::ifstream(task.path() / "comm"), name);
+std::vector<pid_t> ThreadsOf(pid_t process, const std::string& name) {
+  std::vector<pid_t> threads;
+  for (const auto& task : std::filesystem::directory_iterator(absl::StrCat("/proc/", process, "/task"))) {
+    std::string its_name;
+    std::getline(std::ifstream(task.path() / "comm"), its_name);
     int id = 0;
-    if (name == kWorkerName && absl::SimpleAtoi(task.path().filename().string(), &id)) return id;
+    if (its_name == name && absl::SimpleAtoi(task.path().filename().string(), &id)) threads.push_back(id);
   }
-  ADD_FAILURE() << "the daemon has no thread '" << kWorkerName << "'";
-  return -1;
+  EXPECT_FALSE(threads.empty()) << "the daemon has no thread '" << name << "'";
+  return threads;
+}
+
+pid_t WorkerOf(pid_t daemon) {
+  const std::vector<pid_t> workers = ThreadsOf(daemon, kWorkerName);
+  return workers.empty() ? -1 : workers.front();
 }
 
 bool SystemCall::injected() const { return absl::StrContains(line, "(INJECTED)"); }
@@ -37,7 +45,9 @@ Tracer::Tracer(const std::vector<std::string>& flags) {
   std::vector<std::string> command = {"strace", "-y", "-s", "32", "-o", kOutput};
   command.insert(command.end(), flags.begin(), flags.end());
   strace_ = std::make_unique<Process>(command);
-  strace_->WaitForLine(" attached");
+  for (size_t i = 0; i + 1 < flags.size(); ++i) {
+    if (flags[i] == "-p") strace_->WaitForLine(absl::StrCat("Process ", flags[i + 1], " attached"));
+  }
 }
 
 std::vector<SystemCall> Tracer::Detach() {
@@ -48,16 +58,26 @@ std::vector<SystemCall> Tracer::Detach() {
 }
 
 std::vector<SystemCall> ReadTrace(const std::string& path) {
+  constexpr absl::string_view kResumed = " resumed>";
   std::vector<SystemCall> calls;
+  std::map<std::string, size_t> last;  // of each thread
   std::ifstream output(path);
   std::string line;
   while (std::getline(output, line)) {
-    // Other lines tell of signals and of the end: `+++ killed by SIGKILL +++`. With several
-    // threads a line starts with the thread's number.
+    // With several threads a line starts with the thread's number.
     absl::string_view text = line;
     while (!text.empty() && (absl::ascii_isdigit(text.front()) || text.front() == ' ')) text.remove_prefix(1);
+    const std::string thread = line.substr(0, line.size() - text.size());
+    // Where another thread's line came between, a call's end is a line of its own: `<... openat resumed>) = 3`.
+    const size_t resumed = text.find(kResumed);
+    if (absl::StartsWith(text, "<... ") && resumed != absl::string_view::npos && last.contains(thread)) {
+      absl::StrAppend(&calls[last[thread]].line, text.substr(resumed + kResumed.size()));
+      continue;
+    }
+    // Other lines tell of signals and of the end: `+++ killed by SIGKILL +++`.
     const size_t end = text.find('(');
     if (end == absl::string_view::npos || end == 0 || !absl::ascii_islower(text.front())) continue;
+    last[thread] = calls.size();
     calls.push_back({.name = std::string(text.substr(0, end)), .line = std::string(text)});
   }
   return calls;

@@ -12,6 +12,8 @@
 
 namespace netprov::testing {
 
+// The threads of a process that have that name.
+std::vector<pid_t> ThreadsOf(pid_t process, const std::string& name);
 // The thread that makes the changes of a daemon with one worker.
 pid_t WorkerOf(pid_t daemon);
 
@@ -29,7 +31,8 @@ std::vector<SystemCall> ReadTrace(const std::string& path);
 // strace from its construction, which returns when it is attached, until Detach().
 class Tracer {
  public:
-  // `flags` say what to do to whom, as in {"-p", "4711", "-e", "inject=all:signal=KILL:when=3"}.
+  // `flags` say what to do to whom, as in {"-p", "4711", "-e", "inject=all:signal=KILL:when=3"}. System calls are
+  // counted for each thread by itself.
   explicit Tracer(const std::vector<std::string>& flags);
 
   // Lets the traced go on alone, where they still live. Returns what it saw, in order.
