@@ -1,5 +1,6 @@
 #include "server/netlink/message.h"
 
+#include <endian.h>
 #include <libmnl/libmnl.h>
 #include <linux/netlink.h>
 
@@ -53,6 +54,8 @@ void MessageBuilder::PutU16(uint16_t type, uint16_t value) { PutBytes(type, std:
 void MessageBuilder::PutU32(uint16_t type, uint32_t value) { PutBytes(type, std::as_bytes(std::span(&value, 1))); }
 
 void MessageBuilder::PutU64(uint16_t type, uint64_t value) { PutBytes(type, std::as_bytes(std::span(&value, 1))); }
+
+void MessageBuilder::PutBe32(uint16_t type, uint32_t value) { PutU32(type, htobe32(value)); }
 
 void MessageBuilder::PutBytes(uint16_t type, std::span<const std::byte> value) {
   // The sum would wrap only where the value is longer than any memory.
@@ -108,6 +111,11 @@ std::optional<MessageView> MessageReader::Next() {
                    .payload = rest_.subspan(sizeof(header), header.nlmsg_len - sizeof(header))};
   rest_ = SkipAligned(rest_, header.nlmsg_len);
   return view;
+}
+
+std::optional<uint32_t> AttributeView::Be32() const {
+  std::optional<uint32_t> value = U32();
+  return value ? std::optional(be32toh(*value)) : std::nullopt;
 }
 
 std::optional<std::string_view> AttributeView::String() const {

@@ -1,7 +1,7 @@
 // Building and reading netlink messages (netlink(7), rtnetlink(7)), the same for every message family.
 //
-// Integers are in the host's byte order, as rtnetlink has them. Nothing here performs I/O. Values are plain data; one
-// object is for one thread at a time.
+// Integers are in the host's byte order, as rtnetlink has them, but for those of `Be` functions: nfnetlink's are in
+// network order. Nothing here performs I/O. Values are plain data; one object is for one thread at a time.
 #ifndef NETPROV_SERVER_NETLINK_MESSAGE_H_
 #define NETPROV_SERVER_NETLINK_MESSAGE_H_
 
@@ -52,6 +52,7 @@ class MessageBuilder {
   void PutU16(uint16_t type, uint16_t value);
   void PutU32(uint16_t type, uint32_t value);
   void PutU64(uint16_t type, uint64_t value);
+  void PutBe32(uint16_t type, uint32_t value);
   void PutBytes(uint16_t type, std::span<const std::byte> value);
   // A structure of the kernel's API.
   template <typename T>
@@ -117,6 +118,7 @@ struct AttributeView {
   std::optional<uint16_t> U16() const { return As<uint16_t>(); }
   std::optional<uint32_t> U32() const { return As<uint32_t>(); }
   std::optional<uint64_t> U64() const { return As<uint64_t>(); }
+  std::optional<uint32_t> Be32() const;
 
   // A structure of the kernel's API, or none where there is too little for it. What newer kernels have at its end is
   // left out.

@@ -30,6 +30,7 @@ TEST(MessageBuilderTest, WritesHeaderAttributesAndNests) {
   message.PutU16(2, 0xabcd);
   message.PutU32(3, 0xdeadbeef);
   message.PutU64(8, 0x1122334455667788);
+  message.PutBe32(10, 0x01020304);
   message.PutStruct(9, rtgenmsg{.rtgen_family = 7});
   message.PutString(4, "abc");
   size_t outer = message.BeginNest(5);
@@ -42,13 +43,14 @@ TEST(MessageBuilderTest, WritesHeaderAttributesAndNests) {
   EXPECT_THAT(request.operation, Eq("RTM_TEST thing"));
   EXPECT_THAT(request.error, Eq(0));
   EXPECT_THAT(ToHex(request.message), Eq(ToHex(FromHex(R"(
-    5c 00 00 00  34 12 05 00  # 92 bytes, type, NLM_F_REQUEST|NLM_F_ACK
+    64 00 00 00  34 12 05 00  # 100 bytes, type, NLM_F_REQUEST|NLM_F_ACK
     00 00 00 00  00 00 00 00  # sequence and port are the session's
     07 00 00 00               # the family header, padded
     05 00 01 00  ab 00 00 00  # u8, padded
     06 00 02 00  cd ab 00 00  # u16, padded
     08 00 03 00  ef be ad de  # u32
     0c 00 08 00  88 77 66 55  44 33 22 11  # u64
+    08 00 0a 00  01 02 03 04  # u32 in network order
     05 00 09 00  07 00 00 00  # struct, padded
     08 00 04 00  61 62 63 00  # string with its NUL
     14 00 05 80               # nest of 20 bytes, NLA_F_NESTED

@@ -8,10 +8,14 @@
 #include <cerrno>
 #include <cstddef>
 #include <memory>
+#include <string>
 #include <vector>
 
 namespace netprov::netlink {
 namespace {
+
+// `socket(NETLINK_ROUTE)` and the like.
+std::string Call(const char* call, const char* protocol) { return std::string(call) + "(" + protocol + ")"; }
 
 // The kernel fills at most 32 KiB per datagram of a dump if the buffer allows. A single link with many virtual
 // functions is longer than that.
@@ -20,15 +24,28 @@ constexpr size_t kReceiveSize = size_t{64} * 1024;
 // Room for the replies to a batch, which are all queued before the first is read.
 constexpr int kReceiveQueue = 1024 * 1024;
 
+// Room for one nf_tables transaction, which must be one datagram; rtnetlink's fit the default.
+constexpr int kTransactionQueue = 2 * 1024 * 1024;
+
+// Sets a queue's size: with `force` beyond the system's limit, which in a user namespace is not allowed, else with
+// `within` up to it.
+bool SetQueue(int fd, int force, int within, int size) {
+  return ::setsockopt(fd, SOL_SOCKET, force, &size, sizeof(size)) == 0 ||
+         ::setsockopt(fd, SOL_SOCKET, within, &size, sizeof(size)) == 0;
+}
+
 }  // namespace
 
-KernelResult<std::unique_ptr<MnlTransport>> MnlTransport::Open(std::chrono::milliseconds timeout) {
+KernelResult<std::unique_ptr<MnlTransport>> MnlTransport::Open(std::chrono::milliseconds timeout,
+                                                               NetlinkProtocol protocol) {
   if (timeout.count() <= 0) return KernelError{.code = EINVAL, .operation = "setsockopt(SO_RCVTIMEO)", .extack = {}};
 
-  mnl_socket* socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-  if (socket == nullptr) return ErrnoError("socket(NETLINK_ROUTE)");
-  std::unique_ptr<MnlTransport> transport(new MnlTransport(socket));
-  if (mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0) return ErrnoError("bind(NETLINK_ROUTE)");
+  const bool netfilter = protocol == NetlinkProtocol::kNetfilter;
+  const char* name = netfilter ? "NETLINK_NETFILTER" : "NETLINK_ROUTE";
+  mnl_socket* socket = mnl_socket_open2(netfilter ? NETLINK_NETFILTER : NETLINK_ROUTE, SOCK_CLOEXEC);
+  if (socket == nullptr) return ErrnoError(Call("socket", name));
+  std::unique_ptr<MnlTransport> transport(new MnlTransport(socket, name));
+  if (mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0) return ErrnoError(Call("bind", name));
 
   struct Option {
     int number;
@@ -46,21 +63,20 @@ KernelResult<std::unique_ptr<MnlTransport>> MnlTransport::Open(std::chrono::mill
     return ErrnoError("setsockopt(SO_RCVTIMEO)");
   }
 
-  // In a user namespace only the second is allowed, up to net.core.rmem_max. If that is too little, an overrun is
-  // noticed.
-  if (::setsockopt(transport->fd(), SOL_SOCKET, SO_RCVBUFFORCE, &kReceiveQueue, sizeof(kReceiveQueue)) < 0 &&
-      ::setsockopt(transport->fd(), SOL_SOCKET, SO_RCVBUF, &kReceiveQueue, sizeof(kReceiveQueue)) < 0) {
-    return ErrnoError("setsockopt(SO_RCVBUF)");
+  // If the system's limit is too little, an overrun is noticed, and a transaction too long is refused.
+  if (!SetQueue(transport->fd(), SO_RCVBUFFORCE, SO_RCVBUF, kReceiveQueue)) return ErrnoError("setsockopt(SO_RCVBUF)");
+  if (netfilter && !SetQueue(transport->fd(), SO_SNDBUFFORCE, SO_SNDBUF, kTransactionQueue)) {
+    return ErrnoError("setsockopt(SO_SNDBUF)");
   }
   return transport;
 }
 
-MnlTransport::MnlTransport(mnl_socket* socket) : socket_(socket) {}
+MnlTransport::MnlTransport(mnl_socket* socket, const char* protocol) : socket_(socket), protocol_(protocol) {}
 
 MnlTransport::~MnlTransport() { mnl_socket_close(socket_); }
 
 KernelResult<void> MnlTransport::Send(std::span<const std::byte> datagram) {
-  if (mnl_socket_sendto(socket_, datagram.data(), datagram.size()) < 0) return ErrnoError("sendto(NETLINK_ROUTE)");
+  if (mnl_socket_sendto(socket_, datagram.data(), datagram.size()) < 0) return ErrnoError(Call("sendto", protocol_));
   return {};
 }
 
@@ -77,7 +93,7 @@ KernelResult<Datagram> MnlTransport::Receive() {
   message.msg_iovlen = 1;
   ssize_t size = ::recvmsg(fd(), &message, 0);
   if (size < 0) {
-    KernelError error = ErrnoError("recvmsg(NETLINK_ROUTE)");
+    KernelError error = ErrnoError(Call("recvmsg", protocol_));
     if (error.code == EAGAIN) error.code = ETIMEDOUT;
     return error;
   }

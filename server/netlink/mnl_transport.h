@@ -1,4 +1,4 @@
-// The kernel's rtnetlink socket, by libmnl.
+// The kernel's netlink sockets, by libmnl.
 #ifndef NETPROV_SERVER_NETLINK_MNL_TRANSPORT_H_
 #define NETPROV_SERVER_NETLINK_MNL_TRANSPORT_H_
 
@@ -15,7 +15,13 @@ struct mnl_socket;
 
 namespace netprov::netlink {
 
-// A NETLINK_ROUTE socket. It belongs for good to the network namespace that the thread was in when it was opened, and
+// What is at the other end.
+enum class NetlinkProtocol {
+  kRoute,      // NETLINK_ROUTE: rtnetlink(7)
+  kNetfilter,  // NETLINK_NETFILTER: nf_tables, for transactions of many messages
+};
+
+// A netlink socket. It belongs for good to the network namespace that the thread was in when it was opened, and
 // keeps that namespace alive until it is destroyed. Opening takes some 10 us. For one thread at a time, not always the
 // same.
 class MnlTransport : public Transport {
@@ -26,7 +32,8 @@ class MnlTransport : public Transport {
   // repeat the request (NETLINK_EXT_ACK, NETLINK_CAP_ACK) and strict checking of requests (NETLINK_GET_STRICT_CHK,
   // Linux 4.20). `timeout`, more than 0, bounds one Receive. Fails with the system call's error, or EINVAL for the
   // timeout.
-  static KernelResult<std::unique_ptr<MnlTransport>> Open(std::chrono::milliseconds timeout = kDefaultTimeout);
+  static KernelResult<std::unique_ptr<MnlTransport>> Open(std::chrono::milliseconds timeout = kDefaultTimeout,
+                                                          NetlinkProtocol protocol = NetlinkProtocol::kRoute);
 
   ~MnlTransport() override;
   MnlTransport(const MnlTransport&) = delete;
@@ -40,9 +47,11 @@ class MnlTransport : public Transport {
   int fd() const;
 
  private:
-  explicit MnlTransport(mnl_socket* socket);
+  MnlTransport(mnl_socket* socket, const char* protocol);
 
   mnl_socket* socket_;
+  // The protocol's name, for errors.
+  const char* protocol_;
 };
 
 }  // namespace netprov::netlink

@@ -9,6 +9,8 @@
 #include <string_view>
 #include <utility>
 
+#include "server/netlink/nfnetlink.h"
+
 namespace netprov::netlink {
 namespace {
 
@@ -21,9 +23,11 @@ nlmsghdr ReadHeader(const Request& request) {
   return header;
 }
 
-// rtnetlink numbers the messages of a family NEW, DEL, GET, SET from a multiple of 4 on, and answers with NEW.
-bool IsGet(uint16_t type) { return (type & 3) == 2; }
-uint16_t ReplyType(uint16_t request_type) { return request_type & ~3; }
+// rtnetlink numbers the messages of a family NEW, DEL, GET, SET from a multiple of 4 on, and nf_tables NEW, GET, DEL
+// from a multiple of 3 on, with its subsystem in the upper byte. Both answer with NEW.
+bool IsGet(uint16_t type) { return IsNft(type) ? (type & 0xff) % 3 == 1 : (type & 3) == 2; }
+bool IsNftChange(uint16_t type) { return IsNft(type) && !IsGet(type); }
+uint16_t ReplyType(uint16_t request_type) { return IsNft(request_type) ? request_type - 1 : request_type & ~3; }
 
 // Only for a get do these bits mean a dump; elsewhere they are NLM_F_REPLACE and NLM_F_EXCL.
 bool IsDump(const Request& request) {
@@ -227,6 +231,72 @@ std::vector<Outcome> Session::ExecuteBatch(std::span<const Request> requests) {
     }
   }
   return outcomes;
+}
+
+Result<void, TransactionError> Session::ExecuteTransaction(std::span<const Request> requests, uint32_t generation) {
+  const Request begin = EncodeBatchBegin(generation);
+  const Request end = EncodeBatchEnd();
+  auto fail = [&](int code) { return TransactionError{.error = Error(code, begin), .request = std::nullopt}; };
+  size_t size = begin.message.size() + end.message.size();
+  for (size_t i = 0; i < requests.size(); ++i) {
+    int code = CheckRequest(requests[i]);
+    if (code == 0 && !IsNftChange(ReadHeader(requests[i]).nlmsg_type)) code = EINVAL;
+    if (code != 0) return TransactionError{.error = Error(code, requests[i]), .request = i};
+    size += requests[i].message.size();
+  }
+  if (requests.empty()) return fail(EINVAL);
+  if (requests.size() > kMaxTransactionRequests || size > kMaxTransactionBytes) return fail(E2BIG);
+
+  uint32_t sequence = TakeSequences(requests.size() + 2);
+  const TimePoint deadline = options_.now() + options_.max_wait;
+  std::vector<std::byte> datagram;
+  datagram.reserve(size);
+  AppendRequest(datagram, begin, 0, sequence);
+  for (size_t i = 0; i < requests.size(); ++i) {
+    // Refusals come unasked. The last one's acknowledgement comes after them, and after the commit.
+    const uint16_t flags = i + 1 == requests.size() ? NLM_F_ACK : 0;
+    AppendRequest(datagram, requests[i], flags, sequence + 1 + static_cast<uint32_t>(i));
+  }
+  AppendRequest(datagram, end, 0, sequence + 1 + static_cast<uint32_t>(requests.size()));
+  if (KernelResult<void> sent = Send(datagram); !sent.ok()) {
+    return fail(sent.error().code == EMSGSIZE ? E2BIG : sent.error().code);
+  }
+  return ReadTransaction(requests, sequence, deadline);
+}
+
+Result<void, TransactionError> Session::ReadTransaction(std::span<const Request> requests, uint32_t begin,
+                                                        TimePoint deadline) {
+  std::optional<TransactionError> refusal;
+  // A refusal stands also where what should follow it is lost; the acknowledgement of the last request is no success of
+  // the others.
+  auto lose = [&](int code) {
+    return refusal ? *std::move(refusal)
+                   : TransactionError{.error = Lost(code, EncodeBatchBegin(0)), .request = std::nullopt};
+  };
+  while (true) {
+    KernelResult<Datagram> received = Receive(deadline);
+    if (!received.ok()) return lose(received.error().code);
+    if (received->truncated) return lose(EMSGSIZE);
+    MessageReader reader(received->bytes);
+    while (std::optional<MessageView> message = reader.Next()) {
+      const uint32_t place = message->sequence - begin;
+      if (message->port_id != transport_->port_id() || place > requests.size()) continue;
+      if (message->type == NLMSG_OVERRUN) return lose(ENOBUFS);
+      if (message->type != NLMSG_ERROR) continue;
+      if (place == 0) {
+        // Nothing follows a refusal of the whole.
+        KernelError verdict = ReadVerdict(*message, EncodeBatchBegin(0));
+        if (verdict.code != 0) return TransactionError{.error = std::move(verdict), .request = std::nullopt};
+        continue;
+      }
+      KernelError verdict = ReadVerdict(*message, requests[place - 1]);
+      if (verdict.code != 0 && !refusal) refusal = {.error = std::move(verdict), .request = place - 1};
+      if (place < requests.size()) continue;
+      if (refusal) return *std::move(refusal);
+      return {};
+    }
+    if (reader.malformed()) return lose(EBADMSG);
+  }
 }
 
 KernelResult<std::vector<Payload>> Session::Dump(const Request& request) {

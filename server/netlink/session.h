@@ -31,6 +31,14 @@ struct Outcome {
   bool ok() const { return !error.has_value(); }
 };
 
+// Why a transaction was refused as a whole.
+struct TransactionError {
+  KernelError error;
+
+  // Which of the requests was refused, the first of them; none where the transaction itself was.
+  std::optional<size_t> request;
+};
+
 struct SessionOptions {
   // Bounds the wait for the answers to one call, all tries of a dump together. The transport's receive timeout comes on
   // top, once. It does not bound Transport::Send, in which the kernel does its work.
@@ -57,6 +65,10 @@ class Session {
   static constexpr size_t kMaxBatchRequests = 64;
   static constexpr size_t kMaxBatchBytes = size_t{64} * 1024;
 
+  // Limits of one transaction, for the same reason: each request may be refused, and at most one is acknowledged.
+  static constexpr size_t kMaxTransactionRequests = 2048;
+  static constexpr size_t kMaxTransactionBytes = size_t{1024} * 1024;
+
   explicit Session(std::unique_ptr<Transport> transport, SessionOptions options = {});
   // `transport` must outlive the session.
   explicit Session(Transport& transport, SessionOptions options = {});
@@ -73,6 +85,15 @@ class Session {
   // sent.
   std::vector<Outcome> ExecuteBatch(std::span<const Request> requests);
 
+  // Sends changes of nf_tables as one transaction (nfnetlink_rcv_batch): the kernel carries out all of them or none,
+  // and no packet sees a part of them. With a `generation` other than 0 it does so only while the rule set of the
+  // namespace is of that generation (EncodeGetNftGeneration), and else fails with ERESTART. Further errors of the
+  // transaction itself: EPERM without CAP_NET_ADMIN, EOPNOTSUPP where the kernel has no nf_tables; and before anything
+  // is sent, E2BIG for more than the limits above or than the socket's queue takes, EINVAL for no requests or one that
+  // is no change of nf_tables. Of the requests' errors it returns the first, as those after it may be its consequence;
+  // ENOMEM of the commit comes as that of the first request.
+  Result<void, TransactionError> ExecuteTransaction(std::span<const Request> requests, uint32_t generation = 0);
+
   // Reads all objects of a kind: one whole list that no change interrupted, or an error. An interrupted dump
   // (NLM_F_DUMP_INTR) is tried again, and fails with EAGAIN after max_dump_tries. EINVAL where `request` is no dump.
   KernelResult<std::vector<Payload>> Dump(const Request& request);
@@ -88,6 +109,8 @@ class Session {
   KernelResult<void> Send(std::span<const std::byte> datagram);
   // The next datagram from the kernel.
   KernelResult<Datagram> Receive(TimePoint deadline);
+  // Waits for the kernel's verdict on `requests`, of which the first has the sequence after `begin`, the batch's own.
+  Result<void, TransactionError> ReadTransaction(std::span<const Request> requests, uint32_t begin, TimePoint deadline);
   KernelResult<DumpTry> TryDump(const Request& request, TimePoint deadline);
 
   std::unique_ptr<Transport> owned_;

@@ -7,7 +7,9 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -15,6 +17,8 @@
 #include "gtest/gtest.h"
 #include "server/netlink/link.h"
 #include "server/netlink/message.h"
+#include "server/netlink/nfnetlink.h"
+#include "server/netlink/nft.h"
 #include "server/netlink/scripted_transport.h"
 
 namespace netprov::netlink {
@@ -454,6 +458,148 @@ TEST_F(SessionTest, AllTriesOfADumpShareOneWait) {
   }
   transport_.ExpectAnySend();
   EXPECT_THAT(session.Dump(EncodeDumpLinks()).error().code, Eq(ETIMEDOUT));
+}
+
+// ---- Transactions.
+
+Request Nft(std::string_view table) { return EncodeDeleteNftTable(table); }
+
+class TransactionTest : public SessionTest {
+ protected:
+  std::vector<Request> requests_ = {Nft("a"), Nft("b"), Nft("c")};
+
+  void ExpectSend(uint32_t generation = 0) {
+    transport_.ExpectSend({EncodeBatchBegin(generation), Nft("a"), Nft("b"), Nft("c"), EncodeBatchEnd()});
+  }
+
+  // The error, or 0, and of which request.
+  std::pair<int, std::optional<size_t>> Execute(uint32_t generation = 0) {
+    Result<void, TransactionError> done = session_.ExecuteTransaction(requests_, generation);
+    if (done.ok()) return {0, std::nullopt};
+    may_have_effect_ = done.error().error.may_have_effect;
+    operation_ = done.error().error.operation;
+    return {done.error().error.code, done.error().request};
+  }
+
+  static std::pair<int, std::optional<size_t>> Of(int code, std::optional<size_t> request = std::nullopt) {
+    return {code, request};
+  }
+
+  bool may_have_effect_ = false;
+  std::string operation_;
+};
+
+TEST_F(TransactionTest, IsDoneWhereTheLastRequestIsAcknowledged) {
+  ExpectSend();
+  transport_.Reply({ScriptedAck(0, "", 3)});
+  EXPECT_THAT(Execute(), Eq(Of(0)));
+  ExpectSend(7);
+  // Kernels may acknowledge the others too.
+  transport_.Reply({ScriptedAck(0, "", 0), ScriptedAck(0, "", 1), ScriptedAck(0, "", 2)});
+  transport_.Reply({ScriptedAck(0, "", 3), ScriptedAck(0, "", 4)});
+  EXPECT_THAT(Execute(7), Eq(Of(0)));
+}
+
+TEST_F(TransactionTest, ARefusalOfOneIsThatOfAll) {
+  ExpectSend();
+  transport_.Reply({ScriptedAck(ENOENT, "no such table", 2)});
+  transport_.Reply({ScriptedAck(0, "", 3)});
+  EXPECT_THAT(Execute(), Eq(Of(ENOENT, 1)));
+  EXPECT_THAT(operation_, Eq("NFT_MSG_DELTABLE inet b"));
+  EXPECT_FALSE(may_have_effect_);
+}
+
+TEST_F(TransactionTest, TheFirstRefusalCounts) {
+  ExpectSend();
+  transport_.Reply({ScriptedAck(EEXIST, "", 1), ScriptedAck(ENOENT, "", 2)});
+  transport_.Reply({ScriptedAck(ENOENT, "", 3)});
+  EXPECT_THAT(Execute(), Eq(Of(EEXIST, 0)));
+}
+
+TEST_F(TransactionTest, ARefusalOfTheWholeIsTheOnlyAnswer) {
+  ExpectSend(7);
+  transport_.Reply({ScriptedAck(ERESTART, "", 0)});
+  EXPECT_THAT(Execute(7), Eq(Of(ERESTART)));
+  EXPECT_THAT(operation_, Eq("nf_tables transaction"));
+  EXPECT_THAT(transport_.receives(), Eq(1));
+}
+
+TEST_F(TransactionTest, ARefusalStandsWhereTheRestIsLost) {
+  ExpectSend();
+  transport_.Reply({ScriptedAck(ENOMEM, "", 1)});
+  EXPECT_THAT(Execute(), Eq(Of(ENOMEM, 0)));
+  EXPECT_FALSE(may_have_effect_);
+}
+
+TEST_F(TransactionTest, ALostAnswerMayHaveHadItsEffect) {
+  for (const int code : {ETIMEDOUT, ENOBUFS}) {
+    ExpectSend();
+    transport_.FailReceive(code);
+    EXPECT_THAT(Execute(), Eq(Of(code)));
+    EXPECT_TRUE(may_have_effect_);
+  }
+  ExpectSend();
+  transport_.ReplyDatagram({.messages = {ScriptedAck(0, "", 3)}, .truncated = true});
+  EXPECT_THAT(Execute(), Eq(Of(EMSGSIZE)));
+  EXPECT_TRUE(may_have_effect_);
+  ExpectSend();
+  transport_.ReplyDatagram({.messages = {}, .tail = FromHex("01 02 03")});
+  EXPECT_THAT(Execute(), Eq(Of(EBADMSG)));
+  EXPECT_TRUE(may_have_effect_);
+  ExpectSend();
+  transport_.Reply({ScriptedMessage{.type = NLMSG_OVERRUN, .answers = 1, .payload = {}}});
+  EXPECT_THAT(Execute(), Eq(Of(ENOBUFS)));
+  ExpectSend();
+  transport_.Reply({ScriptedMessage{.type = NLMSG_ERROR, .answers = 3, .payload = FromHex("00 00")}});
+  EXPECT_THAT(Execute(), Eq(Of(EBADMSG, 2)));
+  EXPECT_TRUE(may_have_effect_);
+}
+
+TEST_F(TransactionTest, OthersAnswersAreSkipped) {
+  ExpectSend();
+  ScriptedMessage other_port = ScriptedAck(EPERM, "", 1);
+  other_port.port_offset = 1;
+  transport_.Reply({other_port, ScriptedAck(EPERM, "", 5), Data("00")});
+  transport_.ReplyDatagram({.messages = {ScriptedAck(EPERM, "", 1)}, .sender = 99});
+  transport_.Reply({ScriptedAck(0, "", 3)});
+  EXPECT_THAT(Execute(), Eq(Of(0)));
+}
+
+TEST_F(TransactionTest, WhatCannotBeSentIsNot) {
+  transport_.FailSend(EMSGSIZE);
+  EXPECT_THAT(Execute(), Eq(Of(E2BIG)));
+  transport_.FailSend(EPERM);
+  EXPECT_THAT(Execute(), Eq(Of(EPERM)));
+  EXPECT_FALSE(may_have_effect_);
+
+  requests_ = {};
+  EXPECT_THAT(Execute(), Eq(Of(EINVAL)));
+  requests_ = {Nft("a"), EncodeGetNftTable("a")};
+  EXPECT_THAT(Execute(), Eq(Of(EINVAL, 1)));
+  requests_ = {Nft("a"), Change()};
+  EXPECT_THAT(Execute(), Eq(Of(EINVAL, 1)));
+  requests_ = {Nft(std::string_view("a\0b", 3))};
+  EXPECT_THAT(Execute(), Eq(Of(EINVAL, 0)));
+  requests_ = std::vector<Request>(Session::kMaxTransactionRequests + 1, Nft("a"));
+  EXPECT_THAT(Execute(), Eq(Of(E2BIG)));
+  requests_ = std::vector<Request>(600, Nft(std::string(2000, 'x')));
+  EXPECT_THAT(Execute(), Eq(Of(E2BIG)));
+}
+
+TEST_F(SessionTest, GetsAndDumpsOfNftKnowTheirReplies) {
+  auto reply = [](uint16_t type, uint16_t flags) {
+    return ScriptedMessage{.type = static_cast<uint16_t>(0x0a00 | type), .flags = flags, .payload = Bytes("01 02")};
+  };
+  transport_.ExpectSend({EncodeGetNftTable("a")});
+  // NEWTABLE, behind what is none.
+  transport_.Reply({reply(3, 0), reply(0, 0), ScriptedAck()});
+  EXPECT_THAT(session_.Get(EncodeGetNftTable("a")).value(), Eq(Bytes("01 02")));
+  transport_.ExpectSend({EncodeGetNftGeneration()});
+  transport_.Reply({reply(15, 0), ScriptedAck()});
+  EXPECT_TRUE(session_.Get(EncodeGetNftGeneration()).ok());
+  transport_.ExpectSend({EncodeDumpNftElements("a", "s")});
+  transport_.Reply({reply(12, NLM_F_MULTI), reply(12, NLM_F_MULTI), ScriptedDone()});
+  EXPECT_THAT(session_.Dump(EncodeDumpNftElements("a", "s")).value(), SizeIs(2));
 }
 
 }  // namespace
