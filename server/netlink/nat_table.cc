@@ -1,0 +1,119 @@
+#include "server/netlink/nat_table.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <iterator>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/netlink/nft.h"
+
+namespace netprov::netlink {
+namespace {
+
+std::string TableName() { return absl::StrCat("table inet ", kNatTable); }
+
+KernelError TableError(int code, const char* what) {
+  return {.code = code, .operation = absl::StrCat(TableName(), what), .extack = {}};
+}
+
+KernelError NoTable() { return TableError(ENOENT, ": none of netprov's"); }
+
+KernelError TooManyTries() { return TableError(EAGAIN, " (others changed the rule set at every try)"); }
+
+// Whether somebody changed the rule set since the look at it.
+bool Overtaken(const KernelError& error) { return error.code == ERESTART; }
+
+}  // namespace
+
+NatTable::NatTable(Session& session, const std::string& registry)
+    : session_(session), mark_(absl::StrCat("netprov:", registry)) {}
+
+KernelResult<NatTable::Look> NatTable::LookAtTable() {
+  // In this order: what changes between the two makes the generation an old one. And one by one: where nfnetlink
+  // refuses a datagram as a whole, it answers only its first message.
+  Look look;
+  NETPROV_ASSIGN_OR_RETURN(const Payload generation, session_.Get(EncodeGetNftGeneration()));
+  NETPROV_ASSIGN_OR_RETURN(look.generation, DecodeNftGeneration(generation));
+  KernelResult<Payload> payload = session_.Get(EncodeGetNftTable(kNatTable));
+  if (!payload.ok() && payload.error().code == ENOENT) return look;
+  if (!payload.ok()) return std::move(payload).error();
+  NETPROV_ASSIGN_OR_RETURN(const NftTable table, DecodeNftTable(*payload));
+  look.owner = table.comment == mark_ ? Owner::kNetprov : Owner::kSomebodyElse;
+  return look;
+}
+
+KernelResult<void> NatTable::EnsureTable() {
+  const std::vector<Request> requests = EncodeEnsureNatTable(mark_);
+  for (int i = 0; i < kMaxTries; ++i) {
+    NETPROV_ASSIGN_OR_RETURN(const Look look, LookAtTable());
+    if (look.owner == Owner::kSomebodyElse) return TableError(EEXIST, " is somebody else's");
+    Result<void, TransactionError> done = session_.ExecuteTransaction(requests, look.generation);
+    if (done.ok()) return {};
+    if (!Overtaken(done.error().error)) return std::move(done).error().error;
+  }
+  return TooManyTries();
+}
+
+Result<void, TransactionError> NatTable::AddElements(std::span<const NatElement> elements) {
+  std::vector<Request> requests;
+  requests.reserve(elements.size());
+  for (const NatElement& element : elements) requests.push_back(EncodeAddNatElement(element));
+  return ChangeElements(requests);
+}
+
+Result<void, TransactionError> NatTable::DeleteElements(std::span<const NatElement> elements) {
+  std::vector<Request> requests;
+  requests.reserve(elements.size());
+  for (const NatElement& element : elements) requests.push_back(EncodeDeleteNatElement(element));
+  return ChangeElements(requests);
+}
+
+Result<void, TransactionError> NatTable::ChangeElements(std::span<const Request> requests) {
+  if (requests.empty()) return {};
+  for (int i = 0; i < kMaxTries; ++i) {
+    KernelResult<Look> look = LookAtTable();
+    if (!look.ok()) return TransactionError{.error = std::move(look).error(), .request = std::nullopt};
+    if (look->owner != Owner::kNetprov) return TransactionError{.error = NoTable(), .request = std::nullopt};
+    Result<void, TransactionError> done = session_.ExecuteTransaction(requests, look->generation);
+    if (done.ok() || !Overtaken(done.error().error)) return done;
+  }
+  return TransactionError{.error = TooManyTries(), .request = std::nullopt};
+}
+
+KernelResult<std::vector<NatElement>> NatTable::ListElements() {
+  NETPROV_ASSIGN_OR_RETURN(const Look look, LookAtTable());
+  if (look.owner != Owner::kNetprov) return NoTable();
+  return DumpElements();
+}
+
+KernelResult<std::vector<NatElement>> NatTable::DumpElements() {
+  std::vector<NatElement> elements;
+  for (const Request& request : EncodeDumpNatElements()) {
+    NETPROV_ASSIGN_OR_RETURN(const std::vector<Payload> payloads, session_.Dump(request));
+    for (const Payload& payload : payloads) {
+      NETPROV_ASSIGN_OR_RETURN(std::vector<NatElement> some, DecodeNatElements(payload));
+      std::move(some.begin(), some.end(), std::back_inserter(elements));
+    }
+  }
+  return elements;
+}
+
+KernelResult<bool> NatTable::DeleteTableIfEmpty() {
+  const Request request = EncodeDeleteNftTable(kNatTable);
+  for (int i = 0; i < kMaxTries; ++i) {
+    NETPROV_ASSIGN_OR_RETURN(const Look look, LookAtTable());
+    if (look.owner != Owner::kNetprov) return true;
+    KernelResult<std::vector<NatElement>> elements = DumpElements();
+    // Deleted since the look.
+    if (!elements.ok() && elements.error().code == ENOENT) continue;
+    if (!elements.ok()) return std::move(elements).error();
+    if (!elements->empty()) return false;
+    Result<void, TransactionError> done = session_.ExecuteTransaction(std::span(&request, 1), look.generation);
+    if (done.ok()) return true;
+    if (!Overtaken(done.error().error)) return std::move(done).error().error;
+  }
+  return TooManyTries();
+}
+
+}  // namespace netprov::netlink
