@@ -29,7 +29,9 @@
 #include "server/netlink/link_monitor.h"
 #include "server/netlink/link_statistics.h"
 #include "server/netlink/message.h"
+#include "server/netlink/nat.h"
 #include "server/netlink/neighbour.h"
+#include "server/netlink/nft.h"
 #include "server/netlink/nsid.h"
 #include "server/netlink/qdisc.h"
 #include "server/netlink/route.h"
@@ -109,9 +111,29 @@ void Decode(std::span<const std::byte> payload) {
   if (entry.ok() ? EncodeDeleteFdbEntry(*entry).error != 0 : !foreseen(entry.error())) std::abort();
 }
 
+void DecodeNft(std::span<const std::byte> payload) {
+  KernelResult<uint32_t> generation = DecodeNftGeneration(payload);
+  if (generation.ok() ? *generation == 0 : generation.error().code != EBADMSG) std::abort();
+  KernelResult<NftTable> table = DecodeNftTable(payload);
+  if (table.ok() ? table->name.empty() : table.error().code != EBADMSG) std::abort();
+  KernelResult<NftElements> reply = DecodeNftElements(payload);
+  if (reply.ok() ? reply->set.empty() : reply.error().code != EBADMSG) std::abort();
+  KernelResult<std::vector<NatElement>> elements = DecodeNatElements(payload);
+  if (!elements.ok() && elements.error().code != EBADMSG) std::abort();
+  if (!elements.ok()) return;
+  for (const NatElement& element : *elements) {
+    // The kernel, unlike the encoder, takes ports and indexes of 0.
+    const int error = EncodeDeleteNatElement(element).error;
+    if (error != 0 && error != EINVAL) std::abort();
+  }
+}
+
 void ReadDatagram(std::span<const std::byte> datagram) {
   MessageReader reader(datagram);
-  while (std::optional<MessageView> message = reader.Next()) Decode(message->payload);
+  while (std::optional<MessageView> message = reader.Next()) {
+    Decode(message->payload);
+    DecodeNft(message->payload);
+  }
 }
 
 // Sets sequence and port of each well-formed message.
@@ -151,6 +173,19 @@ void Converse(const std::vector<std::byte>& bytes, uint8_t flags) {
     KernelResult<std::vector<Payload>> dump = Session(transport, {.max_dump_tries = 2}).Dump(EncodeDumpLinks());
     if (dump.ok()) CheckPayloads(*dump);
   }
+  {
+    CannedTransport transport = canned();
+    KernelResult<std::vector<Payload>> dump = Session(transport).Dump(EncodeDumpNftElements("netprov", "forward4"));
+    if (dump.ok()) {
+      for (const Payload& payload : *dump) DecodeNft(payload);
+    }
+  }
+  {
+    CannedTransport transport = canned();
+    const Request requests[] = {EncodeDeleteNftTable("a"), EncodeDeleteNftTable("b")};
+    Result<void, TransactionError> done = Session(transport).ExecuteTransaction(requests);
+    if (!done.ok() && done.error().request.value_or(0) >= std::size(requests)) std::abort();
+  }
 }
 
 }  // namespace
@@ -163,6 +198,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   ReadDatagram(input.subspan(1));
   DecodeLinkEvents(input.subspan(1), std::nullopt);
   Decode(input.subspan(1));
+  DecodeNft(input.subspan(1));
   std::vector<std::byte> bytes(input.begin() + 1, input.end());
   Converse(bytes, data[0]);
   Readdress(bytes);
