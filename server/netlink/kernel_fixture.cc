@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -15,6 +16,11 @@ namespace netprov::netlink {
 namespace {
 
 using ::testing::Eq;
+
+bool WriteFile(const char* path, std::string_view text) {
+  UniqueFd file(::open(path, O_WRONLY | O_CLOEXEC));
+  return file.valid() && ::write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
+}
 
 UniqueFd OpenNetns() { return UniqueFd(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)); }
 
@@ -37,8 +43,13 @@ std::string RunIp(const std::string& arguments) { return Shell("ip " + arguments
 void KernelTest::SetUp() {
   if (std::getenv("NETPROV_TEST_SKIP_KERNEL") != nullptr) GTEST_SKIP() << "NETPROV_TEST_SKIP_KERNEL is set";
   if (::unshare(CLONE_NEWNET) != 0) {
-    // As in a user namespace of its own, in which the test is root.
+    // As in a user namespace of its own, in which the test is root, and so are the commands that it runs.
+    const std::string uid_map = "0 " + std::to_string(::geteuid()) + " 1";
+    const std::string gid_map = "0 " + std::to_string(::getegid()) + " 1";
     ASSERT_EQ(::unshare(CLONE_NEWUSER | CLONE_NEWNET), 0) << ErrnoError("unshare").ToString();
+    ASSERT_TRUE(WriteFile("/proc/self/setgroups", "deny"));
+    ASSERT_TRUE(WriteFile("/proc/self/uid_map", uid_map));
+    ASSERT_TRUE(WriteFile("/proc/self/gid_map", gid_map));
   }
   UniqueFd away = OpenNetns();
   away_ = Open();

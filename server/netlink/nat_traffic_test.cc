@@ -38,8 +38,8 @@ namespace netprov::netlink {
 namespace {
 
 using ::testing::Eq;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using ::testing::StartsWith;
 
 constexpr TransportProtocol kTcp = TransportProtocol::kTcp;
 constexpr TransportProtocol kUdp = TransportProtocol::kUdp;
@@ -249,16 +249,14 @@ TEST_F(NatTrafficTest, APortIsForwardedFromWhenItIsAddedUntilItIsDeleted) {
     for (const char* host_address : {"192.0.2.1", ""}) {
       const std::vector<NatElement> elements = {Forward(protocol, host_address, 8000, "10.0.0.2", 80)};
       const End a = {a_, "10.0.0.2", 80};
-      EXPECT_THAT(Talk(protocol, client_, "192.0.2.1", 8000, a, kImpatience),
-                  testing::AnyOf("connect: ECONNREFUSED", "send: ECONNREFUSED", "recvfrom: EAGAIN"));
+      EXPECT_THAT(Talk(protocol, client_, "192.0.2.1", 8000, a, kImpatience), HasSubstr(": E"));
       Add(elements);
       EXPECT_THAT(Talk(protocol, client_, "192.0.2.1", 8000, a), Eq("192.0.2.2"));
       // The other protocol and the next port are not.
-      EXPECT_THAT(Talk(protocol == kTcp ? kUdp : kTcp, client_, "192.0.2.1", 8000, a, kImpatience),
-                  testing::HasSubstr(": E"));
-      EXPECT_THAT(Talk(protocol, client_, "192.0.2.1", 8001, a, kImpatience), testing::HasSubstr(": E"));
+      EXPECT_THAT(Talk(protocol == kTcp ? kUdp : kTcp, client_, "192.0.2.1", 8000, a, kImpatience), HasSubstr(": E"));
+      EXPECT_THAT(Talk(protocol, client_, "192.0.2.1", 8001, a, kImpatience), HasSubstr(": E"));
       Delete(elements);
-      EXPECT_THAT(Talk(protocol, client_, "192.0.2.1", 8000, a, kImpatience), testing::HasSubstr(": E"));
+      EXPECT_THAT(Talk(protocol, client_, "192.0.2.1", 8000, a, kImpatience), HasSubstr(": E"));
     }
   }
 }
@@ -291,7 +289,7 @@ TEST_F(NatTrafficTest, ARangeOfPorts) {
     const End a = {a_, "10.0.0.2", static_cast<uint16_t>(9000 + i)};
     EXPECT_THAT(Talk(kTcp, client_, "192.0.2.1", 8000 + i, a), Eq("192.0.2.2"));
   }
-  EXPECT_THAT(Talk(kTcp, client_, "192.0.2.1", 8003, {a_, "10.0.0.2", 9003}, kImpatience), Eq("connect: ECONNREFUSED"));
+  EXPECT_THAT(Talk(kTcp, client_, "192.0.2.1", 8003, {a_, "10.0.0.2", 9003}), Eq("connect: ECONNREFUSED"));
 }
 
 TEST_F(NatTrafficTest, Ipv6) {
