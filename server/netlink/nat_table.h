@@ -21,7 +21,8 @@ namespace netprov::netlink {
 // the look at the mark, and is tried again where something did.
 //
 // Every change is one transaction: all of it or none, also for packets. Nothing else is changed: no other table, and no
-// sysctl, so that nothing is forwarded on a host that does not forward.
+// sysctl, so that nothing is forwarded on a host that does not forward. Linux 5.10 is needed: earlier ones keep no
+// mark, and match no incoming link where packets leave.
 //
 // Errors, besides Session's (EPERM: no CAP_NET_ADMIN; EOPNOTSUPP: a kernel without nf_tables, or without a kind of
 // expression or chain, where it may be ENOENT too; may_have_effect where the answer was lost): EAGAIN where others
