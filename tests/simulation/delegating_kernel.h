@@ -3,6 +3,7 @@
 #define NETPROV_TESTS_SIMULATION_DELEGATING_KERNEL_H_
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -45,6 +46,14 @@ class DelegatingKernel : public engine::Kernel {
   KernelResult<std::pair<engine::Link, engine::Link>> CreateVeth(const engine::LinkSpec& a, const engine::LinkSpec& b,
                                                                  const std::string& alias) override {
     return kernel_.CreateVeth(a, b, alias);
+  }
+  KernelResult<engine::Link> CreateDevice(const engine::LinkSpec& link, const engine::DeviceOptions& options,
+                                          const std::string& alias) override {
+    return kernel_.CreateDevice(link, options, alias);
+  }
+  KernelResult<std::map<uint32_t, std::vector<netlink::BridgeVlan>>> ListPortVlans(
+      const engine::NetnsRef& netns) override {
+    return kernel_.ListPortVlans(netns);
   }
   KernelResult<void> DeleteLink(const engine::NetnsRef& netns, uint32_t ifindex) override {
     return kernel_.DeleteLink(netns, ifindex);

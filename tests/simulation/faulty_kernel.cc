@@ -104,6 +104,15 @@ KernelResult<std::pair<Link, Link>> FaultyKernel::CreateVeth(const LinkSpec& a, 
       "CreateVeth", [&] { return kernel_.CreateVeth(a, b, alias); }, [&] { (void)kernel_.CreateVeth(a, b, ""); });
 }
 
+KernelResult<Link> FaultyKernel::CreateDevice(const LinkSpec& link, const engine::DeviceOptions& options,
+                                              const std::string& alias) {
+  return Around("CreateDevice", [&] { return kernel_.CreateDevice(link, options, alias); });
+}
+
+KernelResult<std::map<uint32_t, std::vector<netlink::BridgeVlan>>> FaultyKernel::ListPortVlans(const NetnsRef& netns) {
+  return Around("ListPortVlans", [&] { return kernel_.ListPortVlans(netns); });
+}
+
 KernelResult<void> FaultyKernel::DeleteLink(const NetnsRef& netns, uint32_t ifindex) {
   return Around("DeleteLink", [&] { return kernel_.DeleteLink(netns, ifindex); });
 }

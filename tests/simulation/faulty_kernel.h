@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -58,6 +59,10 @@ class FaultyKernel : public engine::Kernel {
   KernelResult<std::vector<std::string>> ListNetns() override;
   KernelResult<std::pair<engine::Link, engine::Link>> CreateVeth(const engine::LinkSpec& a, const engine::LinkSpec& b,
                                                                  const std::string& alias) override;
+  KernelResult<engine::Link> CreateDevice(const engine::LinkSpec& link, const engine::DeviceOptions& options,
+                                          const std::string& alias) override;
+  KernelResult<std::map<uint32_t, std::vector<netlink::BridgeVlan>>> ListPortVlans(
+      const engine::NetnsRef& netns) override;
   KernelResult<void> DeleteLink(const engine::NetnsRef& netns, uint32_t ifindex) override;
   KernelResult<void> SetLink(const engine::NetnsRef& netns, uint32_t ifindex,
                              const engine::LinkSettings& settings) override;

@@ -1019,6 +1019,10 @@ void Recover(State& state) {
         }
         break;
       }
+      case Intent::Kind::kCreateDevice:
+      case Intent::Kind::kDeleteDevice:
+        // No history has one.
+        break;
       case Intent::Kind::kCreateVeth:
         // By its tag; one that died without it, by its names alone.
         if (!IsBeyondKnowing(state, item.made)) state.RemovePair(item.made);
