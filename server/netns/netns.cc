@@ -1,16 +1,21 @@
 #include "server/netns/netns.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/nsfs.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/vfs.h>
 
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <string>
+
+#include "absl/strings/str_cat.h"
 
 namespace netprov::netns {
 namespace {
@@ -34,6 +39,18 @@ KernelResult<bool> IsNetns(int fd) {
   // ENOTTY: no namespace at all. Any other error, such as a security module's, says nothing about the file.
   if (type == -1 && errno != ENOTTY) return ErrnoError("ioctl(NS_GET_NSTYPE)");
   return type == CLONE_NEWNET;
+}
+
+KernelResult<UniqueFd> OpenFound(int found, const std::string& operation) {
+  const KernelError no_netns{.code = EMEDIUMTYPE, .operation = operation, .extack = {}};
+  struct statfs file_system = {};
+  if (::fstatfs(found, &file_system) != 0) return ErrnoError(operation);
+  if (file_system.f_type != NSFS_MAGIC) return no_netns;
+  UniqueFd netns(::open(absl::StrCat("/proc/self/fd/", found).c_str(), O_RDONLY | O_CLOEXEC));
+  if (!netns.valid()) return ErrnoError(operation);
+  NETPROV_ASSIGN_OR_RETURN(const bool is_netns, IsNetns(netns.get()));
+  if (!is_netns) return no_netns;
+  return netns;
 }
 
 KernelResult<void> RunInside(int netns, int home, const std::function<void()>& body) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 
 #include "server/base/kernel_error.h"
 #include "server/base/unique_fd.h"
@@ -16,6 +17,10 @@ KernelResult<UniqueFd> OpenCurrent();
 // Whether `fd` is a network namespace, and not a file or a namespace of another type (NS_GET_NSTYPE, ioctl_ns(2)).
 // Errors: those of a security module, such as EACCES.
 KernelResult<bool> IsNetns(int fd);
+
+// Opens what `found` stands for, an O_PATH descriptor, if it is a network namespace, and nothing else: opening a FIFO
+// or a device may block or have effects. `operation` is for errors. EMEDIUMTYPE: it is none.
+KernelResult<UniqueFd> OpenFound(int found, const std::string& operation);
 
 // Runs `body` with the calling thread inside the namespace `netns`, then takes the thread back to `home`, the namespace
 // that it came from. Only sockets, namespace descriptors and /proc/sys/net should be opened inside; nothing else of

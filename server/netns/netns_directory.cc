@@ -2,11 +2,9 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -166,18 +164,9 @@ KernelResult<void> NetnsDirectory::RemoveFile(absl::string_view name) const {
 KernelResult<UniqueFd> NetnsDirectory::Open(absl::string_view name) const {
   NETPROV_RETURN_IF_ERROR(CheckName(name));
   const std::string path = PathOf(name);
-  const KernelError no_netns{.code = EMEDIUMTYPE, .operation = absl::StrCat("open(", path, ")"), .extack = {}};
-  // Looked at before it is opened: opening a FIFO or a device that somebody put here may block or have effects.
-  UniqueFd found(::open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  const UniqueFd found(::open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
   if (!found.valid()) return ErrnoError(absl::StrCat("open(", path, ")"));
-  struct statfs file_system = {};
-  if (::fstatfs(found.get(), &file_system) != 0) return ErrnoError(absl::StrCat("fstatfs(", path, ")"));
-  if (file_system.f_type != NSFS_MAGIC) return no_netns;
-  UniqueFd netns(::open(absl::StrCat("/proc/self/fd/", found.get()).c_str(), O_RDONLY | O_CLOEXEC));
-  if (!netns.valid()) return ErrnoError(absl::StrCat("open(", path, ")"));
-  NETPROV_ASSIGN_OR_RETURN(bool is_netns, IsNetns(netns.get()));
-  if (!is_netns) return no_netns;
-  return netns;
+  return OpenFound(found.get(), absl::StrCat("open(", path, ")"));
 }
 
 KernelResult<NetnsDirectory::Kind> NetnsDirectory::Inspect(absl::string_view name) const {

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -11,10 +12,12 @@
 
 #include <cerrno>
 #include <fstream>
+#include <future>
 #include <memory>
 #include <set>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -27,7 +30,9 @@
 #include "server/engine/linux_kernel.h"
 #include "server/netns/inhabitants.h"
 #include "server/netns/netns_directory.h"
+#include "server/netns/place.h"
 #include "tests/testing/private_host.h"
+#include "tests/testing/process.h"
 
 namespace netprov::testing {
 namespace {
@@ -317,6 +322,153 @@ TEST_F(NetnsTest, AThreadComesBackFromWhereItWasSent) {
   EXPECT_EQ(netns::IsNetns(-1).error().code, EBADF) << "where it cannot be told, it is not denied";
   auto refused = netns::RunInside(no_netns.get(), home->get(), [] { ADD_FAILURE() << "ran elsewhere"; });
   EXPECT_EQ(refused.error().code, EINVAL);
+}
+
+// Opening what others made, by a path or by a process.
+class PlaceTest : public NetnsTest {
+ protected:
+  void TearDown() override {
+    Shell("umount -q /run/place/* || true; rm -rf /run/place /run/link");
+    NetnsTest::TearDown();
+  }
+
+  // A process in a namespace of its own.
+  static std::unique_ptr<Process> StartInside() {
+    auto process = std::make_unique<Process>(
+        std::vector<std::string>{"unshare", "-n", "sh", "-c", "echo ready >&2; exec sleep infinity"});
+    process->WaitForLine("ready");
+    return process;
+  }
+
+  // The number of a namespace, as `/proc/PID/ns/net` reads; 0: it could not be opened.
+  static ino_t Inode(const KernelResult<UniqueFd>& netns) {
+    struct stat status = {};
+    if (!netns.ok()) {
+      ADD_FAILURE() << netns.error().ToString();
+      return 0;
+    }
+    EXPECT_EQ(::fstat(netns->get(), &status), 0);
+    return status.st_ino;
+  }
+  static ino_t InodeOf(pid_t pid) {
+    struct stat status = {};
+    EXPECT_EQ(::stat(absl::StrCat("/proc/", pid, "/ns/net").c_str(), &status), 0);
+    return status.st_ino;
+  }
+  static int CodeAt(const std::string& path) {
+    auto netns = netns::OpenNetnsAt(path);
+    return netns.ok() ? 0 : netns.error().code;
+  }
+};
+
+TEST_F(PlaceTest, OpensTheNamespaceAtAPath) {
+  const auto process = StartInside();
+  Shell(absl::StrCat("mkdir /run/place; touch /run/place/it; mount --bind /proc/", process->pid(),
+                     "/ns/net /run/place/it"));
+  EXPECT_EQ(Inode(netns::OpenNetnsAt("/run/place/it")), InodeOf(process->pid()));
+}
+
+TEST_F(PlaceTest, FollowsNoLinkAndSaysWhatToGiveInItsPlace) {
+  Shell("ip netns add blue; ln -s /run/netns /run/link; mkdir /run/place; ln -s ../netns/blue /run/place/it");
+  for (const char* path : {"/run/link/blue", "/run/place/it"}) {
+    auto netns = netns::OpenNetnsAt(path);
+    ASSERT_FALSE(netns.ok()) << path;
+    EXPECT_EQ(netns.error().code, ELOOP) << path;
+    EXPECT_THAT(netns.error().extack, HasSubstr("is /run/netns/blue")) << path;
+  }
+  auto of_proc = netns::OpenNetnsAt("/proc/self/ns/net");
+  ASSERT_FALSE(of_proc.ok());
+  EXPECT_EQ(of_proc.error().code, ELOOP);
+  EXPECT_THAT(of_proc.error().extack, HasSubstr("its number"));
+  Shell("ln -sfn /nowhere /run/link");
+  EXPECT_THAT(netns::OpenNetnsAt("/run/link").error().extack, HasSubstr("leads nowhere"));
+  EXPECT_EQ(CodeAt("/run/netns/blue"), 0);
+}
+
+TEST_F(PlaceTest, OpensNothingThatIsNoNetworkNamespace) {
+  Shell(
+      "mkdir /run/place; cd /run/place; touch file empty user; mkfifo fifo; mkdir directory; mknod null c 1 3 || true");
+  Shell("mount --bind /proc/self/ns/user /run/place/user");
+  // A FIFO that were opened would block.
+  for (const char* name : {"file", "fifo", "directory", "user"}) {
+    EXPECT_EQ(CodeAt(absl::StrCat("/run/place/", name)), EMEDIUMTYPE) << name;
+  }
+  EXPECT_EQ(CodeAt("/dev/null"), EMEDIUMTYPE);
+  EXPECT_EQ(CodeAt("/run/place/nothing"), ENOENT);
+  EXPECT_EQ(CodeAt("/run/place/file/it"), ENOTDIR);
+  EXPECT_EQ(CodeAt("run/place/file"), EINVAL);
+  EXPECT_EQ(CodeAt(std::string("/run/place/file\0it", 18)), EINVAL);
+  EXPECT_EQ(CodeAt(""), EINVAL);
+}
+
+// By PIDFD_GET_NET_NAMESPACE, or by /proc as on older kernels.
+class ProcessPlaceTest : public PlaceTest, public ::testing::WithParamInterface<KernelResult<UniqueFd> (*)(int)> {
+ protected:
+  KernelResult<UniqueFd> Open(pid_t pid) { return GetParam()(pid); }
+  int CodeOf(pid_t pid) {
+    auto netns = Open(pid);
+    return netns.ok() ? 0 : netns.error().code;
+  }
+};
+
+TEST_P(ProcessPlaceTest, OpensTheNamespaceOfAProcess) {
+  const auto process = StartInside();
+  EXPECT_EQ(Inode(Open(process->pid())), InodeOf(process->pid()));
+  EXPECT_NE(InodeOf(process->pid()), InodeOf(::getpid()));
+  EXPECT_EQ(Inode(Open(::getpid())), InodeOf(::getpid()));
+}
+
+TEST_P(ProcessPlaceTest, AProcessThatHasEndedIsNone) {
+  const auto process = StartInside();
+  process->Stop(SIGKILL);
+  EXPECT_EQ(CodeOf(process->pid()), ESRCH);
+  // Ended, and its parent has not asked yet how.
+  const pid_t zombie = ::fork();
+  ASSERT_NE(zombie, -1);
+  if (zombie == 0) ::_exit(0);
+  siginfo_t info = {};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(zombie), &info, WEXITED | WNOWAIT), 0);
+  EXPECT_EQ(CodeOf(zombie), ESRCH);
+  ASSERT_EQ(::waitpid(zombie, nullptr, 0), zombie);
+}
+
+TEST_P(ProcessPlaceTest, AThreadOrNoNumberIsNoProcess) {
+  std::promise<pid_t> number;
+  std::promise<void> done;
+  std::thread thread([&] {
+    number.set_value(::gettid());
+    done.get_future().wait();
+  });
+  EXPECT_EQ(CodeOf(number.get_future().get()), ESRCH);
+  done.set_value();
+  thread.join();
+  EXPECT_EQ(CodeOf(0), ESRCH);
+  EXPECT_EQ(CodeOf(-1), ESRCH);
+  EXPECT_EQ(CodeOf(4194304), ESRCH) << "PID_MAX_LIMIT";
+}
+
+INSTANTIATE_TEST_SUITE_P(Ways, ProcessPlaceTest,
+                         ::testing::Values(&netns::OpenNetnsOfProcess, &netns::OpenNetnsOfProcessByProc),
+                         [](const auto& way) { return way.index == 0 ? "Pidfd" : "Proc"; });
+
+TEST_F(PlaceTest, AProcOfOtherNumbersIsNotUsed) {
+  // The child's number there is another one than in this /proc.
+  const pid_t child = ::fork();
+  ASSERT_NE(child, -1);
+  if (child == 0) {
+    if (::unshare(CLONE_NEWPID) != 0) ::_exit(2);
+    const pid_t inside = ::fork();
+    if (inside == 0) {
+      auto netns = netns::OpenNetnsOfProcessByProc(::getpid());
+      ::_exit(!netns.ok() && netns.error().code == EMEDIUMTYPE ? 0 : 1);
+    }
+    int status = 0;
+    ::waitpid(inside, &status, 0);
+    ::_exit(WEXITSTATUS(status));
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 }  // namespace
