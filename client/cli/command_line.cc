@@ -615,9 +615,23 @@ class Grammar {
   bool look_only_ = false;
 
   CLI::Option* host_option_;
-  CLI::Option* from_ns_option_;
-  CLI::Option* ns_option_;
-  std::string host_, from_ns_, interface_, ns_, peer_, veth_id_;
+  // How an end is said to be in a namespace.
+  struct InNamespace {
+    CLI::Option* name_option;
+    CLI::Option* path_option;
+    CLI::Option* pid_option;
+    std::string name, path;
+    uint32_t pid = 0;
+
+    bool empty() const { return name_option->empty() && path_option->empty() && pid_option->empty(); }
+    void AddTo(v1::VethEndpoint& endpoint) const;
+  };
+  // Adds its options, as `--ns`, `--ns-path` and `--ns-pid`, of which at most one can be given.
+  void AddInNamespace(const std::string& option, const char* group, InNamespace& where);
+
+  CLI::Option* interface_option_;
+  InNamespace first_where_, peer_where_;
+  std::string host_, interface_, peer_, veth_id_;
   uint32_t mtu_ = 0;
   End first_end_, peer_end_;
   BridgeFlags bridge_;
@@ -707,11 +721,40 @@ void Grammar::Build() {
   exec_->add_option("NAME", name_, "The namespace's name")->required();
 }
 
+void Grammar::InNamespace::AddTo(v1::VethEndpoint& endpoint) const {
+  if (!path_option->empty()) {
+    endpoint.set_netns_path(path);
+  } else if (!pid_option->empty()) {
+    endpoint.set_pid(pid);
+  } else {
+    endpoint.set_namespace_(Name(kNamespaces, name));
+  }
+}
+
+void Grammar::AddInNamespace(const std::string& option, const char* group, InNamespace& where) {
+  where.name_option =
+      veth_->add_option(option, where.name, "It is in this namespace")->type_name("NAMESPACE")->group(group);
+  where.path_option =
+      veth_
+          ->add_option(option + "-path", where.path, "It is in the network namespace at this path; no link is followed")
+          ->type_name("PATH")
+          ->group(group);
+  where.pid_option = veth_->add_option(option + "-pid", where.pid, "It is in the network namespace of this process")
+                         ->transform(Decimal())
+                         ->type_name("PID")
+                         ->group(group);
+  where.name_option->excludes(where.path_option);
+  where.name_option->excludes(where.pid_option);
+  where.path_option->excludes(where.pid_option);
+}
+
 void Grammar::BuildVeth(CLI::App& net) {
   veth_ =
       Add(net, "veth",
           "Create a veth pair, or list, show and delete pairs.\n"
           "The first end is in the host (--host) or in a namespace (--from-ns), the peer in the namespace --ns.\n"
+          "A namespace that netprov did not make is given by the path of its file or by a process inside: --ns-path\n"
+          "and --ns-pid, --from-ns-path and --from-ns-pid.\n"
           "Each option of an end has a form that says which: with --host- or, with --from-ns, --from- the first's,\n"
           "with --peer- the peer's, as in --host-address, --from-mac, --peer-mtu. Without that, --address, --gateway,\n"
           "--route and --neighbor are the peer's, the others the first end's, and --mtu is of both.\n"
@@ -723,31 +766,31 @@ void Grammar::BuildVeth(CLI::App& net) {
           "  contain net veth --host uplink0 --ns blue --peer eth0 --mtu 1400\n"
           "  contain net veth --from-ns red --interface to-blue --ns blue --peer to-red --id red-blue \\\n"
           "      --from-address 10.0.0.1/24 --address 10.0.0.2/24 --route '10.1.0.0/16 via 10.0.0.1 metric 100'\n"
+          "  contain net veth --host c0 --ns-pid 4242 --peer eth0 --address 10.0.0.2/24\n"
           "  contain net veth --host uplink0 --ns blue --owner ci/job-17 --ttl 10m --self-heal\n"
           "  contain net veth delete uplink0");
   veth_->formatter(std::make_shared<VethFormatter>());
   veth_->require_subcommand(0, 1);
   constexpr char kFirstEndGroup[] = "The first end";
-  constexpr char kPeerGroup[] = "The peer, inside --ns";
+  constexpr char kPeerGroup[] = "The peer, inside --ns, --ns-path or --ns-pid";
   host_option_ = veth_->add_option("--host", host_, "It is in the host and has this interface name")
                      ->type_name("INTERFACE")
                      ->group(kFirstEndGroup);
-  from_ns_option_ = veth_->add_option("--from-ns", from_ns_, "It is in this namespace")
-                        ->type_name("NAMESPACE")
-                        ->group(kFirstEndGroup);
-  CLI::Option* interface_option =
+  AddInNamespace("--from-ns", kFirstEndGroup, first_where_);
+  interface_option_ =
       veth_
           ->add_option("--interface", interface_,
                        "Its interface name, with --from-ns; `%d` in it becomes the lowest free number. Default: veth%d")
           ->type_name("INTERFACE")
           ->group(kFirstEndGroup);
-  interface_option->needs(from_ns_option_);
-  host_option_->excludes(from_ns_option_);
+  for (CLI::Option* option : {first_where_.name_option, first_where_.path_option, first_where_.pid_option}) {
+    host_option_->excludes(option);
+  }
   // Without a prefix, a link option is the first end's, and IP is for the namespace that the pair leads into.
   first_end_.AddOptions(
       EndOptions(*veth_, kFirstEndGroup,
                  {.link = {"--", "--host-", "--from-"}, .mtu = {"--host-", "--from-"}, .ip = {"--host-", "--from-"}}));
-  ns_option_ = veth_->add_option("--ns", ns_, "It is in this namespace")->type_name("NAMESPACE")->group(kPeerGroup);
+  AddInNamespace("--ns", kPeerGroup, peer_where_);
   veth_->add_option("--peer", peer_, "Its interface name, as with --interface. Default: veth%d")
       ->type_name("INTERFACE")
       ->group(kPeerGroup);
@@ -932,8 +975,9 @@ absl::Status Grammar::CheckFirstEndNames() const {
 }
 
 std::variant<v1::CreateVethRequest, Exit> Grammar::InterpretCreateVeth(const CommandLine& line) {
-  if (host_option_->empty() && from_ns_option_->empty()) return UsageError("--host or --from-ns is required");
-  if (ns_option_->empty()) return UsageError("--ns is required");
+  if (host_option_->empty() && first_where_.empty()) return UsageError("--host or --from-ns is required");
+  if (peer_where_.empty()) return UsageError("--ns is required, or --ns-path or --ns-pid");
+  if (!interface_option_->empty() && first_where_.empty()) return UsageError("--interface needs --from-ns");
   if (const absl::Status status = CheckFirstEndNames(); !status.ok()) return UsageError(status);
   v1::CreateVethRequest request;
   mutation_.AddTo(request);
@@ -950,12 +994,12 @@ std::variant<v1::CreateVethRequest, Exit> Grammar::InterpretCreateVeth(const Com
     a.mutable_host();
     a.set_interface_name(host_);
   } else {
-    a.set_namespace_(Name(kNamespaces, from_ns_));
+    first_where_.AddTo(a);
     a.set_interface_name(interface_.empty() ? "veth%d" : interface_);
   }
   absl::Status status = first_end_.AddTo(mtu_, host_option_->empty() ? "--from-" : "--host-", a);
   v1::VethEndpoint& b = *request.mutable_veth()->mutable_endpoint_b();
-  b.set_namespace_(Name(kNamespaces, ns_));
+  peer_where_.AddTo(b);
   b.set_interface_name(peer_.empty() ? "veth%d" : peer_);
   status.Update(peer_end_.AddTo(mtu_, "--", b));
   if (!status.ok()) return UsageError(status);

@@ -422,6 +422,41 @@ TEST(VethTest, BetweenTwoNamespaces) {
   EXPECT_EQ(request.veth().endpoint_b().interface_name(), "b0");
 }
 
+TEST(VethTest, AnEndIsAtAPathOrAProcess) {
+  auto request = ParseAs<v1::CreateVethRequest>(
+      {"net", "veth", "--host", "h0", "--ns-path", "/run/x", "--peer", "eth0", "--address", "10.0.0.2/24"});
+  EXPECT_EQ(request.veth().ShortDebugString(),
+            "endpoint_a { host { } interface_name: \"h0\" } endpoint_b { interface_name: \"eth0\" "
+            "addresses { address: \"10.0.0.2/24\" } netns_path: \"/run/x\" }");
+  request = ParseAs<v1::CreateVethRequest>({"net", "veth", "--from-ns-path=/run/x", "--interface", "p0", "--from-mtu",
+                                            "1400", "--ns-pid", "4242", "--id", "v"});
+  EXPECT_EQ(request.veth().endpoint_a().netns_path(), "/run/x");
+  EXPECT_EQ(request.veth().endpoint_a().interface_name(), "p0");
+  EXPECT_EQ(request.veth().endpoint_a().mtu(), 1400u);
+  EXPECT_EQ(request.veth().endpoint_b().pid(), 4242u);
+  request = ParseAs<v1::CreateVethRequest>({"net", "veth", "--from-ns-pid", "4242", "--ns", "blue"});
+  EXPECT_EQ(request.veth().endpoint_a().pid(), 4242u);
+  EXPECT_EQ(request.veth().endpoint_a().interface_name(), "veth%d");
+
+  const std::vector<std::vector<std::string>> ways = {
+      {"--ns", "a"},          {"--ns-path", "/x"}, {"--ns-pid", "7"}, {"--from-ns", "a"}, {"--from-ns-path", "/x"},
+      {"--from-ns-pid", "7"}, {"--host", "h"}};
+  // Each end is in one place only.
+  for (size_t i = 0; i < ways.size(); ++i) {
+    for (size_t k = 0; k < ways.size(); ++k) {
+      const bool same_end = (i < 3) == (k < 3);
+      if (i == k || !same_end) continue;
+      std::vector<std::string> line = {"net", "veth", ways[i][0], ways[i][1], ways[k][0], ways[k][1]};
+      const std::vector<std::string>& other_end = i < 3 ? ways.back() : ways.front();
+      line.insert(line.end(), other_end.begin(), other_end.end());
+      EXPECT_THAT(UsageError(line), HasSubstr("excludes")) << ways[i][0] << " " << ways[k][0];
+    }
+  }
+  EXPECT_THAT(UsageError({"net", "veth", "--host", "h", "--ns-pid", "0x10"}), HasSubstr("--ns-pid"));
+  EXPECT_THAT(UsageError({"net", "veth", "--from-ns-pid", "7", "--ns", "a", "--host-mtu", "1400"}),
+              HasSubstr("--host-mtu needs --host"));
+}
+
 TEST(VethTest, ServerChoosesTheIdWhereTheInterfaceNameIsNone) {
   for (const char* name : {"veth%d", "-a", ".a", "a+b", "a@b"}) {
     EXPECT_EQ(ParseAs<v1::CreateVethRequest>({"net", "veth", std::string("--host=") + name, "--ns", "a"}).veth_id(),

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "client/cli/bridge_text.h"
@@ -430,13 +431,17 @@ std::string CreateTime(const v1::Namespace& ns) {
   return google::protobuf::util::TimeUtil::ToString(ns.create_time());
 }
 
-// An id never has parentheses, so `(host)` is no namespace.
+// An id never has parentheses or a slash, so `(host)`, `(pid 7)` and `/run/x` are no namespaces of netprov's.
 std::string Location(const v1::VethEndpoint& endpoint) {
   switch (endpoint.location_case()) {
     case v1::VethEndpoint::kHost:
       return "(host)";
     case v1::VethEndpoint::kNamespace:
       return ShortName(endpoint.namespace_());
+    case v1::VethEndpoint::kNetnsPath:
+      return endpoint.netns_path();
+    case v1::VethEndpoint::kPid:
+      return absl::StrCat("(pid ", endpoint.pid(), ")");
     case v1::VethEndpoint::LOCATION_NOT_SET:
       break;
   }
@@ -445,8 +450,17 @@ std::string Location(const v1::VethEndpoint& endpoint) {
 
 std::string DescribeEndpoint(const v1::VethEndpoint& endpoint) {
   std::string text = Printable(endpoint.interface_name());
-  if (endpoint.location_case() == v1::VethEndpoint::kNamespace) {
-    absl::StrAppend(&text, " (in ", Printable(ShortName(endpoint.namespace_())), ")");
+  switch (endpoint.location_case()) {
+    case v1::VethEndpoint::kNamespace:
+    case v1::VethEndpoint::kNetnsPath:
+      absl::StrAppend(&text, " (in ", Printable(Location(endpoint)), ")");
+      break;
+    case v1::VethEndpoint::kPid:
+      absl::StrAppend(&text, " (in process ", endpoint.pid(), ")");
+      break;
+    case v1::VethEndpoint::kHost:
+    case v1::VethEndpoint::LOCATION_NOT_SET:
+      break;
   }
   return text;
 }
@@ -467,9 +481,8 @@ void AddEndpoint(const v1::Veth& veth, const char* end, const v1::VethEndpoint& 
 std::string EndpointHeading(const char* end, const v1::VethEndpoint& endpoint) {
   const std::string location = Location(endpoint);
   std::string text = absl::StrCat(end, ": ", endpoint.interface_name());
-  if (endpoint.location_case() == v1::VethEndpoint::kHost) absl::StrAppend(&text, " ", location);
-  if (endpoint.location_case() == v1::VethEndpoint::kNamespace) absl::StrAppend(&text, " in ", location);
-  return text;
+  if (location.empty()) return text;
+  return absl::StrCat(text, absl::StartsWith(location, "(") ? " " : " in ", location);
 }
 
 // `UP` for `STATE_UP` of a `prefix` `STATE_`; the number of a value that this program does not know.

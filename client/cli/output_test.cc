@@ -522,6 +522,17 @@ TEST(VethTest, WhatIsSpecialStandsBelowTheTable) {
                        "             endpoint_b.admin_state is down, was made up\n"));
 }
 
+TEST(VethTest, APlaceIsShownAsItWasGiven) {
+  v1::Veth veth = Network();
+  veth.mutable_endpoint_a()->set_netns_path("/run/x");
+  veth.mutable_endpoint_b()->set_pid(4242);
+  const std::string text = *PrintVeth(Format::kTable, veth, kNow);
+  EXPECT_THAT(text, HasSubstr("\nuplink  READY  a    veth-host  /run/x      02:"));
+  EXPECT_THAT(text, HasSubstr("\nuplink  READY  b    veth0      (pid 4242)  02:"));
+  EXPECT_THAT(text, HasSubstr("\na: veth-host in /run/x\n"));
+  EXPECT_THAT(text, HasSubstr("\nb: veth0 (pid 4242)\n"));
+}
+
 TEST(VethTest, WhatEachEndHasStandsAtTheBottom) {
   v1::Veth veth = Network();
   veth.mutable_metadata()->set_owner("ci");
@@ -791,6 +802,9 @@ TEST(DescribeVethTest, NamesNamespacesButNotTheHost) {
   EXPECT_EQ(DescribeVeth(veth), "veth-host <-> veth0 (in blue)");
   veth.mutable_endpoint_a()->set_namespace_("namespaces/red");
   EXPECT_EQ(DescribeVeth(veth), "veth-host (in red) <-> veth0 (in blue)");
+  veth.mutable_endpoint_a()->set_netns_path("/run/x");
+  veth.mutable_endpoint_b()->set_pid(4242);
+  EXPECT_EQ(DescribeVeth(veth), "veth-host (in /run/x) <-> veth0 (in process 4242)");
 }
 
 TEST(PrintableTest, ControlCharactersAreEscaped) {

@@ -146,7 +146,12 @@ absl::StatusOr<engine::CreateDeviceCall> ToCall(const v1::CreateBridgeRequest& r
   if (!request.has_bridge()) {
     violations.Add("bridge", "must be set: it says what to create");
   } else {
-    call.spec.link = ToSpec("bridge", ToEndpoint(request.bridge()), violations);
+    v1::VethEndpoint link = ToEndpoint(request.bridge());
+    if (request.bridge().location_case() == v1::Bridge::LOCATION_NOT_SET) {
+      violations.Add("bridge", "must say where it lives: set host or namespace");
+      link.mutable_host();
+    }
+    call.spec.link = ToSpec("bridge", link, violations);
     call.spec.options = ToOptions(request.bridge(), violations);
   }
   const auto& addresses = call.spec.link.config.ip.addresses;

@@ -35,6 +35,7 @@ constexpr char kNamespaceType[] = "netprov.v1.Namespace";
 constexpr char kVethType[] = "netprov.v1.Veth";
 constexpr char kBridgeType[] = "netprov.v1.Bridge";
 constexpr char kLinkType[] = "link";
+constexpr char kLocationType[] = "network namespace";
 
 // How long a caller that found the queue full should wait: the queue's work of some calls.
 constexpr int kQueueRetryMilliseconds = 100;
@@ -135,6 +136,8 @@ std::string ResourceNameOf(const engine::Error& error) {
 
 absl::string_view ResourceTypeOf(const engine::Error& error) {
   if (absl::StartsWith(error.object, "veths/")) return kVethType;
+  // A place, as engine::PlaceName() writes it.
+  if (absl::StartsWith(error.object, "/") || absl::StartsWith(error.object, "processes/")) return kLocationType;
   return absl::StartsWith(error.object, "bridges/") ? kBridgeType : kNamespaceType;
 }
 
@@ -388,6 +391,10 @@ absl::Status FromEngine(Method method, const engine::Error& error) {
       return DeviceInUse(error);
     case engine::Reason::kBridgeUnusable:
       return Unusable(v1::ERROR_REASON_BRIDGE_UNUSABLE, error);
+    case engine::Reason::kPlaceNotFound:
+      return NotFound(v1::ERROR_REASON_LOCATION_NOT_FOUND, error);
+    case engine::Reason::kPlaceUnusable:
+      return Unusable(v1::ERROR_REASON_LOCATION_UNUSABLE, error);
     case engine::Reason::kInterfaceNameTaken:
       return InterfaceNameTaken(error);
     case engine::Reason::kKernel:

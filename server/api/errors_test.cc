@@ -57,7 +57,7 @@ constexpr Reason kReasons[] = {
     Reason::kNamespaceNotManaged, Reason::kNamespaceFileStale,  Reason::kNamespaceMissing,
     Reason::kNamespaceBusy,       Reason::kVethNotFound,        Reason::kVethAlreadyExists,
     Reason::kDeviceNotFound,      Reason::kDeviceAlreadyExists, Reason::kDeviceInUse,
-    Reason::kBridgeUnusable,      Reason::kInterfaceNameTaken,  Reason::kKernel,
+    Reason::kBridgeUnusable,      Reason::kInterfaceNameTaken, Reason::kPlaceNotFound, Reason::kPlaceUnusable,  Reason::kKernel,
     Reason::kRollbackFailed,      Reason::kRegistryFailed,      Reason::kStopped};
 
 Error KernelError(int code, const std::string& operation) {
@@ -199,6 +199,28 @@ TEST(ErrorTest, ATakenNameIsNamedWithItsEnd) {
               UnorderedElementsAre(Pair("field", "veth.endpoint_a.interface_name"), Pair("interface", "h0")));
   EXPECT_EQ(Get<BadRequest>(status)->field_violations(0).field(), "veth.endpoint_a.interface_name");
   EXPECT_EQ(Get<ResourceInfo>(status)->resource_name(), "h0");
+}
+
+TEST(ErrorTest, ALocationThatIsNoneNamesItsField) {
+  const engine::NetnsPlace path{.path = "/run/x", .pid = 0};
+  absl::Status status =
+      FromEngine(Method::kCreateVeth,
+                 engine::PlaceFailure(path, "endpoint_a", {.code = ENOENT, .operation = "open(/run/x)", .extack = {}}));
+  EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(ReasonOf(status), "LOCATION_NOT_FOUND");
+  EXPECT_EQ(Get<ResourceInfo>(status)->resource_name(), "/run/x");
+  EXPECT_EQ(Get<ResourceInfo>(status)->resource_type(), "network namespace");
+  EXPECT_EQ(Get<BadRequest>(status)->field_violations(0).field(), "veth.endpoint_a.netns_path");
+
+  const engine::NetnsPlace process{.path = "", .pid = 7};
+  status = FromEngine(Method::kCreateVeth, engine::PlaceUnusable(process, "endpoint_b", "is in the host's namespace"));
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(ReasonOf(status), "LOCATION_UNUSABLE");
+  EXPECT_EQ(status.message(), "process 7 is in the host's namespace");
+  EXPECT_EQ(Get<ResourceInfo>(status)->resource_name(), "processes/7");
+  EXPECT_EQ(Get<ResourceInfo>(status)->resource_type(), "network namespace");
+  EXPECT_EQ(Get<PreconditionFailure>(status)->violations(0).subject(), "processes/7");
+  EXPECT_EQ(MetadataOf(status).at("field"), "veth.endpoint_b.pid");
 }
 
 TEST(ErrorTest, ABusyNamespaceSaysWhoIsInside) {

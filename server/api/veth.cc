@@ -1,8 +1,12 @@
 #include "server/api/veth.h"
 
+#include <cstddef>
+#include <cstdint>
+#include <string>
 #include <tuple>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "server/api/endpoint_config.h"
 #include "server/api/metadata.h"
@@ -17,6 +21,9 @@ namespace {
 
 constexpr char kListMethod[] = "ListVeths";
 
+constexpr size_t kLongestPath = 4095;       // PATH_MAX less the terminating zero
+constexpr uint32_t kGreatestPid = 4194304;  // PID_MAX_LIMIT
+
 v1::Veth::State ToState(engine::State state) {
   switch (state) {
     case engine::State::kReady:
@@ -30,6 +37,21 @@ v1::Veth::State ToState(engine::State state) {
   return v1::Veth::STATE_UNSPECIFIED;
 }
 
+// Of a network namespace.
+std::string CheckPath(const std::string& field, const std::string& path, Violations& violations) {
+  if (!absl::StartsWith(path, "/") || path.size() > kLongestPath || absl::StrContains(path, '\0')) {
+    violations.Add(field, absl::StrCat("must be an absolute path of up to ", kLongestPath,
+                                       " bytes without NUL, but is ", Quote(path)));
+  }
+  return path;
+}
+
+uint32_t CheckPid(const std::string& field, uint32_t pid, Violations& violations) {
+  if (pid == 0 || pid > kGreatestPid) {
+    violations.Add(field, absl::StrCat("must be 1 to ", kGreatestPid, ", but is ", pid));
+  }
+  return pid;
+}
 }  // namespace
 
 engine::EndpointSpec ToSpec(const std::string& field, const v1::VethEndpoint& endpoint, Violations& violations) {
@@ -40,8 +62,14 @@ engine::EndpointSpec ToSpec(const std::string& field, const v1::VethEndpoint& en
     case v1::VethEndpoint::kNamespace:
       spec.namespace_id = CheckNamespaceName(field + ".namespace", endpoint.namespace_(), violations);
       break;
+    case v1::VethEndpoint::kNetnsPath:
+      spec.place = engine::NetnsPlace{.path = CheckPath(field + ".netns_path", endpoint.netns_path(), violations)};
+      break;
+    case v1::VethEndpoint::kPid:
+      spec.place = engine::NetnsPlace{.path = "", .pid = CheckPid(field + ".pid", endpoint.pid(), violations)};
+      break;
     case v1::VethEndpoint::LOCATION_NOT_SET:
-      violations.Add(field, "must say where it lives: set host or namespace");
+      violations.Add(field, "must say where it lives: set host, namespace, netns_path or pid");
       break;
   }
   spec.interface_name = CheckInterfaceName(field + ".interface_name", endpoint.interface_name(), violations);
@@ -65,7 +93,11 @@ engine::EndpointSpec ToSpec(const std::string& field, const v1::VethEndpoint& en
 
 v1::VethEndpoint ToProto(const engine::Endpoint& endpoint) {
   v1::VethEndpoint proto;
-  if (endpoint.namespace_id.empty()) {
+  if (endpoint.place.has_value() && endpoint.place->path.empty()) {
+    proto.set_pid(endpoint.place->pid);
+  } else if (endpoint.place.has_value()) {
+    proto.set_netns_path(endpoint.place->path);
+  } else if (endpoint.namespace_id.empty()) {
     proto.mutable_host();
   } else {
     proto.set_namespace_(FormatNamespaceName(endpoint.namespace_id));
@@ -108,7 +140,7 @@ absl::StatusOr<engine::CreateVethCall> ToCall(const v1::CreateVethRequest& reque
     if (veth.has_endpoint_b()) call.spec.b = ToSpec("veth.endpoint_b", veth.endpoint_b(), violations);
     if (!veth.has_endpoint_b()) violations.Add("veth.endpoint_b", "must be set: a pair has two ends");
     if (violations.size() == before && call.spec.a.namespace_id == call.spec.b.namespace_id &&
-        call.spec.a.interface_name == call.spec.b.interface_name &&
+        call.spec.a.place == call.spec.b.place && call.spec.a.interface_name == call.spec.b.interface_name &&
         !IsInterfaceNamePattern(call.spec.b.interface_name)) {
       violations.Add("veth.endpoint_b.interface_name",
                      absl::StrCat("must differ from that of endpoint_a, as both ends live in the same place, but is ",
@@ -117,6 +149,10 @@ absl::StatusOr<engine::CreateVethCall> ToCall(const v1::CreateVethRequest& reque
   }
   for (const auto& [field, spec, other] : {std::tuple("veth.endpoint_a", &call.spec.a, &call.spec.b),
                                            std::tuple("veth.endpoint_b", &call.spec.b, &call.spec.a)}) {
+    if (call.metadata.persistent && spec->place.has_value() && spec->place->path.empty()) {
+      violations.Add("veth.metadata.persistent",
+                     absl::StrCat("can't be set where ", field, " has a pid, which says nothing after a reboot"));
+    }
     for (size_t i = 0; i < spec->config.ip.addresses.size(); ++i) {
       if (!spec->config.ip.addresses[i].detect_duplicates || other->up) continue;
       violations.Add(absl::StrCat(field, ".addresses[", i, "].duplicate_detection"),

@@ -80,6 +80,18 @@ TEST(VethRequestTest, TellsEachFieldThatIsWrong) {
        {[](auto& r) { r.mutable_veth()->mutable_endpoint_b()->set_namespace_(""); },
         [](auto& r) { r.mutable_veth()->mutable_endpoint_b()->set_namespace_("blue"); },
         [](auto& r) { r.mutable_veth()->mutable_endpoint_b()->set_namespace_("namespaces/.."); }}},
+      {"veth.endpoint_b.netns_path",
+       {[](auto& r) { r.mutable_veth()->mutable_endpoint_b()->set_netns_path(""); },
+        [](auto& r) { r.mutable_veth()->mutable_endpoint_b()->set_netns_path("run/netns/blue"); },
+        [](auto& r) { r.mutable_veth()->mutable_endpoint_b()->set_netns_path(std::string("/run/a\0b", 8)); },
+        [](auto& r) { r.mutable_veth()->mutable_endpoint_b()->set_netns_path("/" + std::string(4095, 'x')); }}},
+      {"veth.endpoint_b.pid",
+       {[](auto& r) { r.mutable_veth()->mutable_endpoint_b()->set_pid(0); },
+        [](auto& r) { r.mutable_veth()->mutable_endpoint_b()->set_pid(4194305); }}},
+      {"veth.metadata.persistent", {[](auto& r) {
+         r.mutable_veth()->mutable_endpoint_b()->set_pid(7);
+         r.mutable_veth()->mutable_metadata()->set_persistent(true);
+       }}},
       {"veth.endpoint_a.interface_name",
        {[](auto& r) { r.mutable_veth()->mutable_endpoint_a()->set_interface_name("sixteen-bytes-xx"); }}},
       {"veth.endpoint_a.mac_address",
@@ -131,6 +143,24 @@ TEST(VethRequestTest, TwoEndsMayShareAPatternOrANameInTwoPlaces) {
   EXPECT_THAT(Faults(request), ElementsAre());
 }
 
+TEST(VethRequestTest, AnEndMayBeAtAPathOrAProcess) {
+  v1::CreateVethRequest request = SomeRequest();
+  request.mutable_veth()->mutable_metadata()->set_persistent(true);
+  const std::string longest = "/" + std::string(4094, 'x');
+  request.mutable_veth()->mutable_endpoint_b()->set_netns_path(longest);
+  EXPECT_EQ(ToCall(request)->spec.b.place, (engine::NetnsPlace{.path = longest, .pid = 0}));
+  request.mutable_veth()->mutable_metadata()->clear_persistent();
+  request.mutable_veth()->mutable_endpoint_b()->set_pid(4194304);
+  EXPECT_EQ(ToCall(request)->spec.b.place, (engine::NetnsPlace{.path = "", .pid = 4194304}));
+  EXPECT_TRUE(ToCall(request)->spec.a.is_at_host());
+
+  // The same name in another place, and in the same.
+  request.mutable_veth()->mutable_endpoint_b()->set_interface_name("h0");
+  EXPECT_THAT(Faults(request), ElementsAre());
+  request.mutable_veth()->mutable_endpoint_a()->set_pid(4194304);
+  EXPECT_THAT(Faults(request), ElementsAre("veth.endpoint_b.interface_name"));
+}
+
 TEST(VethRequestTest, OthersBecomeCalls) {
   v1::GetVethRequest get;
   EXPECT_FALSE(ToCall(get).ok());
@@ -178,6 +208,14 @@ TEST(VethToProtoTest, ShowsBothEnds) {
   EXPECT_EQ(proto.endpoint_b().namespace_(), "namespaces/my%20net");
   EXPECT_EQ(proto.endpoint_b().mac_address(), "");
   EXPECT_EQ(proto.endpoint_b().admin_state(), v1::VethEndpoint::ADMIN_STATE_DOWN);
+}
+
+TEST(VethToProtoTest, ShowsPlacesAsTheyWereGiven) {
+  engine::Veth veth{.a = {.interface_name = "p0", .place = engine::NetnsPlace{.path = "/run/x/../y", .pid = 0}},
+                    .b = {.interface_name = "p1", .place = engine::NetnsPlace{.path = "", .pid = 7}}};
+  const v1::Veth proto = ToProto(veth);
+  EXPECT_EQ(proto.endpoint_a().netns_path(), "/run/x/../y");
+  EXPECT_EQ(proto.endpoint_b().pid(), 7u);
 }
 
 TEST(VethToProtoTest, IsReadableWhateverTheLinkIsCalled) {

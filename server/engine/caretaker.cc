@@ -98,12 +98,13 @@ void Caretaker::Mark(const Hint& hint) {
     }
     if (hint.kind == Hint::Kind::kLink) return;
   }
-  for (const DeviceRecord& record : registry_.ListDevicesOf(id)) {
+  const std::string key = hint.netns.key();
+  for (const DeviceRecord& record : registry_.ListDevicesOf(key)) {
     if (hint.kind == Hint::Kind::kName || record.link.ifindex == hint.ifindex) MarkObject(record.name, record.uid);
   }
-  for (const VethRecord& record : registry_.ListVethsOf(id)) {
+  for (const VethRecord& record : registry_.ListVethsOf(key)) {
     auto is_it = [&](const Endpoint& end, const EndpointSpec& spec) {
-      if (end.namespace_id != id) return false;
+      if (end.netns_key() != key) return false;
       return hint.ifindex == 0 ? !spec.config.RoutesWithoutLink().empty() : end.ifindex == hint.ifindex;
     };
     if (hint.kind == Hint::Kind::kName || is_it(record.a, record.spec.a) || is_it(record.b, record.spec.b)) {
@@ -131,17 +132,29 @@ void Caretaker::Watch(std::vector<Notice>& notices) {
     watch_ = *std::move(watch);
   }
   std::set<std::string> present;
+  // Returns whether it is new.
+  auto track = [&](const std::string& key, const NetnsRef& netns) {
+    if (!present.insert(key).second || tracked_.contains(key)) return false;
+    // Where it is not there, the look says so; what happened before it was tracked too.
+    KernelResult<void> tracked = watch_->Track(netns);
+    if (!tracked.ok() && !NamespaceIsGone(tracked.error())) present.erase(key);  // tried again
+    for (const VethRecord& veth : registry_.ListVethsOf(netns.key())) MarkObject(VethName(veth.id), veth.uid);
+    return true;
+  };
   for (const NamespaceRecord& record : registry_.ListNamespaces()) {
     // Made again, it has another cookie.
     const std::string key = absl::StrCat(record.uid, " ", record.cookie);
-    present.insert(key);
-    if (tracked_.contains(key)) continue;
-    // Where it is not there, the look says so; what happened before it was tracked too.
-    KernelResult<void> tracked = watch_->Track({.name = record.id, .cookie = record.cookie});
-    if (!tracked.ok() && !NamespaceIsGone(tracked.error())) present.erase(key);  // tried again
+    if (!track(key, {.name = record.id, .cookie = record.cookie})) continue;
     MarkObject(NamespaceName(record.id), record.uid);
     for (const DeviceRecord& device : registry_.ListDevicesOf(record.id)) MarkObject(device.name, device.uid);
-    for (const VethRecord& veth : registry_.ListVethsOf(record.id)) MarkObject(VethName(veth.id), veth.uid);
+  }
+  for (const VethRecord& record : registry_.ListVethsAtPlaces()) {
+    if (record.boot_id != kernel_.BootId()) continue;
+    for (const Endpoint* end : {&record.a, &record.b}) {
+      if (!end->place.has_value()) continue;
+      const NetnsRef netns{.name = "", .cookie = end->place_cookie, .place = end->place};
+      track(absl::StrCat(PlaceName(*end->place), " ", end->place_cookie), netns);
+    }
   }
   tracked_ = std::move(present);
 }

@@ -92,7 +92,7 @@ class Caretaker {
   const LeaseBook::Clock clock_;
 
   // Of the thread that waits.
-  std::set<std::string> tracked_;  // namespaces, each by its uid and cookie
+  std::set<std::string> tracked_;  // namespaces, each by its uid or place, and its cookie
   std::optional<absl::Duration> last_resync_;
   bool watch_failed_ = false;
 

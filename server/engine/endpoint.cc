@@ -13,7 +13,8 @@ Endpoint Projected(const EndpointSpec& spec, const std::string& interface_name) 
           .interface_name = interface_name,
           .mac = spec.mac,
           .mtu = spec.mtu.value_or(0),
-          .up = spec.up};
+          .up = spec.up,
+          .place = spec.place};
 }
 
 LinkSpec ToLinkSpec(const EndpointSpec& spec, const NetnsRef& netns, const std::string& interface_name,
@@ -28,13 +29,15 @@ LinkSpec ToLinkSpec(const EndpointSpec& spec, const NetnsRef& netns, const std::
           .port = spec.config.port};
 }
 
-Endpoint ToEndpoint(const std::string& namespace_id, const Link& link) {
-  Endpoint endpoint{.namespace_id = namespace_id,
+Endpoint ToEndpoint(const Endpoint& where, const Link& link) {
+  Endpoint endpoint{.namespace_id = where.namespace_id,
                     .interface_name = link.name,
                     .mac = link.mac,
                     .mtu = link.mtu,
                     .up = link.up,
-                    .ifindex = link.ifindex};
+                    .ifindex = link.ifindex,
+                    .place = where.place,
+                    .place_cookie = where.place_cookie};
   if (link.port.has_value()) endpoint.config.port.settings = *link.port;
   return endpoint;
 }

@@ -20,8 +20,8 @@ Endpoint Projected(const EndpointSpec& spec, const std::string& interface_name);
 LinkSpec ToLinkSpec(const EndpointSpec& spec, const NetnsRef& netns, const std::string& interface_name,
                     uint32_t bridge);
 
-// What the kernel made.
-Endpoint ToEndpoint(const std::string& namespace_id, const Link& link);
+// What the kernel made; `where` says where it lives.
+Endpoint ToEndpoint(const Endpoint& where, const Link& link);
 
 // The first of the asked offload limits that the kernel has passed over, as it does with what it does not know; null:
 // none.

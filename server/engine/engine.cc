@@ -23,9 +23,12 @@ std::vector<std::string> SortedKeys(std::vector<std::string> keys, const CallCon
   return keys;
 }
 
-void AddNamespaceKeys(const std::string& a, const std::string& b, std::vector<std::string>& keys) {
-  for (const std::string& id : {a, b}) {
-    if (!id.empty()) keys.push_back(NamespaceName(id));
+// Of a spec's ends, or of a record's.
+template <typename End>
+void AddNamespaceKeys(const End& a, const End& b, std::vector<std::string>& keys) {
+  for (const End* end : {&a, &b}) {
+    if (!end->namespace_id.empty()) keys.push_back(NamespaceName(end->namespace_id));
+    if (end->place.has_value()) keys.push_back(PlaceName(*end->place));
   }
 }
 
@@ -114,10 +117,10 @@ std::vector<std::string> Engine::Keys(const DeleteNamespaceCall& call) const {
 std::vector<std::string> Engine::Keys(const CreateVethCall& call) const {
   std::vector<std::string> keys;
   if (!call.id.empty()) keys.push_back(VethName(call.id));
-  AddNamespaceKeys(call.spec.a.namespace_id, call.spec.b.namespace_id, keys);
+  AddNamespaceKeys(call.spec.a, call.spec.b, keys);
   // In the host's namespace, which has no key, of two that want one name the second waits for the first.
   for (const EndpointSpec* end : {&call.spec.a, &call.spec.b}) {
-    if (end->namespace_id.empty()) keys.push_back("links/" + end->interface_name);
+    if (end->is_at_host()) keys.push_back("links/" + end->interface_name);
     if (!end->config.bridge.empty()) keys.push_back(end->config.bridge);
   }
   return SortedKeys(std::move(keys), call.context);
@@ -126,7 +129,7 @@ std::vector<std::string> Engine::Keys(const CreateVethCall& call) const {
 std::vector<std::string> Engine::Keys(const DeleteVethCall& call) const {
   std::vector<std::string> keys = {VethName(call.id)};
   if (std::optional<VethRecord> record = registry_.FindVeth(call.id); record.has_value()) {
-    AddNamespaceKeys(record->a.namespace_id, record->b.namespace_id, keys);
+    AddNamespaceKeys(record->a, record->b, keys);
     for (const EndpointSpec* end : {&record->spec.a, &record->spec.b}) {
       if (!end->config.bridge.empty()) keys.push_back(end->config.bridge);
     }
@@ -135,17 +138,17 @@ std::vector<std::string> Engine::Keys(const DeleteVethCall& call) const {
 }
 
 std::vector<std::string> Engine::Keys(const CreateDeviceCall& call) const {
+  const EndpointSpec& link = call.spec.link;
   std::vector<std::string> keys;
   if (!absl::EndsWith(call.name, "/")) keys.push_back(call.name);
-  AddNamespaceKeys(call.spec.link.namespace_id, "", keys);
-  if (call.spec.link.namespace_id.empty()) keys.push_back("links/" + call.spec.link.interface_name);
+  keys.push_back(link.is_at_host() ? "links/" + link.interface_name : NamespaceName(link.namespace_id));
   return SortedKeys(std::move(keys), call.context);
 }
 
 std::vector<std::string> Engine::Keys(const DeleteDeviceCall& call) const {
   std::vector<std::string> keys = {call.name};
   if (const std::optional<DeviceRecord> record = registry_.FindDevice(call.name); record.has_value()) {
-    AddNamespaceKeys(record->link.namespace_id, "", keys);
+    if (!record->link.namespace_id.empty()) keys.push_back(NamespaceName(record->link.namespace_id));
   }
   return SortedKeys(std::move(keys), call.context);
 }

@@ -283,16 +283,24 @@ class Engine {
   // The same for a route of kOwnedProtocol that belongs to no link.
   std::string ObjectOfRouteWithoutLink(const std::string& namespace_id, const netlink::Route& route) const;
 
-  // The managed namespace that an end shall live in, as far as the registry knows. `field` is the end's, for errors.
+  // The namespace that an end shall live in: a managed one as far as the registry knows, one at a place as it is now.
+  // `field` is the end's, for errors.
   EngineResult<NetnsRef> Resolve(const EndpointSpec& spec, const std::string& field);
   // The same, and it is there.
   EngineResult<NetnsRef> ResolveByLooking(const EndpointSpec& spec, const std::string& field);
+  EngineResult<NetnsRef> ResolvePlace(const NetnsPlace& place, const std::string& field);
+  // Where an end that was made is to be made again. The number of a process may be another's by now.
+  EngineResult<NetnsRef> ResolveAgain(const Endpoint& made, const std::string& field);
   // The same for an end that was made; where its namespace is forgotten, the reference matches none.
-  NetnsRef RefOf(const std::string& namespace_id) const;
+  NetnsRef RefOf(const VethRecord& record, const Endpoint& end) const;
+  NetnsRef RefOf(const DeviceRecord& record) const;
   // The link of an end, if it is where we put it and still leads to the other end.
   KernelResult<std::optional<Link>> FindEnd(const VethRecord& record, const Endpoint& end, const Endpoint& other);
   // Deletes a pair by whichever end is found.
   KernelResult<void> DeleteLinksOf(const VethRecord& record);
+  // An end with a place that leads to its namespace: by a process inside where its own leads elsewhere by now, if there
+  // is one. Looks at each process of the machine then.
+  KernelResult<Endpoint> ByAnyWay(const VethRecord& record, const Endpoint& end);
   // And the routes of its ends that belong to no link.
   KernelResult<void> DeleteRoutesWithoutLinkOf(const VethRecord& record);
   // A route that an end shall have, belongs to no link and has netprov's protocol already is another pair's or another
@@ -304,7 +312,8 @@ class Engine {
     std::vector<std::string> alternative_names;
     IpConfig ip;
   };
-  EngineResult<Shortage> FindShortage(const std::string& object, const EndpointSpec& spec, const Link& link);
+  EngineResult<Shortage> FindShortage(const std::string& object, const NetnsRef& netns, const EndpointSpec& spec,
+                                      const Link& link);
   static void AddShortage(const std::string& field, const Shortage& shortage, std::vector<Deviation>& deviations);
   // How a link differs from how it was made; `field` is the link's in its object.
   EngineResult<LinkDifference> FindDifference(const std::string& object, const std::string& field, const Endpoint& made,
@@ -370,8 +379,11 @@ class Engine {
   bool IsKnown(const Tag& tag) const;
   // Whether a call that is under way touches that resource, or a link of the name in `links/NAME`.
   bool IsUnderWay(const std::string& name) const;
+  // The namespaces of this boot that may have links of ours but for the host's, each once: those that netprov manages,
+  // and those at places of pairs, as far as the places lead there.
+  std::vector<NetnsRef> NamespacesOfOurs() const;
   // Whether a registered pair has an end there, or a device its link.
-  bool IsRegistered(const std::string& namespace_id, uint32_t ifindex) const;
+  bool IsRegistered(const NetnsRef& netns, uint32_t ifindex) const;
   void Publish(HostReport report);
 
   // Why an object can't go as the owner's garbage: another's stands on it.
@@ -386,9 +398,11 @@ class Engine {
   EngineResult<void> HealVeth(const VethRecord& record);
   EngineResult<void> HealDevice(const DeviceRecord& record);
   // Sets again what was changed of a link.
-  EngineResult<void> Reset(const std::string& object, const Endpoint& made, const LinkDifference& difference);
+  EngineResult<void> Reset(const std::string& object, const NetnsRef& netns, const Endpoint& made,
+                           const LinkDifference& difference);
   // Adds to a link what it should have and has not.
-  EngineResult<void> Supply(const std::string& object, const EndpointSpec& spec, const Link& link);
+  EngineResult<void> Supply(const std::string& object, const NetnsRef& netns, const EndpointSpec& spec,
+                            const Link& link);
 
   Kernel& kernel_;
   Registry& registry_;

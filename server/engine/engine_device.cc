@@ -29,7 +29,7 @@ std::string Engine::TagFor(const DeviceRecord& record) const { return TagOf(regi
 
 KernelResult<std::optional<Link>> Engine::FindLinkOf(const DeviceRecord& record) {
   if (record.boot_id != kernel_.BootId()) return std::optional<Link>();
-  KernelResult<std::optional<Link>> link = kernel_.FindLink(RefOf(record.link.namespace_id), record.link.ifindex);
+  KernelResult<std::optional<Link>> link = kernel_.FindLink(RefOf(record), record.link.ifindex);
   if (!link.ok()) {
     if (NamespaceIsGone(link.error())) return std::optional<Link>();
     return link;
@@ -47,7 +47,7 @@ KernelResult<std::optional<Link>> Engine::FindLinkOf(const DeviceRecord& record)
 KernelResult<void> Engine::DeleteLinkOf(const DeviceRecord& record) {
   NETPROV_ASSIGN_OR_RETURN(const std::optional<Link> link, FindLinkOf(record));
   if (!link.has_value()) return {};
-  return UnlessGone(kernel_.DeleteLink(RefOf(record.link.namespace_id), link->ifindex));
+  return UnlessGone(kernel_.DeleteLink(RefOf(record), link->ifindex));
 }
 
 std::vector<std::string> Engine::PortsOf(const DeviceRecord& bridge) const {
@@ -89,7 +89,7 @@ EngineResult<Device> Engine::Describe(const DeviceRecord& record) {
     CompareOptions(record.spec.options, *link.device, difference);
     device.options = *link.device;
   }
-  EngineResult<Shortage> shortage = FindShortage(record.name, record.spec.link, link);
+  EngineResult<Shortage> shortage = FindShortage(record.name, RefOf(record), record.spec.link, link);
   if (!shortage.ok() || !shortage->alternative_names.empty() || !shortage->ip.empty()) {
     // It may have gone between our looks.
     KernelResult<std::optional<Link>> again = FindLinkOf(record);
@@ -130,7 +130,7 @@ EngineResult<void> Engine::CheckNameIsFree(const DeviceRecord& record, const Net
     if (!old.ok()) return KernelFailure(record.name, "look at " + replaced->name, old.error());
     if (old->has_value() && (*old)->ifindex == (*link)->ifindex) return {};
   }
-  return InterfaceNameTaken(record.name, "", name, record.link.namespace_id);
+  return InterfaceNameTaken(record.name, "", name, record.link.namespace_id, std::nullopt);
 }
 
 EngineResult<Device> Engine::CreateDevice(const CreateDeviceCall& call) {
@@ -226,7 +226,7 @@ EngineResult<DeviceRecord> Engine::MakeDevice(DeviceRecord record, const LinkSpe
                 born = kernel_.CreateDevice(link, record.spec.options, TagFor(record));
               }
               if (!born.ok()) return std::move(born).error();
-              record.link = ToEndpoint(record.link.namespace_id, *born);
+              record.link = ToEndpoint(record.link, *born);
               record.options = born->device.value_or(record.spec.options);
               return {};
             },
@@ -322,9 +322,9 @@ EngineResult<void> Engine::HealDevice(const DeviceRecord& record) {
     NETPROV_ASSIGN_OR_RETURN(LinkDifference difference,
                              FindDifference(record.name, "", made, spec, TagFor(record), link));
     if (link.device.has_value()) CompareOptions(record.spec.options, *link.device, difference);
-    EngineResult<void> healed = Reset(record.name, made, difference);
+    EngineResult<void> healed = Reset(record.name, RefOf(record), made, difference);
     // Then what may have gone with it: a link that goes down loses its IPv6 addresses.
-    if (EngineResult<void> supplied = Supply(record.name, spec, link); !supplied.ok()) healed = supplied;
+    if (EngineResult<void> supplied = Supply(record.name, RefOf(record), spec, link); !supplied.ok()) healed = supplied;
     return healed;
   }
   EndpointSpec place{.namespace_id = spec.namespace_id, .interface_name = record.link.interface_name};
@@ -343,7 +343,7 @@ EngineResult<void> Engine::HealDevice(const DeviceRecord& record) {
 
 EngineResult<void> Engine::RollBack(const DeviceRecord& record) {
   if (record.boot_id != kernel_.BootId()) return {};
-  const NetnsRef netns = RefOf(record.link.namespace_id);
+  const NetnsRef netns = RefOf(record);
   KernelResult<std::optional<Link>> link = kernel_.FindLink(netns, record.link.interface_name);
   if (!link.ok() && !NamespaceIsGone(link.error())) {
     return KernelFailure(record.name, "look for " + record.link.interface_name, link.error());
@@ -354,7 +354,7 @@ EngineResult<void> Engine::RollBack(const DeviceRecord& record) {
   const bool may_be_ours = left.group == kOwnedGroup && left.kind == KindOf(record.spec.options) &&
                            (left.alias.empty() || left.alias == TagFor(record));
   // Or another of ours, of which somebody took the tag away.
-  if (!may_be_ours || IsRegistered(record.link.namespace_id, left.ifindex)) return {};
+  if (!may_be_ours || IsRegistered(netns, left.ifindex)) return {};
   KernelResult<void> deleted = kernel_.DeleteLink(netns, left.ifindex);
   if (!deleted.ok() && deleted.error().code != ENODEV) {
     return KernelFailure(record.name, "roll back " + record.name, deleted.error());

@@ -113,18 +113,20 @@ KernelResult<void> Engine::DeleteStrayLinks(const std::string& kind, const std::
   return {};
 }
 
-EngineResult<void> Engine::Reset(const std::string& object, const Endpoint& made, const LinkDifference& difference) {
+EngineResult<void> Engine::Reset(const std::string& object, const NetnsRef& netns, const Endpoint& made,
+                                 const LinkDifference& difference) {
   if (difference.deviations.empty()) return {};
-  KernelResult<void> set = kernel_.SetLink(RefOf(made.namespace_id), made.ifindex, difference.settings);
+  KernelResult<void> set = kernel_.SetLink(netns, made.ifindex, difference.settings);
   if (!set.ok()) return KernelFailure(object, "set " + made.interface_name + " again", set.error());
   return {};
 }
 
-EngineResult<void> Engine::Supply(const std::string& object, const EndpointSpec& spec, const Link& link) {
-  NETPROV_ASSIGN_OR_RETURN(const Shortage shortage, FindShortage(object, spec, link));
+EngineResult<void> Engine::Supply(const std::string& object, const NetnsRef& netns, const EndpointSpec& spec,
+                                  const Link& link) {
+  NETPROV_ASSIGN_OR_RETURN(const Shortage shortage, FindShortage(object, netns, spec, link));
   if (shortage.alternative_names.empty() && shortage.ip.empty()) return {};
   const std::string step = "configure " + link.name + " again";
-  const NetnsRef netns = RefOf(spec.namespace_id);
+  const NetnsRef netns = RefOf(record, made);
   KernelResult<void> configured =
       kernel_.Configure(netns, link.ifindex, shortage.alternative_names, shortage.ip, /*anew=*/true);
   if (!configured.ok()) return KernelFailure(object, step, configured.error());
@@ -157,19 +159,23 @@ EngineResult<void> Engine::HealVeth(const VethRecord& record) {
     for (const End& end : found) {
       NETPROV_ASSIGN_OR_RETURN(const LinkDifference difference,
                                FindDifference(object, "", *end.made, *end.spec, TagFor(record), end.link));
-      if (EngineResult<void> set = Reset(object, *end.made, difference); !set.ok()) healed = set;
+      EngineResult<void> set = Reset(object, RefOf(record, *end.made), *end.made, difference);
+      if (!set.ok()) healed = std::move(set);
     }
     // Then what may have gone with it: a link that goes down loses its routes and its IPv6 addresses.
     for (const End& end : found) {
-      if (EngineResult<void> supplied = Supply(object, *end.spec, end.link); !supplied.ok()) healed = supplied;
+      EngineResult<void> supplied = Supply(object, RefOf(record, *end.made), *end.spec, end.link);
+      if (!supplied.ok()) healed = std::move(supplied);
     }
     return healed;
   }
   // Where only one end is in its place, the other was moved away, and the pair is made anew.
-  const EndpointSpec place_a{.namespace_id = record.a.namespace_id, .interface_name = record.a.interface_name};
-  const EndpointSpec place_b{.namespace_id = record.b.namespace_id, .interface_name = record.b.interface_name};
-  NETPROV_ASSIGN_OR_RETURN(const NetnsRef netns_a, ResolveByLooking(place_a, "endpoint_a"));
-  NETPROV_ASSIGN_OR_RETURN(const NetnsRef netns_b, ResolveByLooking(place_b, "endpoint_b"));
+  NETPROV_ASSIGN_OR_RETURN(const NetnsRef netns_a, ResolveAgain(record.a, "endpoint_a"));
+  NETPROV_ASSIGN_OR_RETURN(const NetnsRef netns_b, ResolveAgain(record.b, "endpoint_b"));
+  EndpointSpec place_a = record.spec.a;
+  EndpointSpec place_b = record.spec.b;
+  place_a.interface_name = record.a.interface_name;
+  place_b.interface_name = record.b.interface_name;
   NETPROV_RETURN_IF_ERROR(CheckNameIsFree(place_a, netns_a, "endpoint_a", object, record));
   NETPROV_RETURN_IF_ERROR(CheckNameIsFree(place_b, netns_b, "endpoint_b", object, record));
   // Before that is there, the pair waits.

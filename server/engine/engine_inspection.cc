@@ -220,7 +220,7 @@ std::string Engine::ObjectOfLink(const std::string& namespace_id, const Link& li
   for (const VethRecord& record : registry_.ListVethsOf(namespace_id)) {
     if (record.boot_id != kernel_.BootId() || link.kind != "veth") continue;
     for (const auto& [end, other] : {std::pair(&record.a, &record.b), std::pair(&record.b, &record.a)}) {
-      if (end->namespace_id == namespace_id && end->ifindex == link.ifindex && other->ifindex == link.peer_ifindex) {
+      if (end->netns_key() == namespace_id && end->ifindex == link.ifindex && other->ifindex == link.peer_ifindex) {
         return VethName(record.id);
       }
     }
@@ -252,8 +252,8 @@ class Engine::ObjectsOfLinks {
 
 std::string Engine::ObjectOfRouteWithoutLink(const std::string& namespace_id, const netlink::Route& route) const {
   for (const VethRecord& record : registry_.ListVethsOf(namespace_id)) {
-    for (const EndpointSpec* spec : {&record.spec.a, &record.spec.b}) {
-      if (spec->namespace_id == namespace_id && IsOneOf(route, spec->config.RoutesWithoutLink())) {
+    for (const auto& [spec, end] : {std::pair(&record.spec.a, &record.a), std::pair(&record.spec.b, &record.b)}) {
+      if (end->netns_key() == namespace_id && IsOneOf(route, spec->config.RoutesWithoutLink())) {
         return VethName(record.id);
       }
     }

@@ -42,13 +42,21 @@ std::vector<std::string> NamesOf(const Intent& intent) {
   std::vector<std::string> names = {ObjectOf(intent)};
   for (const Endpoint* end : {&intent.veth.a, &intent.veth.b, &intent.device.link}) {
     if (!end->namespace_id.empty()) names.push_back(NamespaceName(end->namespace_id));
+    if (end->place.has_value()) names.push_back(PlaceName(*end->place));
     if (!end->interface_name.empty()) names.push_back("links/" + end->interface_name);
   }
   return names;
 }
 
+// The resource name of a namespace.
+std::string ResourceOf(const NetnsRef& netns) {
+  if (netns.place.has_value()) return PlaceName(*netns.place);
+  return netns.is_host() ? std::string("host") : NamespaceName(netns.name);
+}
+
 // Where a link is, for a person.
 std::string PlaceOf(const NetnsRef& netns) {
+  if (netns.place.has_value()) return absl::StrCat("the namespace of ", ToText(*netns.place));
   return netns.is_host() ? std::string("the host's namespace") : absl::StrCat("namespace ", netns.name);
 }
 
@@ -223,13 +231,13 @@ bool Engine::IsKnown(const Tag& tag) const {
                      [&tag](const NamespaceRecord& record) { return record.uid == tag.uid; });
 }
 
-bool Engine::IsRegistered(const std::string& namespace_id, uint32_t ifindex) const {
-  for (const DeviceRecord& record : registry_.ListDevicesOf(namespace_id)) {
+bool Engine::IsRegistered(const NetnsRef& netns, uint32_t ifindex) const {
+  for (const DeviceRecord& record : registry_.ListDevicesOf(netns.key())) {
     if (record.link.ifindex == ifindex && record.boot_id == kernel_.BootId()) return true;
   }
-  for (const VethRecord& record : registry_.ListVeths("", SIZE_MAX)) {
+  for (const VethRecord& record : registry_.ListVethsOf(netns.key())) {
     for (const Endpoint* end : {&record.a, &record.b}) {
-      if (end->namespace_id == namespace_id && end->ifindex == ifindex) return true;
+      if (end->netns_key() == netns.key() && end->ifindex == ifindex) return true;
     }
   }
   return false;
@@ -290,17 +298,29 @@ EngineResult<void> Engine::CollectOrphans(bool look_only, HostReport& report) {
     }
   }
   NETPROV_RETURN_IF_ERROR(CollectOrphanLinks({}, look_only, report));
-  for (const NamespaceRecord& record : registry_.ListNamespaces()) {
-    if (record.boot_id != kernel_.BootId()) continue;
-    NETPROV_RETURN_IF_ERROR(CollectOrphanLinks({.name = record.id, .cookie = record.cookie}, look_only, report));
-  }
+  const std::vector<NetnsRef> namespaces = NamespacesOfOurs();
+  for (const NetnsRef& netns : namespaces) NETPROV_RETURN_IF_ERROR(CollectOrphanLinks(netns, look_only, report));
   ReportUnclaimedRoutes({}, report);
+  for (const NetnsRef& netns : namespaces) ReportUnclaimedRoutes(netns, report);
+  return {};
+}
+
+std::vector<NetnsRef> Engine::NamespacesOfOurs() const {
+  std::vector<NetnsRef> namespaces;
   for (const NamespaceRecord& record : registry_.ListNamespaces()) {
-    if (record.boot_id == kernel_.BootId()) {
-      ReportUnclaimedRoutes({.name = record.id, .cookie = record.cookie}, report);
+    if (record.boot_id == kernel_.BootId()) namespaces.push_back({.name = record.id, .cookie = record.cookie});
+  }
+  for (const VethRecord& record : registry_.ListVethsAtPlaces()) {
+    if (record.boot_id != kernel_.BootId()) continue;
+    for (const Endpoint* end : {&record.a, &record.b}) {
+      if (!end->place.has_value()) continue;
+      const KernelResult<PlaceEntry> entry = kernel_.FindPlace(*end->place);
+      if (!entry.ok() || entry->cookie != end->place_cookie) continue;
+      auto is_it = [end](const NetnsRef& netns) { return netns.key() == end->netns_key(); };
+      if (std::none_of(namespaces.begin(), namespaces.end(), is_it)) namespaces.push_back(RefOf(record, *end));
     }
   }
-  return {};
+  return namespaces;
 }
 
 // Their protocol number says netprov's, but not which netprov's, so they stay.
@@ -312,14 +332,14 @@ void Engine::ReportUnclaimedRoutes(const NetnsRef& netns, HostReport& report) {
   }
   if (routes->empty()) return;
   auto unclaim = [&](const VethRecord& record) {
-    for (const EndpointSpec* end : {&record.spec.a, &record.spec.b}) {
-      if (end->namespace_id != netns.name) continue;
-      for (const RouteSpec& route : end->config.RoutesWithoutLink()) std::erase(*routes, route);
+    for (const auto& [spec, end] : {std::pair(&record.spec.a, &record.a), std::pair(&record.spec.b, &record.b)}) {
+      if (end->netns_key() != netns.key()) continue;
+      for (const RouteSpec& route : spec->config.RoutesWithoutLink()) std::erase(*routes, route);
     }
   };
   // An intent gives way to its record, so it is looked for first.
   for (const PendingIntent& item : registry_.ListPending()) unclaim(item.intent.veth);
-  for (const VethRecord& record : registry_.ListVethsOf(netns.name)) unclaim(record);
+  for (const VethRecord& record : registry_.ListVethsOf(netns.key())) unclaim(record);
   for (const RouteSpec& route : *routes) {
     report.Add(
         Finding::Kind::kForeignTag, "routes/" + route.destination.ToString(),
@@ -364,7 +384,7 @@ EngineResult<void> Engine::CollectOrphanLinks(const NetnsRef& netns, bool look_o
     // The namespace itself.
     if (link.ifindex == kLoopbackIndex) continue;
     if (!tag.has_value()) {
-      if (link.group != kOwnedGroup || IsRegistered(netns.name, link.ifindex)) continue;
+      if (link.group != kOwnedGroup || IsRegistered(netns, link.ifindex)) continue;
       // One that is being made has no tag yet.
       if (IsUnderWay(object)) continue;
       KernelResult<std::optional<Link>> again = kernel_.FindLink(netns, link.ifindex);
@@ -510,8 +530,12 @@ EngineResult<void> Engine::RollBackLinks(const VethRecord& record) {
   const std::string object = VethName(record.id);
   // A pair is born and dies with both ends, so one that has only one where we would have put it is another's.
   std::vector<Link> links;
+  std::vector<NetnsRef> places;
   for (const Endpoint* end : {&record.a, &record.b}) {
-    KernelResult<std::optional<Link>> link = kernel_.FindLink(RefOf(end->namespace_id), end->interface_name);
+    const KernelResult<Endpoint> reached = ByAnyWay(record, *end);
+    if (!reached.ok()) return KernelFailure(object, "look for " + end->interface_name, reached.error());
+    places.push_back(RefOf(record, *reached));
+    KernelResult<std::optional<Link>> link = kernel_.FindLink(places.back(), end->interface_name);
     if (!link.ok() && !NamespaceIsGone(link.error())) {
       return KernelFailure(object, "look for " + end->interface_name, link.error());
     }
@@ -525,7 +549,7 @@ EngineResult<void> Engine::RollBackLinks(const VethRecord& record) {
   if (links[0].peer_ifindex != links[1].ifindex || links[1].peer_ifindex != links[0].ifindex) return {};
   // As above; or another pair of ours, of which somebody took the tags away.
   auto is_end = [](const Endpoint& of, const Endpoint& place, const Link& link) {
-    return of.namespace_id == place.namespace_id && of.ifindex == link.ifindex;
+    return of.netns_key() == place.netns_key() && of.ifindex == link.ifindex;
   };
   for (const VethRecord& now : registry_.ListVeths("", SIZE_MAX)) {
     if (now.boot_id != record.boot_id) continue;
@@ -534,7 +558,7 @@ EngineResult<void> Engine::RollBackLinks(const VethRecord& record) {
       return {};
     }
   }
-  KernelResult<void> deleted = kernel_.DeleteLink(RefOf(record.a.namespace_id), links[0].ifindex);
+  KernelResult<void> deleted = kernel_.DeleteLink(places[0], links[0].ifindex);
   if (!deleted.ok() && deleted.error().code != ENODEV) {
     return KernelFailure(object, "roll back veth " + record.id, deleted.error());
   }

@@ -30,7 +30,8 @@ std::string Engine::TagFor(const VethRecord& record) const {
 }
 
 EngineResult<NetnsRef> Engine::Resolve(const EndpointSpec& spec, const std::string& field) {
-  if (spec.namespace_id.empty()) return NetnsRef{};
+  if (spec.is_at_host()) return NetnsRef{};
+  if (spec.place.has_value()) return ResolvePlace(*spec.place, field);
   std::optional<NamespaceRecord> record = registry_.FindNamespace(spec.namespace_id);
   // Whether it is there the kernel says when it is used: looking first would cost a visit to the namespace.
   if (record.has_value() && record->boot_id == kernel_.BootId()) {
@@ -40,23 +41,56 @@ EngineResult<NetnsRef> Engine::Resolve(const EndpointSpec& spec, const std::stri
 }
 
 EngineResult<NetnsRef> Engine::ResolveByLooking(const EndpointSpec& spec, const std::string& field) {
-  if (spec.namespace_id.empty()) return NetnsRef{};
+  if (spec.is_at_host()) return NetnsRef{};
+  if (spec.place.has_value()) return ResolvePlace(*spec.place, field);
   EngineResult<NetnsRef> netns = FindManaged(spec.namespace_id);
   if (!netns.ok() && netns.error().reason != Reason::kKernel) netns.error().field = FieldIn(field, "namespace");
   return netns;
 }
 
-NetnsRef Engine::RefOf(const std::string& namespace_id) const {
-  if (namespace_id.empty()) return {};
-  std::optional<NamespaceRecord> record = registry_.FindNamespace(namespace_id);
+EngineResult<NetnsRef> Engine::ResolvePlace(const NetnsPlace& place, const std::string& field) {
+  const KernelResult<PlaceEntry> entry = kernel_.FindPlace(place);
+  if (!entry.ok()) return PlaceFailure(place, field, entry.error());
+  if (entry->is_host) return PlaceUnusable(place, field, "is in the host's namespace: use `host`");
+  // A namespace has one name in the API, by which its calls are ordered and its pairs go with it.
+  for (const NamespaceRecord& record : registry_.ListNamespaces()) {
+    if (record.boot_id != kernel_.BootId() || record.cookie != entry->cookie) continue;
+    return PlaceUnusable(place, field, absl::StrCat("is in ", NamespaceName(record.id), ": use `namespace`"));
+  }
+  return NetnsRef{.name = "", .cookie = entry->cookie, .place = place};
+}
+
+EngineResult<NetnsRef> Engine::ResolveAgain(const Endpoint& made, const std::string& field) {
+  const EndpointSpec where{
+      .namespace_id = made.namespace_id, .interface_name = made.interface_name, .place = made.place};
+  NETPROV_ASSIGN_OR_RETURN(NetnsRef netns, ResolveByLooking(where, field));
+  if (made.place.has_value() && made.place->path.empty() && netns.cookie != made.place_cookie) {
+    return PlaceReplaced(*made.place, field);
+  }
+  return netns;
+}
+
+NetnsRef Engine::RefOf(const VethRecord& record, const Endpoint& end) const {
   // A cookie is never 0, so a reference to a namespace that we do not know matches none.
-  return {.name = namespace_id, .cookie = record.has_value() ? record->cookie : 0};
+  if (end.place.has_value()) {
+    return {.name = "", .cookie = record.boot_id == kernel_.BootId() ? end.place_cookie : 0, .place = end.place};
+  }
+  if (end.namespace_id.empty()) return {};
+  std::optional<NamespaceRecord> netns = registry_.FindNamespace(end.namespace_id);
+  return {.name = end.namespace_id, .cookie = netns.has_value() ? netns->cookie : 0};
+}
+
+NetnsRef Engine::RefOf(const DeviceRecord& record) const {
+  const std::string& id = record.link.namespace_id;
+  if (id.empty()) return {};
+  const std::optional<NamespaceRecord> netns = registry_.FindNamespace(id);
+  return {.name = id, .cookie = netns.has_value() ? netns->cookie : 0};
 }
 
 KernelResult<std::optional<Link>> Engine::FindEnd(const VethRecord& record, const Endpoint& end,
                                                   const Endpoint& other) {
   if (record.boot_id != kernel_.BootId()) return std::optional<Link>();
-  KernelResult<std::optional<Link>> link = kernel_.FindLink(RefOf(end.namespace_id), end.ifindex);
+  KernelResult<std::optional<Link>> link = kernel_.FindLink(RefOf(record, end), end.ifindex);
   if (!link.ok()) {
     if (NamespaceIsGone(link.error())) return std::optional<Link>();
     return link;
@@ -74,32 +108,62 @@ KernelResult<std::optional<Link>> Engine::FindEnd(const VethRecord& record, cons
 }
 
 KernelResult<void> Engine::DeleteLinksOf(const VethRecord& record) {
+  std::optional<KernelError> closed;
   for (const auto& [end, other] : {std::pair(&record.a, &record.b), std::pair(&record.b, &record.a)}) {
-    NETPROV_ASSIGN_OR_RETURN(std::optional<Link> link, FindEnd(record, *end, *other));
-    if (!link.has_value()) continue;
-    KernelResult<void> deleted = kernel_.DeleteLink(RefOf(end->namespace_id), link->ifindex);
-    if (deleted.ok()) break;  // And the other end with it.
+    KernelResult<std::optional<Link>> link = FindEnd(record, *end, *other);
+    if (!link.ok()) {
+      // A process that may not be looked at any more.
+      if (!end->place.has_value()) return std::move(link).error();
+      closed = std::move(link).error();
+      continue;
+    }
+    if (!link->has_value()) continue;
+    KernelResult<void> deleted = kernel_.DeleteLink(RefOf(record, *end), (*link)->ifindex);
+    // And the other end with it.
+    if (deleted.ok()) return DeleteRoutesWithoutLinkOf(record);
     NETPROV_RETURN_IF_ERROR(UnlessGone(std::move(deleted)));
+  }
+  if (closed.has_value()) return *std::move(closed);
+  // A namespace may live on though the place does not lead there any more.
+  for (const auto& [end, other] : {std::pair(&record.a, &record.b), std::pair(&record.b, &record.a)}) {
+    if (!end->place.has_value()) continue;
+    NETPROV_ASSIGN_OR_RETURN(const Endpoint reached, ByAnyWay(record, *end));
+    NETPROV_ASSIGN_OR_RETURN(const std::optional<Link> link, FindEnd(record, reached, *other));
+    if (!link.has_value()) continue;
+    NETPROV_RETURN_IF_ERROR(UnlessGone(kernel_.DeleteLink(RefOf(record, reached), link->ifindex)));
   }
   return DeleteRoutesWithoutLinkOf(record);
 }
 
+KernelResult<Endpoint> Engine::ByAnyWay(const VethRecord& record, const Endpoint& end) {
+  if (!end.place.has_value() || record.boot_id != kernel_.BootId()) return end;
+  const KernelResult<PlaceEntry> entry = kernel_.FindPlace(*end.place);
+  if (entry.ok() && entry->cookie == end.place_cookie) return end;
+  NETPROV_ASSIGN_OR_RETURN(std::optional<NetnsPlace> way, kernel_.FindWayIn(end.place_cookie));
+  Endpoint reached = end;
+  if (way.has_value()) reached.place = std::move(way);
+  return reached;
+}
+
 KernelResult<void> Engine::DeleteRoutesWithoutLinkOf(const VethRecord& record) {
-  for (const EndpointSpec* end : {&record.spec.a, &record.spec.b}) {
-    std::vector<RouteSpec> routes = end->config.RoutesWithoutLink();
+  for (const auto& [spec, end] : {std::pair(&record.spec.a, &record.a), std::pair(&record.spec.b, &record.b)}) {
+    std::vector<RouteSpec> routes = spec->config.RoutesWithoutLink();
     if (routes.empty()) continue;
     // A later pair can only have been given the same route when this one had lost it (ExpectNoRoutesWithoutLink()). Of
     // a creation that failed, any other's claim is better.
     const std::optional<VethRecord> now = registry_.FindVeth(record.id);
     const bool is_registered = now.has_value() && now->uid == record.uid;
-    for (const VethRecord& other : registry_.ListVethsOf(end->namespace_id)) {
+    for (const VethRecord& other : registry_.ListVethsOf(end->netns_key())) {
       if (other.uid == record.uid || (is_registered && other.create_time <= record.create_time)) continue;
-      for (const EndpointSpec* place : {&other.spec.a, &other.spec.b}) {
-        if (place->namespace_id != end->namespace_id) continue;
-        for (const RouteSpec& route : place->config.RoutesWithoutLink()) std::erase(routes, route);
+      // The cookie is one of another boot.
+      if (end->place.has_value() && other.boot_id != record.boot_id) continue;
+      for (const auto& [others, where] : {std::pair(&other.spec.a, &other.a), std::pair(&other.spec.b, &other.b)}) {
+        if (where->netns_key() != end->netns_key()) continue;
+        for (const RouteSpec& route : others->config.RoutesWithoutLink()) std::erase(routes, route);
       }
     }
-    NETPROV_RETURN_IF_ERROR(UnlessGone(kernel_.DeleteRoutes(RefOf(end->namespace_id), routes)));
+    NETPROV_ASSIGN_OR_RETURN(const Endpoint reached, ByAnyWay(record, *end));
+    NETPROV_RETURN_IF_ERROR(UnlessGone(kernel_.DeleteRoutes(RefOf(record, reached), routes)));
   }
   return {};
 }
@@ -118,8 +182,8 @@ EngineResult<void> Engine::ExpectNoRoutesWithoutLink(const std::string& object, 
   return {};
 }
 
-EngineResult<Engine::Shortage> Engine::FindShortage(const std::string& object, const EndpointSpec& spec,
-                                                    const Link& link) {
+EngineResult<Engine::Shortage> Engine::FindShortage(const std::string& object, const NetnsRef& netns,
+                                                    const EndpointSpec& spec, const Link& link) {
   Shortage shortage;
   for (const std::string& name : spec.config.alternative_names) {
     if (!absl::c_linear_search(link.alternative_names, name)) shortage.alternative_names.push_back(name);
@@ -127,12 +191,12 @@ EngineResult<Engine::Shortage> Engine::FindShortage(const std::string& object, c
   const IpConfig expected = spec.config.WholeIp();
   // Most pairs have none, and to look costs some 20 us and more.
   if (expected.empty()) return shortage;
-  KernelResult<IpConfig> actual = kernel_.FindIpConfig(RefOf(spec.namespace_id), link.ifindex);
+  KernelResult<IpConfig> actual = kernel_.FindIpConfig(netns, link.ifindex);
   if (!actual.ok()) {
     return KernelFailure(object, absl::StrCat("look at the addresses and routes of ", link.name), actual.error());
   }
   if (!spec.config.RoutesWithoutLink().empty()) {
-    KernelResult<std::vector<RouteSpec>> without_link = kernel_.ListRoutesWithoutLink(RefOf(spec.namespace_id));
+    KernelResult<std::vector<RouteSpec>> without_link = kernel_.ListRoutesWithoutLink(netns);
     if (!without_link.ok()) {
       return KernelFailure(object, "look at the routes without a link", without_link.error());
     }
@@ -164,8 +228,10 @@ EngineResult<LinkDifference> Engine::FindDifference(const std::string& object, c
     } else if (bridge.error().reason == Reason::kKernel) {
       return std::move(bridge).error();
     }
-    if (!spec.config.port.vlans.empty()) {
-      auto by_port = kernel_.ListPortVlans(RefOf(spec.namespace_id));
+    const std::optional<DeviceRecord> record = registry_.FindDevice(spec.config.bridge);
+    if (!spec.config.port.vlans.empty() && record.has_value()) {
+      const NetnsRef bridge_netns = RefOf(*record);
+      auto by_port = kernel_.ListPortVlans(bridge_netns);
       if (!by_port.ok()) return KernelFailure(object, "look at the VLANs of " + link.name, by_port.error());
       vlans = (*by_port)[link.ifindex];
     }
@@ -179,7 +245,7 @@ EngineResult<uint32_t> Engine::ResolveBridge(const EndpointSpec& spec, const std
   const std::string bridge_field = FieldIn(field, "bridge");
   const std::optional<DeviceRecord> record = registry_.FindDevice(name);
   if (!record.has_value()) return AtField(DeviceNotFound(name), bridge_field);
-  if (record->link.namespace_id != spec.namespace_id) {
+  if (record->link.namespace_id != spec.namespace_id || spec.place.has_value()) {
     return AtField(BridgeUnusable(name, "lives elsewhere than the link that shall be its port"), bridge_field);
   }
   // As Resolve().
@@ -220,7 +286,8 @@ EngineResult<Veth> Engine::Describe(const VethRecord& record) {
     const EndpointConfig& asked = end.spec->config;
     EngineResult<LinkDifference> difference =
         FindDifference(VethName(record.id), end.field, *end.made, *end.spec, tag, link);
-    EngineResult<Shortage> shortage = FindShortage(VethName(record.id), *end.spec, link);
+    EngineResult<Shortage> shortage =
+        FindShortage(VethName(record.id), RefOf(record, *end.made), *end.spec, link);
     if (!difference.ok() || !shortage.ok() || !shortage->alternative_names.empty() || !shortage->ip.empty()) {
       // It may have gone between our looks.
       found = FindEnd(record, *end.made, *end.other);
@@ -278,7 +345,7 @@ EngineResult<void> Engine::CheckNameIsFree(const EndpointSpec& spec, const Netns
   if (!link->has_value()) return {};
   if (replaced.has_value()) {
     for (const auto& [end, other] : {std::pair(&replaced->a, &replaced->b), std::pair(&replaced->b, &replaced->a)}) {
-      if (end->namespace_id != spec.namespace_id) continue;
+      if (end->netns_key() != netns.key()) continue;
       KernelResult<std::optional<Link>> old = FindEnd(*replaced, *end, *other);
       if (!old.ok()) return KernelFailure(object, "look at veth " + replaced->id, old.error());
       if (old->has_value() && (*old)->ifindex == (*link)->ifindex) return {};
@@ -288,7 +355,7 @@ EngineResult<void> Engine::CheckNameIsFree(const EndpointSpec& spec, const Netns
     if (!link.ok()) return KernelFailure(object, "look for " + spec.interface_name, link.error());
     if (!link->has_value()) return {};
   }
-  return InterfaceNameTaken(object, field, spec.interface_name, spec.namespace_id);
+  return InterfaceNameTaken(object, field, spec.interface_name, spec.namespace_id, spec.place);
 }
 
 EngineResult<void> Engine::CheckOtherNamesAreFree(const EndpointSpec& spec, const NetnsRef& netns,
@@ -298,7 +365,7 @@ EngineResult<void> Engine::CheckOtherNamesAreFree(const EndpointSpec& spec, cons
     KernelResult<std::optional<Link>> link = kernel_.FindLink(netns, names[i]);
     if (!link.ok()) return KernelFailure(object, "look for " + names[i], link.error());
     if (!link->has_value()) continue;
-    Error taken = InterfaceNameTaken(object, field, names[i], spec.namespace_id);
+    Error taken = InterfaceNameTaken(object, field, names[i], spec.namespace_id, spec.place);
     taken.field = FieldIn(field, absl::StrCat("alternative_names[", i, "]"));
     return taken;
   }
@@ -349,8 +416,10 @@ EngineResult<Veth> Engine::CreateVeth(const CreateVethCall& call) {
   };
   // A namespace is gone: says which.
   auto check_namespaces = [&]() -> EngineResult<void> {
-    NETPROV_RETURN_IF_ERROR(ResolveByLooking(call.spec.a, "endpoint_a"));
-    NETPROV_RETURN_IF_ERROR(ResolveByLooking(call.spec.b, "endpoint_b"));
+    NETPROV_ASSIGN_OR_RETURN(const NetnsRef now_a, ResolveByLooking(call.spec.a, "endpoint_a"));
+    NETPROV_ASSIGN_OR_RETURN(const NetnsRef now_b, ResolveByLooking(call.spec.b, "endpoint_b"));
+    if (call.spec.a.place.has_value() && now_a != netns_a) return PlaceReplaced(*call.spec.a.place, "endpoint_a");
+    if (call.spec.b.place.has_value() && now_b != netns_b) return PlaceReplaced(*call.spec.b.place, "endpoint_b");
     return {};
   };
   // Nor may what is left of an old pair of the same id go before it is clear that the new one can be made.
@@ -359,13 +428,20 @@ EngineResult<Veth> Engine::CreateVeth(const CreateVethCall& call) {
     NETPROV_RETURN_IF_ERROR(check_names());
   }
 
+  const bool is_one_place = netns_a.key() == netns_b.key();
+  // Two ways may lead to one place, and then the kernel refuses a name that is free.
+  if (is_one_place && !IsPattern(call.spec.b.interface_name) &&
+      call.spec.a.interface_name == call.spec.b.interface_name) {
+    return InterfaceNameTaken(object, "endpoint_b", call.spec.b.interface_name, call.spec.b.namespace_id,
+                              call.spec.b.place);
+  }
   for (int attempt = 1;; ++attempt) {
     // A fixed name in the same place is taken as well, whichever end has it.
     std::vector<std::string> taken_by_b;
-    if (netns_a == netns_b && !IsPattern(call.spec.b.interface_name)) taken_by_b.push_back(call.spec.b.interface_name);
+    if (is_one_place && !IsPattern(call.spec.b.interface_name)) taken_by_b.push_back(call.spec.b.interface_name);
     EngineResult<std::string> name_a = ChooseName(call.spec.a, netns_a, "endpoint_a", taken_by_b, object);
     std::vector<std::string> taken_by_a;
-    if (netns_a == netns_b && name_a.ok()) taken_by_a.push_back(*name_a);
+    if (is_one_place && name_a.ok()) taken_by_a.push_back(*name_a);
     EngineResult<std::string> name_b = ChooseName(call.spec.b, netns_b, "endpoint_b", taken_by_a, object);
     for (EngineResult<std::string>* name : {&name_a, &name_b}) {
       if (name->ok()) continue;
@@ -441,6 +517,9 @@ EngineResult<VethRecord> Engine::MakeVeth(VethRecord record, const LinkSpec& a, 
                                           const CallContext& context, bool is_new,
                                           const std::optional<VethRecord>& replaced) {
   const std::string object = VethName(record.id);
+  // For the intent too.
+  if (record.a.place.has_value()) record.a.place_cookie = a.netns.cookie;
+  if (record.b.place.has_value()) record.b.place_cookie = b.netns.cookie;
   NETPROV_RETURN_IF_ERROR(ExpectNoRoutesWithoutLink(object, record.spec.a, a.netns));
   NETPROV_RETURN_IF_ERROR(ExpectNoRoutesWithoutLink(object, record.spec.b, b.netns));
   netlink::OffloadLimits limits_a;
@@ -461,13 +540,14 @@ EngineResult<VethRecord> Engine::MakeVeth(VethRecord record, const LinkSpec& a, 
                 ends = kernel_.CreateVeth(a, b, TagFor(record));
               }
               if (!ends.ok()) return std::move(ends).error();
-              record.a = ToEndpoint(record.a.namespace_id, ends->first);
-              record.b = ToEndpoint(record.b.namespace_id, ends->second);
+              record.a = ToEndpoint(record.a, ends->first);
+              record.b = ToEndpoint(record.b, ends->second);
               limits_a = ends->first.options.limits;
               limits_b = ends->second.options.limits;
               return {};
             },
-            .undo = [&] { return UnlessGone(kernel_.DeleteLink(a.netns, record.a.ifindex)); },
+            // By either end: where one's namespace is not found any more, it may live on.
+            .undo = [&] { return DeleteLinksOf(record); },
             .sweep = [&]() -> KernelResult<void> {
               EngineResult<void> swept = RollBack(record);
               if (swept.ok()) return {};

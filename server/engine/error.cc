@@ -1,6 +1,7 @@
 #include "server/engine/error.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstddef>
 #include <string>
 #include <vector>
@@ -10,6 +11,13 @@
 #include "server/engine/objects.h"
 
 namespace netprov::engine {
+namespace {
+
+std::string FieldOf(const NetnsPlace& place, const std::string& end) {
+  return end + (place.path.empty() ? ".pid" : ".netns_path");
+}
+
+}  // namespace
 
 Error KernelFailure(const std::string& object, const std::string& step, const KernelError& error) {
   return {.reason = Reason::kKernel,
@@ -83,14 +91,55 @@ Error VethNotFound(const std::string& id) {
 }
 
 Error InterfaceNameTaken(const std::string& object, const std::string& field, const std::string& interface_name,
-                         const std::string& namespace_id) {
+                         const std::string& namespace_id, const std::optional<NetnsPlace>& place) {
+  std::string where = absl::StrCat("in the namespace '", namespace_id, "'");
+  if (place.has_value()) {
+    where = absl::StrCat("in the namespace of ", ToText(*place));
+  } else if (namespace_id.empty()) {
+    where = "in the host's namespace";
+  }
   return {.reason = Reason::kInterfaceNameTaken,
-          .message = absl::StrCat("there is a link '", interface_name, "' ",
-                                  namespace_id.empty() ? std::string("in the host's namespace")
-                                                       : absl::StrCat("in the namespace '", namespace_id, "'")),
+          .message = absl::StrCat("there is a link '", interface_name, "' ", where),
           .object = object,
           .field = FieldIn(field, "interface_name"),
           .interface_name = interface_name};
+}
+
+Error PlaceFailure(const NetnsPlace& place, const std::string& field, const KernelError& error) {
+  Error failure = KernelFailure(PlaceName(place), "open the namespace of " + ToText(place), error);
+  switch (error.code) {
+    case ENOENT:
+    case ENOTDIR:
+      failure.reason = Reason::kPlaceNotFound;
+      failure.message = absl::StrCat("there is nothing at ", ToText(place));
+      break;
+    case ESRCH:
+      failure.reason = Reason::kPlaceNotFound;
+      failure.message = absl::StrCat("there is no ", ToText(place));
+      break;
+    case EMEDIUMTYPE:
+    case ELOOP:
+      return PlaceUnusable(place, field,
+                           error.extack.empty() ? "is no network namespace" : "can't be used: " + error.extack);
+    default:
+      return failure;
+  }
+  failure.field = FieldOf(place, field);
+  return failure;
+}
+
+Error PlaceReplaced(const NetnsPlace& place, const std::string& field) {
+  return {.reason = Reason::kPlaceNotFound,
+          .message = absl::StrCat(ToText(place), " leads to another network namespace than before"),
+          .object = PlaceName(place),
+          .field = FieldOf(place, field)};
+}
+
+Error PlaceUnusable(const NetnsPlace& place, const std::string& field, const std::string& why) {
+  return {.reason = Reason::kPlaceUnusable,
+          .message = absl::StrCat(ToText(place), " ", why),
+          .object = PlaceName(place),
+          .field = FieldOf(place, field)};
 }
 
 Error RequestIdReused(const std::string& object) {

@@ -29,6 +29,8 @@ enum class Reason {
   kDeviceInUse,          // others of ours stand on it
   kBridgeUnusable,       // ours, but gone from the kernel, or in another place; `field` says which end wants it
   kInterfaceNameTaken,   // `field` says which end
+  kPlaceNotFound,        // nothing leads to a namespace there, or not to the same any more
+  kPlaceUnusable,        // what is there is no network namespace, or one that is named otherwise
   kKernel,               // a system call or a netlink request failed; `kernel` holds it; everything was undone
   kRollbackFailed,       // as kKernel, but undoing failed too; `residue` says what is left
   kRegistryFailed,       // the registry could not be read or written; everything was undone
@@ -42,7 +44,7 @@ struct Error {
   // One sentence without a full stop, for a person.
   std::string message;
 
-  // What it is about: `namespaces/blue`, `veths/v1`.
+  // What it is about: `namespaces/blue`, `veths/v1`, or a place (PlaceName()).
   std::string object;
 
   // The request's field that named it, where that is not the call's own resource: `endpoint_a.namespace`.
@@ -100,10 +102,16 @@ inline std::string FieldIn(const std::string& of, const std::string& name) {
 }
 // An error with its field.
 Error AtField(Error error, const std::string& field);
-// `field` is the end's, as in `endpoint_a`, empty where the object is the link, and `namespace_id` where it lives,
-// empty for the host's namespace.
+// `field` is the end's, as in `endpoint_a`, empty where the object is the link. It lives at `place`, or where
+// `namespace_id` says, empty for the host's namespace.
 Error InterfaceNameTaken(const std::string& object, const std::string& field, const std::string& interface_name,
-                         const std::string& namespace_id);
+                         const std::string& namespace_id, const std::optional<NetnsPlace>& place = std::nullopt);
+// `field` is the end's. What Kernel::FindPlace() says where it finds no network namespace.
+Error PlaceFailure(const NetnsPlace& place, const std::string& field, const KernelError& error);
+// It led to another namespace before.
+Error PlaceReplaced(const NetnsPlace& place, const std::string& field);
+// `why` goes on after the place, as in `is namespaces/blue`.
+Error PlaceUnusable(const NetnsPlace& place, const std::string& field, const std::string& why);
 
 }  // namespace netprov::engine
 

@@ -31,6 +31,7 @@
 namespace netprov::engine {
 namespace {
 
+constexpr absl::string_view kNetnsDirectory = "/run/netns/";
 constexpr size_t kLongestLinkName = 15;  // IFNAMSIZ less the terminating zero
 constexpr size_t kLongestAlias = 254;    // IFALIASZ - 1, the terminating zero among them
 
@@ -230,6 +231,7 @@ void FakeKernel::Boot() {
   next_cookie_ = 1;
   namespaces_.clear();
   files_.clear();
+  mounts_.clear();
   host_cookie_ = AddNetns("");
 }
 
@@ -296,6 +298,12 @@ std::optional<KernelError> FakeKernel::Ask(const std::string& operation) {
 
 KernelResult<FakeKernel::FakeNetns*> FakeKernel::Enter(const NetnsRef& netns) {
   if (netns.is_host()) return &namespaces_[host_cookie_];
+  if (netns.place.has_value()) {
+    const KernelResult<uint64_t> cookie = LookAt(*netns.place);
+    if (cookie.ok() && *cookie == netns.cookie) return &namespaces_[*cookie];
+    if (!cookie.ok() && cookie.error().code == ENOENT) return cookie.error();
+    return Fail(ESTALE, absl::StrCat("open(", PlaceName(*netns.place), ")"));
+  }
   auto file = files_.find(netns.name);
   if (file == files_.end()) return Fail(ENOENT, absl::StrCat("open(/run/netns/", netns.name, ")"));
   // A file that is no namespace has no cookie, which a reference to a namespace that nobody knows has neither.
@@ -303,6 +311,38 @@ KernelResult<FakeKernel::FakeNetns*> FakeKernel::Enter(const NetnsRef& netns) {
     return Fail(ESTALE, absl::StrCat("open(/run/netns/", netns.name, ")"));
   }
   return &namespaces_[netns.cookie];
+}
+
+KernelResult<uint64_t> FakeKernel::LookAt(const NetnsPlace& place) const {
+  const std::string operation = absl::StrCat("open(", PlaceName(place), ")");
+  if (!place.path.empty()) {
+    const auto mount = mounts_.find(place.path);
+    if (mount != mounts_.end()) return mount->second;
+    if (const auto odd = odd_paths_.find(place.path); odd != odd_paths_.end()) {
+      return Fail(odd->second, operation, odd->second == ELOOP ? "a link is not followed" : "");
+    }
+    const auto file = absl::StartsWith(place.path, kNetnsDirectory)
+                          ? files_.find(place.path.substr(kNetnsDirectory.size()))
+                          : files_.end();
+    if (file == files_.end()) return Fail(ENOENT, operation);
+    if (file->second.cookie == 0) return Fail(EMEDIUMTYPE, operation);
+    return file->second.cookie;
+  }
+  for (const auto& [cookie, netns] : namespaces_) {
+    for (const Process& process : netns.processes) {
+      if (static_cast<uint32_t>(process.pid) == place.pid) return cookie;
+    }
+  }
+  return Fail(ESRCH, operation);
+}
+
+void FakeKernel::DestroyIfUnused(uint64_t cookie) {
+  auto has_name = [cookie](const auto& item) { return item.second.cookie == cookie; };
+  auto is_mounted = [cookie](const auto& item) { return item.second == cookie; };
+  const bool is_used = cookie == host_cookie_ || !namespaces_[cookie].processes.empty() ||
+                       std::any_of(files_.begin(), files_.end(), has_name) ||
+                       std::any_of(mounts_.begin(), mounts_.end(), is_mounted);
+  if (!is_used) DestroyNetns(cookie);
 }
 
 std::optional<Link> FakeKernel::Find(const FakeNetns& netns, const std::string& name) {
@@ -482,10 +522,60 @@ void FakeKernel::SetSysctlForTest(const NetnsRef& netns, const std::string& name
   if (inside.ok()) (*inside)->sysctls[name] = value;
 }
 
-void FakeKernel::StartProcessForTest(const NetnsRef& netns, const std::string& command) {
+uint32_t FakeKernel::StartProcessForTest(const NetnsRef& netns, const std::string& command) {
   std::lock_guard<std::mutex> lock(mutex_);
   KernelResult<FakeNetns*> inside = Enter(netns);
-  if (inside.ok()) (*inside)->processes.push_back({.pid = next_pid_++, .command = command});
+  if (!inside.ok()) return 0;
+  (*inside)->processes.push_back({.pid = next_pid_, .command = command});
+  return static_cast<uint32_t>(next_pid_++);
+}
+
+uint32_t FakeKernel::StartProcessInNewNetnsForTest(const std::string& command) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  namespaces_[AddNetns("")].processes.push_back({.pid = next_pid_, .command = command});
+  return static_cast<uint32_t>(next_pid_++);
+}
+
+std::optional<Process> FakeKernel::TakeProcess(uint32_t pid) {
+  const KernelResult<uint64_t> cookie = LookAt({.path = "", .pid = pid});
+  if (!cookie.ok()) return std::nullopt;
+  std::vector<Process>& processes = namespaces_[*cookie].processes;
+  const auto found = std::find_if(processes.begin(), processes.end(),
+                                  [pid](const Process& process) { return static_cast<uint32_t>(process.pid) == pid; });
+  Process process = *found;
+  processes.erase(found);
+  DestroyIfUnused(*cookie);
+  return process;
+}
+
+void FakeKernel::EndProcessForTest(uint32_t pid) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  TakeProcess(pid);
+}
+
+void FakeKernel::UnshareForTest(uint32_t pid) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  std::optional<Process> process = TakeProcess(pid);
+  if (process.has_value()) namespaces_[AddNetns("")].processes.push_back(*std::move(process));
+}
+
+void FakeKernel::MountForTest(uint32_t pid, const std::string& path) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (const KernelResult<uint64_t> cookie = LookAt({.path = "", .pid = pid}); cookie.ok()) mounts_[path] = *cookie;
+}
+
+void FakeKernel::UnmountForTest(const std::string& path) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const auto mount = mounts_.find(path);
+  if (mount == mounts_.end()) return;
+  const uint64_t cookie = mount->second;
+  mounts_.erase(mount);
+  DestroyIfUnused(cookie);
+}
+
+void FakeKernel::AddOddPathForTest(const std::string& path, int code) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  odd_paths_[path] = code;
 }
 
 void FakeKernel::OverrunWatchesForTest() {
@@ -507,6 +597,11 @@ std::string FakeKernel::DumpForTest() const {
   for (const auto& [name, file] : files_) {
     if (file.cookie == 0) absl::StrAppend(&text, "file ", name, "\n");
     if (file.cookie != 0) places[name] = file.cookie;
+  }
+  int unnamed = 0;
+  for (const auto& [cookie, netns] : namespaces_) {
+    auto is_it = [of = cookie](const auto& item) { return item.second == of; };
+    if (std::none_of(places.begin(), places.end(), is_it)) places[absl::StrCat("(unnamed ", ++unnamed, ")")] = cookie;
   }
   for (const auto& [name, cookie] : places) {
     absl::StrAppend(&text, "netns ", name, "\n");
@@ -635,6 +730,21 @@ KernelResult<std::optional<NetnsEntry>> FakeKernel::FindNetns(const std::string&
     entry.loopback_alias = loopback.alias;
   }
   return std::optional(std::move(entry));
+}
+
+KernelResult<PlaceEntry> FakeKernel::FindPlace(const NetnsPlace& place) {
+  if (auto error = Ask("FindPlace"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  NETPROV_ASSIGN_OR_RETURN(const uint64_t cookie, LookAt(place));
+  return PlaceEntry{.cookie = cookie, .is_host = cookie == host_cookie_};
+}
+
+KernelResult<std::optional<NetnsPlace>> FakeKernel::FindWayIn(uint64_t cookie) {
+  if (auto error = Ask("FindWayIn"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  const auto netns = namespaces_.find(cookie);
+  if (netns == namespaces_.end() || netns->second.processes.empty()) return std::optional<NetnsPlace>();
+  return std::optional(NetnsPlace{.path = "", .pid = static_cast<uint32_t>(netns->second.processes.front().pid)});
 }
 
 KernelResult<std::vector<std::string>> FakeKernel::ListNetns() {

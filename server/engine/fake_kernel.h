@@ -50,8 +50,19 @@ class FakeKernel : public Kernel {
   void MoveLinkForTest(const NetnsRef& netns, const std::string& name, const NetnsRef& to);
   // `ip netns exec NAME sysctl -w`.
   void SetSysctlForTest(const NetnsRef& netns, const std::string& name, const std::string& value);
-  // `ip netns exec NAME COMMAND &`, whose process gets the next number.
-  void StartProcessForTest(const NetnsRef& netns, const std::string& command);
+  // `ip netns exec NAME COMMAND &`, whose process gets the next number and returns it.
+  uint32_t StartProcessForTest(const NetnsRef& netns, const std::string& command);
+  // `unshare -n COMMAND &`.
+  uint32_t StartProcessInNewNetnsForTest(const std::string& command);
+  // `kill -9`. A namespace that nothing leads to any more is destroyed, here and below.
+  void EndProcessForTest(uint32_t pid);
+  // The process enters a new one by itself (unshare(2)); to others, it may as well be another of its number.
+  void UnshareForTest(uint32_t pid);
+  // `mount --bind /proc/PID/ns/net PATH`, and `umount PATH`.
+  void MountForTest(uint32_t pid, const std::string& path);
+  void UnmountForTest(const std::string& path);
+  // Puts at a path what is no network namespace, or where `code` is ELOOP a symbolic link.
+  void AddOddPathForTest(const std::string& path, int code);
   // More happened than a watch could keep.
   void OverrunWatchesForTest();
   void RebootForTest();
@@ -69,6 +80,8 @@ class FakeKernel : public Kernel {
   KernelResult<void> RemoveNetns(const NetnsRef& netns) override;
   KernelResult<void> RemoveStaleNetnsFile(const std::string& name) override;
   KernelResult<std::optional<NetnsEntry>> FindNetns(const std::string& name) override;
+  KernelResult<PlaceEntry> FindPlace(const NetnsPlace& place) override;
+  KernelResult<std::optional<NetnsPlace>> FindWayIn(uint64_t cookie) override;
   KernelResult<std::vector<std::string>> ListNetns() override;
   KernelResult<std::pair<Link, Link>> CreateVeth(const LinkSpec& a, const LinkSpec& b,
                                                  const std::string& alias) override;
@@ -131,6 +144,12 @@ class FakeKernel : public Kernel {
   void DestroyNetns(uint64_t cookie);
   void DeleteLinkAndPeer(uint64_t cookie, uint32_t ifindex);
   KernelResult<FakeNetns*> Enter(const NetnsRef& netns);
+  // The cookie of what a place leads to.
+  KernelResult<uint64_t> LookAt(const NetnsPlace& place) const;
+  // Takes a process out of its namespace; nullopt: there is none of that number.
+  std::optional<Process> TakeProcess(uint32_t pid);
+  // Destroys a namespace that no name, path or process leads to.
+  void DestroyIfUnused(uint64_t cookie);
   static std::optional<Link> Find(const FakeNetns& netns, const std::string& name);
   static bool HasRoute(const FakeNetns& netns, const RouteSpec& route);
   uint32_t AddLink(FakeNetns& netns, const LinkSpec& spec, const std::string& kind);
@@ -155,6 +174,8 @@ class FakeKernel : public Kernel {
   uint64_t host_cookie_ = 0;
   std::map<uint64_t, FakeNetns> namespaces_;  // by cookie; the host's among them
   std::map<std::string, File> files_;         // /run/netns
+  std::map<std::string, uint64_t> mounts_;    // elsewhere; cookies by path
+  std::map<std::string, int> odd_paths_;      // what LookAt() says of them
 };
 
 }  // namespace netprov::engine

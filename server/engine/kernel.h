@@ -31,16 +31,21 @@ namespace netprov::engine {
 // is. The letters `np`.
 inline constexpr uint32_t kOwnedGroup = 0x6e70;
 
-// A named namespace, as the engine knows it. The default is the host's namespace.
+// A namespace, as the engine knows it. The default is the host's namespace.
 struct NetnsRef {
-  // The name at /run/netns; empty: the host's namespace.
+  // The name at /run/netns; empty: the host's namespace, or where `place` leads.
   std::string name;
 
-  // Its SO_NETNS_COOKIE: an operation on a namespace of the same name but another cookie fails with ESTALE and does
-  // nothing.
+  // Its SO_NETNS_COOKIE: an operation on a namespace of the same name or place but another cookie fails with ESTALE and
+  // does nothing.
   uint64_t cookie = 0;
 
-  bool is_host() const { return name.empty(); }
+  // It is looked up anew by each operation, and nothing is kept open: that would keep the namespace.
+  std::optional<NetnsPlace> place;
+
+  bool is_host() const { return name.empty() && !place.has_value(); }
+  // Equal for references to one namespace, whichever place leads there.
+  std::string key() const { return NetnsKey(name, place, cookie); }
   friend bool operator==(const NetnsRef&, const NetnsRef&) = default;
 };
 
@@ -54,6 +59,14 @@ struct NetnsEntry {
   std::string loopback_alias;
 
   friend bool operator==(const NetnsEntry&, const NetnsEntry&) = default;
+};
+
+// What a place leads to.
+struct PlaceEntry {
+  uint64_t cookie = 0;
+  bool is_host = false;  // the host's namespace
+
+  friend bool operator==(const PlaceEntry&, const PlaceEntry&) = default;
 };
 
 // The RTPROT_*, IFA_PROTO and NDA_PROTOCOL of every route, address and neighbour that netprov makes: a number that
@@ -205,6 +218,15 @@ class Kernel {
 
   // What `name` stands for; nullopt: nothing.
   virtual KernelResult<std::optional<NetnsEntry>> FindNetns(const std::string& name) = 0;
+
+  // The network namespace that a place leads to now. ENOENT: there is nothing at the path. ESRCH: there is no such
+  // process. ELOOP: the path has a link in it, and the extack says what to give in its place. EMEDIUMTYPE: what is
+  // there is no network namespace. As part of a reference, each of them is ENOENT or ESTALE.
+  virtual KernelResult<PlaceEntry> FindPlace(const NetnsPlace& place) = 0;
+
+  // A process inside the namespace with that cookie, as far as this one may see them; nullopt: there is none. Looks at
+  // each process of the machine.
+  virtual KernelResult<std::optional<NetnsPlace>> FindWayIn(uint64_t cookie) = 0;
 
   // Every name at /run/netns, ordered bytewise.
   virtual KernelResult<std::vector<std::string>> ListNetns() = 0;

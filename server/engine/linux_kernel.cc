@@ -40,6 +40,7 @@
 #include "server/netlink/session.h"
 #include "server/netns/inhabitants.h"
 #include "server/netns/netns.h"
+#include "server/netns/place.h"
 #include "server/netns/sysctl.h"
 
 namespace netprov::engine {
@@ -399,6 +400,16 @@ KernelResult<uint64_t> LinuxKernel::HostCookie() const {
 
 KernelResult<LinuxKernel::Connection> LinuxKernel::ConnectByName(const std::string& name) const {
   NETPROV_ASSIGN_OR_RETURN(UniqueFd netns, directory_.Open(name));
+  return ConnectInside(std::move(netns));
+}
+
+KernelResult<LinuxKernel::Connection> LinuxKernel::ConnectByPlace(const NetnsPlace& place) const {
+  NETPROV_ASSIGN_OR_RETURN(UniqueFd netns, place.path.empty() ? netns::OpenNetnsOfProcess(static_cast<int>(place.pid))
+                                                              : netns::OpenNetnsAt(place.path));
+  return ConnectInside(std::move(netns));
+}
+
+KernelResult<LinuxKernel::Connection> LinuxKernel::ConnectInside(UniqueFd netns) const {
   KernelResult<std::unique_ptr<netlink::MnlTransport>> transport = KernelError{};
   NETPROV_RETURN_IF_ERROR(
       netns::RunInside(netns.get(), home_.get(), [&] { transport = netlink::MnlTransport::Open(); }));
@@ -412,12 +423,20 @@ KernelResult<LinuxKernel::Connection> LinuxKernel::Connect(const NetnsRef& netns
     NETPROV_ASSIGN_OR_RETURN(std::unique_ptr<netlink::MnlTransport> transport, netlink::MnlTransport::Open());
     return Connection(std::move(transport), UniqueFd(), 0);
   }
-  const KernelError stale{.code = ESTALE, .operation = absl::StrCat("open(/run/netns/", netns.name, ")"), .extack = {}};
-  KernelResult<Connection> connection = ConnectByName(netns.name);
+  const std::string path = netns.place.has_value() ? PlaceName(*netns.place) : absl::StrCat("/run/netns/", netns.name);
+  const KernelError stale{.code = ESTALE, .operation = absl::StrCat("open(", path, ")"), .extack = {}};
+  KernelResult<Connection> connection =
+      netns.place.has_value() ? ConnectByPlace(*netns.place) : ConnectByName(netns.name);
   if (!connection.ok()) {
-    // The name stands for something that is no namespace.
-    if (connection.error().code == EMEDIUMTYPE) return stale;
-    return connection;
+    switch (connection.error().code) {
+      case EMEDIUMTYPE:  // The name stands for something that is no namespace.
+      case ELOOP:
+      case ENOTDIR:
+      case ESRCH:
+        return stale;
+      default:
+        return connection;
+    }
   }
   if (connection->cookie() != netns.cookie) return stale;
   return connection;
@@ -527,6 +546,23 @@ KernelResult<std::optional<NetnsEntry>> LinuxKernel::FindNetns(const std::string
   if (connection.error().code == ENOENT) return std::optional<NetnsEntry>();
   if (connection.error().code == EMEDIUMTYPE) return std::optional(NetnsEntry{.name = name});
   return std::move(connection).error();
+}
+
+KernelResult<PlaceEntry> LinuxKernel::FindPlace(const NetnsPlace& place) {
+  NETPROV_ASSIGN_OR_RETURN(const Connection connection, ConnectByPlace(place));
+  NETPROV_ASSIGN_OR_RETURN(const uint64_t host, HostCookie());
+  return PlaceEntry{.cookie = connection.cookie(), .is_host = connection.cookie() == host};
+}
+
+KernelResult<std::optional<NetnsPlace>> LinuxKernel::FindWayIn(uint64_t cookie) {
+  NETPROV_ASSIGN_OR_RETURN(const std::vector<int> processes, netns::FindOneProcessInEach());
+  for (const int pid : processes) {
+    const NetnsPlace place{.path = "", .pid = static_cast<uint32_t>(pid)};
+    // Some have ended by now, and some namespaces may not be entered.
+    const KernelResult<Connection> connection = ConnectByPlace(place);
+    if (connection.ok() && connection->cookie() == cookie) return std::optional(place);
+  }
+  return std::optional<NetnsPlace>();
 }
 
 KernelResult<std::vector<std::string>> LinuxKernel::ListNetns() {

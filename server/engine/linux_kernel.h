@@ -40,6 +40,8 @@ class LinuxKernel : public Kernel {
   KernelResult<void> RemoveNetns(const NetnsRef& netns) override;
   KernelResult<void> RemoveStaleNetnsFile(const std::string& name) override;
   KernelResult<std::optional<NetnsEntry>> FindNetns(const std::string& name) override;
+  KernelResult<PlaceEntry> FindPlace(const NetnsPlace& place) override;
+  KernelResult<std::optional<NetnsPlace>> FindWayIn(uint64_t cookie) override;
   KernelResult<std::vector<std::string>> ListNetns() override;
   KernelResult<std::pair<Link, Link>> CreateVeth(const LinkSpec& a, const LinkSpec& b,
                                                  const std::string& alias) override;
@@ -79,8 +81,10 @@ class LinuxKernel : public Kernel {
 
   // A netlink session in a namespace. ENOENT, ESTALE: it is not there.
   KernelResult<Connection> Connect(const NetnsRef& netns) const;
-  // The same for whatever namespace has the name now.
+  // The same for whatever namespace has the name now, or is at the place.
   KernelResult<Connection> ConnectByName(const std::string& name) const;
+  KernelResult<Connection> ConnectByPlace(const NetnsPlace& place) const;
+  KernelResult<Connection> ConnectInside(UniqueFd netns) const;
 
   netns::NetnsDirectory directory_;
   UniqueFd home_;  // the host's namespace

@@ -19,6 +19,18 @@ std::optional<std::string> IdIn(absl::string_view name, absl::string_view collec
 std::optional<std::string> NamespaceIdIn(absl::string_view name) { return IdIn(name, NamespaceName("")); }
 std::optional<std::string> VethIdIn(absl::string_view name) { return IdIn(name, VethName("")); }
 
+std::string ToText(const NetnsPlace& place) {
+  return place.path.empty() ? absl::StrCat("process ", place.pid) : place.path;
+}
+
+std::string PlaceName(const NetnsPlace& place) {
+  return place.path.empty() ? absl::StrCat("processes/", place.pid) : place.path;
+}
+
+std::string NetnsKey(const std::string& namespace_id, const std::optional<NetnsPlace>& place, uint64_t cookie) {
+  return place.has_value() ? absl::StrCat("/", cookie) : namespace_id;
+}
+
 IpConfig EndpointConfig::WholeIp() const {
   IpConfig whole = ip;
   for (const netlink::IpAddress& gateway : gateways) whole.routes.push_back(DefaultRoute(gateway));

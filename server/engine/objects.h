@@ -138,15 +138,35 @@ struct EndpointConfig {
   friend bool operator==(const EndpointConfig&, const EndpointConfig&) = default;
 };
 
+// What leads to a network namespace that netprov does not manage: one of the two.
+struct NetnsPlace {
+  std::string path;  // of a file that is one, absolute
+  uint32_t pid = 0;  // of a process inside, as the server's PID namespace numbers it
+
+  friend bool operator==(const NetnsPlace&, const NetnsPlace&) = default;
+};
+
+// `/run/netns/blue`, `process 4242`, for a person.
+std::string ToText(const NetnsPlace& place);
+
+// Names a place among resources: `/run/netns/blue`, `processes/4242`.
+std::string PlaceName(const NetnsPlace& place);
+
+// Tells a namespace from all others of this boot: the id of a managed one, empty for the host's; of one that a place
+// leads to its cookie after a `/`, which no id has.
+std::string NetnsKey(const std::string& namespace_id, const std::optional<NetnsPlace>& place, uint64_t cookie);
+
 // One end of a pair as asked for. Already validated by server/api.
 struct EndpointSpec {
-  std::string namespace_id;                // empty: the host's namespace
+  std::string namespace_id;                // empty: the host's namespace, or where `place` leads
   std::string interface_name;              // a name or a pattern with one %d; never empty
   std::optional<netlink::MacAddress> mac;  // nullopt: the kernel chooses
   std::optional<uint32_t> mtu;             // bytes; nullopt: the kernel's default
   bool up = true;
   EndpointConfig config;
+  std::optional<NetnsPlace> place;
 
+  bool is_at_host() const { return namespace_id.empty() && !place.has_value(); }
   friend bool operator==(const EndpointSpec&, const EndpointSpec&) = default;
 };
 
@@ -160,13 +180,17 @@ struct VethSpec {
 
 // One end of a pair as it was made.
 struct Endpoint {
-  std::string namespace_id;  // empty: the host's namespace
+  std::string namespace_id;  // empty: the host's namespace, or where `place` leads
   std::string interface_name;
   std::optional<netlink::MacAddress> mac;  // nullopt only in the answer to validate_only
   uint32_t mtu = 0;                        // 0 only in the answer to validate_only
   bool up = true;
   uint32_t ifindex = 0;  // 0: not there
   EndpointConfig config;
+  std::optional<NetnsPlace> place;
+  uint64_t place_cookie = 0;  // SO_NETNS_COOKIE of the namespace that `place` led to when the end was made
+
+  std::string netns_key() const { return NetnsKey(namespace_id, place, place_cookie); }
 };
 
 // A pair.

@@ -310,8 +310,30 @@ static void GetConfig(const json& from, EndpointConfig& config) {
   if (auto found = from.find("config"); found != from.end()) config = *found;
 }
 
+// A record of an end at a place has no `namespace`, so that a netprov that knows no places refuses it and does not take
+// the end for one of the host's.
+static void PutWhere(json& to, const std::string& namespace_id, const std::optional<NetnsPlace>& place) {
+  if (!place.has_value()) {
+    to["namespace"] = namespace_id;
+  } else if (place->path.empty()) {
+    to["pid"] = place->pid;
+  } else {
+    to["netns_path"] = place->path;
+  }
+}
+
+static void GetWhere(const json& from, std::string& namespace_id, std::optional<NetnsPlace>& place) {
+  if (from.contains("pid")) {
+    place = NetnsPlace{.pid = from["pid"]};
+  } else if (from.contains("netns_path")) {
+    place = NetnsPlace{.path = from["netns_path"]};
+  } else {
+    namespace_id = from.at("namespace");
+  }
+}
+
 static void to_json(json& to, const EndpointSpec& spec) {
-  to["namespace"] = spec.namespace_id;
+  PutWhere(to, spec.namespace_id, spec.place);
   to["interface_name"] = spec.interface_name;
   to["up"] = spec.up;
   Put(to, "mac", spec.mac);
@@ -320,7 +342,7 @@ static void to_json(json& to, const EndpointSpec& spec) {
 }
 
 static void from_json(const json& from, EndpointSpec& spec) {
-  spec.namespace_id = from.at("namespace");
+  GetWhere(from, spec.namespace_id, spec.place);
   spec.interface_name = from.at("interface_name");
   spec.up = from.at("up");
   Get(from, "mac", spec.mac);
@@ -329,7 +351,8 @@ static void from_json(const json& from, EndpointSpec& spec) {
 }
 
 static void to_json(json& to, const Endpoint& endpoint) {
-  to["namespace"] = endpoint.namespace_id;
+  PutWhere(to, endpoint.namespace_id, endpoint.place);
+  PutUnless(uint64_t{0}, to, "netns_cookie", endpoint.place_cookie);
   to["interface_name"] = endpoint.interface_name;
   to["mtu"] = endpoint.mtu;
   to["up"] = endpoint.up;
@@ -339,7 +362,8 @@ static void to_json(json& to, const Endpoint& endpoint) {
 }
 
 static void from_json(const json& from, Endpoint& endpoint) {
-  endpoint.namespace_id = from.at("namespace");
+  GetWhere(from, endpoint.namespace_id, endpoint.place);
+  endpoint.place_cookie = from.value("netns_cookie", uint64_t{0});
   endpoint.interface_name = from.at("interface_name");
   endpoint.mtu = from.at("mtu");
   endpoint.up = from.at("up");

@@ -42,10 +42,8 @@ struct VethRecord {
   // As it was made.
   Veth ToVeth() const;
 
-  // Whether an end lives in that namespace.
-  bool EndsIn(const std::string& namespace_id) const {
-    return a.namespace_id == namespace_id || b.namespace_id == namespace_id;
-  }
+  // Whether an end lives in the namespace with that key (NetnsKey()), such as the id of a managed one.
+  bool EndsIn(const std::string& netns_key) const { return a.netns_key() == netns_key || b.netns_key() == netns_key; }
 };
 
 // A device that netprov made.

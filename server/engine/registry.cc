@@ -395,12 +395,24 @@ std::vector<VethRecord> Registry::ListVeths(const std::string& after, size_t lim
   return records;
 }
 
-std::vector<VethRecord> Registry::ListVethsOf(const std::string& namespace_id) const {
+std::vector<VethRecord> Registry::ListVethsOf(const std::string& netns_key) const {
   std::lock_guard<std::mutex> lock(memory_mutex_);
   std::vector<VethRecord> records;
-  for (auto end = ends_.lower_bound({namespace_id, ""}); end != ends_.end() && end->first == namespace_id; ++end) {
+  for (auto end = ends_.lower_bound({netns_key, ""}); end != ends_.end() && end->first == netns_key; ++end) {
     records.push_back(veths_.at(end->second));
   }
+  return records;
+}
+
+std::vector<VethRecord> Registry::ListVethsAtPlaces() const {
+  std::lock_guard<std::mutex> lock(memory_mutex_);
+  std::set<std::string> ids;
+  for (auto end = ends_.lower_bound({"/", ""}); end != ends_.end() && end->first[0] == '/'; ++end) {
+    ids.insert(end->second);
+  }
+  std::vector<VethRecord> records;
+  records.reserve(ids.size());
+  for (const std::string& id : ids) records.push_back(veths_.at(id));
   return records;
 }
 
@@ -431,13 +443,13 @@ std::vector<DeviceRecord> Registry::ListDevicesOf(const std::string& namespace_i
 void Registry::Put(const VethRecord& record) {
   Remove(record.id);
   veths_.emplace(record.id, record);
-  for (const Endpoint* end : {&record.a, &record.b}) ends_.emplace(end->namespace_id, record.id);
+  for (const Endpoint* end : {&record.a, &record.b}) ends_.emplace(end->netns_key(), record.id);
 }
 
 void Registry::Remove(const std::string& veth_id) {
   auto found = veths_.find(veth_id);
   if (found == veths_.end()) return;
-  for (const Endpoint* end : {&found->second.a, &found->second.b}) ends_.erase({end->namespace_id, veth_id});
+  for (const Endpoint* end : {&found->second.a, &found->second.b}) ends_.erase({end->netns_key(), veth_id});
   veths_.erase(found);
 }
 

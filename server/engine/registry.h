@@ -77,8 +77,11 @@ class Registry {
   std::optional<VethRecord> FindVeth(const std::string& id) const;
   // Up to `limit` with ids greater than `after`, ordered by id, bytewise.
   std::vector<VethRecord> ListVeths(const std::string& after, size_t limit) const;
-  // The pairs with an end in that namespace, ordered by id.
-  std::vector<VethRecord> ListVethsOf(const std::string& namespace_id) const;
+  // The pairs with an end in the namespace with that key (NetnsKey()), ordered by id. The cookie in a key is of one
+  // boot, the records are of any.
+  std::vector<VethRecord> ListVethsOf(const std::string& netns_key) const;
+  // The pairs with an end in a namespace to which a place leads.
+  std::vector<VethRecord> ListVethsAtPlaces() const;
 
   std::optional<DeviceRecord> FindDevice(const std::string& name) const;
   // All of them, or those in a namespace, ordered by name, bytewise.
@@ -167,7 +170,7 @@ class Registry {
   mutable std::mutex memory_mutex_;  // never held during a system call
   std::map<std::string, NamespaceRecord> namespaces_;
   std::map<std::string, VethRecord> veths_;
-  std::set<std::pair<std::string, std::string>> ends_;  // the namespaces that pairs end in, and the pairs' ids
+  std::set<std::pair<std::string, std::string>> ends_;  // the keys of namespaces that pairs end in, and the pairs' ids
   std::map<std::string, DeviceRecord> devices_;         // by resource name
   std::map<int64_t, Intent> pending_;                   // by sequence
   std::unordered_multimap<size_t, int64_t> answers_;    // sequences by the hash of the request id

@@ -32,6 +32,7 @@ using ::testing::ElementsAre;
 using ::testing::ElementsAreArray;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::SizeIs;
 
 NamespaceRecord NamespaceNamed(const std::string& id) {
@@ -347,6 +348,36 @@ TEST_F(RegistryTest, ListsInOrderAndByNamespace) {
   EXPECT_THAT(IdsOf(registry_->ListVeths("a", 10)), ElementsAre("b", "c"));
   EXPECT_THAT(IdsOf(registry_->ListVethsOf("blue")), ElementsAre("b", "c"));
   EXPECT_THAT(IdsOf(registry_->ListVethsOf("red")), IsEmpty());
+}
+
+TEST_F(RegistryTest, APairAtAPlaceComesBackAndIsFoundByTheCookie) {
+  VethRecord record = VethNamed("v", "blue");
+  record.spec.a.place = record.a.place = NetnsPlace{.path = "/run/x", .pid = 0};
+  record.a.place_cookie = 18446744073709551615u;
+  VethRecord other = VethNamed("w");
+  other.spec.a.place = other.a.place = other.spec.b.place = other.b.place = NetnsPlace{.path = "", .pid = 7};
+  other.a.place_cookie = other.b.place_cookie = 5;
+  ASSERT_TRUE(registry_->Commit(0, {.put_veth = record}).ok());
+  ASSERT_TRUE(registry_->Commit(0, {.put_veth = other}).ok());
+  ASSERT_TRUE(registry_->Commit(0, {.put_veth = VethNamed("x", "blue")}).ok());
+  for (bool reopened : {false, true}) {
+    if (reopened) Open();
+    const VethRecord found = registry_->FindVeth("v").value();
+    EXPECT_EQ(found.spec, record.spec);
+    EXPECT_EQ(found.a.place, record.a.place);
+    EXPECT_EQ(found.a.place_cookie, record.a.place_cookie);
+    EXPECT_EQ(found.b.place, std::nullopt);
+    EXPECT_EQ(registry_->FindVeth("w")->spec, other.spec);
+    EXPECT_THAT(IdsOf(registry_->ListVethsOf("blue")), ElementsAre("v", "x"));
+    EXPECT_THAT(IdsOf(registry_->ListVethsOf("")), ElementsAre("x")) << "at the host";
+    EXPECT_THAT(IdsOf(registry_->ListVethsOf(NetnsKey("", other.a.place, 5))), ElementsAre("w"));
+    EXPECT_THAT(IdsOf(registry_->ListVethsOf(record.a.netns_key())), ElementsAre("v"));
+    EXPECT_THAT(IdsOf(registry_->ListVethsAtPlaces()), ElementsAre("v", "w"));
+  }
+  // What knows no places must not take the end for one of the host's.
+  EXPECT_THAT(ToJson(other), Not(HasSubstr("\"namespace\"")));
+  ASSERT_TRUE(registry_->Commit(0, {.remove_veths = {record, other}}).ok());
+  EXPECT_THAT(registry_->ListVethsAtPlaces(), IsEmpty());
 }
 
 TEST_F(RegistryTest, RemembersAnswers) {

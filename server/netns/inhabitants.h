@@ -15,6 +15,9 @@ namespace netprov::netns {
 // of opening and reading /proc.
 KernelResult<std::vector<int>> FindProcesses(int netns);
 
+// One process of each network namespace that has any, as above.
+KernelResult<std::vector<int>> FindOneProcessInEach();
+
 // The name of a process's command (/proc/PID/comm); empty: it has ended, or may not be seen. Errors: those of open(2)
 // and read(2).
 KernelResult<std::string> CommandOf(int pid);

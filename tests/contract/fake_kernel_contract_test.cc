@@ -1,3 +1,5 @@
+#include <cerrno>
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -14,6 +16,21 @@ class FakeWorld : public World {
   void AddForeignNetns(const std::string& name) override { kernel_.AddForeignNetnsForTest(name); }
   void RemoveForeignNetns(const std::string& name) override { kernel_.RemoveForeignNetnsForTest(name); }
   void StartProcess(const engine::NetnsRef& netns) override { kernel_.StartProcessForTest(netns, "sleep"); }
+  uint32_t StartProcessInNewNetns() override { return kernel_.StartProcessInNewNetnsForTest("sleep"); }
+  void EndProcess(uint32_t pid) override { kernel_.EndProcessForTest(pid); }
+  std::string Mount(uint32_t pid) override {
+    kernel_.MountForTest(pid, "/run/place");
+    return "/run/place";
+  }
+  void Unmount(const std::string& path) override { kernel_.UnmountForTest(path); }
+  std::string MakeFile() override {
+    kernel_.AddOddPathForTest("/run/file", EMEDIUMTYPE);
+    return "/run/file";
+  }
+  std::string MakeLink() override {
+    kernel_.AddOddPathForTest("/run/link", ELOOP);
+    return "/run/link";
+  }
   void AddStaleFile(const std::string& name, bool empty) override { kernel_.AddStaleFileForTest(name, empty); }
 
  private:

@@ -23,6 +23,16 @@ class World {
   virtual void RemoveForeignNetns(const std::string& name) = 0;
   // As `ip netns exec NAME sleep infinity &`. It ends with the world.
   virtual void StartProcess(const engine::NetnsRef& netns) = 0;
+  // As `unshare -n sleep infinity &`; returns its number. It ends with the world or before.
+  virtual uint32_t StartProcessInNewNetns() = 0;
+  // As `kill -9`, and waits for its end.
+  virtual void EndProcess(uint32_t pid) = 0;
+  // As `mount --bind /proc/PID/ns/net`, at a path that only this world has, and `umount`.
+  virtual std::string Mount(uint32_t pid) = 0;
+  virtual void Unmount(const std::string& path) = 0;
+  // A file, and a symbolic link to a network namespace, that only this world has.
+  virtual std::string MakeFile() = 0;
+  virtual std::string MakeLink() = 0;
   // Puts a file at /run/netns that is no namespace.
   virtual void AddStaleFile(const std::string& name, bool empty) = 0;
 };

@@ -66,6 +66,10 @@ void CheckContext(const engine::CallContext& context) {
 
 void CheckEndpoint(const engine::EndpointSpec& spec) {
   if (!spec.namespace_id.empty()) CheckFileName(spec.namespace_id);
+  if (spec.place.has_value()) {
+    const std::string& path = spec.place->path;
+    Require(path.empty() ? spec.place->pid != 0 : path[0] == '/' && path.find('\0') == std::string::npos);
+  }
   const std::string& name = spec.interface_name;
   Require(!name.empty() && name.size() <= 15 && name != "." && name != "..");
   for (char c : name) Require(c > 0x20 && c < 0x7f && c != '/' && c != ':');

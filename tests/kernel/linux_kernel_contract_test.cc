@@ -1,4 +1,5 @@
 #include <chrono>
+#include <cstdint>
 #include <fstream>
 #include <memory>
 #include <string>
@@ -36,6 +37,28 @@ class LinuxWorld : public World {
     // Inside, and what it is to be.
     const std::string command = absl::StrCat("/proc/", processes_.back()->pid(), "/comm");
     while (Shell(absl::StrCat("cat ", command)) != "sleep\n") std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  uint32_t StartProcessInNewNetns() override {
+    processes_.push_back(std::make_unique<Process>(
+        std::vector<std::string>{"unshare", "-n", "sh", "-c", "echo inside >&2; exec sleep infinity"}));
+    processes_.back()->WaitForLine("inside");
+    return static_cast<uint32_t>(processes_.back()->pid());
+  }
+  void EndProcess(uint32_t pid) override {
+    std::erase_if(processes_, [pid](const auto& process) { return static_cast<uint32_t>(process->pid()) == pid; });
+  }
+  std::string Mount(uint32_t pid) override {
+    Shell(absl::StrCat("touch /run/place; mount --bind /proc/", pid, "/ns/net /run/place"));
+    return "/run/place";
+  }
+  void Unmount(const std::string& path) override { Shell(absl::StrCat("umount -l ", path)); }
+  std::string MakeFile() override {
+    Shell("touch /run/file");
+    return "/run/file";
+  }
+  std::string MakeLink() override {
+    Shell("ln -sfn /proc/self/ns/net /run/link");
+    return "/run/link";
   }
   void AddStaleFile(const std::string& name, bool empty) override {
     std::ofstream(absl::StrCat("/run/netns/", name)) << (empty ? "" : "something");

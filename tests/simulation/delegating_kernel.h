@@ -42,6 +42,12 @@ class DelegatingKernel : public engine::Kernel {
   KernelResult<std::optional<engine::NetnsEntry>> FindNetns(const std::string& name) override {
     return kernel_.FindNetns(name);
   }
+  KernelResult<engine::PlaceEntry> FindPlace(const engine::NetnsPlace& place) override {
+    return kernel_.FindPlace(place);
+  }
+  KernelResult<std::optional<engine::NetnsPlace>> FindWayIn(uint64_t cookie) override {
+    return kernel_.FindWayIn(cookie);
+  }
   KernelResult<std::vector<std::string>> ListNetns() override { return kernel_.ListNetns(); }
   KernelResult<std::pair<engine::Link, engine::Link>> CreateVeth(const engine::LinkSpec& a, const engine::LinkSpec& b,
                                                                  const std::string& alias) override {

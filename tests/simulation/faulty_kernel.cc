@@ -93,6 +93,14 @@ KernelResult<std::optional<NetnsEntry>> FaultyKernel::FindNetns(const std::strin
   return Around("FindNetns", [&] { return kernel_.FindNetns(name); });
 }
 
+KernelResult<engine::PlaceEntry> FaultyKernel::FindPlace(const engine::NetnsPlace& place) {
+  return Around("FindPlace", [&] { return kernel_.FindPlace(place); });
+}
+
+KernelResult<std::optional<engine::NetnsPlace>> FaultyKernel::FindWayIn(uint64_t cookie) {
+  return Around("FindWayIn", [&] { return kernel_.FindWayIn(cookie); });
+}
+
 KernelResult<std::vector<std::string>> FaultyKernel::ListNetns() {
   return Around("ListNetns", [&] { return kernel_.ListNetns(); });
 }

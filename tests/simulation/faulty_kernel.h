@@ -56,6 +56,8 @@ class FaultyKernel : public engine::Kernel {
   KernelResult<void> RemoveNetns(const engine::NetnsRef& netns) override;
   KernelResult<void> RemoveStaleNetnsFile(const std::string& name) override;
   KernelResult<std::optional<engine::NetnsEntry>> FindNetns(const std::string& name) override;
+  KernelResult<engine::PlaceEntry> FindPlace(const engine::NetnsPlace& place) override;
+  KernelResult<std::optional<engine::NetnsPlace>> FindWayIn(uint64_t cookie) override;
   KernelResult<std::vector<std::string>> ListNetns() override;
   KernelResult<std::pair<engine::Link, engine::Link>> CreateVeth(const engine::LinkSpec& a, const engine::LinkSpec& b,
                                                                  const std::string& alias) override;
