@@ -161,11 +161,13 @@ class End {
     options.AddLinkNumber("gro-ipv4-max-size", gro_ipv4_max_size_, "BYTES", "As --gro-max-size, for IPv4 alone");
   }
 
-  // `mtu` is that of both ends, 0 if there is none; `ip_prefix` the one in errors. An error's message is for the user.
-  absl::Status AddTo(uint32_t mtu, const std::string& ip_prefix, v1::VethEndpoint& endpoint) const {
+  // `mtu` is that of both ends, 0 if there is none; the prefixes are those in errors. An error's message is for the
+  // user.
+  absl::Status AddTo(uint32_t mtu, const std::string& link_prefix, const std::string& ip_prefix,
+                     v1::VethEndpoint& endpoint) const {
     AddLinkTo(mtu, endpoint);
     endpoint.mutable_gateways()->Add(gateways_.begin(), gateways_.end());
-    if (const absl::Status status = AddPortTo(endpoint); !status.ok()) return status;
+    if (const absl::Status status = AddPortTo(link_prefix, endpoint); !status.ok()) return status;
     absl::Status status = ParseAll(ip_prefix + "address", addresses_, ParseAddress, endpoint.mutable_addresses());
     status.Update(ParseAll(ip_prefix + "route", routes_, ParseRoute, endpoint.mutable_routes()));
     status.Update(ParseAll(ip_prefix + "neighbor", neighbors_, ParseNeighbor, endpoint.mutable_neighbors()));
@@ -173,15 +175,15 @@ class End {
   }
 
  private:
-  absl::Status AddPortTo(v1::VethEndpoint& endpoint) const {
+  absl::Status AddPortTo(const std::string& prefix, v1::VethEndpoint& endpoint) const {
     if (!bridge_.empty()) endpoint.set_bridge(Name(kBridges, bridge_));
     if (!port_.empty()) {
       absl::StatusOr<v1::BridgePort> port = ParsePort(port_);
-      if (!port.ok()) return absl::InvalidArgumentError(absl::StrCat("--port: ", port.status().message()));
+      if (!port.ok()) return absl::InvalidArgumentError(absl::StrCat(prefix, "port: ", port.status().message()));
       *endpoint.mutable_bridge_port() = *std::move(port);
     }
     if (vlans_.empty()) return absl::OkStatus();
-    return ParseAll("--vlan", vlans_, ParseVlan, endpoint.mutable_bridge_port()->mutable_vlans());
+    return ParseAll(prefix + "vlan", vlans_, ParseVlan, endpoint.mutable_bridge_port()->mutable_vlans());
   }
 
   void AddLinkTo(uint32_t mtu, v1::VethEndpoint& endpoint) const {
@@ -997,11 +999,11 @@ std::variant<v1::CreateVethRequest, Exit> Grammar::InterpretCreateVeth(const Com
     first_where_.AddTo(a);
     a.set_interface_name(interface_.empty() ? "veth%d" : interface_);
   }
-  absl::Status status = first_end_.AddTo(mtu_, host_option_->empty() ? "--from-" : "--host-", a);
+  absl::Status status = first_end_.AddTo(mtu_, "--", host_option_->empty() ? "--from-" : "--host-", a);
   v1::VethEndpoint& b = *request.mutable_veth()->mutable_endpoint_b();
   peer_where_.AddTo(b);
   b.set_interface_name(peer_.empty() ? "veth%d" : peer_);
-  status.Update(peer_end_.AddTo(mtu_, "--", b));
+  status.Update(peer_end_.AddTo(mtu_, "--peer-", "--", b));
   if (!status.ok()) return UsageError(status);
   const auto metadata = metadata_.Interpret(*veth_, line.owner);
   if (!metadata.ok()) return UsageError(metadata.status());

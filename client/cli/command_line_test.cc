@@ -243,7 +243,8 @@ TEST(VethTest, AnEndIsAPort) {
   EXPECT_EQ(ParseEnd(false, {"--peer-bridge", "bridges/br1"}).bridge(), "bridges/br1");
   EXPECT_THAT(UsageError({"net", "veth", "--host", "h", "--ns", "a", "--port", "isolated"}),
               HasSubstr("--port: `isolated` takes on or off"));
-  EXPECT_THAT(UsageError({"net", "veth", "--host", "h", "--ns", "a", "--vlan", "x"}), HasSubstr("--vlan: "));
+  EXPECT_THAT(UsageError({"net", "veth", "--host", "h", "--ns", "a", "--vlan", "x"}), HasSubstr(" --vlan: "));
+  EXPECT_THAT(UsageError({"net", "veth", "--host", "h", "--ns", "a", "--peer-vlan", "x"}), HasSubstr(" --peer-vlan: "));
 }
 
 TEST(BridgeTest, LeastAndMost) {

@@ -18,6 +18,12 @@ constexpr absl::Duration kExpiryRetry = absl::Minutes(1);
 constexpr absl::Duration kShortestPause = absl::Milliseconds(100);
 constexpr int kHealsWithoutPause = 2;
 
+// Pairs first, namespaces last.
+int RankOf(const std::string& object) {
+  if (VethIdIn(object).has_value()) return 0;
+  return NamespaceIdIn(object).has_value() ? 2 : 1;
+}
+
 std::string StateName(State state) {
   switch (state) {
     case State::kReady:
@@ -223,6 +229,10 @@ Caretaker::Due Caretaker::Wait(std::chrono::milliseconds timeout) {
     });
     to_look_at = TakeMarked(now);
   }
+  // What stands on something goes before it.
+  std::stable_sort(expired.begin(), expired.end(), [](const LeaseBook::Lease& a, const LeaseBook::Lease& b) {
+    return RankOf(a.object) < RankOf(b.object);
+  });
   for (const LeaseBook::Lease& lease : expired) due.chores.push_back(Expire(lease));
   for (const ObjectRef& object : to_look_at) due.chores.push_back(Look(object));
   return due;

@@ -35,8 +35,9 @@ KernelResult<std::optional<Link>> Engine::FindLinkOf(const DeviceRecord& record)
     return link;
   }
   if (!link->has_value()) return link;
-  // Where somebody took the tag away: the kernel hands out indexes in sequence, so that the same number is the same
-  // link, and the group tells it from one that was moved here and kept its number.
+  // Of another namespace of the name there is none, as its cookie is another. Where somebody took the tag away: the
+  // kernel hands out indexes in sequence, so that the same number is the same link, and the group tells it from one
+  // that was moved here and kept its number.
   const bool is_untagged = !ParseTag((*link)->alias).has_value() && (*link)->group == kOwnedGroup;
   if ((*link)->kind != KindOf(record.spec.options) || ((*link)->alias != TagFor(record) && !is_untagged)) {
     link->reset();
@@ -163,6 +164,10 @@ EngineResult<Device> Engine::CreateDevice(const CreateDeviceCall& call) {
       }
       return device;
     }
+    // They could never join it there.
+    if (existing->link.namespace_id != spec.namespace_id && !device.ports.empty()) {
+      return DeviceInUse(record.name, device.ports);
+    }
   }
 
   NETPROV_ASSIGN_OR_RETURN(const NetnsRef netns, Resolve(spec, ""));
@@ -228,6 +233,7 @@ EngineResult<DeviceRecord> Engine::MakeDevice(DeviceRecord record, const LinkSpe
               if (!born.ok()) return std::move(born).error();
               record.link = ToEndpoint(record.link, *born);
               record.options = born->device.value_or(record.spec.options);
+              record.netns_cookie = link.netns.cookie;
               return {};
             },
             .undo = [&] { return UnlessGone(kernel_.DeleteLink(link.netns, record.link.ifindex)); },
@@ -236,6 +242,17 @@ EngineResult<DeviceRecord> Engine::MakeDevice(DeviceRecord record, const LinkSpe
               if (swept.ok()) return {};
               return *swept.error().kernel;
             }});
+  // What it does not know, the kernel passes over.
+  plan.Add({.name = "look at the options of " + link.name,
+            .run = [&]() -> KernelResult<void> {
+              const std::optional<std::string> missing = MissingOption(record.spec.options, record.options);
+              if (!missing.has_value()) return {};
+              return KernelError{.code = EOPNOTSUPP,
+                                 .operation = absl::StrCat("RTM_NEWLINK ", link.name, " ", *missing),
+                                 .extack = {}};
+            },
+            .undo = NothingToUndo,
+            .sweep = nullptr});
   AddConfigStep(record.spec.link, link, record.link, plan);
   const Intent intent{.kind = Intent::Kind::kCreateDevice, .netns = {}, .veth = {}, .device = record, .request = {}};
   EngineResult<void> made = Transact(record.name, intent, plan, [&] {

@@ -369,6 +369,85 @@ TEST_F(EngineDeviceTest, ABridgeThatSomebodyMovedIsMadeAgainInItsPlace) {
   EXPECT_EQ(Lines(), made);
 }
 
+// Indexes begin anew in a namespace that was made again.
+TEST_F(EngineDeviceTest, AnIndexOfAnotherNamespaceOfTheNameIsNoBridge) {
+  auto blue = CreateNamespace("blue");
+  ASSERT_TRUE(blue.ok());
+  ASSERT_TRUE(CreateBridge("lost", Bridge("br0", "blue")).ok());
+  ASSERT_TRUE(CreateBridge("healed", Bridge("br1", "blue")).ok());
+  const uint32_t index = engine_->GetDevice("bridges/lost")->link.ifindex;
+  kernel_.RemoveForeignNetnsForTest("blue");
+  ASSERT_TRUE(engine_->Heal({.name = "namespaces/blue", .uid = blue->uid}).ok());
+  ASSERT_TRUE(engine_->Heal({.name = "bridges/healed", .uid = engine_->GetDevice("bridges/healed")->uid}).ok());
+  ASSERT_EQ(engine_->GetDevice("bridges/healed")->link.ifindex, index);
+  EXPECT_EQ(engine_->GetDevice("bridges/lost")->state, State::kMissing);
+  VethSpec spec = PortTo("blue", "lost");
+  std::swap(spec.a.config, spec.b.config);
+  EXPECT_REFUSED(CreateVeth("v", spec), Reason::kBridgeUnusable);
+  ASSERT_TRUE(DeleteBridge("lost").ok());
+  EXPECT_EQ(engine_->GetDevice("bridges/healed")->state, State::kReady);
+}
+
+TEST_F(EngineDeviceTest, VlansThatTheKernelTellsOfAsOneAreTheSame) {
+  ASSERT_TRUE(CreateNamespace("blue").ok());
+  ASSERT_TRUE(CreateBridge("br", Bridge("br0")).ok());
+  VethSpec spec = PortTo("blue", "br");
+  spec.a.config.port.vlans = {
+      {.first = 1, .last = 1, .pvid = true}, {.first = 10, .last = 19}, {.first = 20, .last = 29}};
+  auto made = CreateVeth("v", spec);
+  ASSERT_TRUE(made.ok());
+  PortOptions merged;
+  merged.vlans = {{.first = 1, .last = 1, .pvid = true}, {.first = 10, .last = 29}};
+  ASSERT_TRUE(kernel_.SetLink(kHost, made->a.ifindex, {.port = merged}).ok());
+  auto veth = engine_->GetVeth("v");
+  EXPECT_EQ(veth->state, State::kReady) << ToText(veth->deviations);
+  EXPECT_EQ(veth->a.config.port.vlans, spec.a.config.port.vlans);
+}
+
+TEST_F(EngineDeviceTest, TimesOfASpanningTreeAreTheRoots) {
+  DeviceSpec spec = Bridge("br0");
+  std::get<netlink::BridgeInfo>(spec.options).forward_delay = netlink::Centiseconds(500);
+  ASSERT_TRUE(CreateBridge("br", spec).ok());
+  netlink::BridgeInfo times{.forward_delay = netlink::Centiseconds(1000), .ageing_time = netlink::Centiseconds(2000)};
+  kernel_.SetLinkForTest(kHost, "br0", {.device = times});
+  EXPECT_EQ(engine_->GetDevice("bridges/br")->state, State::kReady);
+  times.stp = false;
+  kernel_.SetLinkForTest(kHost, "br0", {.device = times});
+  EXPECT_THAT(engine_->GetDevice("bridges/br")->deviations, SizeIs(3)) << "stp, forward_delay and ageing_time";
+}
+
+TEST_F(EngineDeviceTest, AnEndWithoutItsBridgeIsNotHealed) {
+  MakeBridgeWithPort();
+  const ObjectRef port{.name = "veths/v", .uid = engine_->GetVeth("v")->uid};
+  ASSERT_TRUE(kernel_.DeleteLink(kHost, LinkNamed("br0").ifindex).ok());
+  kernel_.SetLinkForTest(kHost, "h0", {.up = false});
+  auto veth = engine_->GetVeth("v");
+  EXPECT_EQ(veth->a.config.bridge, "");
+  EXPECT_TRUE(veth->a.config.port.empty());
+  EXPECT_REFUSED(engine_->Heal(port), Reason::kBridgeUnusable);
+  EXPECT_TRUE(LinkNamed("h0").up);
+  // Nor where somebody made it a port of another.
+  ASSERT_TRUE(CreateBridge("other", Bridge("br1")).ok());
+  kernel_.SetLinkForTest(kHost, "h0", {.master = LinkNamed("br1").ifindex});
+  EXPECT_EQ(engine_->GetVeth("v")->a.config.bridge, "");
+}
+
+TEST_F(EngineDeviceTest, AMissingBridgeWithPortsStaysInItsPlace) {
+  MakeBridgeWithPort();
+  ASSERT_TRUE(kernel_.DeleteLink(kHost, LinkNamed("br0").ifindex).ok());
+  EXPECT_REFUSED(CreateBridge("br", Bridge("br0", "blue")), Reason::kDeviceInUse);
+  EXPECT_TRUE(CreateBridge("br", Bridge("br0")).ok());
+}
+
+TEST_F(EngineDeviceTest, AnOldDeletionSparesABridgeThatHasAPortAgain) {
+  MakeBridgeWithPort();
+  ASSERT_TRUE(
+      registry_->Begin({.kind = Intent::Kind::kDeleteDevice, .device = *registry_->FindDevice("bridges/br")}).ok());
+  Restart();
+  EXPECT_EQ(engine_->GetVeth("v")->state, State::kReady);
+  EXPECT_THAT(registry_->ListPending(), IsEmpty());
+}
+
 TEST_F(EngineDeviceTest, PersistentObjectsComeBackInTheirOrder) {
   Metadata persistent;
   persistent.persistent = true;

@@ -126,7 +126,6 @@ EngineResult<void> Engine::Supply(const std::string& object, const NetnsRef& net
   NETPROV_ASSIGN_OR_RETURN(const Shortage shortage, FindShortage(object, netns, spec, link));
   if (shortage.alternative_names.empty() && shortage.ip.empty()) return {};
   const std::string step = "configure " + link.name + " again";
-  const NetnsRef netns = RefOf(record, made);
   KernelResult<void> configured =
       kernel_.Configure(netns, link.ifindex, shortage.alternative_names, shortage.ip, /*anew=*/true);
   if (!configured.ok()) return KernelFailure(object, step, configured.error());
@@ -166,6 +165,11 @@ EngineResult<void> Engine::HealVeth(const VethRecord& record) {
     for (const End& end : found) {
       EngineResult<void> supplied = Supply(object, RefOf(record, *end.made), *end.spec, end.link);
       if (!supplied.ok()) healed = std::move(supplied);
+    }
+    // Without its bridge an end is no port, whatever was put right.
+    for (const End& end : found) {
+      EngineResult<uint32_t> bridge = ResolveBridge(*end.spec, "", /*by_looking=*/true);
+      if (!bridge.ok()) healed = std::move(bridge).error();
     }
     return healed;
   }

@@ -62,7 +62,7 @@ std::string PlaceOf(const NetnsRef& netns) {
 
 // `what` is what could not be listed: `links`.
 void ReportUnreadable(const NetnsRef& netns, const std::string& what, const KernelError& error, HostReport& report) {
-  report.Add(Finding::Kind::kUnreadable, netns.is_host() ? "host" : NamespaceName(netns.name),
+  report.Add(Finding::Kind::kUnreadable, ResourceOf(netns),
              absl::StrCat("its ", what, " could not be listed: ", error.ToString()));
 }
 
@@ -185,7 +185,8 @@ void Engine::FinishIntents(const std::vector<PendingIntent>& intents, bool look_
         break;
       case Intent::Kind::kDeleteDevice:
         if (auto now = registry_.FindDevice(intent.device.name); now.has_value() && now->uid == intent.device.uid) {
-          finished = DeleteRecordedDevice(*now, intent.request);
+          // Where it was given a port since, it is wanted again.
+          if (PortsOf(*now).empty()) finished = DeleteRecordedDevice(*now, intent.request);
         }
         break;
     }
@@ -233,7 +234,9 @@ bool Engine::IsKnown(const Tag& tag) const {
 
 bool Engine::IsRegistered(const NetnsRef& netns, uint32_t ifindex) const {
   for (const DeviceRecord& record : registry_.ListDevicesOf(netns.key())) {
-    if (record.link.ifindex == ifindex && record.boot_id == kernel_.BootId()) return true;
+    if (record.link.ifindex == ifindex && record.netns_cookie == netns.cookie && record.boot_id == kernel_.BootId()) {
+      return true;
+    }
   }
   for (const VethRecord& record : registry_.ListVethsOf(netns.key())) {
     for (const Endpoint* end : {&record.a, &record.b}) {

@@ -83,8 +83,7 @@ NetnsRef Engine::RefOf(const VethRecord& record, const Endpoint& end) const {
 NetnsRef Engine::RefOf(const DeviceRecord& record) const {
   const std::string& id = record.link.namespace_id;
   if (id.empty()) return {};
-  const std::optional<NamespaceRecord> netns = registry_.FindNamespace(id);
-  return {.name = id, .cookie = netns.has_value() ? netns->cookie : 0};
+  return {.name = id, .cookie = record.netns_cookie};
 }
 
 KernelResult<std::optional<Link>> Engine::FindEnd(const VethRecord& record, const Endpoint& end,
@@ -248,8 +247,10 @@ EngineResult<uint32_t> Engine::ResolveBridge(const EndpointSpec& spec, const std
   if (record->link.namespace_id != spec.namespace_id || spec.place.has_value()) {
     return AtField(BridgeUnusable(name, "lives elsewhere than the link that shall be its port"), bridge_field);
   }
-  // As Resolve().
-  if (!by_looking && record->boot_id == kernel_.BootId()) return record->link.ifindex;
+  // As Resolve(): in the same namespace, the index is nobody else's.
+  const std::optional<NamespaceRecord> netns = registry_.FindNamespace(spec.namespace_id);
+  const bool is_same = spec.namespace_id.empty() || (netns.has_value() && netns->cookie == record->netns_cookie);
+  if (!by_looking && is_same && record->boot_id == kernel_.BootId()) return record->link.ifindex;
   KernelResult<std::optional<Link>> link = FindLinkOf(*record);
   if (!link.ok()) return KernelFailure(name, "look at " + name, link.error());
   if (!link->has_value()) {
@@ -286,8 +287,7 @@ EngineResult<Veth> Engine::Describe(const VethRecord& record) {
     const EndpointConfig& asked = end.spec->config;
     EngineResult<LinkDifference> difference =
         FindDifference(VethName(record.id), end.field, *end.made, *end.spec, tag, link);
-    EngineResult<Shortage> shortage =
-        FindShortage(VethName(record.id), RefOf(record, *end.made), *end.spec, link);
+    EngineResult<Shortage> shortage = FindShortage(VethName(record.id), RefOf(record, *end.made), *end.spec, link);
     if (!difference.ok() || !shortage.ok() || !shortage->alternative_names.empty() || !shortage->ip.empty()) {
       // It may have gone between our looks.
       found = FindEnd(record, *end.made, *end.other);
@@ -308,9 +308,12 @@ EngineResult<Veth> Engine::Describe(const VethRecord& record) {
     std::erase_if(config.alternative_names,
                   [&](const std::string& name) { return !absl::c_linear_search(link.alternative_names, name); });
     if (asked.bridge.empty()) continue;
-    const bool is_port = link.port.has_value() && !difference->settings.master.has_value();
-    if (!is_port) config.bridge.clear();
-    config.port = is_port ? PortOptions{.settings = *link.port, .vlans = asked.port.vlans} : PortOptions();
+    config.port = {};
+    if (difference->is_port) {
+      config.port = {.settings = link.port.value_or(netlink::BridgePort()), .vlans = difference->vlans};
+    } else {
+      config.bridge.clear();
+    }
   }
   if (veth.state == State::kMissing) veth.deviations.clear();
   if (!veth.deviations.empty()) veth.state = State::kDegraded;
@@ -404,10 +407,10 @@ EngineResult<Veth> Engine::CreateVeth(const CreateVethCall& call) {
 
   NETPROV_ASSIGN_OR_RETURN(const NetnsRef netns_a, Resolve(call.spec.a, "endpoint_a"));
   NETPROV_ASSIGN_OR_RETURN(const NetnsRef netns_b, Resolve(call.spec.b, "endpoint_b"));
-  NETPROV_ASSIGN_OR_RETURN(const uint32_t bridge_a,
-                           ResolveBridge(call.spec.a, "endpoint_a", call.context.validate_only));
-  NETPROV_ASSIGN_OR_RETURN(const uint32_t bridge_b,
-                           ResolveBridge(call.spec.b, "endpoint_b", call.context.validate_only));
+  // Nor may what is left of an old pair of the same id go before it is clear that the new one can be made.
+  const bool looks_first = call.context.validate_only || existing.has_value();
+  NETPROV_ASSIGN_OR_RETURN(const uint32_t bridge_a, ResolveBridge(call.spec.a, "endpoint_a", looks_first));
+  NETPROV_ASSIGN_OR_RETURN(const uint32_t bridge_b, ResolveBridge(call.spec.b, "endpoint_b", looks_first));
   // The kernel says EEXIST without saying of which end, so a name that is taken is looked for: here for the sake of
   // validate_only, and after a refusal.
   auto check_names = [&]() -> EngineResult<void> {
@@ -422,8 +425,7 @@ EngineResult<Veth> Engine::CreateVeth(const CreateVethCall& call) {
     if (call.spec.b.place.has_value() && now_b != netns_b) return PlaceReplaced(*call.spec.b.place, "endpoint_b");
     return {};
   };
-  // Nor may what is left of an old pair of the same id go before it is clear that the new one can be made.
-  if (call.context.validate_only || existing.has_value()) {
+  if (looks_first) {
     NETPROV_RETURN_IF_ERROR(check_namespaces());
     NETPROV_RETURN_IF_ERROR(check_names());
   }
@@ -472,7 +474,8 @@ EngineResult<Veth> Engine::CreateVeth(const CreateVethCall& call) {
       NETPROV_RETURN_IF_ERROR(check_namespaces());
     } else if (made.error().kernel->code == EEXIST && made.error().step == BirthOf(*name_a, *name_b)) {
       NETPROV_RETURN_IF_ERROR(check_names());
-    } else if (made.error().kernel->code == EINVAL && (bridge_a != 0 || bridge_b != 0)) {
+    } else if ((made.error().kernel->code == EINVAL || made.error().kernel->code == EOPNOTSUPP) &&
+               (bridge_a != 0 || bridge_b != 0)) {
       // As of a bridge that is not there.
       NETPROV_RETURN_IF_ERROR(ResolveBridge(call.spec.a, "endpoint_a", /*by_looking=*/true));
       NETPROV_RETURN_IF_ERROR(ResolveBridge(call.spec.b, "endpoint_b", /*by_looking=*/true));

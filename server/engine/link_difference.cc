@@ -27,6 +27,21 @@ std::string TextOf(netlink::VlanProtocol protocol) {
   return protocol == netlink::VlanProtocol::kDot1Ad ? "802.1ad" : "802.1q";
 }
 
+// The kernel tells of neighbours that are alike as of one range.
+std::vector<netlink::BridgeVlan> Merged(const std::vector<netlink::BridgeVlan>& vlans) {
+  std::vector<netlink::BridgeVlan> merged;
+  for (const netlink::BridgeVlan& vlan : vlans) {
+    const bool goes_on = !merged.empty() && merged.back().last + 1 == vlan.first && !merged.back().pvid && !vlan.pvid &&
+                         merged.back().untagged == vlan.untagged;
+    if (goes_on) {
+      merged.back().last = vlan.last;
+    } else {
+      merged.push_back(vlan);
+    }
+  }
+  return merged;
+}
+
 class Comparison {
  public:
   Comparison(std::string prefix, LinkDifference& difference) : prefix_(std::move(prefix)), difference_(difference) {}
@@ -94,7 +109,7 @@ void ComparePort(const PortOptions& expected, const netlink::BridgePort& actual,
   compare.IfAsked("bridge_port.broadcast_flood", asked.broadcast_flood, actual.broadcast_flood, set.broadcast_flood);
   compare.IfAsked("bridge_port.neighbor_suppression", asked.neighbour_suppression, actual.neighbour_suppression,
                   set.neighbour_suppression);
-  if (expected.vlans.empty() || expected.vlans == vlans) return;
+  if (expected.vlans.empty() || Merged(expected.vlans) == Merged(vlans)) return;
   compare.Add("bridge_port.vlans", ToText(expected.vlans), ToText(vlans));
   settings.vlans = expected.vlans;
 }
@@ -137,22 +152,39 @@ LinkDifference Compare(const LinkExpectation& expected, const Link& link,
       settings.master = expected.bridge_ifindex;
       settings.port = config.port;
     }
-  } else if (link.port.has_value()) {
-    ComparePort(config.port, *link.port, vlans, compare, settings.port);
+    return difference;
   }
+  difference.is_port = true;
+  if (link.port.has_value()) ComparePort(config.port, *link.port, vlans, compare, settings.port);
+  difference.vlans = settings.port.vlans.empty() ? config.port.vlans : vlans;
   return difference;
+}
+
+std::optional<std::string> MissingOption(const DeviceOptions& asked, const DeviceOptions& actual) {
+  const auto& wanted = std::get<netlink::BridgeInfo>(asked);
+  const auto& has = std::get<netlink::BridgeInfo>(actual);
+  if (wanted.vlan_filtering.value_or(false) && !has.vlan_filtering.has_value()) return "vlan_filtering";
+  if (wanted.default_pvid.has_value() && !has.default_pvid.has_value()) return "default_pvid";
+  if (wanted.multicast_snooping.value_or(false) && !has.multicast_snooping.has_value()) return "multicast_snooping";
+  if (wanted.group_forward_mask.has_value() && !has.group_forward_mask.has_value()) return "group_forward_mask";
+  return std::nullopt;
 }
 
 void CompareOptions(const DeviceOptions& expected, const DeviceOptions& actual, LinkDifference& difference) {
   const auto& asked = std::get<netlink::BridgeInfo>(expected);
-  const auto& now = std::get<netlink::BridgeInfo>(actual);
+  netlink::BridgeInfo now = std::get<netlink::BridgeInfo>(actual);
+  // What the kernel does not have is off.
+  now.vlan_filtering = now.vlan_filtering.value_or(false);
+  now.multicast_snooping = now.multicast_snooping.value_or(false);
   netlink::BridgeInfo settings;
   Comparison compare("", difference);
   compare.IfAsked("stp", asked.stp, now.stp, settings.stp);
-  compare.IfAsked("forward_delay", asked.forward_delay, now.forward_delay, settings.forward_delay);
-  compare.IfAsked("hello_time", asked.hello_time, now.hello_time, settings.hello_time);
-  compare.IfAsked("max_age", asked.max_age, now.max_age, settings.max_age);
-  compare.IfAsked("ageing_time", asked.ageing_time, now.ageing_time, settings.ageing_time);
+  if (!now.stp.value_or(false)) {
+    compare.IfAsked("forward_delay", asked.forward_delay, now.forward_delay, settings.forward_delay);
+    compare.IfAsked("hello_time", asked.hello_time, now.hello_time, settings.hello_time);
+    compare.IfAsked("max_age", asked.max_age, now.max_age, settings.max_age);
+    compare.IfAsked("ageing_time", asked.ageing_time, now.ageing_time, settings.ageing_time);
+  }
   compare.IfAsked("priority", asked.priority, now.priority, settings.priority);
   compare.IfAsked("vlan_filtering", asked.vlan_filtering, now.vlan_filtering, settings.vlan_filtering);
   compare.IfAsked("vlan_protocol", asked.vlan_protocol, now.vlan_protocol, settings.vlan_protocol);

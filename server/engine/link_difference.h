@@ -28,13 +28,21 @@ struct LinkExpectation {
 struct LinkDifference {
   std::vector<Deviation> deviations;
   LinkSettings settings;
+  // Whether it is the port that it is to be, and the VLANs that it has then: as they were asked for, where they are the
+  // same.
+  bool is_port = false;
+  std::vector<netlink::BridgeVlan> vlans;
 };
 
 // `vlans` are those that it has as a port. Queues can't be changed and are not compared.
 LinkDifference Compare(const LinkExpectation& expected, const Link& link,
                        const std::vector<netlink::BridgeVlan>& vlans);
 
-// What of a device's options differs, of those that were asked for; added to `difference`.
+// The first of the asked options that the kernel does not have; nullopt: none. One that is to be off is off then.
+std::optional<std::string> MissingOption(const DeviceOptions& asked, const DeviceOptions& actual);
+
+// What of a device's options differs, of those that were asked for; added to `difference`. Where the spanning tree
+// protocol is on, times are left out: they are the root's then, and shorter while the tree changes.
 void CompareOptions(const DeviceOptions& expected, const DeviceOptions& actual, LinkDifference& difference);
 
 // As in `1-10, 20 pvid untagged`.

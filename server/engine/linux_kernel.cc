@@ -335,9 +335,12 @@ netlink::NewLink ToNewLink(const LinkSpec& spec) {
 // Gives a link that was just born what it is not born with, and looks at it.
 KernelResult<Link> Finish(netlink::Session& session, uint32_t ifindex, netlink::LinkChange change,
                           const LinkSpec& spec) {
+  // As a port it comes up when it is isolated, and has its VLANs.
+  const std::optional<bool> up = spec.master == 0 ? std::nullopt : std::exchange(change.up, std::nullopt);
   if (spec.master != 0) change.master = static_cast<int>(spec.master);
   std::vector<netlink::Request> requests = {netlink::EncodeSetLink(Index(ifindex), change)};
   AddPortRequests(ifindex, spec.port, requests);
+  if (up.has_value()) requests.push_back(netlink::EncodeSetLink(Index(ifindex), {.up = up}));
   requests.push_back(netlink::EncodeGetLink(Index(ifindex)));
   std::vector<netlink::Outcome> outcomes = session.ExecuteBatch(requests);
   for (netlink::Outcome& outcome : outcomes) {

@@ -414,6 +414,7 @@ static void to_json(json& to, const DeviceRecord& record) {
   PutOptions(to["spec"], record.spec.options);
   to["link"] = record.link;
   PutOptions(to["made"], record.options);
+  to["netns_cookie"] = record.netns_cookie;
   PutMetadata(to, record.metadata);
 }
 
@@ -426,6 +427,7 @@ static void from_json(const json& from, DeviceRecord& record) {
   GetOptions(from.at("spec"), record.spec.options);
   record.link = from.at("link");
   GetOptions(from.at("made"), record.options);
+  record.netns_cookie = from.at("netns_cookie");
   GetMetadata(from, record.metadata);
 }
 

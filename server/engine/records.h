@@ -55,6 +55,9 @@ struct DeviceRecord {
   DeviceSpec spec;        // as asked for
   Endpoint link;          // as VethRecord::a
   DeviceOptions options;  // as made
+  // Of its namespace when it was made, 0 for the host's: in one that was made again under the same name, indexes begin
+  // anew.
+  uint64_t netns_cookie = 0;
   Metadata metadata;
 
   // As it was made.

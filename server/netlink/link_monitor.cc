@@ -39,8 +39,8 @@ std::optional<int> LinkOf(const MessageView& message) {
     case RTM_NEWLINK:
     case RTM_DELLINK: {
       std::optional<ifinfomsg> header = TakeHeader<ifinfomsg>(payload);
-      // Of AF_BRIDGE and its like are the same links again, as ports.
-      if (!header || header->ifi_family != AF_UNSPEC) return std::nullopt;
+      // Of AF_BRIDGE is a link as a port, whose settings are told in no other way.
+      if (!header || (header->ifi_family != AF_UNSPEC && header->ifi_family != AF_BRIDGE)) return std::nullopt;
       return header->ifi_index;
     }
     case RTM_DELADDR: {

@@ -47,10 +47,20 @@ TEST(LinkMonitorTest, ReadsWhichLinksLostAnAddressOrARoute) {
                           LinkEvent{.nsid = std::nullopt, .ifindex = 7}));
 }
 
+TEST(LinkMonitorTest, TellsOfALinkThatChangesAsAPort) {
+  const std::vector<LinkEvent> events = DecodeLinkEvents(FromHex(R"(
+    20 00 00 00  10 00 00 00  00 00 00 00  00 00 00 00  # RTM_NEWLINK
+    07 00 01 00  05 00 00 00  00 00 00 00  00 00 00 00  # AF_BRIDGE
+  )"),
+                                                         std::nullopt);
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0].ifindex, 5);
+}
+
 TEST(LinkMonitorTest, SkipsWhatIsNoLink) {
   EXPECT_THAT(DecodeLinkEvents(FromHex(R"(
     20 00 00 00  10 00 00 00  00 00 00 00  00 00 00 00  # RTM_NEWLINK
-    07 00 01 00  05 00 00 00  00 00 00 00  00 00 00 00  # AF_BRIDGE: a port
+    0a 00 01 00  05 00 00 00  00 00 00 00  00 00 00 00  # AF_INET6
     18 00 00 00  14 00 00 00  00 00 00 00  00 00 00 00  # RTM_NEWADDR
     02 00 00 00  05 00 00 00
     1c 00 00 00  18 00 00 06  00 00 00 00  00 00 00 00  # RTM_NEWROUTE, NLM_F_EXCL | NLM_F_CREATE
