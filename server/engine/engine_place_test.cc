@@ -401,7 +401,7 @@ TEST_F(EnginePlaceTest, AnEndAtAPlaceIsNotTakenForOneOfTheHosts) {
   ASSERT_EQ(same->second.ifindex, engine_->GetVeth("v")->b.ifindex);
   auto links = engine_->ListLinks({}, "", 10);
   ASSERT_TRUE(links.ok());
-  for (const InspectedLink& link : links->items) EXPECT_EQ(link.veth_id, "") << link.observed.link.name;
+  for (const InspectedLink& link : links->items) EXPECT_EQ(link.object, "") << link.observed.link.name;
   EXPECT_EQ(engine_->CheckHost({.validate_only = true})->Count(Finding::Kind::kForeignTag), 1);
 }
 

@@ -846,10 +846,11 @@ TEST_P(KernelContractTest, ABridgeHasRoomFor1023Ports) {
   const NetnsRef blue = MakeNetns("blue");
   KernelResult<Link> bridge = kernel_.CreateDevice({.netns = blue, .name = "br0"}, netlink::BridgeInfo(), "");
   ASSERT_TRUE(bridge.ok()) << bridge.error().ToString();
+  // Down, as each port that comes up sends to all others.
   auto make = [&](int number, bool both) {
-    return CodeOf(kernel_.CreateVeth(
-        {.netns = blue, .name = absl::StrCat("p", number), .master = bridge->ifindex},
-        {.netns = blue, .name = absl::StrCat("q", number), .master = both ? bridge->ifindex : 0}, ""));
+    LinkSpec a{.netns = blue, .name = absl::StrCat("p", number), .up = false, .master = bridge->ifindex};
+    LinkSpec b{.netns = blue, .name = absl::StrCat("q", number), .up = false, .master = both ? bridge->ifindex : 0};
+    return CodeOf(kernel_.CreateVeth(a, b, ""));
   };
   for (int i = 0; i < 511; ++i) ASSERT_EQ(make(i, /*both=*/true), 0) << i;
   EXPECT_EQ(make(511, /*both=*/true), EXFULL);

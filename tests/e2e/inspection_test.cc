@@ -385,7 +385,7 @@ TEST_F(InspectionTest, ContainShowsIt) {
   EXPECT_THAT(Shell(contain + "links -o name"), HasSubstr("host/links/1\n"));
   const Json links = Json::parse(Shell(contain + "links blue --interface eth0 -o json"), nullptr, false);
   ASSERT_EQ(links["links"].size(), 1u);
-  EXPECT_EQ(links["links"][0]["veth"], "veths/v");
+  EXPECT_EQ(links["links"][0]["object"], "veths/v");
   EXPECT_THAT(Shell(contain + "addresses blue --interface eth0"), HasSubstr("10.0.0.2/24"));
   EXPECT_THAT(Shell(contain + "routes blue"), AllOf(HasSubstr("blackhole 10.9.0.0/16"), Not(HasSubstr("127.0.0.1"))));
   EXPECT_THAT(Shell(contain + "routes blue --table all"), HasSubstr("local 127.0.0.1/32"));
