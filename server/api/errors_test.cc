@@ -52,13 +52,26 @@ constexpr Method kMethods[] = {Method::kCreateNamespace, Method::kGetNamespace, 
                                Method::kDeleteNamespace, Method::kCreateVeth,   Method::kGetVeth,
                                Method::kListVeths,       Method::kDeleteVeth};
 
-constexpr Reason kReasons[] = {
-    Reason::kRequestIdReused,     Reason::kNamespaceNotFound,   Reason::kNamespaceAlreadyExists,
-    Reason::kNamespaceNotManaged, Reason::kNamespaceFileStale,  Reason::kNamespaceMissing,
-    Reason::kNamespaceBusy,       Reason::kVethNotFound,        Reason::kVethAlreadyExists,
-    Reason::kDeviceNotFound,      Reason::kDeviceAlreadyExists, Reason::kDeviceInUse,
-    Reason::kBridgeUnusable,      Reason::kInterfaceNameTaken, Reason::kPlaceNotFound, Reason::kPlaceUnusable,  Reason::kKernel,
-    Reason::kRollbackFailed,      Reason::kRegistryFailed,      Reason::kStopped};
+constexpr Reason kReasons[] = {Reason::kRequestIdReused,
+                               Reason::kNamespaceNotFound,
+                               Reason::kNamespaceAlreadyExists,
+                               Reason::kNamespaceNotManaged,
+                               Reason::kNamespaceFileStale,
+                               Reason::kNamespaceMissing,
+                               Reason::kNamespaceBusy,
+                               Reason::kVethNotFound,
+                               Reason::kVethAlreadyExists,
+                               Reason::kDeviceNotFound,
+                               Reason::kDeviceAlreadyExists,
+                               Reason::kDeviceInUse,
+                               Reason::kBridgeUnusable,
+                               Reason::kInterfaceNameTaken,
+                               Reason::kPlaceNotFound,
+                               Reason::kPlaceUnusable,
+                               Reason::kKernel,
+                               Reason::kRollbackFailed,
+                               Reason::kRegistryFailed,
+                               Reason::kStopped};
 
 Error KernelError(int code, const std::string& operation) {
   return {.reason = Reason::kKernel,
