@@ -171,6 +171,7 @@ EngineResult<Device> Engine::CreateDevice(const CreateDeviceCall& call) {
   }
 
   NETPROV_ASSIGN_OR_RETURN(const NetnsRef netns, Resolve(spec, ""));
+  record.netns_cookie = netns.cookie;
   // Nor may what is left of an old one go before it is clear that the new one can be made.
   const bool looks_first = call.context.validate_only || existing.has_value();
   if (looks_first) NETPROV_RETURN_IF_ERROR(ResolveByLooking(spec, ""));
@@ -233,7 +234,6 @@ EngineResult<DeviceRecord> Engine::MakeDevice(DeviceRecord record, const LinkSpe
               if (!born.ok()) return std::move(born).error();
               record.link = ToEndpoint(record.link, *born);
               record.options = born->device.value_or(record.spec.options);
-              record.netns_cookie = link.netns.cookie;
               return {};
             },
             .undo = [&] { return UnlessGone(kernel_.DeleteLink(link.netns, record.link.ifindex)); },
@@ -351,6 +351,7 @@ EngineResult<void> Engine::HealDevice(const DeviceRecord& record) {
   if (!cleared.ok()) return KernelFailure(record.name, "delete what is left of " + record.name, cleared.error());
   DeviceRecord again = record;
   again.boot_id = kernel_.BootId();
+  again.netns_cookie = netns.cookie;
   LinkSpec link = ToLinkSpec(spec, netns, record.link.interface_name, /*bridge=*/0);
   link.mac = record.link.mac;
   EngineResult<DeviceRecord> made = MakeDevice(again, link, {}, /*is_new=*/false, /*replaced=*/std::nullopt);

@@ -388,6 +388,27 @@ TEST_F(EngineDeviceTest, AnIndexOfAnotherNamespaceOfTheNameIsNoBridge) {
   EXPECT_EQ(engine_->GetDevice("bridges/healed")->state, State::kReady);
 }
 
+// By it, recovery finds what is left.
+TEST_F(EngineDeviceTest, AnIntentKnowsItsNamespace) {
+  auto blue = CreateNamespace("blue");
+  ASSERT_TRUE(blue.ok());
+  const std::string before = kernel_.DumpForTest();
+  int asked = 0;
+  kernel_.SetFaultForTest([&](const std::string& operation) -> std::optional<KernelError> {
+    if (operation != "CreateDevice" || ++asked > 1) return std::nullopt;
+    EXPECT_EQ(registry_->ListPending().front().intent.device.netns_cookie, blue->cookie);
+    // Born, and its maker does not know.
+    EXPECT_TRUE(
+        kernel_
+            .CreateDevice({.netns = {.name = "blue", .cookie = blue->cookie}, .name = "br0"}, netlink::BridgeInfo(), "")
+            .ok());
+    return KernelError{.code = EIO, .operation = operation, .extack = {}, .may_have_effect = true};
+  });
+  EXPECT_REFUSED(CreateBridge("br", Bridge("br0", "blue")), Reason::kKernel);
+  kernel_.SetFaultForTest(nullptr);
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+}
+
 TEST_F(EngineDeviceTest, VlansThatTheKernelTellsOfAsOneAreTheSame) {
   ASSERT_TRUE(CreateNamespace("blue").ok());
   ASSERT_TRUE(CreateBridge("br", Bridge("br0")).ok());

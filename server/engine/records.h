@@ -55,8 +55,8 @@ struct DeviceRecord {
   DeviceSpec spec;        // as asked for
   Endpoint link;          // as VethRecord::a
   DeviceOptions options;  // as made
-  // Of its namespace when it was made, 0 for the host's: in one that was made again under the same name, indexes begin
-  // anew.
+  // Of its namespace when it was made, or is about to be; 0 for the host's: in one that was made again under the same
+  // name, indexes begin anew.
   uint64_t netns_cookie = 0;
   Metadata metadata;
 

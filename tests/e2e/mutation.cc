@@ -197,6 +197,15 @@ v1::CreateVethRequest PortRequest(const std::string& request_id) {
   return request;
 }
 
+// A pair of which one end is in a namespace of somebody else's.
+v1::CreateVethRequest PlacedRequest(const std::string& request_id) {
+  v1::CreateVethRequest request = PairRequest(request_id);
+  v1::VethEndpoint& elsewhere = *request.mutable_veth()->mutable_endpoint_a();
+  elsewhere.set_netns_path("/run/netns/foreign");
+  elsewhere.add_addresses()->set_address("10.0.7.1/24");
+  return request;
+}
+
 template <typename T>
 Answer AnswerOf(const Reply<T>& reply) {
   Answer answer{reply, {}, {}};
@@ -437,6 +446,25 @@ const std::vector<Mutation>& Mutations() {
        .prepare = MakeBlueAndBridge,
        .revert = [](TestClient& client) { ExpectOk(client.DeleteVeth("v")); },
        .uid = [](TestClient& client) { return client.GetVeth("v").value.uid(); }},
+      {.name = "CreateVethAtPath",
+       .call = [](TestClient& client, const std::string& id) { return AnswerOf(client.Create(PlacedRequest(id))); },
+       .prepare = MakeBlue,
+       .revert = [](TestClient& client) { ExpectOk(client.DeleteVeth("v")); },
+       .uid = [](TestClient& client) { return client.GetVeth("v").value.uid(); }},
+      {.name = "DeleteVethAtPath",
+       .call =
+           [](TestClient& client, const std::string& id) {
+             v1::DeleteVethRequest request;
+             request.set_name("veths/v");
+             request.set_request_id(id);
+             return AnswerOf(client.Delete(request));
+           },
+       .prepare =
+           [](TestClient& client) {
+             MakeBlue(client);
+             ExpectOk(client.Create(PlacedRequest("")));
+           },
+       .revert = [](TestClient& client) { ExpectOk(client.Create(PlacedRequest(""))); }},
       {.name = "CollectGarbage",
        .call = [](TestClient& client, const std::string&) { return CollectGarbage(client); },
        .prepare =

@@ -146,6 +146,8 @@ const std::vector<Look>& Looks() {
       {.name = "ListNamespaces", .call = ListNamespaces},
       {.name = "GetVeth", .call = [](TestClient& client) { return SeenOf(client.GetVeth("v")); }},
       {.name = "ListVeths", .call = [](TestClient& client) { return SeenOf(client.List(v1::ListVethsRequest())); }},
+      {.name = "GetBridge", .call = [](TestClient& client) { return SeenOf(client.GetBridge("br")); }},
+      {.name = "ListBridges", .call = [](TestClient& client) { return SeenOf(client.List(v1::ListBridgesRequest())); }},
       {.name = "ListLinks", .call = ListLinks},
       {.name = "ListAddresses",
        .call = [](TestClient& client) { return SeenOf(ListInside<v1::ListAddressesRequest>(client)); }},
@@ -196,6 +198,12 @@ class ReadPointTest : public HostTest, public ::testing::WithParamInterface<Look
     netns.mutable_namespace_()->mutable_metadata()->mutable_ttl()->set_seconds(24 * 60 * 60);
     (*netns.mutable_namespace_()->mutable_sysctls())["net.ipv4.ip_forward"] = "1";
     EXPECT_OK(client_->Create(netns));
+    v1::CreateBridgeRequest bridge;
+    bridge.set_bridge_id("br");
+    bridge.mutable_bridge()->set_namespace_("namespaces/blue");
+    bridge.mutable_bridge()->add_addresses()->set_address("10.0.8.1/24");
+    bridge.mutable_bridge()->set_stp(true);
+    EXPECT_OK(client_->Create(bridge));
     v1::CreateVethRequest pair = VethRequest("v", "h0", "blue", "eth0");
     v1::VethEndpoint& end = *pair.mutable_veth()->mutable_endpoint_b();
     end.add_addresses()->set_address("10.0.0.2/24");

@@ -3,6 +3,8 @@
 
 #include <csignal>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -88,6 +90,29 @@ TEST(TutorialTest, AWorkingNetworkIsOneLine) {
   const auto json = nlohmann::json::parse(RunCommand({kContain, "net", "show", "a", "-o", "json"}).out);
   EXPECT_EQ(json.at("veths").at(0).at("endpoint_b").at("gateways").at(0), "10.0.0.1");
   ExpectPrints({"net", "delete", "a"}, "Deleted network namespace: a\n");
+}
+
+TEST(TutorialTest, ABridgeJoinsNamespaces) {
+  ExpectPrints({"net", "bridge", "create", "br0", "--address", "10.1.0.1/24"}, "Created bridge: br0\n");
+  for (const auto& [name, address] : {std::pair("a", "10.1.0.2/24"), std::pair("b", "10.1.0.3/24")}) {
+    const std::string port = std::string("p-") + name;
+    ExpectPrints({"net", "create", name}, std::string("Created network namespace: ") + name + "\n");
+    ExpectPrints({"net", "veth", "--host", port, "--bridge", "br0", "--ns", name, "--address", address},
+                 "Created veth pair: " + port + " <-> veth0 (in " + name + ")\n");
+  }
+  Shell("/usr/bin/python3 tests/kernel/echo_through.py a 10.1.0.2");
+  Shell("ip netns exec b /usr/bin/python3 tests/kernel/echo_through.py a 10.1.0.2");
+  EXPECT_THAT(Shell("ip -o link show master br0"), HasSubstr("p-a"));
+  const Completed shown = RunCommand({kContain, "net", "bridge", "show", "br0"});
+  EXPECT_THAT(shown.out, HasSubstr("Ports:       p-a\n             p-b\n"));
+  const Completed refused = RunCommand({kContain, "net", "bridge", "delete", "br0"});
+  EXPECT_NE(refused.exit_code, 0);
+  EXPECT_THAT(refused.err, HasSubstr("veths/p-a, veths/p-b"));
+  for (const std::string name : {"a", "b"}) {
+    ExpectPrints({"net", "delete", name}, "Deleted network namespace: " + name + "\n");
+  }
+  ExpectPrints({"net", "bridge", "delete", "br0"}, "Deleted bridge: br0\n");
+  EXPECT_THAT(Shell("ip -o link show type bridge"), IsEmpty());
 }
 
 }  // namespace
