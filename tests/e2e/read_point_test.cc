@@ -203,6 +203,8 @@ class ReadPointTest : public HostTest, public ::testing::WithParamInterface<Look
     bridge.mutable_bridge()->set_namespace_("namespaces/blue");
     bridge.mutable_bridge()->add_addresses()->set_address("10.0.8.1/24");
     bridge.mutable_bridge()->set_stp(true);
+    // Else it is for a moment not known to be without a carrier.
+    bridge.mutable_bridge()->set_admin_state(v1::VethEndpoint::ADMIN_STATE_DOWN);
     EXPECT_OK(client_->Create(bridge));
     v1::CreateVethRequest pair = VethRequest("v", "h0", "blue", "eth0");
     v1::VethEndpoint& end = *pair.mutable_veth()->mutable_endpoint_b();
