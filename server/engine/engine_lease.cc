@@ -131,10 +131,12 @@ EngineResult<Engine::Expiry> Engine::DeleteExpired(const ObjectRef& object) {
       if (owner.empty() || (record.has_value() && owner == record->metadata.owner)) return;
       kept_because = absl::StrCat(name, " of ", owner, does);
     };
-    for (const VethRecord& veth : registry_.ListVethsOf(*id))
+    for (const VethRecord& veth : registry_.ListVethsOf(*id)) {
       keep(VethName(veth.id), " ends in it", veth.metadata.owner);
-    for (const DeviceRecord& device : registry_.ListDevicesOf(*id))
+    }
+    for (const DeviceRecord& device : registry_.ListDevicesOf(*id)) {
       keep(device.name, " is in it", device.metadata.owner);
+    }
     if (!kept_because.empty()) {
       leases_.Release(object.uid);
       return Expiry{.kept_because = kept_because};
