@@ -52,6 +52,7 @@ uint32_t CheckPid(const std::string& field, uint32_t pid, Violations& violations
   }
   return pid;
 }
+
 }  // namespace
 
 engine::EndpointSpec ToSpec(const std::string& field, const v1::VethEndpoint& endpoint, Violations& violations) {

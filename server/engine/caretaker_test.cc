@@ -16,6 +16,7 @@
 #include "server/engine/engine.h"
 #include "server/engine/fake_kernel.h"
 #include "server/engine/registry.h"
+#include "server/netlink/link_info.h"
 
 namespace netprov::engine {
 namespace {
@@ -204,6 +205,30 @@ TEST_F(CaretakerTest, ExpiredLeasesEndOnce) {
   EXPECT_THAT(Settle(), ::testing::Contains("lease_expired namespaces/blue"));
   EXPECT_EQ(kernel_.DumpForTest(), before);
   EXPECT_THAT(Settle(), IsEmpty());
+}
+
+TEST_F(CaretakerTest, PortsExpireBeforeTheirBridgeAndTheirNamespaceLast) {
+  Metadata leased;
+  leased.owner = "ci";
+  leased.ttl = absl::Minutes(1);
+  const std::string before = kernel_.DumpForTest();
+  ASSERT_TRUE(engine_->CreateNamespace({.id = "blue", .metadata = leased}).ok());
+  DeviceSpec bridge{.link = {.interface_name = "br0"}, .options = netlink::BridgeInfo()};
+  ASSERT_TRUE(engine_->CreateDevice({.name = "bridges/br", .spec = bridge, .metadata = leased}).ok());
+  for (int i = 0; i < 8; ++i) {
+    VethSpec spec = {.a = {.interface_name = absl::StrCat("h", i)},
+                     .b = {.namespace_id = "blue", .interface_name = absl::StrCat("eth", i)}};
+    spec.a.config.bridge = "bridges/br";
+    ASSERT_TRUE(engine_->CreateVeth({.id = absl::StrCat("v", i), .spec = spec, .metadata = leased}).ok());
+  }
+  Settle();
+  now_ += absl::Minutes(2);
+  const std::vector<std::string> events = Settle();
+  EXPECT_EQ(events.size(), 10u);
+  for (const std::string& event : events) EXPECT_THAT(event, HasSubstr("lease_expired "));
+  EXPECT_EQ(events[8], "lease_expired bridges/br");
+  EXPECT_EQ(events[9], "lease_expired namespaces/blue");
+  EXPECT_EQ(kernel_.DumpForTest(), before);
 }
 
 TEST_F(CaretakerTest, AnEndThatFailsIsTriedAgainLater) {

@@ -224,6 +224,11 @@ TEST_F(BridgeTest, DriftIsHealedFromTheBridgeUp) {
   v1::CreateVethRequest port = Port("blue", "10.0.0.2/24", "isolated: true");
   port.mutable_veth()->mutable_metadata()->set_self_heal(true);
   EXPECT_OK(client_->Create(port));
+  // Told in no other way than as a change of the port, and healed before the minute's look.
+  Shell("bridge link set dev p-blue isolated off");
+  auto is_isolated = [] { return Shell("ip -d link show dev p-blue").find("isolated on") != std::string::npos; };
+  for (int i = 0; i < 1000 && !is_isolated(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_TRUE(is_isolated());
   Shell("ip link delete br0");
   auto is_well = [&] {
     return client_->GetBridge("br").value.state() == v1::Bridge::STATE_READY &&

@@ -217,6 +217,13 @@ Answer AnswerOf(const Reply<T>& reply) {
   return answer;
 }
 
+Answer DeletePair(TestClient& client, const std::string& request_id) {
+  v1::DeleteVethRequest request;
+  request.set_name("veths/v");
+  request.set_request_id(request_id);
+  return AnswerOf(client.Delete(request));
+}
+
 void ExpectOk(const Ending& ending) { EXPECT_TRUE(ending.ok()) << ending.Summary() << ": " << ending.message; }
 
 void MakeBlue(TestClient& client) { ExpectOk(client.Create(BlueRequest(""))); }
@@ -396,16 +403,7 @@ const std::vector<Mutation>& Mutations() {
            },
        .prepare = MakeBlueAndPair,
        .revert = MakeBlueAndPair},
-      {.name = "DeleteVeth",
-       .call =
-           [](TestClient& client, const std::string& id) {
-             v1::DeleteVethRequest request;
-             request.set_name("veths/v");
-             request.set_request_id(id);
-             return AnswerOf(client.Delete(request));
-           },
-       .prepare = MakeBlueAndPair,
-       .revert = MakePair},
+      {.name = "DeleteVeth", .call = DeletePair, .prepare = MakeBlueAndPair, .revert = MakePair},
       {.name = "CreateConfiguredVeth",
        .call = [](TestClient& client,
                   const std::string& id) { return AnswerOf(client.Create(ConfiguredPairRequest(id))); },
@@ -413,13 +411,7 @@ const std::vector<Mutation>& Mutations() {
        .revert = [](TestClient& client) { ExpectOk(client.DeleteVeth("v")); },
        .uid = [](TestClient& client) { return client.GetVeth("v").value.uid(); }},
       {.name = "DeleteConfiguredVeth",
-       .call =
-           [](TestClient& client, const std::string& id) {
-             v1::DeleteVethRequest request;
-             request.set_name("veths/v");
-             request.set_request_id(id);
-             return AnswerOf(client.Delete(request));
-           },
+       .call = DeletePair,
        .prepare =
            [](TestClient& client) {
              MakeBlue(client);
@@ -452,13 +444,7 @@ const std::vector<Mutation>& Mutations() {
        .revert = [](TestClient& client) { ExpectOk(client.DeleteVeth("v")); },
        .uid = [](TestClient& client) { return client.GetVeth("v").value.uid(); }},
       {.name = "DeleteVethAtPath",
-       .call =
-           [](TestClient& client, const std::string& id) {
-             v1::DeleteVethRequest request;
-             request.set_name("veths/v");
-             request.set_request_id(id);
-             return AnswerOf(client.Delete(request));
-           },
+       .call = DeletePair,
        .prepare =
            [](TestClient& client) {
              MakeBlue(client);
