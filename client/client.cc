@@ -111,6 +111,19 @@ absl::StatusOr<v1::ListNamespacesResponse> Client::ListNamespacesPage(const v1::
   return connection_->ListNamespaces(request, Resolve(options, options_));
 }
 
+absl::StatusOr<v1::Namespace> Client::UpdateNamespace(const v1::Namespace& netns, const std::vector<std::string>& mask,
+                                                      const Options& options) const {
+  v1::UpdateNamespaceRequest request;
+  *request.mutable_namespace_() = netns;
+  request.mutable_update_mask()->mutable_paths()->Add(mask.begin(), mask.end());
+  return UpdateNamespace(request, options);
+}
+
+absl::StatusOr<v1::Namespace> Client::UpdateNamespace(const v1::UpdateNamespaceRequest& request,
+                                                      const Options& options) const {
+  return connection_->UpdateNamespace(Named(request, options, options_), Resolve(options, options_));
+}
+
 absl::Status Client::DeleteNamespace(std::string_view namespace_id, const Options& options) const {
   return DeleteNamespace(WithName<v1::DeleteNamespaceRequest>(kNamespaces, namespace_id), options);
 }
@@ -148,6 +161,18 @@ absl::StatusOr<std::vector<v1::Veth>> Client::ListVeths(const Options& options) 
 absl::StatusOr<v1::ListVethsResponse> Client::ListVethsPage(const v1::ListVethsRequest& request,
                                                             const Options& options) const {
   return connection_->ListVeths(request, Resolve(options, options_));
+}
+
+absl::StatusOr<v1::Veth> Client::UpdateVeth(const v1::Veth& veth, const std::vector<std::string>& mask,
+                                            const Options& options) const {
+  v1::UpdateVethRequest request;
+  *request.mutable_veth() = veth;
+  request.mutable_update_mask()->mutable_paths()->Add(mask.begin(), mask.end());
+  return UpdateVeth(request, options);
+}
+
+absl::StatusOr<v1::Veth> Client::UpdateVeth(const v1::UpdateVethRequest& request, const Options& options) const {
+  return connection_->UpdateVeth(Named(request, options, options_), Resolve(options, options_));
 }
 
 absl::Status Client::DeleteVeth(std::string_view veth_id, const Options& options) const {
@@ -188,6 +213,18 @@ absl::StatusOr<std::vector<v1::Bridge>> Client::ListBridges(const Options& optio
 absl::StatusOr<v1::ListBridgesResponse> Client::ListBridgesPage(const v1::ListBridgesRequest& request,
                                                                 const Options& options) const {
   return connection_->ListBridges(request, Resolve(options, options_));
+}
+
+absl::StatusOr<v1::Bridge> Client::UpdateBridge(const v1::Bridge& bridge, const std::vector<std::string>& mask,
+                                                const Options& options) const {
+  v1::UpdateBridgeRequest request;
+  *request.mutable_bridge() = bridge;
+  request.mutable_update_mask()->mutable_paths()->Add(mask.begin(), mask.end());
+  return UpdateBridge(request, options);
+}
+
+absl::StatusOr<v1::Bridge> Client::UpdateBridge(const v1::UpdateBridgeRequest& request, const Options& options) const {
+  return connection_->UpdateBridge(Named(request, options, options_), Resolve(options, options_));
 }
 
 absl::Status Client::DeleteBridge(std::string_view bridge_id, const Options& options) const {

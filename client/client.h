@@ -56,6 +56,12 @@ class Client {
   absl::StatusOr<v1::ListNamespacesResponse> ListNamespacesPage(const v1::ListNamespacesRequest& request,
                                                                 const Options& options = {}) const;
 
+  // Changes what the mask names, as in {"metadata.labels"}; the resource has its name in it. The others likewise.
+  absl::StatusOr<v1::Namespace> UpdateNamespace(const v1::Namespace& netns, const std::vector<std::string>& mask,
+                                                const Options& options = {}) const;
+  absl::StatusOr<v1::Namespace> UpdateNamespace(const v1::UpdateNamespaceRequest& request,
+                                                const Options& options = {}) const;
+
   absl::Status DeleteNamespace(std::string_view namespace_id, const Options& options = {}) const;
   absl::Status DeleteNamespace(const v1::DeleteNamespaceRequest& request, const Options& options = {}) const;
 
@@ -72,6 +78,10 @@ class Client {
   absl::StatusOr<v1::ListVethsResponse> ListVethsPage(const v1::ListVethsRequest& request,
                                                       const Options& options = {}) const;
 
+  absl::StatusOr<v1::Veth> UpdateVeth(const v1::Veth& veth, const std::vector<std::string>& mask,
+                                      const Options& options = {}) const;
+  absl::StatusOr<v1::Veth> UpdateVeth(const v1::UpdateVethRequest& request, const Options& options = {}) const;
+
   absl::Status DeleteVeth(std::string_view veth_id, const Options& options = {}) const;
   absl::Status DeleteVeth(const v1::DeleteVethRequest& request, const Options& options = {}) const;
 
@@ -87,6 +97,10 @@ class Client {
   absl::StatusOr<std::vector<v1::Bridge>> ListBridges(const Options& options = {}) const;
   absl::StatusOr<v1::ListBridgesResponse> ListBridgesPage(const v1::ListBridgesRequest& request,
                                                           const Options& options = {}) const;
+
+  absl::StatusOr<v1::Bridge> UpdateBridge(const v1::Bridge& bridge, const std::vector<std::string>& mask,
+                                          const Options& options = {}) const;
+  absl::StatusOr<v1::Bridge> UpdateBridge(const v1::UpdateBridgeRequest& request, const Options& options = {}) const;
 
   absl::Status DeleteBridge(std::string_view bridge_id, const Options& options = {}) const;
   absl::Status DeleteBridge(const v1::DeleteBridgeRequest& request, const Options& options = {}) const;

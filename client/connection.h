@@ -29,12 +29,15 @@ class Connection {
                                                      const CallOptions& options) = 0;
   virtual absl::StatusOr<v1::ListNamespacesResponse> ListNamespaces(const v1::ListNamespacesRequest& request,
                                                                     const CallOptions& options) = 0;
+  virtual absl::StatusOr<v1::Namespace> UpdateNamespace(const v1::UpdateNamespaceRequest& request,
+                                                        const CallOptions& options) = 0;
   virtual absl::Status DeleteNamespace(const v1::DeleteNamespaceRequest& request, const CallOptions& options) = 0;
 
   virtual absl::StatusOr<v1::Veth> CreateVeth(const v1::CreateVethRequest& request, const CallOptions& options) = 0;
   virtual absl::StatusOr<v1::Veth> GetVeth(const v1::GetVethRequest& request, const CallOptions& options) = 0;
   virtual absl::StatusOr<v1::ListVethsResponse> ListVeths(const v1::ListVethsRequest& request,
                                                           const CallOptions& options) = 0;
+  virtual absl::StatusOr<v1::Veth> UpdateVeth(const v1::UpdateVethRequest& request, const CallOptions& options) = 0;
   virtual absl::Status DeleteVeth(const v1::DeleteVethRequest& request, const CallOptions& options) = 0;
 
   virtual absl::StatusOr<v1::Bridge> CreateBridge(const v1::CreateBridgeRequest& request,
@@ -42,6 +45,8 @@ class Connection {
   virtual absl::StatusOr<v1::Bridge> GetBridge(const v1::GetBridgeRequest& request, const CallOptions& options) = 0;
   virtual absl::StatusOr<v1::ListBridgesResponse> ListBridges(const v1::ListBridgesRequest& request,
                                                               const CallOptions& options) = 0;
+  virtual absl::StatusOr<v1::Bridge> UpdateBridge(const v1::UpdateBridgeRequest& request,
+                                                  const CallOptions& options) = 0;
   virtual absl::Status DeleteBridge(const v1::DeleteBridgeRequest& request, const CallOptions& options) = 0;
 
   virtual absl::StatusOr<v1::RenewLeaseResponse> RenewLease(const v1::RenewLeaseRequest& request,

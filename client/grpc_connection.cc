@@ -63,6 +63,12 @@ class GrpcConnection final : public Connection {
                                             true);
   }
 
+  absl::StatusOr<v1::Namespace> UpdateNamespace(const v1::UpdateNamespaceRequest& request,
+                                                const CallOptions& options) override {
+    return Call<v1::Namespace>(*namespaces_, &v1::NamespaceService::Stub::UpdateNamespace, request, options,
+                               IsRepeatable(request));
+  }
+
   absl::Status DeleteNamespace(const v1::DeleteNamespaceRequest& request, const CallOptions& options) override {
     return Call<google::protobuf::Empty>(*namespaces_, &v1::NamespaceService::Stub::DeleteNamespace, request, options,
                                          IsRepeatable(request))
@@ -82,6 +88,10 @@ class GrpcConnection final : public Connection {
     return Call<v1::ListVethsResponse>(*veths_, &v1::VethService::Stub::ListVeths, request, options, true);
   }
 
+  absl::StatusOr<v1::Veth> UpdateVeth(const v1::UpdateVethRequest& request, const CallOptions& options) override {
+    return Call<v1::Veth>(*veths_, &v1::VethService::Stub::UpdateVeth, request, options, IsRepeatable(request));
+  }
+
   absl::Status DeleteVeth(const v1::DeleteVethRequest& request, const CallOptions& options) override {
     return Call<google::protobuf::Empty>(*veths_, &v1::VethService::Stub::DeleteVeth, request, options,
                                          IsRepeatable(request))
@@ -99,6 +109,10 @@ class GrpcConnection final : public Connection {
   absl::StatusOr<v1::ListBridgesResponse> ListBridges(const v1::ListBridgesRequest& request,
                                                       const CallOptions& options) override {
     return Call<v1::ListBridgesResponse>(*bridges_, &v1::BridgeService::Stub::ListBridges, request, options, true);
+  }
+
+  absl::StatusOr<v1::Bridge> UpdateBridge(const v1::UpdateBridgeRequest& request, const CallOptions& options) override {
+    return Call<v1::Bridge>(*bridges_, &v1::BridgeService::Stub::UpdateBridge, request, options, IsRepeatable(request));
   }
 
   absl::Status DeleteBridge(const v1::DeleteBridgeRequest& request, const CallOptions& options) override {

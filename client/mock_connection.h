@@ -16,16 +16,21 @@ class MockConnection : public Connection {
               (override));
   MOCK_METHOD(absl::StatusOr<v1::ListNamespacesResponse>, ListNamespaces,
               (const v1::ListNamespacesRequest&, const CallOptions&), (override));
+  MOCK_METHOD(absl::StatusOr<v1::Namespace>, UpdateNamespace, (const v1::UpdateNamespaceRequest&, const CallOptions&),
+              (override));
   MOCK_METHOD(absl::Status, DeleteNamespace, (const v1::DeleteNamespaceRequest&, const CallOptions&), (override));
   MOCK_METHOD(absl::StatusOr<v1::Veth>, CreateVeth, (const v1::CreateVethRequest&, const CallOptions&), (override));
   MOCK_METHOD(absl::StatusOr<v1::Veth>, GetVeth, (const v1::GetVethRequest&, const CallOptions&), (override));
   MOCK_METHOD(absl::StatusOr<v1::ListVethsResponse>, ListVeths, (const v1::ListVethsRequest&, const CallOptions&),
               (override));
+  MOCK_METHOD(absl::StatusOr<v1::Veth>, UpdateVeth, (const v1::UpdateVethRequest&, const CallOptions&), (override));
   MOCK_METHOD(absl::Status, DeleteVeth, (const v1::DeleteVethRequest&, const CallOptions&), (override));
   MOCK_METHOD(absl::StatusOr<v1::Bridge>, CreateBridge, (const v1::CreateBridgeRequest&, const CallOptions&),
               (override));
   MOCK_METHOD(absl::StatusOr<v1::Bridge>, GetBridge, (const v1::GetBridgeRequest&, const CallOptions&), (override));
   MOCK_METHOD(absl::StatusOr<v1::ListBridgesResponse>, ListBridges, (const v1::ListBridgesRequest&, const CallOptions&),
+              (override));
+  MOCK_METHOD(absl::StatusOr<v1::Bridge>, UpdateBridge, (const v1::UpdateBridgeRequest&, const CallOptions&),
               (override));
   MOCK_METHOD(absl::Status, DeleteBridge, (const v1::DeleteBridgeRequest&, const CallOptions&), (override));
   MOCK_METHOD(absl::StatusOr<v1::RenewLeaseResponse>, RenewLease, (const v1::RenewLeaseRequest&, const CallOptions&),

@@ -72,6 +72,10 @@ std::string Outcome(bool validate_only, bool tolerant, const char* verb, const c
   return absl::StrCat(past, " ", kind, ": ", Printable(what));
 }
 
+std::string Updated(bool validate_only, const char* kind, const std::string& what) {
+  return Outcome(validate_only, /*tolerant=*/false, "update", "Updated", /*state=*/"", kind, what);
+}
+
 // The id that the server chose, as nothing else tells it.
 std::string IdUnlessKnown(const v1::CreateVethRequest& request, const v1::Veth& veth) {
   if (!request.veth_id().empty() || veth.name().empty()) return "";
@@ -185,6 +189,27 @@ class Runner {
     const absl::StatusOr<v1::Bridge> bridge = client_.GetBridge(request);
     if (!bridge.ok()) return bridge.status();
     return PrintBridge(format_, *bridge, now_());
+  }
+
+  absl::StatusOr<std::string> operator()(const v1::UpdateNamespaceRequest& request) const {
+    const absl::StatusOr<v1::Namespace> ns = client_.UpdateNamespace(request);
+    if (!ns.ok()) return ns.status();
+    return Sentence(format_, Updated(request.validate_only(), "network namespace", ShortName(ns->name())),
+                    [&] { return PrintNamespace(format_, *ns, now_()); });
+  }
+
+  absl::StatusOr<std::string> operator()(const v1::UpdateVethRequest& request) const {
+    const absl::StatusOr<v1::Veth> veth = client_.UpdateVeth(request);
+    if (!veth.ok()) return veth.status();
+    return Sentence(format_, Updated(request.validate_only(), "veth pair", DescribeVeth(*veth)),
+                    [&] { return PrintVeth(format_, *veth, now_()); });
+  }
+
+  absl::StatusOr<std::string> operator()(const v1::UpdateBridgeRequest& request) const {
+    const absl::StatusOr<v1::Bridge> bridge = client_.UpdateBridge(request);
+    if (!bridge.ok()) return bridge.status();
+    return Sentence(format_, Updated(request.validate_only(), "bridge", DescribeBridge(*bridge)),
+                    [&] { return PrintBridge(format_, *bridge, now_()); });
   }
 
   absl::StatusOr<std::string> operator()(const v1::RenewLeaseRequest& request) const {

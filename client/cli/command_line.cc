@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "client/cli/bridge_text.h"
+#include "client/cli/field_text.h"
 #include "client/cli/ip_text.h"
 #include "client/endpoint.h"
 #include "client/owner.h"
@@ -547,6 +548,7 @@ class Grammar {
   void Build();
   void BuildVeth(CLI::App& net);
   void BuildBridge(CLI::App& net);
+  void BuildUpdate(CLI::App& net);
   void BuildInspection(CLI::App& net);
   void BuildLeases(CLI::App& net);
   CLI::App* Add(CLI::App& parent, const std::string& name, const std::string& description, const std::string& footer) {
@@ -565,6 +567,7 @@ class Grammar {
   std::optional<Command> InterpretBridge() const;
   // OK if each name of an option of the first end is one for where that end is. An error's message is for the user.
   absl::Status CheckFirstEndNames() const;
+  std::variant<Command, Exit> InterpretUpdate() const;
   std::variant<v1::CollectGarbageRequest, Exit> InterpretGc(const CommandLine& line);
   // What a command lists of the kernel's tables; nullopt: it is another command. An error's message is for the user.
   absl::StatusOr<std::optional<Command>> InterpretInspection(const CommandLine& line) const;
@@ -586,6 +589,7 @@ class Grammar {
   CLI::App* bridge_list_;
   CLI::App* bridge_show_;
   CLI::App* bridge_delete_;
+  CLI::App* set_;
   CLI::App* links_;
   CLI::App* addresses_;
   CLI::App* routes_;
@@ -611,6 +615,7 @@ class Grammar {
   MetadataFlags metadata_;
   TableFilter filter_;
   bool force_ = false;
+  std::vector<std::string> settings_;
   std::vector<std::string> keep_;
   bool apply_ = false;
   bool check_ = false;
@@ -710,6 +715,7 @@ void Grammar::Build() {
 
   BuildVeth(net);
   BuildBridge(net);
+  BuildUpdate(net);
   BuildInspection(net);
   BuildLeases(net);
 
@@ -845,6 +851,27 @@ void Grammar::BuildBridge(CLI::App& net) {
   mutation_.AddOptions(*bridge_delete_);
 }
 
+void Grammar::BuildUpdate(CLI::App& net) {
+  set_ =
+      Add(net, "set",
+          "Change fields of a namespace, a veth pair or a bridge that is in use: all of them or, where one can't be, "
+          "none.\nA field is named by its path in the JSON of `show`, in lower case with underscores. A list gets "
+          "all the values\nthat are given and loses those that it had; without a value, as in "
+          "`endpoint_b.routes=`, it becomes empty.",
+          "Examples:\n"
+          "  contain net set blue metadata.labels=team=net sysctls=net.ipv4.ip_forward=1\n"
+          "  contain net set veths/uplink0 endpoint_a.mtu=1400 endpoint_b.mtu=1400\n"
+          "  contain net set veths/uplink0 endpoint_b.addresses=10.0.0.3/24 endpoint_b.gateways=10.0.0.1\n"
+          "  contain net set veths/uplink0 endpoint_a.bridge=bridges/br0 endpoint_a.bridge_port='isolated on'\n"
+          "  contain net set bridges/br0 ageing_time=1m stp=yes");
+  set_->add_option("RESOURCE", name_,
+                   "A namespace, as NAME or namespaces/NAME, a pair, as veths/ID, or a bridge, as "
+                   "bridges/ID")
+      ->required();
+  set_->add_option("FIELD=VALUE", settings_, "What to change; can be repeated")->required();
+  mutation_.AddOptions(*set_);
+}
+
 void Grammar::BuildInspection(CLI::App& net) {
   const auto add = [this, &net](const std::string& name, const std::string& what, const std::string& footer) {
     CLI::App* app = Add(net, name,
@@ -944,6 +971,29 @@ absl::StatusOr<std::optional<Command>> Grammar::InterpretInspection(const Comman
   if (routes_->parsed()) return to_command(filter_.Routes(name_));
   if (neighbors_->parsed()) return to_command(filter_.OfFamily<v1::ListNeighborsRequest>(name_));
   return std::nullopt;
+}
+
+std::variant<Command, Exit> Grammar::InterpretUpdate() const {
+  const auto fill = [this](const std::string& name, auto& resource, auto& request) {
+    mutation_.AddTo(request);
+    absl::Status status = SetFields(settings_, resource, *request.mutable_update_mask());
+    resource.set_name(name);
+    return status;
+  };
+  absl::Status status;
+  Command command;
+  if (absl::StartsWith(name_, kVeths)) {
+    auto& request = command.emplace<v1::UpdateVethRequest>();
+    status = fill(name_, *request.mutable_veth(), request);
+  } else if (absl::StartsWith(name_, kBridges)) {
+    auto& request = command.emplace<v1::UpdateBridgeRequest>();
+    status = fill(name_, *request.mutable_bridge(), request);
+  } else {
+    auto& request = command.emplace<v1::UpdateNamespaceRequest>();
+    status = fill(Name(kNamespaces, name_), *request.mutable_namespace_(), request);
+  }
+  if (!status.ok()) return UsageError(status);
+  return command;
 }
 
 std::variant<v1::CollectGarbageRequest, Exit> Grammar::InterpretGc(const CommandLine& line) {
@@ -1094,6 +1144,10 @@ std::variant<CommandLine, Exit> Grammar::Interpret(const std::vector<std::string
     std::variant<v1::CreateBridgeRequest, Exit> request = InterpretCreateBridge(line);
     if (std::holds_alternative<Exit>(request)) return std::get<Exit>(request);
     line.command = std::get<v1::CreateBridgeRequest>(std::move(request));
+  } else if (set_->parsed()) {
+    std::variant<Command, Exit> update = InterpretUpdate();
+    if (std::holds_alternative<Exit>(update)) return std::get<Exit>(update);
+    line.command = std::get<Command>(std::move(update));
   } else if (net_create_->parsed()) {
     std::variant<v1::CreateNamespaceRequest, Exit> request = InterpretCreateNamespace(line);
     if (std::holds_alternative<Exit>(request)) return std::get<Exit>(request);

@@ -723,5 +723,36 @@ TEST(InspectionTest, WhatHasNoMeaningIsAnError) {
   UsageError({"net", "neighbors", "--table", "main"});
 }
 
+TEST(CommandLineTest, SetIsAnUpdateOfWhatIsNamed) {
+  auto parsed = ParseCommandLine({"net", "set", "veths/v", "endpoint_b.mtu=1400", "metadata.labels=a=b",
+                                  "metadata.labels=c=d", "--validate-only"});
+  ASSERT_TRUE(std::holds_alternative<CommandLine>(parsed)) << std::get<Exit>(parsed).text;
+  const auto& veth = std::get<v1::UpdateVethRequest>(std::get<CommandLine>(parsed).command);
+  EXPECT_EQ(veth.veth().name(), "veths/v");
+  EXPECT_EQ(veth.veth().endpoint_b().mtu(), 1400U);
+  EXPECT_EQ(veth.veth().metadata().labels_size(), 2);
+  EXPECT_EQ(veth.update_mask().paths_size(), 2);
+  EXPECT_TRUE(veth.validate_only());
+  parsed = ParseCommandLine({"net", "set", "bridges/br", "stp=yes"});
+  ASSERT_TRUE(std::holds_alternative<CommandLine>(parsed)) << std::get<Exit>(parsed).text;
+  EXPECT_TRUE(std::get<v1::UpdateBridgeRequest>(std::get<CommandLine>(parsed).command).bridge().stp());
+  for (const char* name : {"blue", "namespaces/blue"}) {
+    parsed = ParseCommandLine({"net", "set", name, "sysctls=net.ipv4.ip_forward=1"});
+    ASSERT_TRUE(std::holds_alternative<CommandLine>(parsed)) << std::get<Exit>(parsed).text;
+    const auto& netns = std::get<v1::UpdateNamespaceRequest>(std::get<CommandLine>(parsed).command);
+    EXPECT_EQ(netns.namespace_().name(), "namespaces/blue");
+    EXPECT_EQ(netns.namespace_().sysctls().at("net.ipv4.ip_forward"), "1");
+  }
+  for (const std::vector<std::string>& arguments :
+       std::vector<std::vector<std::string>>{{"net", "set", "blue"},
+                                             {"net", "set"},
+                                             {"net", "set", "blue", "color=red"},
+                                             {"net", "set", "blue", "sysctls"}}) {
+    auto refused = ParseCommandLine(arguments);
+    ASSERT_TRUE(std::holds_alternative<Exit>(refused));
+    EXPECT_EQ(std::get<Exit>(refused).code, 2);
+  }
+}
+
 }  // namespace
 }  // namespace netprov::cli

@@ -14,6 +14,7 @@
 #include "server/api/request.h"
 #include "server/api/resource_name.h"
 #include "server/api/timestamp.h"
+#include "server/api/update.h"
 #include "server/api/veth.h"
 #include "server/netlink/link_info.h"
 
@@ -28,6 +29,27 @@ constexpr uint32_t kGreatestPriority = 65535;
 constexpr uint32_t kGreatestVlan = 4094;
 constexpr uint32_t kGreatestMask = 65535;
 constexpr uint32_t kReservedGroups = 0x7;  // BR_GROUPFWD_RESTRICTED
+
+constexpr absl::string_view kChangeable[] = {"mac_address",
+                                             "mtu",
+                                             "admin_state",
+                                             "addresses",
+                                             "alternative_names",
+                                             "stp",
+                                             "forward_delay",
+                                             "hello_time",
+                                             "max_age",
+                                             "ageing_time",
+                                             "priority",
+                                             "vlan_filtering",
+                                             "default_pvid",
+                                             "multicast_snooping",
+                                             "group_forward_mask",
+                                             "metadata.owner",
+                                             "metadata.labels",
+                                             "metadata.ttl",
+                                             "metadata.persistent",
+                                             "metadata.self_heal"};
 
 v1::Bridge::State ToState(engine::State state) {
   switch (state) {
@@ -126,6 +148,24 @@ void AddOptions(const netlink::BridgeInfo& options, v1::Bridge& proto) {
 
 }  // namespace
 
+static engine::DeviceSpec ToSpec(const v1::Bridge& bridge, Violations& violations) {
+  engine::DeviceSpec spec;
+  v1::VethEndpoint link = ToEndpoint(bridge);
+  if (bridge.location_case() == v1::Bridge::LOCATION_NOT_SET) {
+    violations.Add("bridge", "must say where it lives: set host or namespace");
+    link.mutable_host();
+  }
+  spec.link = ToSpec("bridge", link, violations);
+  spec.options = ToOptions(bridge, violations);
+  const auto& addresses = spec.link.config.ip.addresses;
+  for (size_t i = 0; i < addresses.size(); ++i) {
+    if (!addresses[i].detect_duplicates) continue;
+    violations.Add(absl::StrCat("bridge.addresses[", i, "].duplicate_detection"),
+                   "must not be DUPLICATE_DETECTION_WAIT: a bridge without a port would have nobody to ask");
+  }
+  return spec;
+}
+
 absl::StatusOr<engine::CreateDeviceCall> ToCall(const v1::CreateBridgeRequest& request) {
   Violations violations;
   engine::CreateDeviceCall call{.context = {.request_id = CheckRequestId(request.request_id(), violations),
@@ -146,22 +186,39 @@ absl::StatusOr<engine::CreateDeviceCall> ToCall(const v1::CreateBridgeRequest& r
   if (!request.has_bridge()) {
     violations.Add("bridge", "must be set: it says what to create");
   } else {
-    v1::VethEndpoint link = ToEndpoint(request.bridge());
-    if (request.bridge().location_case() == v1::Bridge::LOCATION_NOT_SET) {
-      violations.Add("bridge", "must say where it lives: set host or namespace");
-      link.mutable_host();
-    }
-    call.spec.link = ToSpec("bridge", link, violations);
-    call.spec.options = ToOptions(request.bridge(), violations);
-  }
-  const auto& addresses = call.spec.link.config.ip.addresses;
-  for (size_t i = 0; i < addresses.size(); ++i) {
-    if (!addresses[i].detect_duplicates) continue;
-    violations.Add(absl::StrCat("bridge.addresses[", i, "].duplicate_detection"),
-                   "must not be DUPLICATE_DETECTION_WAIT: a new bridge has no port, so that there is nobody to ask");
+    call.spec = ToSpec(request.bridge(), violations);
   }
   if (!violations.empty()) return violations.ToStatus();
   if (!call.context.request_id.empty()) call.context.fingerprint = Fingerprint("CreateBridge", request);
+  return call;
+}
+
+absl::StatusOr<engine::UpdateDeviceCall> ToCall(const v1::UpdateBridgeRequest& request) {
+  Violations violations;
+  const v1::Bridge& wanted = request.bridge();
+  const google::protobuf::FieldMask mask =
+      CheckUpdateMask("update_mask", request.update_mask(), wanted, kChangeable, violations);
+  engine::UpdateDeviceCall call{.context = {.request_id = CheckRequestId(request.request_id(), violations),
+                                            .fingerprint = {},
+                                            .validate_only = request.validate_only(),
+                                            .stopped = nullptr},
+                                .name = engine::BridgeName(CheckBridgeName("bridge.name", wanted.name(), violations)),
+                                .edit = nullptr};
+  if (!violations.empty()) return violations.ToStatus();
+  if (!call.context.request_id.empty()) {
+    call.context.fingerprint = Fingerprint(absl::StrCat("UpdateBridge ", wanted.name()), request);
+  }
+  call.edit = [wanted, mask](const engine::Asked<engine::DeviceSpec>& present)
+      -> netprov::Result<engine::Asked<engine::DeviceSpec>, std::vector<engine::InvalidField>> {
+    v1::Bridge bridge = ToBridge({.link = AsAsked(present.spec.link), .options = present.spec.options});
+    *bridge.mutable_metadata() = ToProto(present.metadata, std::nullopt);
+    Merge(mask, wanted, bridge);
+    Violations wrong;
+    engine::Asked<engine::DeviceSpec> asked{.spec = ToSpec(bridge, wrong),
+                                            .metadata = ToMetadata("bridge.metadata", bridge.metadata(), wrong)};
+    if (!wrong.empty()) return ToInvalidFields(wrong);
+    return asked;
+  };
   return call;
 }
 

@@ -172,5 +172,36 @@ TEST(BridgeTest, PagesGoOnByName) {
   EXPECT_EQ(ToCall(next)->after, "bridges/a");
 }
 
+TEST(BridgeUpdateTest, ChangesWhatIsNamedAlone) {
+  v1::UpdateBridgeRequest request;
+  request.mutable_bridge()->set_name("bridges/br");
+  request.mutable_bridge()->set_stp(true);
+  request.mutable_bridge()->mutable_ageing_time()->set_seconds(60);
+  for (const char* path : {"stp", "ageing_time", "priority", "addresses"})
+    request.mutable_update_mask()->add_paths(path);
+  const auto call = ToCall(request);
+  ASSERT_TRUE(call.ok()) << call.status();
+  EXPECT_EQ(call->name, "bridges/br");
+  engine::Asked<engine::DeviceSpec> present{
+      .spec = {.link = {.namespace_id = "blue", .interface_name = "br%d", .mtu = 1400},
+               .options = netlink::BridgeInfo{.priority = 7, .group_forward_mask = 8}},
+      .metadata = {.owner = "ci"}};
+  present.spec.link.config.ip.addresses = {{.local = *netlink::IpPrefix::Parse("10.0.0.1/24"), .peer = std::nullopt}};
+  const auto asked = call->edit(present);
+  ASSERT_TRUE(asked.ok()) << asked.error()[0].field << " " << asked.error()[0].description;
+  present.spec.link.config.ip.addresses.clear();
+  present.spec.options = netlink::BridgeInfo{
+      .stp = true, .ageing_time = netlink::Centiseconds(6000), .priority = std::nullopt, .group_forward_mask = 8};
+  EXPECT_EQ(asked->spec, present.spec);
+  EXPECT_EQ(asked->metadata, present.metadata);
+
+  request.mutable_bridge()->mutable_ageing_time()->set_seconds(-1);
+  EXPECT_EQ(ToCall(request)->edit(present).error()[0].field, "bridge.ageing_time");
+  for (const char* path : {"namespace", "interface_name", "ports", "uid", "name"}) {
+    request.mutable_update_mask()->set_paths(0, path);
+    EXPECT_EQ(ReasonOf(ToCall(request).status()), "INVALID_FIELD") << path;
+  }
+}
+
 }  // namespace
 }  // namespace netprov::api

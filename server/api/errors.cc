@@ -363,6 +363,14 @@ absl::Status CallCancelled() {
       .Build();
 }
 
+static absl::Status InvalidChange(const engine::Error& error) {
+  std::vector<FieldViolation> violations;
+  for (const engine::InvalidField& field : error.invalid) {
+    violations.push_back({.field = field.field, .description = field.description});
+  }
+  return InvalidFields(violations);
+}
+
 absl::Status FromEngine(Method method, const engine::Error& error) {
   switch (error.reason) {
     case engine::Reason::kRequestIdReused:
@@ -379,6 +387,10 @@ absl::Status FromEngine(Method method, const engine::Error& error) {
       return Unusable(v1::ERROR_REASON_NAMESPACE_MISSING, error);
     case engine::Reason::kNamespaceBusy:
       return NamespaceBusy(error);
+    case engine::Reason::kObjectMissing:
+      return Unusable(v1::ERROR_REASON_OBJECT_MISSING, error);
+    case engine::Reason::kInvalidChange:
+      return InvalidChange(error);
     case engine::Reason::kVethNotFound:
       return NotFound(v1::ERROR_REASON_VETH_NOT_FOUND, error);
     case engine::Reason::kVethAlreadyExists:

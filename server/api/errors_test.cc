@@ -59,6 +59,8 @@ constexpr Reason kReasons[] = {Reason::kRequestIdReused,
                                Reason::kNamespaceFileStale,
                                Reason::kNamespaceMissing,
                                Reason::kNamespaceBusy,
+                               Reason::kObjectMissing,
+                               Reason::kInvalidChange,
                                Reason::kVethNotFound,
                                Reason::kVethAlreadyExists,
                                Reason::kDeviceNotFound,
@@ -91,7 +93,11 @@ std::vector<absl::Status> AllStatuses() {
                                    CallCancelled()};
   for (Method method : kMethods) {
     for (Reason reason : kReasons)
-      all.push_back(FromEngine(method, {.reason = reason, .message = "m", .object = "veths/v"}));
+      all.push_back(
+          FromEngine(method, {.reason = reason,
+                              .message = "m",
+                              .object = "veths/v",
+                              .invalid = {{.field = "veth.endpoint_a.mtu", .description = "must be larger"}}}));
     for (int code = 1; code < 134; ++code) {
       for (const char* operation :
            {"RTM_NEWLINK veth0", "RTM_NEWLINKPROP veth0", "RTM_SETLINK 7", "RTM_NEWADDR 10.0.0.1/24",

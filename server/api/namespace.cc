@@ -10,6 +10,7 @@
 #include "server/api/sysctl.h"
 #include "server/api/text.h"
 #include "server/api/timestamp.h"
+#include "server/api/update.h"
 
 namespace netprov::api {
 namespace {
@@ -20,6 +21,9 @@ constexpr size_t kLongestValueShown = 300;
 
 // Where ip-netns(8) keeps named namespaces.
 constexpr char kDirectory[] = "/run/netns/";
+
+constexpr absl::string_view kChangeable[] = {"sysctls",      "metadata.owner",      "metadata.labels",
+                                             "metadata.ttl", "metadata.persistent", "metadata.self_heal"};
 
 v1::Namespace::State ToState(engine::State state) {
   switch (state) {
@@ -64,6 +68,37 @@ absl::StatusOr<engine::CreateNamespaceCall> ToCall(const v1::CreateNamespaceRequ
   }
   if (!violations.empty()) return violations.ToStatus();
   if (!call.context.request_id.empty()) call.context.fingerprint = Fingerprint("CreateNamespace", request);
+  return call;
+}
+
+absl::StatusOr<engine::UpdateNamespaceCall> ToCall(const v1::UpdateNamespaceRequest& request) {
+  Violations violations;
+  const v1::Namespace& wanted = request.namespace_();
+  const google::protobuf::FieldMask mask =
+      CheckUpdateMask("update_mask", request.update_mask(), wanted, kChangeable, violations);
+  engine::UpdateNamespaceCall call{.context = {.request_id = CheckRequestId(request.request_id(), violations),
+                                               .fingerprint = {},
+                                               .validate_only = request.validate_only(),
+                                               .stopped = nullptr},
+                                   .id = CheckNamespaceName("namespace.name", wanted.name(), violations),
+                                   .edit = nullptr};
+  if (!violations.empty()) return violations.ToStatus();
+  if (!call.context.request_id.empty()) {
+    call.context.fingerprint = Fingerprint(absl::StrCat("UpdateNamespace ", wanted.name()), request);
+  }
+  call.edit = [wanted, mask](const engine::Asked<engine::NamespaceSpec>& present)
+      -> netprov::Result<engine::Asked<engine::NamespaceSpec>, std::vector<engine::InvalidField>> {
+    v1::Namespace netns;
+    for (const auto& [name, value] : present.spec.sysctls) (*netns.mutable_sysctls())[name] = value;
+    *netns.mutable_metadata() = ToProto(present.metadata, std::nullopt);
+    Merge(mask, wanted, netns);
+    Violations wrong;
+    engine::Asked<engine::NamespaceSpec> asked = present;
+    asked.spec.sysctls = ToSysctls("namespace.sysctls", netns.sysctls(), wrong);
+    asked.metadata = ToMetadata("namespace.metadata", netns.metadata(), wrong);
+    if (!wrong.empty()) return ToInvalidFields(wrong);
+    return asked;
+  };
   return call;
 }
 

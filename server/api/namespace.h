@@ -14,6 +14,7 @@ namespace netprov::api {
 
 // Checks everything that can be checked without looking at the machine. INVALID_FIELD, with every field that is wrong.
 absl::StatusOr<engine::CreateNamespaceCall> ToCall(const v1::CreateNamespaceRequest& request);
+absl::StatusOr<engine::UpdateNamespaceCall> ToCall(const v1::UpdateNamespaceRequest& request);
 absl::StatusOr<engine::DeleteNamespaceCall> ToCall(const v1::DeleteNamespaceRequest& request);
 absl::StatusOr<ListCall> ToCall(const v1::ListNamespacesRequest& request);
 // Which namespace to read, and how much of it.

@@ -129,5 +129,30 @@ TEST(NamespaceToProtoTest, APageNamesTheNext) {
   EXPECT_EQ(ToCall(next)->after, "b");
 }
 
+TEST(NamespaceUpdateTest, ChangesWhatIsNamedAlone) {
+  v1::UpdateNamespaceRequest request;
+  request.mutable_namespace_()->set_name("namespaces/blue");
+  (*request.mutable_namespace_()->mutable_sysctls())["net.ipv4.ip_forward"] = "1";
+  request.mutable_update_mask()->add_paths("sysctls");
+  const auto call = ToCall(request);
+  ASSERT_TRUE(call.ok()) << call.status();
+  EXPECT_EQ(call->id, "blue");
+  const engine::Asked<engine::NamespaceSpec> present{.spec = {.sysctls = {{"net.core.somaxconn", "128"}}},
+                                                     .metadata = {.owner = "ci"}};
+  auto asked = call->edit(present);
+  ASSERT_TRUE(asked.ok());
+  EXPECT_EQ(asked->spec.sysctls, (engine::Sysctls{{"net.ipv4.ip_forward", "1"}}));
+  EXPECT_EQ(asked->metadata, present.metadata);
+  request.mutable_update_mask()->set_paths(0, "metadata.owner");
+  asked = ToCall(request)->edit(present);
+  EXPECT_EQ(asked->spec, present.spec);
+  EXPECT_EQ(asked->metadata, engine::Metadata());
+  request.mutable_update_mask()->set_paths(0, "metadata.ttl");
+  request.mutable_namespace_()->mutable_metadata()->mutable_ttl()->set_seconds(1);
+  EXPECT_FALSE(ToCall(request)->edit({}).ok()) << "a lease needs an owner";
+  request.mutable_update_mask()->set_paths(0, "managed");
+  EXPECT_EQ(ReasonOf(ToCall(request).status()), "INVALID_FIELD");
+}
+
 }  // namespace
 }  // namespace netprov::api

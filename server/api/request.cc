@@ -117,6 +117,13 @@ RequestSummary Summarize(const Message& request) {
        {std::pair("namespace_id", "namespaces/"), std::pair("veth_id", "veths/"), std::pair("bridge_id", "bridges/")}) {
     if (std::string id = StringField(request, field); !id.empty()) summary.resource = absl::StrCat(collection, id);
   }
+  if (request.GetDescriptor()->FindFieldByName("update_mask") != nullptr) {
+    for (const char* resource : {"namespace", "veth", "bridge"}) {
+      const FieldDescriptor* field = request.GetDescriptor()->FindFieldByName(resource);
+      if (field == nullptr) continue;
+      summary.resource = StringField(request.GetReflection()->GetMessage(request, field), "name");
+    }
+  }
   const FieldDescriptor* field = request.GetDescriptor()->FindFieldByName("validate_only");
   summary.validate_only = field != nullptr && field->type() == FieldDescriptor::TYPE_BOOL &&
                           request.GetReflection()->GetBool(request, field);

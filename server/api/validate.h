@@ -27,6 +27,7 @@ class Violations {
 
   bool empty() const { return violations_.empty(); }
   size_t size() const { return violations_.size(); }
+  const std::vector<FieldViolation>& list() const { return violations_; }
   // INVALID_FIELD with every violation. Must not be empty.
   absl::Status ToStatus() const { return InvalidFields(violations_); }
 

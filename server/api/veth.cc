@@ -2,9 +2,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -15,6 +17,7 @@
 #include "server/api/resource_name.h"
 #include "server/api/text.h"
 #include "server/api/timestamp.h"
+#include "server/api/update.h"
 
 namespace netprov::api {
 namespace {
@@ -23,6 +26,38 @@ constexpr char kListMethod[] = "ListVeths";
 
 constexpr size_t kLongestPath = 4095;       // PATH_MAX less the terminating zero
 constexpr uint32_t kGreatestPid = 4194304;  // PID_MAX_LIMIT
+
+constexpr absl::string_view kChangeable[] = {"endpoint_a.mac_address",
+                                             "endpoint_a.mtu",
+                                             "endpoint_a.admin_state",
+                                             "endpoint_a.addresses",
+                                             "endpoint_a.gateways",
+                                             "endpoint_a.routes",
+                                             "endpoint_a.neighbors",
+                                             "endpoint_a.alternative_names",
+                                             "endpoint_a.promiscuous",
+                                             "endpoint_a.all_multicast",
+                                             "endpoint_a.offload_limits",
+                                             "endpoint_a.bridge",
+                                             "endpoint_a.bridge_port",
+                                             "endpoint_b.mac_address",
+                                             "endpoint_b.mtu",
+                                             "endpoint_b.admin_state",
+                                             "endpoint_b.addresses",
+                                             "endpoint_b.gateways",
+                                             "endpoint_b.routes",
+                                             "endpoint_b.neighbors",
+                                             "endpoint_b.alternative_names",
+                                             "endpoint_b.promiscuous",
+                                             "endpoint_b.all_multicast",
+                                             "endpoint_b.offload_limits",
+                                             "endpoint_b.bridge",
+                                             "endpoint_b.bridge_port",
+                                             "metadata.owner",
+                                             "metadata.labels",
+                                             "metadata.ttl",
+                                             "metadata.persistent",
+                                             "metadata.self_heal"};
 
 v1::Veth::State ToState(engine::State state) {
   switch (state) {
@@ -114,6 +149,44 @@ v1::VethEndpoint ToProto(const engine::Endpoint& endpoint) {
   return proto;
 }
 
+engine::Endpoint AsAsked(const engine::EndpointSpec& spec) {
+  return {.namespace_id = spec.namespace_id,
+          .interface_name = spec.interface_name,
+          .mac = spec.mac,
+          .mtu = spec.mtu.value_or(0),
+          .up = spec.up,
+          .config = spec.config,
+          .place = spec.place};
+}
+
+static engine::VethSpec ToSpec(const v1::Veth& veth, const engine::Metadata& metadata, Violations& violations) {
+  engine::VethSpec pair;
+  const size_t before = violations.size();
+  if (veth.has_endpoint_a()) pair.a = ToSpec("veth.endpoint_a", veth.endpoint_a(), violations);
+  if (!veth.has_endpoint_a()) violations.Add("veth.endpoint_a", "must be set: a pair has two ends");
+  if (veth.has_endpoint_b()) pair.b = ToSpec("veth.endpoint_b", veth.endpoint_b(), violations);
+  if (!veth.has_endpoint_b()) violations.Add("veth.endpoint_b", "must be set: a pair has two ends");
+  if (violations.size() == before && pair.a.namespace_id == pair.b.namespace_id && pair.a.place == pair.b.place &&
+      pair.a.interface_name == pair.b.interface_name && !IsInterfaceNamePattern(pair.b.interface_name)) {
+    violations.Add("veth.endpoint_b.interface_name",
+                   absl::StrCat("must differ from that of endpoint_a, as both ends live in the same place, but is ",
+                                Quote(pair.b.interface_name)));
+  }
+  for (const auto& [field, spec, other] :
+       {std::tuple("veth.endpoint_a", &pair.a, &pair.b), std::tuple("veth.endpoint_b", &pair.b, &pair.a)}) {
+    if (metadata.persistent && spec->place.has_value() && spec->place->path.empty()) {
+      violations.Add("veth.metadata.persistent",
+                     absl::StrCat("can't be set where ", field, " has a pid, which says nothing after a reboot"));
+    }
+    for (size_t i = 0; i < spec->config.ip.addresses.size(); ++i) {
+      if (!spec->config.ip.addresses[i].detect_duplicates || other->up) continue;
+      violations.Add(absl::StrCat(field, ".addresses[", i, "].duplicate_detection"),
+                     "needs the other end to be up: there is nobody to ask otherwise");
+    }
+  }
+  return pair;
+}
+
 absl::StatusOr<engine::CreateVethCall> ToCall(const v1::CreateVethRequest& request) {
   Violations violations;
   engine::CreateVethCall call{.context = {.request_id = CheckRequestId(request.request_id(), violations),
@@ -131,37 +204,52 @@ absl::StatusOr<engine::CreateVethCall> ToCall(const v1::CreateVethRequest& reque
   } else if (call.allow_existing) {
     violations.Add("allow_existing", "must not be set without a veth_id: a pair is looked for by its id");
   }
-  const v1::Veth& veth = request.veth();
-  if (!request.has_veth()) {
-    violations.Add("veth", "must be set: it says what to create");
-  } else {
-    const size_t before = violations.size();
-    if (veth.has_endpoint_a()) call.spec.a = ToSpec("veth.endpoint_a", veth.endpoint_a(), violations);
-    if (!veth.has_endpoint_a()) violations.Add("veth.endpoint_a", "must be set: a pair has two ends");
-    if (veth.has_endpoint_b()) call.spec.b = ToSpec("veth.endpoint_b", veth.endpoint_b(), violations);
-    if (!veth.has_endpoint_b()) violations.Add("veth.endpoint_b", "must be set: a pair has two ends");
-    if (violations.size() == before && call.spec.a.namespace_id == call.spec.b.namespace_id &&
-        call.spec.a.place == call.spec.b.place && call.spec.a.interface_name == call.spec.b.interface_name &&
-        !IsInterfaceNamePattern(call.spec.b.interface_name)) {
-      violations.Add("veth.endpoint_b.interface_name",
-                     absl::StrCat("must differ from that of endpoint_a, as both ends live in the same place, but is ",
-                                  Quote(call.spec.b.interface_name)));
-    }
-  }
-  for (const auto& [field, spec, other] : {std::tuple("veth.endpoint_a", &call.spec.a, &call.spec.b),
-                                           std::tuple("veth.endpoint_b", &call.spec.b, &call.spec.a)}) {
-    if (call.metadata.persistent && spec->place.has_value() && spec->place->path.empty()) {
-      violations.Add("veth.metadata.persistent",
-                     absl::StrCat("can't be set where ", field, " has a pid, which says nothing after a reboot"));
-    }
-    for (size_t i = 0; i < spec->config.ip.addresses.size(); ++i) {
-      if (!spec->config.ip.addresses[i].detect_duplicates || other->up) continue;
-      violations.Add(absl::StrCat(field, ".addresses[", i, "].duplicate_detection"),
-                     "needs the other end to be up: there is nobody to ask otherwise");
-    }
-  }
+  if (!request.has_veth()) violations.Add("veth", "must be set: it says what to create");
+  if (request.has_veth()) call.spec = ToSpec(request.veth(), call.metadata, violations);
   if (!violations.empty()) return violations.ToStatus();
   if (!call.context.request_id.empty()) call.context.fingerprint = Fingerprint("CreateVeth", request);
+  return call;
+}
+
+absl::StatusOr<engine::UpdateVethCall> ToCall(const v1::UpdateVethRequest& request) {
+  Violations violations;
+  const v1::Veth& wanted = request.veth();
+  const google::protobuf::FieldMask mask =
+      CheckUpdateMask("update_mask", request.update_mask(), wanted, kChangeable, violations);
+  engine::UpdateVethCall call{.context = {.request_id = CheckRequestId(request.request_id(), violations),
+                                          .fingerprint = {},
+                                          .validate_only = request.validate_only(),
+                                          .stopped = nullptr},
+                              .id = CheckVethName("veth.name", wanted.name(), violations),
+                              .edit = nullptr,
+                              .bridges = {}};
+  if (!violations.empty()) return violations.ToStatus();
+  for (const v1::VethEndpoint* end : {&wanted.endpoint_a(), &wanted.endpoint_b()}) {
+    if (!end->bridge().empty()) call.bridges.push_back(end->bridge());
+  }
+  // The name is the server's to set where a pair is created, and so not in what tells requests apart.
+  if (!call.context.request_id.empty()) {
+    call.context.fingerprint = Fingerprint(absl::StrCat("UpdateVeth ", wanted.name()), request);
+  }
+  call.edit = [wanted, mask](const engine::Asked<engine::VethSpec>& present)
+      -> netprov::Result<engine::Asked<engine::VethSpec>, std::vector<engine::InvalidField>> {
+    v1::Veth veth;
+    *veth.mutable_endpoint_a() = ToProto(AsAsked(present.spec.a));
+    *veth.mutable_endpoint_b() = ToProto(AsAsked(present.spec.b));
+    *veth.mutable_metadata() = ToProto(present.metadata, std::nullopt);
+    Merge(mask, wanted, veth);
+    // An end that leaves its bridge is no port any more.
+    for (auto [end, asked] : {std::pair(veth.mutable_endpoint_a(), &wanted.endpoint_a()),
+                              std::pair(veth.mutable_endpoint_b(), &wanted.endpoint_b())}) {
+      if (end->bridge().empty() && !asked->has_bridge_port()) end->clear_bridge_port();
+    }
+    Violations wrong;
+    engine::Asked<engine::VethSpec> asked{.spec = {},
+                                          .metadata = ToMetadata("veth.metadata", veth.metadata(), wrong)};
+    asked.spec = ToSpec(veth, asked.metadata, wrong);
+    if (!wrong.empty()) return ToInvalidFields(wrong);
+    return asked;
+  };
   return call;
 }
 

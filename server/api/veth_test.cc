@@ -3,6 +3,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -242,6 +243,134 @@ TEST(VethResponseTest, APageFitsIntoAMessage) {
   ASSERT_GT(proto.veths_size(), 100);
   EXPECT_EQ(ParsePageToken("ListVeths", proto.next_page_token()),
             proto.veths(proto.veths_size() - 1).name().substr(std::string("veths/").size()));
+}
+
+// An end with something of everything that can be asked for.
+engine::EndpointSpec FullEnd() {
+  const auto spec = [] {
+    v1::VethEndpoint end;
+    end.set_namespace_("namespaces/blue");
+    end.set_interface_name("eth%d");
+    end.set_mac_address("02:00:00:00:00:01");
+    end.set_mtu(1400);
+    end.add_addresses()->set_address("10.0.0.2/24");
+    v1::Address& peer = *end.add_addresses();
+    peer.set_address("10.0.2.2/32");
+    peer.set_peer("10.0.2.1");
+    end.add_addresses()->set_address("2001:db8::2/64");
+    end.add_gateways("10.0.0.1");
+    end.add_gateways("2001:db8::1");
+    v1::Route& route = *end.add_routes();
+    route.set_destination("10.1.0.0/16");
+    route.set_gateway("10.0.0.1");
+    route.set_metric(7);
+    route.set_table(100);
+    route.set_mtu(1300);
+    v1::Route& blackhole = *end.add_routes();
+    blackhole.set_destination("10.9.0.0/16");
+    blackhole.set_type(v1::Route::TYPE_BLACKHOLE);
+    v1::Neighbor& neighbor = *end.add_neighbors();
+    neighbor.set_address("10.0.0.9");
+    neighbor.set_mac_address("02:00:00:00:00:09");
+    end.add_alternative_names("another");
+    end.set_tx_queues(2);
+    end.set_rx_queues(3);
+    end.set_promiscuous(true);
+    end.set_all_multicast(true);
+    end.mutable_offload_limits()->set_gso_max_size(1000);
+    end.set_bridge("bridges/br");
+    end.mutable_bridge_port()->set_isolated(true);
+    end.mutable_bridge_port()->set_cost(7);
+    v1::BridgeVlan& vlan = *end.mutable_bridge_port()->add_vlans();
+    vlan.set_first(10);
+    vlan.set_last(20);
+    Violations violations;
+    engine::EndpointSpec read = ToSpec("end", end, violations);
+    EXPECT_TRUE(violations.empty());
+    return read;
+  };
+  return spec();
+}
+
+v1::UpdateVethRequest SomeUpdate(const std::vector<std::string>& paths) {
+  v1::UpdateVethRequest request;
+  request.mutable_veth()->set_name("veths/v");
+  request.mutable_update_mask()->mutable_paths()->Add(paths.begin(), paths.end());
+  return request;
+}
+
+TEST(VethUpdateTest, WhatIsNotNamedStaysAsItWasAskedFor) {
+  engine::Asked<engine::VethSpec> present{
+      .spec = {.a = {.interface_name = "h0", .up = false}, .b = FullEnd()},
+      .metadata = {.owner = "ci", .labels = {{"a", "b"}}, .ttl = absl::Seconds(90)}};
+  v1::UpdateVethRequest request = SomeUpdate({"endpoint_b.mtu"});
+  request.mutable_veth()->mutable_endpoint_b()->set_mtu(1500);
+  // Not in the mask, and so of no account.
+  request.mutable_veth()->mutable_endpoint_b()->set_interface_name("other");
+  const auto call = ToCall(request);
+  ASSERT_TRUE(call.ok()) << call.status();
+  EXPECT_EQ(call->id, "v");
+  const auto asked = call->edit(present);
+  ASSERT_TRUE(asked.ok()) << asked.error()[0].field << " " << asked.error()[0].description;
+  engine::Asked<engine::VethSpec> expected = present;
+  expected.spec.b.mtu = 1500;
+  EXPECT_EQ(asked->spec, expected.spec);
+  EXPECT_EQ(asked->metadata, expected.metadata);
+}
+
+TEST(VethUpdateTest, WhatIsNamedAndLeftOutIsTakenAway) {
+  const engine::Asked<engine::VethSpec> present{.spec = {.a = {.interface_name = "h0"}, .b = FullEnd()},
+                                                .metadata = {.owner = "ci", .labels = {{"a", "b"}}}};
+  const auto call = ToCall(SomeUpdate({"endpoint_b", "metadata"}));
+  ASSERT_TRUE(call.ok()) << call.status();
+  const auto asked = call->edit(present);
+  ASSERT_TRUE(asked.ok()) << asked.error()[0].field << " " << asked.error()[0].description;
+  engine::EndpointSpec bare{.namespace_id = "blue", .interface_name = "eth%d"};
+  bare.config.options.tx_queues = 2;
+  bare.config.options.rx_queues = 3;
+  EXPECT_EQ(asked->spec.b, bare) << "where it lives, its name and its queues stay";
+  EXPECT_EQ(asked->metadata, engine::Metadata());
+  // An end that leaves its bridge leaves the port's settings behind.
+  const auto leaves = ToCall(SomeUpdate({"endpoint_b.bridge"}))->edit(present);
+  ASSERT_TRUE(leaves.ok());
+  EXPECT_TRUE(leaves->spec.b.config.port.empty());
+  EXPECT_EQ(leaves->spec.b.config.ip, present.spec.b.config.ip);
+}
+
+TEST(VethUpdateTest, WhatCouldNotBeCreatedIsRefused) {
+  engine::Asked<engine::VethSpec> present{.spec = {.a = {.interface_name = "h0"}, .b = FullEnd()}, .metadata = {}};
+  v1::UpdateVethRequest request = SomeUpdate({"endpoint_b.addresses"});
+  request.mutable_veth()->mutable_endpoint_b()->add_addresses()->set_address("10.7.0.2/24");
+  auto asked = ToCall(request)->edit(present);
+  ASSERT_FALSE(asked.ok()) << "the gateways are out of reach";
+  EXPECT_EQ(asked.error()[0].field, "veth.endpoint_b.routes[0].gateway");
+  request = SomeUpdate({"endpoint_a.bridge_port.isolated"});
+  request.mutable_veth()->mutable_endpoint_a()->mutable_bridge_port()->set_isolated(true);
+  asked = ToCall(request)->edit(present);
+  ASSERT_FALSE(asked.ok());
+  EXPECT_EQ(asked.error()[0].field, "veth.endpoint_a.bridge_port");
+}
+
+TEST(VethUpdateTest, ItsNameTellsRequestsApart) {
+  v1::UpdateVethRequest request = SomeUpdate({"metadata.labels"});
+  request.set_request_id("00000000-0000-4000-8000-000000000001");
+  const std::string fingerprint = ToCall(request)->context.fingerprint;
+  request.mutable_veth()->set_name("veths/w");
+  EXPECT_NE(ToCall(request)->context.fingerprint, fingerprint);
+  for (const auto& [name, path] : std::vector<std::pair<std::string, std::string>>{{"", "metadata.labels"},
+                                                                                   {"bridges/b", "metadata.labels"},
+                                                                                   {"veths/v", "endpoint_a.host"},
+                                                                                   {"veths/v", "x"}}) {
+    request = SomeUpdate({path});
+    request.mutable_veth()->set_name(name);
+    EXPECT_EQ(ReasonOf(ToCall(request).status()), "INVALID_FIELD") << name << " " << path;
+  }
+}
+
+TEST(VethUpdateTest, ABridgeThatIsNamedIsOneOfItsKeys) {
+  v1::UpdateVethRequest request = SomeUpdate({"endpoint_a.bridge"});
+  request.mutable_veth()->mutable_endpoint_a()->set_bridge("bridges/br");
+  EXPECT_THAT(ToCall(request)->bridges, ElementsAre("bridges/br"));
 }
 
 }  // namespace

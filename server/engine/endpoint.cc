@@ -17,6 +17,15 @@ Endpoint Projected(const EndpointSpec& spec, const std::string& interface_name) 
           .place = spec.place};
 }
 
+Endpoint Projected(const EndpointSpec& spec, const Endpoint& made) {
+  Endpoint endpoint = made;
+  if (spec.mac.has_value()) endpoint.mac = spec.mac;
+  endpoint.mtu = spec.mtu.value_or(made.mtu);
+  endpoint.up = spec.up;
+  endpoint.config = spec.config;
+  return endpoint;
+}
+
 LinkSpec ToLinkSpec(const EndpointSpec& spec, const NetnsRef& netns, const std::string& interface_name,
                     uint32_t bridge) {
   return {.netns = netns,

@@ -16,6 +16,9 @@ bool IsPattern(const std::string& interface_name);
 // What is known of a link before it is made.
 Endpoint Projected(const EndpointSpec& spec, const std::string& interface_name);
 
+// What becomes of a link that was made, as far as that is known before.
+Endpoint Projected(const EndpointSpec& spec, const Endpoint& made);
+
 // What the kernel is asked for; `bridge` is the ifindex of the one that it shall be a port of, 0 of none.
 LinkSpec ToLinkSpec(const EndpointSpec& spec, const NetnsRef& netns, const std::string& interface_name,
                     uint32_t bridge);

@@ -67,11 +67,9 @@ EngineResult<void> Engine::Transact(const std::string& object, const Intent& int
   if (!sequence.ok()) return RegistryFailure(object, sequence.error().message);
   // What a creation has left stays intended, and recovery tries again. A deletion is not completed behind its caller's
   // back: others may build on what is left until then. What it has done shows as missing, and it can be repeated.
-  const bool is_deletion = intent.kind == Intent::Kind::kDeleteNamespace || intent.kind == Intent::Kind::kDeleteVeth ||
-                           intent.kind == Intent::Kind::kDeleteDevice;
   auto fail = [&](Error error, std::vector<std::string> residue) -> Error {
     bool withdrawn = false;
-    if (residue.empty() || is_deletion) {
+    if (residue.empty() || IsDeletion(intent)) {
       RegistryResult<void> aborted = registry_.Abort(*sequence);
       withdrawn = aborted.ok();
       // An intent that stays is residue too, as recovery acts on it.
@@ -135,6 +133,20 @@ std::vector<std::string> Engine::Keys(const DeleteVethCall& call) const {
     }
   }
   return SortedKeys(std::move(keys), call.context);
+}
+
+std::vector<std::string> Engine::Keys(const UpdateNamespaceCall& call) const {
+  return SortedKeys({NamespaceName(call.id)}, call.context);
+}
+
+std::vector<std::string> Engine::Keys(const UpdateVethCall& call) const {
+  std::vector<std::string> keys = Keys(DeleteVethCall{.context = call.context, .id = call.id});
+  keys.insert(keys.end(), call.bridges.begin(), call.bridges.end());
+  return SortedKeys(std::move(keys), call.context);
+}
+
+std::vector<std::string> Engine::Keys(const UpdateDeviceCall& call) const {
+  return Keys(DeleteDeviceCall{.context = call.context, .name = call.name});
 }
 
 std::vector<std::string> Engine::Keys(const CreateDeviceCall& call) const {

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "server/base/result.h"
 #include "server/engine/error.h"
 #include "server/engine/host_report.h"
 #include "server/engine/inspection.h"
@@ -87,6 +88,37 @@ struct DeleteDeviceCall {
   bool allow_missing = false;
 };
 
+// What an object is asked to be.
+template <typename Spec>
+struct Asked {
+  Spec spec;
+  Metadata metadata;
+};
+
+// Makes of what an object was asked to be what it shall be, or says what is wrong with that. What never changes must
+// stay: where a link lives, its interface name and its queues.
+template <typename Spec>
+using Edit = std::function<netprov::Result<Asked<Spec>, std::vector<InvalidField>>(const Asked<Spec>& present)>;
+
+struct UpdateNamespaceCall {
+  CallContext context;
+  std::string id;
+  Edit<NamespaceSpec> edit;
+};
+
+struct UpdateVethCall {
+  CallContext context;
+  std::string id;
+  Edit<VethSpec> edit;
+  std::vector<std::string> bridges;  // the resource names of those that `edit` may bring in
+};
+
+struct UpdateDeviceCall {
+  CallContext context;
+  std::string name;
+  Edit<DeviceSpec> edit;
+};
+
 // One page of a list, ordered by id.
 template <typename T>
 struct Page {
@@ -155,12 +187,17 @@ class Engine {
   // Up to `limit` namespaces with ids greater than `after`, bytewise.
   EngineResult<Page<Namespace>> ListNamespaces(const std::string& after, size_t limit);
   EngineResult<void> DeleteNamespace(const DeleteNamespaceCall& call);
+  // An update changes what differs between what the object was asked to be and what it shall be. Where somebody else
+  // changed something besides, that stays as it is. kInvalidChange; kObjectMissing, or of a namespace
+  // kNamespaceMissing.
+  EngineResult<Namespace> UpdateNamespace(const UpdateNamespaceCall& call);
 
   EngineResult<Veth> CreateVeth(const CreateVethCall& call);
   EngineResult<Veth> GetVeth(const std::string& id);
   // Up to `limit` pairs with ids greater than `after`, bytewise.
   EngineResult<Page<Veth>> ListVeths(const std::string& after, size_t limit);
   EngineResult<void> DeleteVeth(const DeleteVethCall& call);
+  EngineResult<Veth> UpdateVeth(const UpdateVethCall& call);
 
   EngineResult<Device> CreateDevice(const CreateDeviceCall& call);
   EngineResult<Device> GetDevice(const std::string& name);
@@ -168,6 +205,7 @@ class Engine {
   EngineResult<Page<Device>> ListDevices(const std::string& collection, const std::string& after, size_t limit);
   // kDeviceInUse: pairs of ours are to be its ports.
   EngineResult<void> DeleteDevice(const DeleteDeviceCall& call);
+  EngineResult<Device> UpdateDevice(const UpdateDeviceCall& call);
 
   // What a managed namespace or the host's has in the kernel, whoever made it. Up to `limit` items with ids greater
   // than `after`, bytewise: what is there from one page to the next is neither left out nor there twice. Each page
@@ -220,6 +258,9 @@ class Engine {
   std::vector<std::string> Keys(const DeleteVethCall& call) const;
   std::vector<std::string> Keys(const CreateDeviceCall& call) const;
   std::vector<std::string> Keys(const DeleteDeviceCall& call) const;
+  std::vector<std::string> Keys(const UpdateNamespaceCall& call) const;
+  std::vector<std::string> Keys(const UpdateVethCall& call) const;
+  std::vector<std::string> Keys(const UpdateDeviceCall& call) const;
   std::vector<std::string> Keys(const CollectGarbageCall& call) const;
   std::vector<std::string> Keys(const CheckHostCall& call) const;
   // For DeleteExpired(), Inspect() and Heal().
@@ -305,8 +346,9 @@ class Engine {
   KernelResult<void> DeleteRoutesWithoutLinkOf(const VethRecord& record);
   // A route that an end shall have, belongs to no link and has netprov's protocol already is another pair's or another
   // daemon's. That there is none when the intent is written is how recovery knows that what it finds is this pair's.
+  // `leaving` are those of this pair that go first.
   EngineResult<void> ExpectNoRoutesWithoutLink(const std::string& object, const EndpointSpec& spec,
-                                               const NetnsRef& netns);
+                                               const NetnsRef& netns, const std::vector<RouteSpec>& leaving = {});
   // What an end should have and has not.
   struct Shortage {
     std::vector<std::string> alternative_names;
@@ -357,6 +399,29 @@ class Engine {
   // `replaced` is what is left of a pair that makes room: its ends do not count.
   EngineResult<void> CheckNameIsFree(const EndpointSpec& spec, const NetnsRef& netns, const std::string& field,
                                      const std::string& object, const std::optional<VethRecord>& replaced);
+
+  struct LinkTurn;
+  // Makes of a link what it shall be, but for its routes that belong to no link. Where it fails, some of it may be
+  // done.
+  KernelResult<Link> Turn(const LinkTurn& turn);
+  // And back, with those routes; a link that is gone needs nothing.
+  KernelResult<void> TurnBack(const LinkTurn& turn);
+  // Checks what can be checked by looking, and adds what to go back to. `made` is what the link was, and `link` what it
+  // is.
+  EngineResult<void> PrepareTurn(const std::string& object, const std::string& tag, const Endpoint& made,
+                                 const Link& link, LinkTurn& turn);
+  // Adds the steps. `turn` must outlive the plan.
+  void AddTurn(LinkTurn& turn, Plan& plan);
+  // Routes that belong to no link.
+  KernelResult<void> AddMissingRoutes(const NetnsRef& netns, std::vector<RouteSpec> routes);
+  // The ifindex of the bridge that is named; 0: none.
+  uint32_t BridgeIndex(const EndpointSpec& spec) const;
+  // Undoes what an update has left that could not be undone then: the next one starts from what is registered.
+  EngineResult<void> FinishEarlierUpdate(const std::string& object, const std::string& uid);
+  // Of an update that did not finish.
+  EngineResult<void> RollBackUpdate(const Intent& intent);
+  // The sign of an owner's that an update is, and another lease where it asks for one.
+  void ChangeLease(const std::string& uid, const std::string& object, const Metadata& from, const Metadata& to);
 
   // Removes what an unfinished create has left, if it is ours.
   EngineResult<void> RollBack(const NamespaceRecord& record);

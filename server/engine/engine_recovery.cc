@@ -22,21 +22,6 @@ namespace {
 // More would not help anybody, and not fit into an answer.
 constexpr size_t kMostFindings = 2000;
 
-std::string ObjectOf(const Intent& intent) {
-  switch (intent.kind) {
-    case Intent::Kind::kCreateNamespace:
-    case Intent::Kind::kDeleteNamespace:
-      return NamespaceName(intent.netns.id);
-    case Intent::Kind::kCreateVeth:
-    case Intent::Kind::kDeleteVeth:
-      return VethName(intent.veth.id);
-    case Intent::Kind::kCreateDevice:
-    case Intent::Kind::kDeleteDevice:
-      break;
-  }
-  return intent.device.name;
-}
-
 // The resource names of all that an intent touches, as far as it says.
 std::vector<std::string> NamesOf(const Intent& intent) {
   std::vector<std::string> names = {ObjectOf(intent)};
@@ -153,12 +138,11 @@ bool Engine::IsUnderWay(const std::string& name) const {
 void Engine::FinishIntents(const std::vector<PendingIntent>& intents, bool look_only, HostReport& report) {
   for (const PendingIntent& item : intents) {
     const Intent& intent = item.intent;
-    const bool was_create = intent.kind == Intent::Kind::kCreateNamespace || intent.kind == Intent::Kind::kCreateVeth ||
-                            intent.kind == Intent::Kind::kCreateDevice;
+    const bool was_delete = IsDeletion(intent);
+    const std::string what = was_delete ? "a delete" : IsUpdate(intent) ? "an update" : "a create";
     const std::string object = ObjectOf(intent);
     if (look_only) {
-      report.Add(Finding::Kind::kUnfinished, object,
-                 was_create ? "a create did not finish" : "a delete did not finish");
+      report.Add(Finding::Kind::kUnfinished, object, what + " did not finish");
       continue;
     }
     EngineResult<void> finished;
@@ -189,6 +173,11 @@ void Engine::FinishIntents(const std::vector<PendingIntent>& intents, bool look_
           if (PortsOf(*now).empty()) finished = DeleteRecordedDevice(*now, intent.request);
         }
         break;
+      case Intent::Kind::kUpdateNamespace:
+      case Intent::Kind::kUpdateVeth:
+      case Intent::Kind::kUpdateDevice:
+        finished = RollBackUpdate(intent);
+        break;
     }
     if (finished.ok()) {
       // A deletion that was completed had an intent of its own.
@@ -208,10 +197,10 @@ void Engine::FinishIntents(const std::vector<PendingIntent>& intents, bool look_
       }
     }
     if (!finished.ok()) continue;
-    if (was_create) {
-      report.Add(Finding::Kind::kRolledBack, object, "a create that did not finish was undone");
-    } else {
+    if (was_delete) {
       report.Add(Finding::Kind::kCompleted, object, "a delete that did not finish was completed");
+    } else {
+      report.Add(Finding::Kind::kRolledBack, object, what + " that did not finish was undone");
     }
   }
 }

@@ -168,11 +168,12 @@ KernelResult<void> Engine::DeleteRoutesWithoutLinkOf(const VethRecord& record) {
 }
 
 EngineResult<void> Engine::ExpectNoRoutesWithoutLink(const std::string& object, const EndpointSpec& spec,
-                                                     const NetnsRef& netns) {
+                                                     const NetnsRef& netns, const std::vector<RouteSpec>& leaving) {
   const std::vector<RouteSpec> routes = spec.config.RoutesWithoutLink();
   if (routes.empty()) return {};
   KernelResult<std::vector<RouteSpec>> there = kernel_.ListRoutesWithoutLink(netns);
   if (!there.ok()) return KernelFailure(object, "look at the routes where " + object + " shall end", there.error());
+  std::erase_if(*there, [&](const RouteSpec& route) { return absl::c_linear_search(leaving, route); });
   for (const RouteSpec& route : routes) {
     if (!absl::c_any_of(*there, [&](const RouteSpec& other) { return HaveOneKey(other, route); })) continue;
     return KernelFailure(object, "look for " + ToText(route),

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -82,6 +83,19 @@ Error NamespaceBusy(const std::string& id, const Inhabitants& inhabitants) {
                                   " inside: ", ToText(inhabitants.first), more, "; end them, or delete it by force"),
           .object = NamespaceName(id),
           .inhabitants = inhabitants};
+}
+
+Error ObjectMissing(const std::string& object) {
+  return {.reason = Reason::kObjectMissing,
+          .message = absl::StrCat(object, " is not in the kernel any more, so that it can't be changed"),
+          .object = object};
+}
+
+Error InvalidChange(const std::string& object, std::vector<InvalidField> invalid) {
+  return {.reason = Reason::kInvalidChange,
+          .message = absl::StrCat(object, " can't be what is asked for"),
+          .object = object,
+          .invalid = std::move(invalid)};
 }
 
 Error VethNotFound(const std::string& id) {

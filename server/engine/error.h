@@ -22,6 +22,8 @@ enum class Reason {
   kNamespaceFileStale,      // the file of that name is no network namespace
   kNamespaceMissing,        // ours, but gone from the kernel or replaced
   kNamespaceBusy,           // `inhabitants` are inside
+  kObjectMissing,           // a pair or a device of ours that is gone from the kernel, so that it can't be changed
+  kInvalidChange,           // `invalid` says which fields
   kVethNotFound,
   kVethAlreadyExists,  // specs_match says whether it is identical
   kDeviceNotFound,
@@ -35,6 +37,12 @@ enum class Reason {
   kRollbackFailed,       // as kKernel, but undoing failed too; `residue` says what is left
   kRegistryFailed,       // the registry could not be read or written; everything was undone
   kStopped,              // the caller's deadline passed or it cancelled, before the first change
+};
+
+// A field of a request that is wrong for the object that it shall change.
+struct InvalidField {
+  std::string field;        // its path in the request
+  std::string description;  // goes on after the field's name
 };
 
 // A refusal. Unless the reason is kRollbackFailed, nothing was changed.
@@ -67,6 +75,9 @@ struct Error {
 
   // With kNamespaceBusy: how many, and the first of them.
   Inhabitants inhabitants;
+
+  // With kInvalidChange: at least one.
+  std::vector<InvalidField> invalid;
 };
 
 template <typename T>
@@ -88,6 +99,8 @@ Error NamespaceNotManaged(const std::string& id);
 Error NamespaceFileStale(const std::string& id);
 Error NamespaceMissing(const std::string& id);
 Error NamespaceBusy(const std::string& id, const Inhabitants& inhabitants);
+Error ObjectMissing(const std::string& object);
+Error InvalidChange(const std::string& object, std::vector<InvalidField> invalid);
 Error VethNotFound(const std::string& id);
 Error VethAlreadyExists(const std::string& id, bool specs_match);
 // These take the resource name.

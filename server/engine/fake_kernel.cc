@@ -439,6 +439,27 @@ void FakeKernel::RenameLinkForTest(const NetnsRef& netns, const std::string& nam
   }
 }
 
+// Not __inet_del_ifa() whole, which can be told to keep the others (promote_secondaries).
+void FakeKernel::DeleteAddress(const AddressSpec& address, IpConfig& ip) {
+  const bool is_ipv4 = address.local.address.family() == netlink::IpFamily::kIpv4;
+  auto in_its_network = [&](const AddressSpec& other) {
+    return other.local.length == address.local.length && other.local.Contains(address.local.address);
+  };
+  const auto first = std::find_if(ip.addresses.begin(), ip.addresses.end(), in_its_network);
+  if (first == ip.addresses.end()) return;
+  std::vector<netlink::IpAddress> gone;
+  const bool is_primary = is_ipv4 && first->local == address.local;
+  std::erase_if(ip.addresses, [&](const AddressSpec& other) {
+    const bool goes = other.local == address.local || (is_primary && in_its_network(other));
+    if (goes) gone.push_back(other.local.address);
+    return goes;
+  });
+  std::erase_if(ip.routes, [&](const RouteSpec& route) {
+    return route.preferred_source.has_value() &&
+           std::find(gone.begin(), gone.end(), *route.preferred_source) != gone.end();
+  });
+}
+
 void FakeKernel::Apply(const LinkSettings& settings, FakeLink& fake) {
   Link& link = fake.link;
   link.name = settings.name.value_or(link.name);
@@ -947,6 +968,24 @@ KernelResult<void> FakeKernel::Configure(const NetnsRef& netns, uint32_t ifindex
     }
     link.ip.routes.push_back(route);
   }
+  return {};
+}
+
+KernelResult<void> FakeKernel::Unconfigure(const NetnsRef& netns, uint32_t ifindex,
+                                           const std::vector<std::string>& alternative_names, const IpConfig& ip) {
+  if (auto error = Ask("Unconfigure"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  NETPROV_ASSIGN_OR_RETURN(FakeNetns * inside, Enter(netns));
+  auto found = inside->links.find(ifindex);
+  if (found == inside->links.end()) return Fail(ENODEV, "RTM_GETLINK");
+  FakeLink& link = found->second;
+  for (const RouteSpec& route : ip.routes) std::erase(link.ip.routes, route);
+  for (const NeighbourSpec& neighbour : ip.neighbours) {
+    std::erase_if(link.ip.neighbours, [&](const NeighbourSpec& other) { return other.address == neighbour.address; });
+  }
+  for (const AddressSpec& address : ip.addresses) DeleteAddress(address, link.ip);
+  for (const std::string& name : alternative_names) std::erase(link.link.alternative_names, name);
+  TellLink(netns.is_host() ? host_cookie_ : netns.cookie, ifindex);
   return {};
 }
 

@@ -108,6 +108,8 @@ class FakeKernel : public Kernel {
   KernelResult<void> Configure(const NetnsRef& netns, uint32_t ifindex,
                                const std::vector<std::string>& alternative_names, const IpConfig& ip,
                                bool anew) override;
+  KernelResult<void> Unconfigure(const NetnsRef& netns, uint32_t ifindex,
+                                 const std::vector<std::string>& alternative_names, const IpConfig& ip) override;
   KernelResult<IpConfig> FindIpConfig(const NetnsRef& netns, uint32_t ifindex) override;
   KernelResult<std::vector<RouteSpec>> ListRoutesWithoutLink(const NetnsRef& netns) override;
   KernelResult<void> AddRoutes(const NetnsRef& netns, const std::vector<RouteSpec>& routes) override;
@@ -156,6 +158,7 @@ class FakeKernel : public Kernel {
   // What is wrong with a link to be made; nullopt: nothing.
   static std::optional<KernelError> WhyNot(const FakeNetns& netns, const LinkSpec& spec, const std::string& alias);
   static void Apply(const LinkSettings& settings, FakeLink& link);
+  static void DeleteAddress(const AddressSpec& address, IpConfig& ip);
   // EINVAL, EXFULL: as on the machine.
   static KernelResult<void> Join(FakeNetns& netns, uint32_t ifindex, uint32_t master, const PortOptions& port);
   // Tells the watches.

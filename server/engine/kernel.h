@@ -99,6 +99,8 @@ struct LinkSettings {
   std::optional<uint32_t> master;  // of the bridge; 0: of none
   PortOptions port;                // after that; all of `vlans` take the place of those that it has, if there are any
   std::optional<DeviceOptions> device;  // of its kind
+
+  friend bool operator==(const LinkSettings&, const LinkSettings&) = default;
 };
 
 // The index of the loopback link in every namespace.
@@ -263,6 +265,12 @@ class Kernel {
   virtual KernelResult<void> Configure(const NetnsRef& netns, uint32_t ifindex,
                                        const std::vector<std::string>& alternative_names, const IpConfig& ip,
                                        bool anew) = 0;
+
+  // Takes from a link those of its alternative names, addresses, neighbours and routes that it has; the reverse of
+  // Configure(), which passes over the same routes. With the first address of an IPv4 network the kernel takes the
+  // others of it, and with an address the routes whose preferred source it is. ENODEV: there is no such link.
+  virtual KernelResult<void> Unconfigure(const NetnsRef& netns, uint32_t ifindex,
+                                         const std::vector<std::string>& alternative_names, const IpConfig& ip) = 0;
 
   // The addresses, permanent neighbours and routes of a link, whoever made them; none where there is no such link.
   virtual KernelResult<IpConfig> FindIpConfig(const NetnsRef& netns, uint32_t ifindex) = 0;

@@ -789,6 +789,36 @@ KernelResult<void> LinuxKernel::Configure(const NetnsRef& netns, uint32_t ifinde
   return waits ? AwaitDuplicateDetection(connection.session(), ifindex, ip.addresses) : KernelResult<void>();
 }
 
+KernelResult<void> LinuxKernel::Unconfigure(const NetnsRef& netns, uint32_t ifindex,
+                                            const std::vector<std::string>& alternative_names, const IpConfig& ip) {
+  NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
+  netlink::Session& session = connection.session();
+  NETPROV_ASSIGN_OR_RETURN(const std::optional<Link> link, Get(session, Index(ifindex)));
+  if (!link.has_value()) {
+    return KernelError{.code = ENODEV, .operation = absl::StrCat("RTM_GETLINK ", ifindex), .extack = {}};
+  }
+  std::vector<netlink::Request> requests;
+  for (const RouteSpec& route : ip.routes) {
+    if (route.through_link()) requests.push_back(netlink::EncodeDeleteRoute(ToRoute(route, ifindex)));
+  }
+  for (const NeighbourSpec& neighbour : ip.neighbours) {
+    requests.push_back(netlink::EncodeDeleteNeighbour(ToNeighbour(neighbour, ifindex)));
+  }
+  for (const AddressSpec& address : ip.addresses) {
+    requests.push_back(netlink::EncodeDeleteAddress(ToAddress(address, ifindex)));
+  }
+  std::vector<std::string> names;
+  for (const std::string& name : alternative_names) {
+    if (std::find(link->alternative_names.begin(), link->alternative_names.end(), name) !=
+        link->alternative_names.end()) {
+      names.push_back(name);
+    }
+  }
+  if (!names.empty()) requests.push_back(netlink::EncodeDeleteAlternativeNames(Index(ifindex), names));
+  return ExecuteAll(session, requests,
+                    [](int code) { return code == EADDRNOTAVAIL || code == ESRCH || code == ENOENT; });
+}
+
 KernelResult<IpConfig> LinuxKernel::FindIpConfig(const NetnsRef& netns, uint32_t ifindex) {
   NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
   netlink::Session& session = connection.session();

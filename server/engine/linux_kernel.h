@@ -68,6 +68,8 @@ class LinuxKernel : public Kernel {
   KernelResult<void> Configure(const NetnsRef& netns, uint32_t ifindex,
                                const std::vector<std::string>& alternative_names, const IpConfig& ip,
                                bool anew) override;
+  KernelResult<void> Unconfigure(const NetnsRef& netns, uint32_t ifindex,
+                                 const std::vector<std::string>& alternative_names, const IpConfig& ip) override;
   KernelResult<IpConfig> FindIpConfig(const NetnsRef& netns, uint32_t ifindex) override;
   KernelResult<std::vector<RouteSpec>> ListRoutesWithoutLink(const NetnsRef& netns) override;
   KernelResult<void> AddRoutes(const NetnsRef& netns, const std::vector<RouteSpec>& routes) override;

@@ -372,13 +372,41 @@ static void from_json(const json& from, Endpoint& endpoint) {
   GetConfig(from, endpoint.config);
 }
 
+// The kind is the name of the member.
+static void PutOptions(json& to, const DeviceOptions& options) {
+  std::visit([&](const auto& of_kind) { to[KindOf(options)] = of_kind; }, options);
+}
+
+static void GetOptions(const json& from, DeviceOptions& options) {
+  options = from.at("bridge").get<netlink::BridgeInfo>();
+}
+
+static void to_json(json& to, const VethSpec& spec) {
+  to["a"] = spec.a;
+  to["b"] = spec.b;
+}
+
+static void from_json(const json& from, VethSpec& spec) {
+  spec.a = from.at("a");
+  spec.b = from.at("b");
+}
+
+static void to_json(json& to, const DeviceSpec& spec) {
+  to["link"] = spec.link;
+  PutOptions(to, spec.options);
+}
+
+static void from_json(const json& from, DeviceSpec& spec) {
+  spec.link = from.at("link");
+  GetOptions(from, spec.options);
+}
+
 static void to_json(json& to, const VethRecord& record) {
   to["id"] = record.id;
   to["uid"] = record.uid;
   to["create_time"] = absl::ToUnixNanos(record.create_time);
   to["boot_id"] = record.boot_id;
-  to["spec"]["a"] = record.spec.a;
-  to["spec"]["b"] = record.spec.b;
+  to["spec"] = record.spec;
   to["a"] = record.a;
   to["b"] = record.b;
   PutMetadata(to, record.metadata);
@@ -389,20 +417,10 @@ static void from_json(const json& from, VethRecord& record) {
   record.uid = from.at("uid");
   record.create_time = TimeFrom(from);
   record.boot_id = from.at("boot_id");
-  record.spec.a = from.at("spec").at("a");
-  record.spec.b = from.at("spec").at("b");
+  record.spec = from.at("spec");
   record.a = from.at("a");
   record.b = from.at("b");
   GetMetadata(from, record.metadata);
-}
-
-// The kind is the name of the member.
-static void PutOptions(json& to, const DeviceOptions& options) {
-  std::visit([&](const auto& of_kind) { to[KindOf(options)] = of_kind; }, options);
-}
-
-static void GetOptions(const json& from, DeviceOptions& options) {
-  options = from.at("bridge").get<netlink::BridgeInfo>();
 }
 
 static void to_json(json& to, const DeviceRecord& record) {
@@ -410,8 +428,7 @@ static void to_json(json& to, const DeviceRecord& record) {
   to["uid"] = record.uid;
   to["create_time"] = absl::ToUnixNanos(record.create_time);
   to["boot_id"] = record.boot_id;
-  to["spec"]["link"] = record.spec.link;
-  PutOptions(to["spec"], record.spec.options);
+  to["spec"] = record.spec;
   to["link"] = record.link;
   PutOptions(to["made"], record.options);
   to["netns_cookie"] = record.netns_cookie;
@@ -423,8 +440,7 @@ static void from_json(const json& from, DeviceRecord& record) {
   record.uid = from.at("uid");
   record.create_time = TimeFrom(from);
   record.boot_id = from.at("boot_id");
-  record.spec.link = from.at("spec").at("link");
-  GetOptions(from.at("spec"), record.spec.options);
+  record.spec = from.at("spec");
   record.link = from.at("link");
   GetOptions(from.at("made"), record.options);
   record.netns_cookie = from.at("netns_cookie");
@@ -543,6 +559,19 @@ static void to_json(json& to, const Intent& intent) {
     case Intent::Kind::kDeleteDevice:
       to["delete_device"] = intent.device;
       break;
+    case Intent::Kind::kUpdateNamespace:
+      to["update_namespace"] = intent.netns;
+      to["former"] = json::object();
+      PutSpec(to["former"], intent.former.netns);
+      break;
+    case Intent::Kind::kUpdateVeth:
+      to["update_veth"] = intent.veth;
+      to["former"] = intent.former.veth;
+      break;
+    case Intent::Kind::kUpdateDevice:
+      to["update_device"] = intent.device;
+      to["former"] = intent.former.device;
+      break;
   }
   if (intent.request.has_value()) {
     // A fingerprint is bytes, and JSON is text.
@@ -567,6 +596,18 @@ static void from_json(const json& from, Intent& intent) {
   } else if (from.contains("delete_device")) {
     intent.kind = Intent::Kind::kDeleteDevice;
     intent.device = from["delete_device"];
+  } else if (from.contains("update_namespace")) {
+    intent.kind = Intent::Kind::kUpdateNamespace;
+    intent.netns = from["update_namespace"];
+    GetSpec(from.at("former"), intent.former.netns);
+  } else if (from.contains("update_veth")) {
+    intent.kind = Intent::Kind::kUpdateVeth;
+    intent.veth = from["update_veth"];
+    intent.former.veth = from.at("former");
+  } else if (from.contains("update_device")) {
+    intent.kind = Intent::Kind::kUpdateDevice;
+    intent.device = from["update_device"];
+    intent.former.device = from.at("former");
   } else {
     intent.kind = Intent::Kind::kDeleteVeth;
     intent.veth = from.at("delete_veth");

@@ -52,4 +52,50 @@ Device DeviceRecord::ToDevice() const {
   return device;
 }
 
+std::string ObjectOf(const Intent& intent) {
+  switch (intent.kind) {
+    case Intent::Kind::kCreateNamespace:
+    case Intent::Kind::kDeleteNamespace:
+    case Intent::Kind::kUpdateNamespace:
+      return NamespaceName(intent.netns.id);
+    case Intent::Kind::kCreateVeth:
+    case Intent::Kind::kDeleteVeth:
+    case Intent::Kind::kUpdateVeth:
+      return VethName(intent.veth.id);
+    case Intent::Kind::kCreateDevice:
+    case Intent::Kind::kDeleteDevice:
+    case Intent::Kind::kUpdateDevice:
+      break;
+  }
+  return intent.device.name;
+}
+
+const std::string& UidOf(const Intent& intent) {
+  switch (intent.kind) {
+    case Intent::Kind::kCreateNamespace:
+    case Intent::Kind::kDeleteNamespace:
+    case Intent::Kind::kUpdateNamespace:
+      return intent.netns.uid;
+    case Intent::Kind::kCreateVeth:
+    case Intent::Kind::kDeleteVeth:
+    case Intent::Kind::kUpdateVeth:
+      return intent.veth.uid;
+    case Intent::Kind::kCreateDevice:
+    case Intent::Kind::kDeleteDevice:
+    case Intent::Kind::kUpdateDevice:
+      break;
+  }
+  return intent.device.uid;
+}
+
+bool IsDeletion(const Intent& intent) {
+  return intent.kind == Intent::Kind::kDeleteNamespace || intent.kind == Intent::Kind::kDeleteVeth ||
+         intent.kind == Intent::Kind::kDeleteDevice;
+}
+
+bool IsUpdate(const Intent& intent) {
+  return intent.kind == Intent::Kind::kUpdateNamespace || intent.kind == Intent::Kind::kUpdateVeth ||
+         intent.kind == Intent::Kind::kUpdateDevice;
+}
+
 }  // namespace netprov::engine

@@ -83,14 +83,31 @@ struct Intent {
     kDeleteVeth,
     kCreateDevice,
     kDeleteDevice,
+    kUpdateNamespace,
+    kUpdateVeth,
+    kUpdateDevice,
   };
   Kind kind;
-  NamespaceRecord netns;  // with the first two kinds
-  VethRecord veth;        // with the next two
-  DeviceRecord device;    // with the last two
+  // The one that the kind is about; of an update as it shall be.
+  NamespaceRecord netns;
+  VethRecord veth;
+  DeviceRecord device;
   // Of a delete: what its caller will be told, also when recovery has to complete it.
   std::optional<RequestRecord> request;
+  // Of an update: what to go back to, with what the kernel had of all that is changed.
+  struct Former {
+    NamespaceSpec netns;
+    VethSpec veth;
+    DeviceSpec device;
+  };
+  Former former;
 };
+
+// The resource name of what an intent is about, and its uid.
+std::string ObjectOf(const Intent& intent);
+const std::string& UidOf(const Intent& intent);
+bool IsDeletion(const Intent& intent);
+bool IsUpdate(const Intent& intent);
 
 // An intent that has no outcome: its maker died in between, or could not undo it.
 struct PendingIntent {

@@ -71,21 +71,6 @@ constexpr int kPagesThatNeedACheckpoint = 4000;
 
 size_t HashOf(const std::string& request_id) { return std::hash<std::string>()(request_id); }
 
-const std::string& UidOf(const Intent& intent) {
-  switch (intent.kind) {
-    case Intent::Kind::kCreateNamespace:
-    case Intent::Kind::kDeleteNamespace:
-      return intent.netns.uid;
-    case Intent::Kind::kCreateVeth:
-    case Intent::Kind::kDeleteVeth:
-      return intent.veth.uid;
-    case Intent::Kind::kCreateDevice:
-    case Intent::Kind::kDeleteDevice:
-      break;
-  }
-  return intent.device.uid;
-}
-
 bool IsStorageError(int code) {
   switch (code & 0xff) {  // the rest says more exactly which
     case SQLITE_CANTOPEN:

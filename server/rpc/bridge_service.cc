@@ -14,9 +14,9 @@ using Reactor = grpc::ServerUnaryReactor;
 using Context = grpc::CallbackServerContext;
 using Bytes = grpc::ByteBuffer;
 
-using Base = v1::BridgeService::WithRawCallbackMethod_CreateBridge<
-    v1::BridgeService::WithRawCallbackMethod_GetBridge<v1::BridgeService::WithRawCallbackMethod_ListBridges<
-        v1::BridgeService::WithRawCallbackMethod_DeleteBridge<v1::BridgeService::Service>>>>;
+using Base = v1::BridgeService::WithRawCallbackMethod_CreateBridge<v1::BridgeService::WithRawCallbackMethod_GetBridge<
+    v1::BridgeService::WithRawCallbackMethod_ListBridges<v1::BridgeService::WithRawCallbackMethod_UpdateBridge<
+        v1::BridgeService::WithRawCallbackMethod_DeleteBridge<v1::BridgeService::Service>>>>>;
 
 constexpr auto kToProto = [](const auto& result) { return api::ToBridge(*result); };
 constexpr auto kToList = [](const auto& result) { return api::ToBridges(*result); };
@@ -52,6 +52,14 @@ class BridgeService final : public Base {
                 return engine_.ListDevices(engine::BridgeName(""), call.after, call.limit);
               },
               kToList);
+        });
+  }
+
+  Reactor* UpdateBridge(Context* context, const Bytes* request, Bytes* response) override {
+    return runner_.Start<v1::UpdateBridgeRequest>(
+        {context, request, response, "UpdateBridge"}, [this](const v1::UpdateBridgeRequest& update) {
+          return Change(engine_, api::Method::kUpdateBridge, api::ToCall(update), &engine::Engine::UpdateDevice,
+                        kToProto);
         });
   }
 

@@ -16,7 +16,8 @@ using Bytes = grpc::ByteBuffer;
 
 using Base = v1::NamespaceService::WithRawCallbackMethod_CreateNamespace<
     v1::NamespaceService::WithRawCallbackMethod_GetNamespace<v1::NamespaceService::WithRawCallbackMethod_ListNamespaces<
-        v1::NamespaceService::WithRawCallbackMethod_DeleteNamespace<v1::NamespaceService::Service>>>>;
+        v1::NamespaceService::WithRawCallbackMethod_UpdateNamespace<
+            v1::NamespaceService::WithRawCallbackMethod_DeleteNamespace<v1::NamespaceService::Service>>>>>;
 
 constexpr auto kToProto = [](const auto& result) { return api::ToProto(*result); };
 constexpr auto kToEmpty = [](const auto&) { return google::protobuf::Empty(); };
@@ -51,6 +52,14 @@ class NamespaceService final : public Base {
           return Read(
               api::Method::kListNamespaces, api::ToCall(list),
               [this](const api::ListCall& call) { return engine_.ListNamespaces(call.after, call.limit); }, kToProto);
+        });
+  }
+
+  Reactor* UpdateNamespace(Context* context, const Bytes* request, Bytes* response) override {
+    return runner_.Start<v1::UpdateNamespaceRequest>(
+        {context, request, response, "UpdateNamespace"}, [this](const v1::UpdateNamespaceRequest& update) {
+          return Change(engine_, api::Method::kUpdateNamespace, api::ToCall(update), &engine::Engine::UpdateNamespace,
+                        kToProto);
         });
   }
 

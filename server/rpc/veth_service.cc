@@ -14,9 +14,9 @@ using Reactor = grpc::ServerUnaryReactor;
 using Context = grpc::CallbackServerContext;
 using Bytes = grpc::ByteBuffer;
 
-using Base = v1::VethService::WithRawCallbackMethod_CreateVeth<
-    v1::VethService::WithRawCallbackMethod_GetVeth<v1::VethService::WithRawCallbackMethod_ListVeths<
-        v1::VethService::WithRawCallbackMethod_DeleteVeth<v1::VethService::Service>>>>;
+using Base = v1::VethService::WithRawCallbackMethod_CreateVeth<v1::VethService::WithRawCallbackMethod_GetVeth<
+    v1::VethService::WithRawCallbackMethod_ListVeths<v1::VethService::WithRawCallbackMethod_UpdateVeth<
+        v1::VethService::WithRawCallbackMethod_DeleteVeth<v1::VethService::Service>>>>>;
 
 constexpr auto kToProto = [](const auto& result) { return api::ToProto(*result); };
 constexpr auto kToEmpty = [](const auto&) { return google::protobuf::Empty(); };
@@ -47,6 +47,13 @@ class VethService final : public Base {
           return Read(
               api::Method::kListVeths, api::ToCall(list),
               [this](const api::ListCall& call) { return engine_.ListVeths(call.after, call.limit); }, kToProto);
+        });
+  }
+
+  Reactor* UpdateVeth(Context* context, const Bytes* request, Bytes* response) override {
+    return runner_.Start<v1::UpdateVethRequest>(
+        {context, request, response, "UpdateVeth"}, [this](const v1::UpdateVethRequest& update) {
+          return Change(engine_, api::Method::kUpdateVeth, api::ToCall(update), &engine::Engine::UpdateVeth, kToProto);
         });
   }
 

@@ -120,6 +120,9 @@ Reply<v1::ListNamespacesResponse> TestClient::List(const v1::ListNamespacesReque
                                                    const CallOptions& options) {
   return Call(stubs_->namespaces, &NamespaceStub::ListNamespaces, request, options);
 }
+Reply<v1::Namespace> TestClient::Update(const v1::UpdateNamespaceRequest& request, const CallOptions& options) {
+  return Call(stubs_->namespaces, &NamespaceStub::UpdateNamespace, request, options);
+}
 Reply<google::protobuf::Empty> TestClient::Delete(const v1::DeleteNamespaceRequest& request,
                                                   const CallOptions& options) {
   return Call(stubs_->namespaces, &NamespaceStub::DeleteNamespace, request, options);
@@ -133,6 +136,9 @@ Reply<v1::Veth> TestClient::Get(const v1::GetVethRequest& request, const CallOpt
 Reply<v1::ListVethsResponse> TestClient::List(const v1::ListVethsRequest& request, const CallOptions& options) {
   return Call(stubs_->veths, &VethStub::ListVeths, request, options);
 }
+Reply<v1::Veth> TestClient::Update(const v1::UpdateVethRequest& request, const CallOptions& options) {
+  return Call(stubs_->veths, &VethStub::UpdateVeth, request, options);
+}
 Reply<google::protobuf::Empty> TestClient::Delete(const v1::DeleteVethRequest& request, const CallOptions& options) {
   return Call(stubs_->veths, &VethStub::DeleteVeth, request, options);
 }
@@ -144,6 +150,9 @@ Reply<v1::Bridge> TestClient::Get(const v1::GetBridgeRequest& request, const Cal
 }
 Reply<v1::ListBridgesResponse> TestClient::List(const v1::ListBridgesRequest& request, const CallOptions& options) {
   return Call(stubs_->bridges, &BridgeStub::ListBridges, request, options);
+}
+Reply<v1::Bridge> TestClient::Update(const v1::UpdateBridgeRequest& request, const CallOptions& options) {
+  return Call(stubs_->bridges, &BridgeStub::UpdateBridge, request, options);
 }
 Reply<google::protobuf::Empty> TestClient::Delete(const v1::DeleteBridgeRequest& request, const CallOptions& options) {
   return Call(stubs_->bridges, &BridgeStub::DeleteBridge, request, options);

@@ -72,14 +72,17 @@ class TestClient {
   Reply<v1::Namespace> Create(const v1::CreateNamespaceRequest& request, const CallOptions& options = {});
   Reply<v1::Namespace> Get(const v1::GetNamespaceRequest& request, const CallOptions& options = {});
   Reply<v1::ListNamespacesResponse> List(const v1::ListNamespacesRequest& request, const CallOptions& options = {});
+  Reply<v1::Namespace> Update(const v1::UpdateNamespaceRequest& request, const CallOptions& options = {});
   Reply<google::protobuf::Empty> Delete(const v1::DeleteNamespaceRequest& request, const CallOptions& options = {});
   Reply<v1::Veth> Create(const v1::CreateVethRequest& request, const CallOptions& options = {});
   Reply<v1::Veth> Get(const v1::GetVethRequest& request, const CallOptions& options = {});
   Reply<v1::ListVethsResponse> List(const v1::ListVethsRequest& request, const CallOptions& options = {});
+  Reply<v1::Veth> Update(const v1::UpdateVethRequest& request, const CallOptions& options = {});
   Reply<google::protobuf::Empty> Delete(const v1::DeleteVethRequest& request, const CallOptions& options = {});
   Reply<v1::Bridge> Create(const v1::CreateBridgeRequest& request, const CallOptions& options = {});
   Reply<v1::Bridge> Get(const v1::GetBridgeRequest& request, const CallOptions& options = {});
   Reply<v1::ListBridgesResponse> List(const v1::ListBridgesRequest& request, const CallOptions& options = {});
+  Reply<v1::Bridge> Update(const v1::UpdateBridgeRequest& request, const CallOptions& options = {});
   Reply<google::protobuf::Empty> Delete(const v1::DeleteBridgeRequest& request, const CallOptions& options = {});
   Reply<v1::RenewLeaseResponse> Renew(const v1::RenewLeaseRequest& request, const CallOptions& options = {});
   Reply<v1::CollectGarbageResponse> Collect(const v1::CollectGarbageRequest& request, const CallOptions& options = {});

@@ -45,6 +45,38 @@ class VethTest : public ServerTest {
   }
 };
 
+TEST_F(VethTest, IsUpdatedInPlace) {
+  v1::CreateVethRequest request = VethRequest("v", "h0", "blue", "");
+  request.mutable_veth()->mutable_endpoint_b()->add_addresses()->set_address("10.0.0.2/24");
+  const auto created = client_->Create(request);
+  ASSERT_TRUE(created.ok()) << created.message;
+  v1::UpdateVethRequest update;
+  update.mutable_veth()->set_name("veths/v");
+  update.mutable_veth()->mutable_endpoint_a()->set_mtu(1400);
+  update.mutable_veth()->mutable_endpoint_b()->add_addresses()->set_address("10.0.0.3/24");
+  (*update.mutable_veth()->mutable_metadata()->mutable_labels())["team"] = "net";
+  for (const char* path : {"endpoint_a.mtu", "endpoint_b.addresses", "metadata.labels"}) {
+    update.mutable_update_mask()->add_paths(path);
+  }
+  const auto updated = client_->Update(update);
+  ASSERT_TRUE(updated.ok()) << updated.message;
+  EXPECT_EQ(updated.value.uid(), created.value.uid());
+  EXPECT_EQ(updated.value.endpoint_a().mtu(), 1400u);
+  EXPECT_EQ(updated.value.endpoint_a().mac_address(), created.value.endpoint_a().mac_address());
+  ASSERT_EQ(updated.value.endpoint_b().addresses_size(), 1);
+  EXPECT_EQ(updated.value.endpoint_b().addresses(0).address(), "10.0.0.3/24");
+  EXPECT_EQ(client_->GetVeth("v").value.DebugString(), updated.value.DebugString());
+
+  update.mutable_veth()->mutable_endpoint_a()->set_mtu(1);
+  update.mutable_veth()->mutable_endpoint_b()->mutable_addresses(0)->set_address("x");
+  EXPECT_EQ(client_->Update(update).Summary(), "INVALID_ARGUMENT INVALID_FIELD");
+  EXPECT_EQ(client_->GetVeth("v").value.DebugString(), updated.value.DebugString());
+  update.mutable_veth()->set_name("veths/none");
+  EXPECT_EQ(client_->Update(update).Summary(), "NOT_FOUND VETH_NOT_FOUND");
+  update.mutable_update_mask()->clear_paths();
+  EXPECT_EQ(client_->Update(update).Summary(), "INVALID_ARGUMENT INVALID_FIELD");
+}
+
 TEST_F(VethTest, IsCreatedReadListedAndDeleted) {
   v1::CreateVethRequest request = VethRequest("v", "h0", "blue", "");
   request.mutable_veth()->mutable_endpoint_a()->set_mac_address("02:00:5E:10:00:0A");

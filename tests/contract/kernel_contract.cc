@@ -516,6 +516,30 @@ TEST_P(IpConfigContractTest, WhatIsTakenOrOutOfReachIsRefused) {
   EXPECT_EQ(CodeOf(kernel_.Configure(blue_, 4711, {}, {.addresses = {address}}, /*anew=*/false)), ENODEV);
 }
 
+TEST_P(IpConfigContractTest, WhatIsTakenAwayIsGoneAndTheRestStays) {
+  const IpConfig ip = FullConfig();
+  ASSERT_EQ(CodeOf(kernel_.Configure(blue_, end_, {"first-other-name", "second"}, ip, /*anew=*/false)), 0);
+  const IpConfig some{.addresses = {ip.addresses.back()}, .neighbours = ip.neighbours, .routes = {ip.routes.back()}};
+  // Also what it does not have, and once more.
+  for (int i = 0; i < 2; ++i) {
+    auto taken = kernel_.Unconfigure(blue_, end_, {"second", "never"}, some);
+    ASSERT_TRUE(taken.ok()) << taken.error().ToString();
+    EXPECT_EQ(MissingOf(ip), some);
+    EXPECT_THAT((*kernel_.FindLink(blue_, end_))->alternative_names, ElementsAre("first-other-name"));
+  }
+  EXPECT_EQ(CodeOf(kernel_.Unconfigure(blue_, 4711, {}, some)), ENODEV);
+}
+
+TEST_P(IpConfigContractTest, WithTheFirstAddressOfANetworkTheOthersGo) {
+  const AddressSpec first{.local = Prefix("10.0.0.2/24"), .peer = std::nullopt};
+  const AddressSpec second{.local = Prefix("10.0.0.3/24"), .peer = std::nullopt};
+  const AddressSpec elsewhere{.local = Prefix("10.0.1.2/24"), .peer = std::nullopt};
+  const IpConfig ip{.addresses = {first, second, elsewhere}};
+  ASSERT_EQ(CodeOf(kernel_.Configure(blue_, end_, {}, ip, /*anew=*/false)), 0);
+  ASSERT_EQ(CodeOf(kernel_.Unconfigure(blue_, end_, {}, {.addresses = {first}})), 0);
+  EXPECT_THAT(MissingOf(ip).addresses, ElementsAre(first, second));
+}
+
 TEST_P(IpConfigContractTest, RoutesThatBelongToNoLinkOutliveIt) {
   std::vector<RouteSpec> routes;
   for (const engine::RouteType type :
@@ -734,6 +758,7 @@ TEST_P(IpConfigContractTest, LinksAreObservedWithTheirStatistics) {
 TEST_P(IpConfigContractTest, NothingIsDoneInANamespaceThatIsGone) {
   const NetnsRef gone{.name = "blue", .cookie = blue_.cookie + 1};
   EXPECT_EQ(CodeOf(kernel_.Configure(gone, end_, {"x"}, {}, /*anew=*/false)), ESTALE);
+  EXPECT_EQ(CodeOf(kernel_.Unconfigure(gone, end_, {"x"}, {})), ESTALE);
   EXPECT_EQ(CodeOf(kernel_.FindIpConfig(gone, end_)), ESTALE);
   EXPECT_EQ(CodeOf(kernel_.ListRoutesWithoutLink(gone)), ESTALE);
   EXPECT_EQ(CodeOf(kernel_.AddRoutes(gone, {})), ESTALE);

@@ -172,6 +172,32 @@ v1::CreateVethRequest ConfiguredPairRequest(const std::string& request_id) {
   return request;
 }
 
+// Makes of the configured pair another one, or of that the first again.
+v1::UpdateVethRequest UpdateRequest(const std::string& request_id, bool back = false) {
+  v1::UpdateVethRequest request;
+  request.set_request_id(request_id);
+  *request.mutable_veth() = ConfiguredPairRequest("").veth();
+  request.mutable_veth()->set_name("veths/v");
+  for (const char* path : {"endpoint_a.mtu", "endpoint_a.addresses", "endpoint_a.routes", "endpoint_b"}) {
+    request.mutable_update_mask()->add_paths(path);
+  }
+  v1::VethEndpoint& host = *request.mutable_veth()->mutable_endpoint_a();
+  v1::VethEndpoint& inside = *request.mutable_veth()->mutable_endpoint_b();
+  host.set_mtu(back ? 1500 : 1400);
+  inside.set_mtu(1500);
+  if (back) return request;
+  host.clear_routes();
+  host.add_addresses()->set_address("10.0.1.1/24");
+  inside.mutable_addresses()->DeleteSubrange(1, 1);
+  inside.add_addresses()->set_address("10.0.1.2/24");
+  inside.set_gateways(0, "10.0.1.1");
+  inside.mutable_routes(1)->set_type(v1::Route::TYPE_UNREACHABLE);
+  inside.clear_neighbors();
+  inside.set_promiscuous(true);
+  inside.set_alternative_names(0, "changed-name-of-eth0");
+  return request;
+}
+
 // With something of everything that a bridge can have.
 v1::CreateBridgeRequest BridgeRequest(const std::string& request_id) {
   v1::CreateBridgeRequest request;
@@ -438,6 +464,15 @@ const std::vector<Mutation>& Mutations() {
        .prepare = MakeBlueAndBridge,
        .revert = [](TestClient& client) { ExpectOk(client.DeleteVeth("v")); },
        .uid = [](TestClient& client) { return client.GetVeth("v").value.uid(); }},
+      {.name = "UpdateVeth",
+       .call = [](TestClient& client, const std::string& id) { return AnswerOf(client.Update(UpdateRequest(id))); },
+       .prepare =
+           [](TestClient& client) {
+             MakeBlue(client);
+             ExpectOk(client.Create(ConfiguredPairRequest("")));
+             ExpectOk(client.Update(UpdateRequest("", /*back=*/true)));
+           },
+       .revert = [](TestClient& client) { ExpectOk(client.Update(UpdateRequest("", /*back=*/true))); }},
       {.name = "CreateVethAtPath",
        .call = [](TestClient& client, const std::string& id) { return AnswerOf(client.Create(PlacedRequest(id))); },
        .prepare = MakeBlue,

@@ -135,6 +135,37 @@ void CheckCall(const engine::DeleteVethCall& call) {
   CheckId(call.id, 63);
 }
 
+// Any edit of what may be there is something that may be there, or is refused with its fields.
+template <typename Spec, typename Check>
+void CheckEdit(const engine::Edit<Spec>& edit, const engine::Asked<Spec>& present, Check check) {
+  const auto asked = edit(present);
+  if (asked.ok()) {
+    CheckMetadata(asked->metadata);
+    return check(asked->spec);
+  }
+  Require(!asked.error().empty());
+  for (const engine::InvalidField& field : asked.error()) Require(!field.field.empty() && !field.description.empty());
+}
+void CheckCall(const engine::UpdateNamespaceCall& call) {
+  CheckContext(call.context);
+  CheckFileName(call.id);
+  CheckEdit(call.edit, {}, [](const engine::NamespaceSpec& spec) { CheckSysctls(spec.sysctls); });
+}
+void CheckCall(const engine::UpdateVethCall& call) {
+  CheckContext(call.context);
+  CheckId(call.id, 63);
+  const engine::Asked<engine::VethSpec> present{
+      .spec = {.a = {.interface_name = "h0"}, .b = {.namespace_id = "blue", .interface_name = "veth%d"}},
+      .metadata = {}};
+  CheckEdit(call.edit, present, [&](const engine::VethSpec& spec) {
+    CheckEndpoint(spec.a);
+    CheckEndpoint(spec.b);
+    // What never changes.
+    Require(spec.a.is_at_host() && spec.b.namespace_id == "blue" && spec.a.interface_name == "h0" &&
+            spec.b.interface_name == "veth%d");
+  });
+}
+
 template <typename Request>
 void Serve(absl::string_view bytes) {
   Request request;
@@ -157,7 +188,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace netprov::api;  // NOLINT(google-build-using-namespace)
   if (size == 0) return 0;
   const absl::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 14) {
+  switch (data[0] % 16) {
     case 0:
       Serve<v1::CreateNamespaceRequest>(bytes);
       break;
@@ -196,6 +227,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       break;
     case 12:
       Serve<v1::ListRoutesRequest>(bytes);
+      break;
+    case 13:
+      Serve<v1::UpdateNamespaceRequest>(bytes);
+      break;
+    case 14:
+      Serve<v1::UpdateVethRequest>(bytes);
       break;
     default:
       Serve<v1::ListNeighborsRequest>(bytes);

@@ -105,6 +105,11 @@ class DelegatingKernel : public engine::Kernel {
                                bool anew) override {
     return kernel_.Configure(netns, ifindex, alternative_names, ip, anew);
   }
+  KernelResult<void> Unconfigure(const engine::NetnsRef& netns, uint32_t ifindex,
+                                 const std::vector<std::string>& alternative_names,
+                                 const engine::IpConfig& ip) override {
+    return kernel_.Unconfigure(netns, ifindex, alternative_names, ip);
+  }
   KernelResult<engine::IpConfig> FindIpConfig(const engine::NetnsRef& netns, uint32_t ifindex) override {
     return kernel_.FindIpConfig(netns, ifindex);
   }

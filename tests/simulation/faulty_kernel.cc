@@ -138,6 +138,12 @@ KernelResult<void> FaultyKernel::Configure(const NetnsRef& netns, uint32_t ifind
       [&] { (void)kernel_.Configure(netns, ifindex, {}, {.addresses = ip.addresses}, anew); });
 }
 
+KernelResult<void> FaultyKernel::Unconfigure(const NetnsRef& netns, uint32_t ifindex,
+                                             const std::vector<std::string>& alternative_names,
+                                             const engine::IpConfig& ip) {
+  return Around("Unconfigure", [&] { return kernel_.Unconfigure(netns, ifindex, alternative_names, ip); });
+}
+
 KernelResult<engine::IpConfig> FaultyKernel::FindIpConfig(const NetnsRef& netns, uint32_t ifindex) {
   return Around("FindIpConfig", [&] { return kernel_.FindIpConfig(netns, ifindex); });
 }

@@ -87,6 +87,9 @@ class FaultyKernel : public engine::Kernel {
   KernelResult<void> Configure(const engine::NetnsRef& netns, uint32_t ifindex,
                                const std::vector<std::string>& alternative_names, const engine::IpConfig& ip,
                                bool anew) override;
+  KernelResult<void> Unconfigure(const engine::NetnsRef& netns, uint32_t ifindex,
+                                 const std::vector<std::string>& alternative_names,
+                                 const engine::IpConfig& ip) override;
   KernelResult<engine::IpConfig> FindIpConfig(const engine::NetnsRef& netns, uint32_t ifindex) override;
   KernelResult<std::vector<engine::RouteSpec>> ListRoutesWithoutLink(const engine::NetnsRef& netns) override;
   KernelResult<void> AddRoutes(const engine::NetnsRef& netns, const std::vector<engine::RouteSpec>& routes) override;

@@ -1021,6 +1021,9 @@ void Recover(State& state) {
       }
       case Intent::Kind::kCreateDevice:
       case Intent::Kind::kDeleteDevice:
+      case Intent::Kind::kUpdateNamespace:
+      case Intent::Kind::kUpdateVeth:
+      case Intent::Kind::kUpdateDevice:
         // No history has one.
         break;
       case Intent::Kind::kCreateVeth:

@@ -1,0 +1,486 @@
+#include <cerrno>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/algorithm/container.h"
+#include "absl/strings/str_cat.h"
+#include "server/engine/endpoint.h"
+#include "server/engine/engine.h"
+#include "server/engine/error.h"
+#include "server/engine/link_difference.h"
+#include "server/engine/link_update.h"
+#include "server/engine/plan.h"
+
+namespace netprov::engine {
+namespace {
+
+// Those of `names` that are not in `others`.
+std::vector<std::string> Without(std::vector<std::string> names, const std::vector<std::string>& others) {
+  std::erase_if(names, [&](const std::string& name) { return absl::c_linear_search(others, name); });
+  return names;
+}
+
+// Those that go with the link, or those that do not.
+IpConfig OnLink(IpConfig ip) {
+  std::erase_if(ip.routes, [](const RouteSpec& route) { return !route.through_link(); });
+  return ip;
+}
+
+}  // namespace
+
+// A link on its way from one shape to another.
+struct Engine::LinkTurn {
+  std::string field;  // of it in its object, as in `endpoint_a`; empty: the object is the link
+  NetnsRef netns;
+  uint32_t ifindex = 0;
+  std::string name;
+  LinkShape from;  // as it is, as far as it was asked for
+  LinkShape to;
+  Link turned;  // as it is then
+
+  std::vector<RouteSpec> RoutesGained() const {
+    return RoutesWithoutLinkOf(Missing(to.link.config.WholeIp(), from.link.config.WholeIp()));
+  }
+  std::vector<RouteSpec> RoutesLost() const {
+    return RoutesWithoutLinkOf(Missing(from.link.config.WholeIp(), to.link.config.WholeIp()));
+  }
+  LinkTurn Back() const {
+    LinkTurn back = *this;
+    std::swap(back.from, back.to);
+    return back;
+  }
+};
+
+uint32_t Engine::BridgeIndex(const EndpointSpec& spec) const {
+  const std::optional<DeviceRecord> bridge = registry_.FindDevice(spec.config.bridge);
+  return bridge.has_value() ? bridge->link.ifindex : 0;
+}
+
+KernelResult<Link> Engine::Turn(const LinkTurn& turn) {
+  auto look = [&]() -> KernelResult<Link> {
+    NETPROV_ASSIGN_OR_RETURN(std::optional<Link> link, kernel_.FindLink(turn.netns, turn.ifindex));
+    if (link.has_value()) return *std::move(link);
+    return KernelError{.code = ENODEV, .operation = "RTM_GETLINK " + turn.name, .extack = {}};
+  };
+  NETPROV_ASSIGN_OR_RETURN(const Link before, look());
+  const EndpointConfig& from = turn.from.link.config;
+  const EndpointConfig& to = turn.to.link.config;
+  const LinkSettings settings = SettingsBetween(turn.from, turn.to, BridgeIndex(turn.to.link));
+  if (settings != LinkSettings()) NETPROV_RETURN_IF_ERROR(kernel_.SetLink(turn.netns, turn.ifindex, settings));
+
+  const IpChange change = ChangeBetween(OnLink(from.WholeIp()), OnLink(to.WholeIp()));
+  const std::vector<std::string> names =
+      Without(Without(to.alternative_names, from.alternative_names), before.alternative_names);
+  const std::vector<std::string> names_lost = Without(from.alternative_names, to.alternative_names);
+  if (!change.in_the_way.empty()) {
+    NETPROV_RETURN_IF_ERROR(kernel_.Unconfigure(turn.netns, turn.ifindex, {}, change.in_the_way));
+  }
+  if (!change.gained.empty() || !names.empty()) {
+    NETPROV_RETURN_IF_ERROR(kernel_.Configure(turn.netns, turn.ifindex, names, change.gained, /*anew=*/true));
+  }
+  if (!change.lost.empty() || !names_lost.empty()) {
+    NETPROV_RETURN_IF_ERROR(kernel_.Unconfigure(turn.netns, turn.ifindex, names_lost, change.lost));
+  }
+  // A link that goes down loses its routes and its IPv6 addresses, and an address may take others and routes with it.
+  const IpConfig wanted = OnLink(to.WholeIp());
+  if (!wanted.empty() && (settings.up.has_value() || settings.mtu.has_value() || !change.empty())) {
+    NETPROV_ASSIGN_OR_RETURN(const IpConfig now, kernel_.FindIpConfig(turn.netns, turn.ifindex));
+    if (const IpConfig missing = Missing(wanted, now); !missing.empty()) {
+      NETPROV_RETURN_IF_ERROR(kernel_.Configure(turn.netns, turn.ifindex, {}, missing, /*anew=*/true));
+    }
+  }
+  return look();
+}
+
+EngineResult<void> Engine::PrepareTurn(const std::string& object, const std::string& tag, const Endpoint& made,
+                                       const Link& link, LinkTurn& turn) {
+  const EndpointSpec old = turn.from.link;
+  EndpointSpec& wanted = turn.to.link;
+  NETPROV_ASSIGN_OR_RETURN(const LinkDifference difference, FindDifference(object, turn.field, made, old, tag, link));
+  NETPROV_ASSIGN_OR_RETURN(const Shortage shortage, FindShortage(object, turn.netns, old, link));
+  if (wanted.config.bridge != old.config.bridge) {
+    NETPROV_RETURN_IF_ERROR(ResolveBridge(wanted, turn.field, /*by_looking=*/true));
+  }
+  EndpointSpec gained = wanted;
+  gained.config.alternative_names = Without(wanted.config.alternative_names, old.config.alternative_names);
+  gained.config.ip.routes = turn.RoutesGained();
+  NETPROV_RETURN_IF_ERROR(CheckOtherNamesAreFree(gained, turn.netns, turn.field, object));
+  NETPROV_RETURN_IF_ERROR(ExpectNoRoutesWithoutLink(object, gained, turn.netns, turn.RoutesLost()));
+
+  turn.from = Former(turn.from, turn.to, link, difference.vlans);
+  if (wanted.config.bridge != old.config.bridge && !difference.is_port) turn.from.link.config.bridge.clear();
+  // What somebody else took away, an update of something else neither brings back nor takes away again.
+  for (EndpointConfig* config : {&turn.from.link.config, &turn.to.link.config}) {
+    config->Remove(shortage.ip);
+    config->alternative_names = Without(config->alternative_names, shortage.alternative_names);
+  }
+  return {};
+}
+
+void Engine::AddTurn(LinkTurn& turn, Plan& plan) {
+  auto back = [this, &turn]() -> KernelResult<void> {
+    KernelResult<Link> turned = Turn(turn.Back());
+    return turned.ok() ? KernelResult<void>() : UnlessGone(std::move(turned).error());
+  };
+  plan.Add({.name = "update " + turn.name,
+            .run = [this, &turn]() -> KernelResult<void> {
+              KernelResult<Link> turned = Turn(turn);
+              if (turned.ok()) {
+                turn.turned = *std::move(turned);
+                return {};
+              }
+              // Some of it may be done.
+              turned.error().may_have_effect = true;
+              return std::move(turned).error();
+            },
+            .undo = back,
+            .sweep = back});
+  // What it does not know, the kernel passes over.
+  plan.Add({.name = "look at what became of " + turn.name,
+            .run = [&turn]() -> KernelResult<void> {
+              auto missing = [&turn](const std::string& what) {
+                return KernelError{
+                    .code = EOPNOTSUPP, .operation = absl::StrCat("RTM_NEWLINK ", turn.name, " ", what), .extack = {}};
+              };
+              const LinkSettings asked = SettingsBetween(turn.from, turn.to, /*bridge=*/0);
+              const char* limit = MissingLimit(asked.limits, turn.turned.options.limits);
+              if (limit != nullptr) return missing(limit);
+              if (!asked.device.has_value() || !turn.turned.device.has_value()) return {};
+              const std::optional<std::string> option = MissingOption(*asked.device, *turn.turned.device);
+              return option.has_value() ? missing(*option) : KernelResult<void>();
+            },
+            .undo = NothingToUndo,
+            .sweep = nullptr});
+  // First, as others may take their place.
+  if (const std::vector<RouteSpec> lost = turn.RoutesLost(); !lost.empty()) {
+    auto add = [this, &turn, lost] { return AddMissingRoutes(turn.netns, lost); };
+    plan.Add({.name = absl::StrCat("delete routes of ", turn.name, " without a link"),
+              .run = [this, &turn, lost] { return kernel_.DeleteRoutes(turn.netns, lost); },
+              .undo = add,
+              .sweep = add});
+  }
+  if (const std::vector<RouteSpec> gained = turn.RoutesGained(); !gained.empty()) {
+    auto remove = [this, &turn, gained] { return UnlessGone(kernel_.DeleteRoutes(turn.netns, gained)); };
+    plan.Add({.name = absl::StrCat("add the routes of ", turn.name, " without a link"),
+              .run = [this, &turn, gained] { return kernel_.AddRoutes(turn.netns, gained); },
+              .undo = remove,
+              .sweep = remove});
+  }
+}
+
+KernelResult<void> Engine::AddMissingRoutes(const NetnsRef& netns, std::vector<RouteSpec> routes) {
+  NETPROV_ASSIGN_OR_RETURN(const std::vector<RouteSpec> there, kernel_.ListRoutesWithoutLink(netns));
+  std::erase_if(routes, [&](const RouteSpec& route) { return absl::c_linear_search(there, route); });
+  return routes.empty() ? KernelResult<void>() : kernel_.AddRoutes(netns, routes);
+}
+
+KernelResult<void> Engine::TurnBack(const LinkTurn& turn) {
+  KernelResult<Link> turned = Turn(turn.Back());
+  if (!turned.ok()) NETPROV_RETURN_IF_ERROR(UnlessGone(std::move(turned).error()));
+  if (const std::vector<RouteSpec> gained = turn.RoutesGained(); !gained.empty()) {
+    NETPROV_RETURN_IF_ERROR(UnlessGone(kernel_.DeleteRoutes(turn.netns, gained)));
+  }
+  if (const std::vector<RouteSpec> lost = turn.RoutesLost(); !lost.empty()) {
+    NETPROV_RETURN_IF_ERROR(UnlessGone(AddMissingRoutes(turn.netns, lost)));
+  }
+  return {};
+}
+
+EngineResult<void> Engine::FinishEarlierUpdate(const std::string& object, const std::string& uid) {
+  std::vector<PendingIntent> earlier = registry_.ListPending();
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    std::erase_if(earlier, [&](const PendingIntent& item) {
+      return UidOf(item.intent) != uid || !unfinished_.contains(item.sequence);
+    });
+  }
+  if (earlier.empty()) return {};
+  HostReport report;
+  FinishIntents(earlier, /*look_only=*/false, report);
+  for (const Finding& finding : report.findings) {
+    if (finding.kind != Finding::Kind::kUnfinished) continue;
+    return RollbackFailure(object, "an earlier update failed", {finding.detail});
+  }
+  return {};
+}
+
+// The endpoint of a link that has become another.
+static Endpoint TurnedEndpoint(Endpoint made, const EndpointSpec& old, const EndpointSpec& wanted, const Link& turned) {
+  if (wanted.mac != old.mac) made.mac = turned.mac;
+  if (wanted.mtu != old.mtu) made.mtu = turned.mtu;
+  made.up = wanted.up;
+  if (wanted.config.bridge != old.config.bridge || wanted.config.port != old.config.port) {
+    made.config.port.settings = turned.port.value_or(netlink::BridgePort());
+  }
+  return made;
+}
+
+void Engine::ChangeLease(const std::string& uid, const std::string& object, const Metadata& from, const Metadata& to) {
+  if (from.owner == to.owner && from.ttl == to.ttl) {
+    leases_.Renew(to.owner);
+    return;
+  }
+  leases_.End(uid);
+  leases_.Start(uid, object, to);
+}
+
+EngineResult<Veth> Engine::UpdateVeth(const UpdateVethCall& call) {
+  const std::string object = VethName(call.id);
+  NETPROV_ASSIGN_OR_RETURN(std::optional<RequestRecord> answered, Replay(call.context, object));
+  if (answered.has_value() && answered->veth.has_value()) return *answered->veth;
+  const std::optional<VethRecord> record = registry_.FindVeth(call.id);
+  if (!record.has_value()) return VethNotFound(call.id);
+  NETPROV_RETURN_IF_ERROR(FinishEarlierUpdate(object, record->uid));
+  auto wanted = call.edit({.spec = record->spec, .metadata = record->metadata});
+  if (!wanted.ok()) return InvalidChange(object, std::move(wanted).error());
+
+  VethRecord updated = *record;
+  updated.spec = wanted->spec;
+  updated.metadata = wanted->metadata;
+  std::vector<LinkTurn> turns;
+  struct End {
+    const char* field;
+    const EndpointSpec* old;
+    const EndpointSpec* wanted;
+    const Endpoint* made;
+    const Endpoint* other;
+  };
+  const End ends[] = {{"endpoint_a", &record->spec.a, &updated.spec.a, &record->a, &record->b},
+                      {"endpoint_b", &record->spec.b, &updated.spec.b, &record->b, &record->a}};
+  for (const End& end : ends) {
+    if (*end.wanted == *end.old) continue;
+    KernelResult<std::optional<Link>> link = FindEnd(*record, *end.made, *end.other);
+    if (!link.ok()) return KernelFailure(object, "look at " + object, link.error());
+    if (!link->has_value()) return ObjectMissing(object);
+    LinkTurn turn{.field = end.field,
+                  .netns = RefOf(*record, *end.made),
+                  .ifindex = end.made->ifindex,
+                  .name = (*link)->name,
+                  .from = {.link = *end.old, .options = std::nullopt},
+                  .to = {.link = *end.wanted, .options = std::nullopt},
+                  .turned = {}};
+    NETPROV_RETURN_IF_ERROR(PrepareTurn(object, TagFor(*record), *end.made, **link, turn));
+    turns.push_back(std::move(turn));
+  }
+  if (call.context.validate_only) {
+    Veth projected = updated.ToVeth();
+    projected.a = Projected(updated.spec.a, record->a);
+    projected.b = Projected(updated.spec.b, record->b);
+    projected.expire_time = ExpireTimeOf(record->uid);
+    return projected;
+  }
+  if (call.context.stopped != nullptr && call.context.stopped()) return Stopped(object);
+  Plan plan;
+  Intent intent{.kind = Intent::Kind::kUpdateVeth, .netns = {}, .veth = updated, .device = {}, .request = {}};
+  intent.former.veth = record->spec;
+  for (LinkTurn& turn : turns) {
+    const bool is_a = turn.field == "endpoint_a";
+    (is_a ? intent.former.veth.a : intent.former.veth.b) = turn.from.link;
+    (is_a ? intent.veth.spec.a : intent.veth.spec.b) = turn.to.link;
+    AddTurn(turn, plan);
+  }
+  Veth answer;
+  EngineResult<void> done = Transact(object, intent, plan, [&] {
+    for (const LinkTurn& turn : turns) {
+      const bool is_a = turn.field == "endpoint_a";
+      Endpoint& made = is_a ? updated.a : updated.b;
+      made = TurnedEndpoint(made, is_a ? record->spec.a : record->spec.b, is_a ? updated.spec.a : updated.spec.b,
+                            turn.turned);
+    }
+    ChangeLease(updated.uid, object, record->metadata, updated.metadata);
+    EngineResult<Veth> now = Describe(updated);
+    answer = now.ok() ? *std::move(now) : updated.ToVeth();
+    return Outcome{.put_veth = updated, .request = Answer(call.context, std::nullopt, answer)};
+  });
+  if (done.ok()) return answer;
+  ChangeLease(updated.uid, object, updated.metadata, record->metadata);
+  return std::move(done).error();
+}
+
+EngineResult<Device> Engine::UpdateDevice(const UpdateDeviceCall& call) {
+  NETPROV_ASSIGN_OR_RETURN(std::optional<RequestRecord> answered, Replay(call.context, call.name));
+  if (answered.has_value() && answered->device.has_value()) return *answered->device;
+  const std::optional<DeviceRecord> record = registry_.FindDevice(call.name);
+  if (!record.has_value()) return DeviceNotFound(call.name);
+  NETPROV_RETURN_IF_ERROR(FinishEarlierUpdate(call.name, record->uid));
+  auto wanted = call.edit({.spec = record->spec, .metadata = record->metadata});
+  if (!wanted.ok()) return InvalidChange(call.name, std::move(wanted).error());
+
+  DeviceRecord updated = *record;
+  updated.spec = wanted->spec;
+  updated.metadata = wanted->metadata;
+  std::optional<LinkTurn> turn;
+  if (updated.spec != record->spec) {
+    KernelResult<std::optional<Link>> link = FindLinkOf(*record);
+    if (!link.ok()) return KernelFailure(call.name, "look at " + call.name, link.error());
+    if (!link->has_value()) return ObjectMissing(call.name);
+    turn = LinkTurn{.field = "",
+                    .netns = RefOf(*record),
+                    .ifindex = record->link.ifindex,
+                    .name = (*link)->name,
+                    .from = {.link = record->spec.link, .options = record->spec.options},
+                    .to = {.link = updated.spec.link, .options = updated.spec.options},
+                    .turned = {}};
+    NETPROV_RETURN_IF_ERROR(PrepareTurn(call.name, TagFor(*record), record->link, **link, *turn));
+  }
+  if (call.context.validate_only) {
+    Device projected = updated.ToDevice();
+    projected.link = Projected(updated.spec.link, record->link);
+    projected.options = updated.spec.options;
+    projected.ports = PortsOf(*record);
+    projected.expire_time = ExpireTimeOf(record->uid);
+    return projected;
+  }
+  if (call.context.stopped != nullptr && call.context.stopped()) return Stopped(call.name);
+  Plan plan;
+  Intent intent{.kind = Intent::Kind::kUpdateDevice, .netns = {}, .veth = {}, .device = updated, .request = {}};
+  intent.former.device = record->spec;
+  if (turn.has_value()) {
+    intent.former.device = {.link = turn->from.link, .options = *turn->from.options};
+    intent.device.spec.link = turn->to.link;
+    AddTurn(*turn, plan);
+  }
+  Device answer;
+  EngineResult<void> done = Transact(call.name, intent, plan, [&] {
+    if (turn.has_value()) {
+      updated.link = TurnedEndpoint(updated.link, record->spec.link, updated.spec.link, turn->turned);
+      updated.options = turn->turned.device.value_or(updated.spec.options);
+    }
+    ChangeLease(updated.uid, call.name, record->metadata, updated.metadata);
+    EngineResult<Device> now = Describe(updated);
+    answer = now.ok() ? *std::move(now) : updated.ToDevice();
+    Outcome outcome;
+    outcome.put_device = updated;
+    outcome.request = Answer(call.context, std::nullopt, std::nullopt, answer);
+    return outcome;
+  });
+  if (done.ok()) return answer;
+  ChangeLease(updated.uid, call.name, updated.metadata, record->metadata);
+  return std::move(done).error();
+}
+
+EngineResult<Namespace> Engine::UpdateNamespace(const UpdateNamespaceCall& call) {
+  const std::string object = NamespaceName(call.id);
+  NETPROV_ASSIGN_OR_RETURN(std::optional<RequestRecord> answered, Replay(call.context, object));
+  if (answered.has_value() && answered->netns.has_value()) return *answered->netns;
+  const std::optional<NamespaceRecord> record = registry_.FindNamespace(call.id);
+  if (!record.has_value()) {
+    NETPROV_ASSIGN_OR_RETURN(const std::optional<NetnsEntry> entry, FindNetns(call.id));
+    if (!entry.has_value()) return NamespaceNotFound(call.id);
+    return entry->is_netns ? NamespaceNotManaged(call.id) : NamespaceFileStale(call.id);
+  }
+  NETPROV_RETURN_IF_ERROR(FinishEarlierUpdate(object, record->uid));
+  auto wanted = call.edit({.spec = record->spec, .metadata = record->metadata});
+  if (!wanted.ok()) return InvalidChange(object, std::move(wanted).error());
+
+  NamespaceRecord updated = *record;
+  updated.spec = wanted->spec;
+  updated.metadata = wanted->metadata;
+  const NetnsRef netns{.name = record->id, .cookie = record->cookie};
+  // Of what is not asked for any more, the present value stays.
+  Sysctls changed = updated.spec.sysctls;
+  std::erase_if(changed, [&](const auto& item) {
+    const auto old = record->spec.sysctls.find(item.first);
+    return old != record->spec.sysctls.end() && old->second == item.second;
+  });
+  Sysctls former;
+  if (!changed.empty()) {
+    NETPROV_ASSIGN_OR_RETURN(const std::optional<NetnsEntry> entry, FindNetns(call.id));
+    if (!IsThere(*record, entry)) return NamespaceMissing(call.id);
+    KernelResult<Sysctls> now = kernel_.FindSysctls(netns, changed);
+    if (!now.ok()) return KernelFailure(object, "read the sysctls", now.error());
+    former = *std::move(now);
+  }
+  if (call.context.validate_only) {
+    Namespace projected = updated.ToNamespace();
+    projected.expire_time = ExpireTimeOf(record->uid);
+    return projected;
+  }
+  if (call.context.stopped != nullptr && call.context.stopped()) return Stopped(object);
+  Plan plan;
+  if (!changed.empty()) {
+    auto back = [&] { return UnlessGone(kernel_.SetSysctls(netns, former)); };
+    plan.Add({.name = "set the sysctls",
+              .run =
+                  [&] {
+                    KernelResult<void> set = kernel_.SetSysctls(netns, changed);
+                    // Those before it may be set.
+                    if (!set.ok()) set.error().may_have_effect = true;
+                    return set;
+                  },
+              .undo = back,
+              .sweep = back});
+  }
+  Intent intent{.kind = Intent::Kind::kUpdateNamespace, .netns = updated, .veth = {}, .device = {}, .request = {}};
+  intent.former.netns.sysctls = former;
+  Namespace answer;
+  EngineResult<void> done = Transact(object, intent, plan, [&] {
+    ChangeLease(updated.uid, object, record->metadata, updated.metadata);
+    EngineResult<Namespace> now = Describe(call.id, updated);
+    answer = now.ok() ? *std::move(now) : updated.ToNamespace();
+    return Outcome{.put_namespace = updated, .request = Answer(call.context, answer, std::nullopt)};
+  });
+  if (done.ok()) return answer;
+  ChangeLease(updated.uid, object, updated.metadata, record->metadata);
+  return std::move(done).error();
+}
+
+EngineResult<void> Engine::RollBackUpdate(const Intent& intent) {
+  const std::string object = ObjectOf(intent);
+  KernelResult<void> undone;
+  switch (intent.kind) {
+    case Intent::Kind::kUpdateNamespace: {
+      const auto record = registry_.FindNamespace(intent.netns.id);
+      if (!record.has_value() || record->uid != intent.netns.uid) return {};
+      const Sysctls& former = intent.former.netns.sysctls;
+      if (former.empty() || record->boot_id != kernel_.BootId()) return {};
+      undone = UnlessGone(kernel_.SetSysctls({.name = record->id, .cookie = record->cookie}, former));
+      break;
+    }
+    case Intent::Kind::kUpdateVeth: {
+      const auto record = registry_.FindVeth(intent.veth.id);
+      if (!record.has_value() || record->uid != intent.veth.uid) return {};
+      for (const bool is_a : {true, false}) {
+        const Endpoint& made = is_a ? record->a : record->b;
+        KernelResult<std::optional<Link>> link = FindEnd(*record, made, is_a ? record->b : record->a);
+        if (!link.ok()) return KernelFailure(object, "look at " + object, link.error());
+        if (!link->has_value()) continue;
+        const LinkTurn turn{
+            .field = "",
+            .netns = RefOf(*record, made),
+            .ifindex = made.ifindex,
+            .name = made.interface_name,
+            .from = {.link = is_a ? intent.former.veth.a : intent.former.veth.b, .options = std::nullopt},
+            .to = {.link = is_a ? intent.veth.spec.a : intent.veth.spec.b, .options = std::nullopt},
+            .turned = {}};
+        KernelResult<void> end = TurnBack(turn);
+        if (!end.ok()) undone = std::move(end);
+      }
+      break;
+    }
+    case Intent::Kind::kUpdateDevice: {
+      const auto record = registry_.FindDevice(intent.device.name);
+      if (!record.has_value() || record->uid != intent.device.uid) return {};
+      KernelResult<std::optional<Link>> link = FindLinkOf(*record);
+      if (!link.ok()) return KernelFailure(object, "look at " + object, link.error());
+      if (!link->has_value()) return {};
+      undone = TurnBack({.field = "",
+                         .netns = RefOf(*record),
+                         .ifindex = record->link.ifindex,
+                         .name = record->link.interface_name,
+                         .from = {.link = intent.former.device.link, .options = intent.former.device.options},
+                         .to = {.link = intent.device.spec.link, .options = intent.device.spec.options},
+                         .turned = {}});
+      break;
+    }
+    default:
+      return {};
+  }
+  if (!undone.ok()) return KernelFailure(object, "undo the update of " + object, undone.error());
+  return {};
+}
+
+}  // namespace netprov::engine

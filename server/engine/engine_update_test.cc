@@ -1,0 +1,362 @@
+// Updates: what differs is changed, all or none of it.
+#include <cerrno>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/engine/engine.h"
+#include "server/engine/engine_fixture.h"
+
+namespace netprov::engine {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+AddressSpec Address(const std::string& prefix) {
+  return {.local = *netlink::IpPrefix::Parse(prefix), .peer = std::nullopt};
+}
+
+RouteSpec Blackhole(const std::string& destination) {
+  RouteSpec route;
+  route.destination = *netlink::IpPrefix::Parse(destination);
+  route.type = RouteType::kBlackhole;
+  return route;
+}
+
+class EngineUpdateTest : public EngineTest {
+ protected:
+  template <typename Spec, typename Change>
+  static Edit<Spec> Editing(Change change) {
+    return [change](const Asked<Spec>& present) -> netprov::Result<Asked<Spec>, std::vector<InvalidField>> {
+      Asked<Spec> asked = present;
+      change(asked);
+      return asked;
+    };
+  }
+  using VethChange = std::function<void(Asked<VethSpec>&)>;
+  EngineResult<Veth> Update(VethChange change, CallContext context = {}) {
+    return engine_->UpdateVeth(
+        {.context = std::move(context), .id = "v", .edit = Editing<VethSpec>(change), .bridges = {}});
+  }
+  EngineResult<Namespace> UpdateBlue(std::function<void(Asked<NamespaceSpec>&)> change, CallContext context = {}) {
+    return engine_->UpdateNamespace(
+        {.context = std::move(context), .id = "blue", .edit = Editing<NamespaceSpec>(change)});
+  }
+  EngineResult<Device> UpdateBridge(std::function<void(Asked<DeviceSpec>&)> change) {
+    return engine_->UpdateDevice({.context = {}, .name = "bridges/br", .edit = Editing<DeviceSpec>(change)});
+  }
+
+  // Something of everything.
+  static VethSpec Full() {
+    VethSpec spec = HostTo("blue");
+    spec.a.mtu = 1500;
+    spec.b.config.ip.addresses = {Address("10.0.0.2/24"), Address("2001:db8::2/64")};
+    spec.b.config.gateways = {*netlink::IpAddress::Parse("10.0.0.1")};
+    spec.b.config.ip.routes = {Blackhole("10.9.0.0/16")};
+    spec.b.config.alternative_names = {"another"};
+    return spec;
+  }
+  void MakeBlueWithFullVeth() {
+    ASSERT_TRUE(CreateNamespace("blue").ok());
+    auto veth = CreateVeth("v", Full());
+    ASSERT_TRUE(veth.ok()) << veth.error().message;
+  }
+  // Another of everything.
+  static void ChangeAll(Asked<VethSpec>& asked) {
+    asked.spec.a.mtu = 1400;
+    asked.spec.a.config.ip.addresses = {Address("10.0.1.1/24")};
+    EndpointSpec& b = asked.spec.b;
+    b.mac = netlink::MacAddress{{2, 0, 0, 0, 0, 9}};
+    b.config.options.promiscuous = true;
+    b.config.options.limits.gso_max_size = 1000;
+    b.config.ip.addresses = {Address("10.0.1.2/24"), Address("10.0.0.2/24")};
+    b.config.gateways = {*netlink::IpAddress::Parse("10.0.1.1")};
+    b.config.ip.routes = {Blackhole("10.8.0.0/16"), Blackhole("10.9.0.0/16")};
+    b.config.ip.routes[1].type = RouteType::kUnreachable;
+    b.config.alternative_names = {"different"};
+    asked.metadata.labels["team"] = "net";
+  }
+  void MakeBridge() {
+    DeviceSpec spec{.link = {.interface_name = "br0"}, .options = netlink::BridgeInfo{}};
+    ASSERT_TRUE(engine_->CreateDevice({.context = {}, .name = "bridges/br", .spec = spec, .metadata = {}}).ok());
+  }
+  Link HostLink(const std::string& name) { return **kernel_.FindLink(kHost, name); }
+
+  // Makes each operation fail in turn, by `die` as if the process ended there.
+  void ExpectAllOrNothing(const std::function<bool()>& call, bool die) {
+    const std::string before = kernel_.DumpForTest();
+    for (int point = 0;; ++point) {
+      int operation = 0;
+      bool failed = false;
+      kernel_.SetFaultForTest([&](const std::string& name) -> std::optional<KernelError> {
+        const int at = operation++;
+        if (at < point || (!die && at > point)) return std::nullopt;
+        failed = true;
+        return KernelError{.code = ENOMEM, .operation = name, .extack = {}, .may_have_effect = false};
+      });
+      const bool ok = call();
+      kernel_.SetFaultForTest(nullptr);
+      if (!failed) {
+        EXPECT_TRUE(ok);
+        EXPECT_GT(point, 5) << "the fault was hardly injected";
+        return;
+      }
+      if (die) {
+        // The look at what became of it is not needed.
+        if (!ok) Restart();
+      }
+      if (ok) {
+        EXPECT_NE(kernel_.DumpForTest(), before);
+        return;
+      }
+      EXPECT_EQ(kernel_.DumpForTest(), before) << point;
+      EXPECT_THAT(registry_->ListPending(), IsEmpty()) << point;
+    }
+  }
+};
+
+TEST_F(EngineUpdateTest, EverythingThatCanChangeDoes) {
+  MakeBlueWithFullVeth();
+  auto before = engine_->GetVeth("v");
+  auto updated = Update(ChangeAll);
+  ASSERT_TRUE(updated.ok()) << updated.error().message;
+  for (bool restarted : {false, true}) {
+    if (restarted) Restart();
+    auto veth = engine_->GetVeth("v");
+    ASSERT_TRUE(veth.ok());
+    EXPECT_EQ(veth->state, State::kReady) << ToText(veth->deviations);
+    EXPECT_EQ(veth->uid, before->uid);
+    EXPECT_EQ(veth->a.ifindex, before->a.ifindex);
+    EXPECT_EQ(veth->a.mtu, 1400U);
+    EXPECT_EQ(veth->b.mac, (netlink::MacAddress{{2, 0, 0, 0, 0, 9}}));
+    EXPECT_TRUE(veth->b.config.options.promiscuous);
+    EXPECT_THAT(veth->b.config.ip.addresses, ElementsAre(Address("10.0.1.2/24"), Address("10.0.0.2/24")));
+    EXPECT_THAT(veth->b.config.ip.routes, SizeIs(2));
+    EXPECT_THAT(veth->b.config.alternative_names, ElementsAre("different"));
+    EXPECT_EQ(veth->metadata.labels.at("team"), "net");
+  }
+  // And nothing else is there.
+  auto ip = kernel_.FindIpConfig({.name = "blue", .cookie = engine_->GetNamespace("blue")->cookie}, before->b.ifindex);
+  EXPECT_THAT(ip->addresses, SizeIs(2));
+  EXPECT_THAT(ip->routes, SizeIs(1));
+}
+
+TEST_F(EngineUpdateTest, WhateverFailsNothingIsChanged) {
+  MakeBlueWithFullVeth();
+  ExpectAllOrNothing([&] { return Update(ChangeAll).ok(); }, /*die=*/false);
+}
+
+TEST_F(EngineUpdateTest, WhereverItDiesNothingIsChanged) {
+  MakeBlueWithFullVeth();
+  ExpectAllOrNothing([&] { return Update(ChangeAll).ok(); }, /*die=*/true);
+}
+
+TEST_F(EngineUpdateTest, WhateverFailsABridgeStaysAsItWas) {
+  MakeBridge();
+  auto change = [](Asked<DeviceSpec>& asked) {
+    asked.spec.link.mtu = 1400;
+    asked.spec.link.up = false;
+    asked.spec.link.config.ip.addresses = {Address("10.0.0.1/24")};
+    std::get<netlink::BridgeInfo>(asked.spec.options).stp = true;
+    std::get<netlink::BridgeInfo>(asked.spec.options).priority = 7;
+  };
+  ExpectAllOrNothing([&] { return UpdateBridge(change).ok(); }, /*die=*/false);
+  auto bridge = engine_->GetDevice("bridges/br");
+  EXPECT_EQ(bridge->state, State::kReady) << ToText(bridge->deviations);
+  EXPECT_EQ(std::get<netlink::BridgeInfo>(bridge->options).priority, 7);
+  EXPECT_FALSE(bridge->link.up);
+}
+
+TEST_F(EngineUpdateTest, AnUnfinishedUpdateOfABridgeIsUndone) {
+  MakeBridge();
+  ExpectAllOrNothing(
+      [&] {
+        return UpdateBridge([](Asked<DeviceSpec>& asked) {
+                 asked.spec.link.mtu = 1400;
+                 asked.spec.link.config.ip.addresses = {Address("10.0.0.1/24")};
+                 std::get<netlink::BridgeInfo>(asked.spec.options).priority = 7;
+               })
+            .ok();
+      },
+      /*die=*/true);
+}
+
+TEST_F(EngineUpdateTest, AnEndJoinsAndLeavesABridge) {
+  MakeBlueWithVeth();
+  MakeBridge();
+  auto join = [](Asked<VethSpec>& asked) {
+    asked.spec.a.config.bridge = "bridges/br";
+    asked.spec.a.config.port.settings.isolated = true;
+  };
+  ExpectAllOrNothing([&] { return Update(join).ok(); }, /*die=*/false);
+  EXPECT_EQ(HostLink("h0").master_ifindex, HostLink("br0").ifindex);
+  EXPECT_EQ(HostLink("h0").port->isolated, true);
+  EXPECT_EQ(engine_->GetVeth("v")->state, State::kReady);
+  EXPECT_REFUSED(engine_->DeleteDevice({.context = {}, .name = "bridges/br"}), Reason::kDeviceInUse);
+  // Another setting alone.
+  ASSERT_TRUE(Update([](Asked<VethSpec>& asked) { asked.spec.a.config.port.settings.isolated = false; }).ok());
+  EXPECT_EQ(HostLink("h0").port->isolated, false);
+  auto leave = [](Asked<VethSpec>& asked) {
+    asked.spec.a.config.bridge.clear();
+    asked.spec.a.config.port = {};
+  };
+  ExpectAllOrNothing([&] { return Update(leave).ok(); }, /*die=*/false);
+  EXPECT_EQ(HostLink("h0").master_ifindex, 0U);
+  EXPECT_TRUE(engine_->DeleteDevice({.context = {}, .name = "bridges/br"}).ok());
+  EXPECT_REFUSED(Update(join), Reason::kDeviceNotFound);
+}
+
+TEST_F(EngineUpdateTest, WhatSomebodyElseChangedBesidesStaysSo) {
+  MakeBlueWithFullVeth();
+  const NetnsRef blue{.name = "blue", .cookie = engine_->GetNamespace("blue")->cookie};
+  kernel_.SetLinkForTest(kHost, "h0", {.mtu = 9000});
+  kernel_.SetIpConfigForTest(blue, "eth0", {});
+  auto updated =
+      Update([](Asked<VethSpec>& asked) { asked.spec.b.config.ip.addresses.push_back(Address("10.7.0.1/24")); });
+  ASSERT_TRUE(updated.ok()) << updated.error().message;
+  EXPECT_EQ(updated->state, State::kDegraded);
+  EXPECT_EQ(HostLink("h0").mtu, 9000U);
+  auto ip = kernel_.FindIpConfig(blue, updated->b.ifindex);
+  EXPECT_THAT(ip->addresses, ElementsAre(Address("10.7.0.1/24")));
+  // A failure goes back to what was there, and not to what was asked for.
+  const std::string before = kernel_.DumpForTest();
+  kernel_.FailNextForTest("Configure", ENOMEM);
+  EXPECT_REFUSED(Update([](Asked<VethSpec>& asked) {
+                   asked.spec.a.mtu = 1400;
+                   asked.spec.a.config.alternative_names = {"new-name"};
+                 }),
+                 Reason::kKernel);
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+}
+
+TEST_F(EngineUpdateTest, WhatIsTakenIsRefused) {
+  MakeBlueWithFullVeth();
+  kernel_.AddForeignLinkForTest(kHost, "foreign");
+  auto taken = Update([](Asked<VethSpec>& asked) { asked.spec.a.config.alternative_names = {"foreign"}; });
+  EXPECT_REFUSED(taken, Reason::kInterfaceNameTaken);
+  EXPECT_EQ(taken.error().field, "endpoint_a.alternative_names[0]");
+  VethSpec other = HostTo("blue");
+  other.a.interface_name = "h1";
+  other.b.interface_name = "eth1";
+  other.b.config.ip.routes = {Blackhole("10.8.0.0/16")};
+  ASSERT_TRUE(CreateVeth("other", other).ok());
+  EXPECT_REFUSED(Update(ChangeAll), Reason::kKernel);
+}
+
+TEST_F(EngineUpdateTest, AMissingPairChangesItsMetadataAlone) {
+  MakeBlueWithVeth();
+  ASSERT_TRUE(kernel_.DeleteLink(kHost, HostLink("h0").ifindex).ok());
+  EXPECT_REFUSED(Update([](Asked<VethSpec>& asked) { asked.spec.a.mtu = 1400; }), Reason::kObjectMissing);
+  auto updated = Update([](Asked<VethSpec>& asked) { asked.metadata.labels["a"] = "b"; });
+  ASSERT_TRUE(updated.ok());
+  EXPECT_EQ(updated->state, State::kMissing);
+  EXPECT_REFUSED(engine_->UpdateVeth({.context = {}, .id = "none", .edit = nullptr, .bridges = {}}),
+                 Reason::kVethNotFound);
+}
+
+TEST_F(EngineUpdateTest, ARefusedEditNamesItsFields) {
+  MakeBlueWithVeth();
+  auto refused = engine_->UpdateVeth(
+      {.context = {},
+       .id = "v",
+       .edit = [](const Asked<VethSpec>&) -> netprov::Result<Asked<VethSpec>, std::vector<InvalidField>> {
+         return std::vector<InvalidField>{{.field = "veth.endpoint_a.mtu", .description = "must be larger"}};
+       },
+       .bridges = {}});
+  EXPECT_REFUSED(refused, Reason::kInvalidChange);
+  ASSERT_THAT(refused.error().invalid, SizeIs(1));
+  EXPECT_EQ(refused.error().invalid[0].field, "veth.endpoint_a.mtu");
+}
+
+TEST_F(EngineUpdateTest, ARepeatGetsTheFirstAnswerAndValidationChangesNothing) {
+  MakeBlueWithVeth();
+  const std::string before = kernel_.DumpForTest();
+  auto change = [](Asked<VethSpec>& asked) { asked.spec.a.mtu = 1400; };
+  auto projected = Update(change, {.request_id = "r", .fingerprint = "f", .validate_only = true});
+  ASSERT_TRUE(projected.ok());
+  EXPECT_EQ(projected->a.mtu, 1400U);
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+  const CallContext context{.request_id = "r", .fingerprint = "f"};
+  ASSERT_TRUE(Update(change, context).ok());
+  ASSERT_TRUE(Update([](Asked<VethSpec>& asked) { asked.spec.a.mtu = 1300; }).ok());
+  Restart();
+  EXPECT_EQ(Update(change, context)->a.mtu, 1400U);
+  EXPECT_EQ(HostLink("h0").mtu, 1300U) << "a repeat changes nothing";
+  ASSERT_TRUE(DeleteVeth("v").ok());
+  EXPECT_EQ(Update(change, context)->a.mtu, 1400U);
+}
+
+TEST_F(EngineUpdateTest, AnUpdateThatCouldNotBeUndoneIsUndoneBeforeTheNext) {
+  MakeBlueWithVeth();
+  const std::string before = kernel_.DumpForTest();
+  int calls = 0;
+  kernel_.SetFaultForTest([&](const std::string& operation) -> std::optional<KernelError> {
+    if (operation == "Configure") return KernelError{.code = ENOMEM, .operation = operation, .extack = {}};
+    // The second one is the undoing.
+    if (operation == "SetLink" && ++calls > 1) return KernelError{.code = ENOMEM, .operation = operation, .extack = {}};
+    return std::nullopt;
+  });
+  auto change = [](Asked<VethSpec>& asked) {
+    asked.spec.a.mtu = 1400;
+    asked.spec.a.config.alternative_names = {"new-name"};
+  };
+  EXPECT_REFUSED(Update(change), Reason::kRollbackFailed);
+  EXPECT_EQ(HostLink("h0").mtu, 1400U);
+  EXPECT_REFUSED(Update(change), Reason::kRollbackFailed);
+  kernel_.SetFaultForTest(nullptr);
+  ASSERT_TRUE(Update([](Asked<VethSpec>& asked) { asked.metadata.labels["a"] = "b"; }).ok());
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+  EXPECT_THAT(registry_->ListPending(), IsEmpty());
+}
+
+TEST_F(EngineUpdateTest, ALeaseChangesWithItsMetadata) {
+  MakeBlueWithVeth();
+  auto leased = Update([](Asked<VethSpec>& asked) {
+    asked.metadata.owner = "ci";
+    asked.metadata.ttl = absl::Minutes(1);
+  });
+  ASSERT_TRUE(leased.ok());
+  EXPECT_TRUE(leased->expire_time.has_value());
+  EXPECT_EQ(engine_->RenewLease("ci").leases, 1);
+  auto forever = Update([](Asked<VethSpec>& asked) { asked.metadata = {}; });
+  EXPECT_FALSE(forever->expire_time.has_value());
+  EXPECT_EQ(engine_->RenewLease("ci").leases, 0);
+}
+
+TEST_F(EngineUpdateTest, SysctlsOfANamespaceChange) {
+  ASSERT_TRUE(CreateNamespace("blue").ok());
+  auto change = [](Asked<NamespaceSpec>& asked) {
+    asked.spec.sysctls = {{"net.core.somaxconn", "128"}, {"net.ipv4.ip_forward", "1"}};
+    asked.metadata.labels["a"] = "b";
+  };
+  for (bool die : {false, true}) {
+    SCOPED_TRACE(die);
+    const std::string before = kernel_.DumpForTest();
+    kernel_.FailNextForTest("SetSysctls", EINVAL);
+    EXPECT_REFUSED(UpdateBlue(change), Reason::kKernel);
+    EXPECT_EQ(kernel_.DumpForTest(), before);
+  }
+  auto updated = UpdateBlue(change);
+  ASSERT_TRUE(updated.ok()) << updated.error().message;
+  EXPECT_EQ(updated->state, State::kReady) << ToText(updated->deviations);
+  EXPECT_THAT(updated->spec.sysctls, SizeIs(2));
+  // One that nobody asks for any more keeps its value.
+  updated = UpdateBlue([](Asked<NamespaceSpec>& asked) { asked.spec.sysctls.clear(); });
+  EXPECT_THAT(updated->spec.sysctls, IsEmpty());
+  const NetnsRef blue{.name = "blue", .cookie = updated->cookie};
+  EXPECT_EQ(kernel_.FindSysctls(blue, {{"net.ipv4.ip_forward", ""}})->at("net.ipv4.ip_forward"), "1");
+  kernel_.AddForeignNetnsForTest("theirs");
+  EXPECT_REFUSED(engine_->UpdateNamespace({.context = {}, .id = "theirs", .edit = nullptr}),
+                 Reason::kNamespaceNotManaged);
+  kernel_.RemoveForeignNetnsForTest("blue");
+  EXPECT_REFUSED(UpdateBlue(change), Reason::kNamespaceMissing);
+}
+
+}  // namespace
+}  // namespace netprov::engine

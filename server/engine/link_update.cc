@@ -1,0 +1,174 @@
+#include "server/engine/link_update.h"
+
+#include <algorithm>
+#include <optional>
+#include <tuple>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/algorithm/container.h"
+#include "server/netlink/ip_address.h"
+#include "server/netlink/link.h"
+#include "server/netlink/link_info.h"
+
+namespace netprov::engine {
+namespace {
+
+using netlink::BridgeInfo;
+using netlink::BridgePort;
+using netlink::IpFamily;
+using netlink::OffloadLimits;
+
+constexpr std::tuple kLimits(&OffloadLimits::gso_max_size, &OffloadLimits::gso_max_segments,
+                             &OffloadLimits::gro_max_size, &OffloadLimits::gso_ipv4_max_size,
+                             &OffloadLimits::gro_ipv4_max_size);
+constexpr std::tuple kPortSettings(&BridgePort::cost, &BridgePort::priority, &BridgePort::hairpin,
+                                   &BridgePort::isolated, &BridgePort::learning, &BridgePort::unicast_flood,
+                                   &BridgePort::multicast_flood, &BridgePort::broadcast_flood,
+                                   &BridgePort::neighbour_suppression);
+constexpr std::tuple kBridgeOptions(&BridgeInfo::stp, &BridgeInfo::forward_delay, &BridgeInfo::hello_time,
+                                    &BridgeInfo::max_age, &BridgeInfo::ageing_time, &BridgeInfo::priority,
+                                    &BridgeInfo::vlan_filtering, &BridgeInfo::vlan_protocol, &BridgeInfo::default_pvid,
+                                    &BridgeInfo::multicast_snooping, &BridgeInfo::group_forward_mask);
+
+// What the kernel has now of the fields that differ.
+template <typename T, typename Fields>
+T FormerOf(const Fields& fields, const T& old, const T& wanted, const T& now) {
+  T former = old;
+  auto take = [&](auto field) {
+    if (wanted.*field != old.*field) former.*field = now.*field;
+  };
+  std::apply([&](auto... field) { (take(field), ...); }, fields);
+  return former;
+}
+
+// The fields that differ, as `to` has them.
+template <typename T, typename Fields>
+T SettingsOf(const Fields& fields, const T& from, const T& to) {
+  T settings;
+  auto take = [&](auto field) {
+    if ((to.*field).has_value() && to.*field != from.*field) settings.*field = to.*field;
+  };
+  std::apply([&](auto... field) { (take(field), ...); }, fields);
+  return settings;
+}
+
+// The addresses of one IPv4 network with the lengths of their prefixes, in order.
+std::vector<AddressSpec> OfNetworkOf(const AddressSpec& address, const std::vector<AddressSpec>& addresses) {
+  std::vector<AddressSpec> of_network;
+  for (const AddressSpec& other : addresses) {
+    if (other.local.Network() == address.local.Network()) of_network.push_back(other);
+  }
+  return of_network;
+}
+
+// The addresses that are to be added, in order: those that are not there, and those before which others come now.
+std::vector<AddressSpec> GainedAddresses(const std::vector<AddressSpec>& from, const std::vector<AddressSpec>& to) {
+  std::vector<AddressSpec> gained;
+  for (const AddressSpec& address : to) {
+    bool stays = absl::c_linear_search(from, address);
+    if (stays && address.local.address.family() == IpFamily::kIpv4) {
+      std::vector<AddressSpec> kept = OfNetworkOf(address, from);
+      const std::vector<AddressSpec> wanted = OfNetworkOf(address, to);
+      std::erase_if(kept, [&](const AddressSpec& other) { return !absl::c_linear_search(wanted, other); });
+      stays = std::equal(kept.begin(), kept.end(), wanted.begin());
+    }
+    if (!stays) gained.push_back(address);
+  }
+  return gained;
+}
+
+}  // namespace
+
+LinkShape Former(const LinkShape& old, const LinkShape& wanted, const Link& now,
+                 const std::vector<netlink::BridgeVlan>& vlans) {
+  LinkShape former = old;
+  const EndpointSpec& link = wanted.link;
+  if (link.mac != old.link.mac) former.link.mac = now.mac;
+  if (link.mtu != old.link.mtu) former.link.mtu = now.mtu;
+  if (link.up != old.link.up) former.link.up = now.up;
+  const LinkOptions& options = old.link.config.options;
+  LinkOptions& former_options = former.link.config.options;
+  if (link.config.options.promiscuous != options.promiscuous) former_options.promiscuous = now.options.promiscuous;
+  if (link.config.options.all_multicast != options.all_multicast) {
+    former_options.all_multicast = now.options.all_multicast;
+  }
+  former_options.limits = FormerOf(kLimits, options.limits, link.config.options.limits, now.options.limits);
+  if (now.port.has_value()) {
+    PortOptions& port = former.link.config.port;
+    if (link.config.bridge != old.link.config.bridge) {
+      port = {.settings = *now.port, .vlans = vlans};
+    } else {
+      port.settings = FormerOf(kPortSettings, old.link.config.port.settings, link.config.port.settings, *now.port);
+      if (link.config.port.vlans != old.link.config.port.vlans) port.vlans = vlans;
+    }
+  }
+  if (old.options.has_value() && wanted.options.has_value() && now.device.has_value()) {
+    former.options = FormerOf(kBridgeOptions, std::get<BridgeInfo>(*old.options), std::get<BridgeInfo>(*wanted.options),
+                              std::get<BridgeInfo>(*now.device));
+  }
+  return former;
+}
+
+LinkSettings SettingsBetween(const LinkShape& from, const LinkShape& to, uint32_t bridge) {
+  LinkSettings settings;
+  if (to.link.mac != from.link.mac) settings.mac = to.link.mac;
+  if (to.link.mtu != from.link.mtu) settings.mtu = to.link.mtu;
+  if (to.link.up != from.link.up) settings.up = to.link.up;
+  const EndpointConfig& config = to.link.config;
+  const EndpointConfig& before = from.link.config;
+  if (config.options.promiscuous != before.options.promiscuous) settings.promiscuous = config.options.promiscuous;
+  if (config.options.all_multicast != before.options.all_multicast) {
+    settings.all_multicast = config.options.all_multicast;
+  }
+  settings.limits = SettingsOf(kLimits, before.options.limits, config.options.limits);
+  if (config.bridge != before.bridge) {
+    settings.master = config.bridge.empty() ? 0 : bridge;
+    if (!config.bridge.empty()) settings.port = config.port;
+  } else {
+    settings.port.settings = SettingsOf(kPortSettings, before.port.settings, config.port.settings);
+    if (config.port.vlans != before.port.vlans) settings.port.vlans = config.port.vlans;
+  }
+  if (from.options.has_value() && to.options.has_value()) {
+    const BridgeInfo options =
+        SettingsOf(kBridgeOptions, std::get<BridgeInfo>(*from.options), std::get<BridgeInfo>(*to.options));
+    if (options != BridgeInfo()) settings.device = options;
+  }
+  return settings;
+}
+
+IpChange ChangeBetween(const IpConfig& from, const IpConfig& to) {
+  IpChange change{.in_the_way = {}, .gained = Missing(to, from), .lost = Missing(from, to)};
+  change.gained.addresses = GainedAddresses(from.addresses, to.addresses);
+  // Of what is added in place of its like, nothing is left to be taken away.
+  std::erase_if(change.lost.addresses, [&](const AddressSpec& address) {
+    return absl::c_any_of(change.gained.addresses,
+                          [&](const AddressSpec& other) { return other.local == address.local; });
+  });
+  std::erase_if(change.lost.neighbours, [&](const NeighbourSpec& neighbour) {
+    return absl::c_any_of(change.gained.neighbours,
+                          [&](const NeighbourSpec& other) { return other.address == neighbour.address; });
+  });
+  auto is_replaced = [&](const RouteSpec& route) {
+    return absl::c_any_of(change.gained.routes, [&](const RouteSpec& other) { return HaveOneKey(other, route); });
+  };
+  // A route takes the place of one through the same link only.
+  for (const RouteSpec& route : change.lost.routes) {
+    if (is_replaced(route)) change.in_the_way.routes.push_back(route);
+  }
+  std::erase_if(change.lost.routes, is_replaced);
+  // An IPv6 address is there once, whatever the length of its prefix (ipv6_chk_same_addr()).
+  auto is_once = [&](const AddressSpec& address) {
+    return address.local.address.family() == IpFamily::kIpv6 &&
+           absl::c_any_of(change.gained.addresses,
+                          [&](const AddressSpec& other) { return other.local.address == address.local.address; });
+  };
+  for (const AddressSpec& address : change.lost.addresses) {
+    if (is_once(address)) change.in_the_way.addresses.push_back(address);
+  }
+  std::erase_if(change.lost.addresses, is_once);
+  return change;
+}
+
+}  // namespace netprov::engine
