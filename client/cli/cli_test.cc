@@ -296,6 +296,22 @@ TEST_F(CliTest, Bridges) {
   EXPECT_EQ(out_.str(), "Created bridge: br0\n");
 }
 
+TEST_F(CliTest, Updates) {
+  v1::Bridge bridge;
+  bridge.set_name("bridges/br0");
+  bridge.set_interface_name("br0");
+  bridge.mutable_host();
+  EXPECT_CALL(mock(), UpdateBridge).WillOnce(Return(bridge));
+  EXPECT_EQ(RunCli({"net", "set", "bridges/br0", "stp=yes"}), 0);
+  EXPECT_EQ(out_.str(), "Updated bridge: br0\n");
+  out_.str("");
+  v1::Namespace ns;
+  ns.set_name("namespaces/blue");
+  EXPECT_CALL(mock(), UpdateNamespace).WillOnce(Return(ns));
+  EXPECT_EQ(RunCli({"net", "set", "blue", "metadata.labels=a=b", "--validate-only"}), 0);
+  EXPECT_EQ(out_.str(), "Would update network namespace: blue\n");
+}
+
 TEST_F(CliTest, ABridgeThatIsThereAnyway) {
   v1::Bridge bridge;
   bridge.set_name("bridges/lan");

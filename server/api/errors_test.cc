@@ -345,7 +345,8 @@ TEST(ErrorTest, IsSmallAndPrintableWhateverItHolds) {
               .kernel = netprov::KernelError{.code = 99999, .operation = hostile, .extack = hostile},
               .specs_match = false,
               .interface_name = hostile,
-              .residue = hostile};
+              .residue = hostile,
+              .invalid = {{.field = "veth.metadata.labels", .description = std::string(200, 'x')}}};
   std::vector<absl::Status> statuses;
   for (Reason reason : kReasons) {
     error.reason = reason;

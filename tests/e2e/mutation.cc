@@ -472,7 +472,8 @@ const std::vector<Mutation>& Mutations() {
              ExpectOk(client.Create(ConfiguredPairRequest("")));
              ExpectOk(client.Update(UpdateRequest("", /*back=*/true)));
            },
-       .revert = [](TestClient& client) { ExpectOk(client.Update(UpdateRequest("", /*back=*/true))); }},
+       .revert = [](TestClient& client) { ExpectOk(client.Update(UpdateRequest("", /*back=*/true))); },
+       .uid = [](TestClient& client) { return client.GetVeth("v").value.uid(); }},
       {.name = "CreateVethAtPath",
        .call = [](TestClient& client, const std::string& id) { return AnswerOf(client.Create(PlacedRequest(id))); },
        .prepare = MakeBlue,

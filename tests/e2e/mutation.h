@@ -38,7 +38,8 @@ struct Mutation {
   std::function<void(TestClient& client)> prepare;
   // From the state after to the one before.
   std::function<void(TestClient& client)> revert;
-  // The uid of what a create has made, as the API tells it now; null where the call makes no object.
+  // The uid of what a create has made or an update has changed, as the API tells it now; null where the call answers
+  // with none.
   std::function<std::string(TestClient& client)> uid = nullptr;
   // Done in the state before, ahead of each call and not a part of it. Null: nothing.
   std::function<void(TestClient& client)> arm = nullptr;

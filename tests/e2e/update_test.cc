@@ -207,7 +207,7 @@ TEST_F(UpdateTest, ABridgeAndANamespace) {
   netns.mutable_update_mask()->add_paths("sysctls");
   EXPECT_OK(client_->Update(netns));
   EXPECT_EQ(Shell("ip netns exec blue sysctl -n net.ipv4.ip_forward"), "1\n");
-  (*netns.mutable_namespace_()->mutable_sysctls())["net.ipv4.ip_forward"] = "2";
+  (*netns.mutable_namespace_()->mutable_sysctls())["net.ipv4.ip_forward"] = "x";
   (*netns.mutable_namespace_()->mutable_sysctls())["net.ipv4.conf.all.accept_redirects"] = "0";
   EXPECT_EQ(client_->Update(netns).Summary(), "FAILED_PRECONDITION SYSCTL_REFUSED");
   EXPECT_EQ(client_->GetNamespace("blue").value.state(), v1::Namespace::STATE_READY);
