@@ -64,6 +64,15 @@ std::optional<int> LinkOf(const MessageView& message) {
       }
       return 0;
     }
+    case RTM_NEWQDISC:
+    case RTM_DELQDISC:
+    case RTM_NEWTFILTER:
+    case RTM_DELTFILTER: {
+      std::optional<tcmsg> header = TakeHeader<tcmsg>(payload);
+      // Filters that links share are of none.
+      if (!header || header->tcm_ifindex <= 0) return std::nullopt;
+      return header->tcm_ifindex;
+    }
     default:
       return std::nullopt;
   }
@@ -98,7 +107,7 @@ KernelResult<std::unique_ptr<LinkMonitor>> LinkMonitor::Open() {
     return ErrnoError("setsockopt(NETLINK_LISTEN_ALL_NSID)");
   }
   for (const int group :
-       {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE}) {
+       {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, RTNLGRP_TC}) {
     if (::setsockopt(fd.get(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) != 0) {
       return ErrnoError("setsockopt(NETLINK_ADD_MEMBERSHIP)");
     }

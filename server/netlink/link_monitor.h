@@ -13,7 +13,7 @@
 
 namespace netprov::netlink {
 
-// A link was made, changed or deleted, or lost an address or a route.
+// A link was made, changed or deleted, lost an address or a route, or its queueing disciplines or filters changed.
 struct LinkEvent {
   // The namespace that it is in, by the number that the monitor's has for it (nsid.h); nullopt: the monitor's own.
   std::optional<int> nsid;
@@ -27,10 +27,9 @@ struct LinkEvent {
 // malformed one too.
 std::vector<LinkEvent> DecodeLinkEvents(std::span<const std::byte> datagram, std::optional<int> nsid);
 
-// Listens to RTNLGRP_LINK, and those of addresses and routes of IPv4 and IPv6, of the namespace in which it was opened,
-// and of every other for which that one has a number
-// (NETLINK_LISTEN_ALL_NSID; the kernel wants CAP_NET_BROADCAST for those, and is silent without it). The number does
-// not keep a namespace alive. For one thread.
+// Listens to RTNLGRP_LINK, RTNLGRP_TC, and those of addresses and routes of IPv4 and IPv6, of the namespace in which it
+// was opened, and of every other for which that one has a number (NETLINK_LISTEN_ALL_NSID; the kernel wants
+// CAP_NET_BROADCAST for those, and is silent without it). The number does not keep a namespace alive. For one thread.
 class LinkMonitor {
  public:
   // Close-on-exec, not blocking. Fails with the system call's error.

@@ -57,6 +57,33 @@ TEST(LinkMonitorTest, TellsOfALinkThatChangesAsAPort) {
   EXPECT_EQ(events[0].ifindex, 5);
 }
 
+TEST(LinkMonitorTest, TellsOfALinkWhoseQueueingChanges) {
+  const std::vector<LinkEvent> events = DecodeLinkEvents(FromHex(R"(
+    24 00 00 00  24 00 00 00  00 00 00 00  00 00 00 00  # RTM_NEWQDISC
+    00 00 00 00  05 00 00 00  00 00 01 80  ff ff ff ff  # tcmsg: tcm_ifindex 5
+    00 00 00 00
+    24 00 00 00  25 00 00 00  00 00 00 00  00 00 00 00  # RTM_DELQDISC
+    00 00 00 00  06 00 00 00  00 00 01 80  ff ff ff ff
+    00 00 00 00
+    24 00 00 00  2c 00 00 00  00 00 00 00  00 00 00 00  # RTM_NEWTFILTER
+    00 00 00 00  07 00 00 00  00 00 00 00  f2 ff ff ff
+    00 00 00 00
+    24 00 00 00  2d 00 00 00  00 00 00 00  00 00 00 00  # RTM_DELTFILTER
+    00 00 00 00  08 00 00 00  00 00 00 00  f2 ff ff ff
+    00 00 00 00
+    24 00 00 00  2c 00 00 00  00 00 00 00  00 00 00 00  # RTM_NEWTFILTER of a block (TCM_IFINDEX_MAGIC_BLOCK)
+    00 00 00 00  ff ff ff ff  00 00 00 00  01 00 00 00
+    00 00 00 00
+    18 00 00 00  24 00 00 00  00 00 00 00  00 00 00 00  # RTM_NEWQDISC, cut short
+    00 00 00 00  09 00 00 00
+  )"),
+                                                         std::nullopt);
+  EXPECT_THAT(
+      events,
+      ElementsAre(LinkEvent{.nsid = std::nullopt, .ifindex = 5}, LinkEvent{.nsid = std::nullopt, .ifindex = 6},
+                  LinkEvent{.nsid = std::nullopt, .ifindex = 7}, LinkEvent{.nsid = std::nullopt, .ifindex = 8}));
+}
+
 TEST(LinkMonitorTest, SkipsWhatIsNoLink) {
   EXPECT_THAT(DecodeLinkEvents(FromHex(R"(
     20 00 00 00  10 00 00 00  00 00 00 00  00 00 00 00  # RTM_NEWLINK
