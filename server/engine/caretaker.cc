@@ -111,7 +111,8 @@ void Caretaker::Mark(const Hint& hint) {
   for (const VethRecord& record : registry_.ListVethsOf(key)) {
     auto is_it = [&](const Endpoint& end, const EndpointSpec& spec) {
       if (end.netns_key() != key) return false;
-      return hint.ifindex == 0 ? !spec.config.RoutesWithoutLink().empty() : end.ifindex == hint.ifindex;
+      if (hint.ifindex == 0) return !spec.config.RoutesWithoutLink().empty();
+      return end.ifindex == hint.ifindex || end.shaper_ifindex == hint.ifindex;
     };
     if (hint.kind == Hint::Kind::kName || is_it(record.a, record.spec.a) || is_it(record.b, record.spec.b)) {
       MarkObject(VethName(record.id), record.uid);

@@ -131,6 +131,25 @@ TEST_F(CaretakerTest, LostAddressesAndRoutesAreNoticedAndHealed) {
   EXPECT_THAT(Settle(), ElementsAre("drift veths/w", "healed veths/w"));
 }
 
+TEST_F(CaretakerTest, LostLimitsAreNoticedAndHealed) {
+  Make(/*self_heal=*/true);
+  Metadata metadata;
+  metadata.self_heal = true;
+  VethSpec spec = {.a = {.interface_name = "h1"}, .b = {.namespace_id = "blue", .interface_name = "eth1"}};
+  spec.b.config.egress_limit = RateLimit{.rate = 8000, .burst = 1514, .latency = absl::Milliseconds(1)};
+  ASSERT_TRUE(engine_->CreateVeth({.id = "w", .spec = spec, .metadata = metadata}).ok());
+  EXPECT_THAT(Settle(), IsEmpty());
+  const std::vector<Link> links = *kernel_.ListLinks(kHost);
+  const auto ifb = std::find_if(links.begin(), links.end(), [](const Link& link) { return link.kind == "ifb"; });
+  ASSERT_NE(ifb, links.end());
+  // Neither is the pair's end.
+  kernel_.SetBucketForTest(kHost, ifb->name, std::nullopt);
+  EXPECT_THAT(Settle(), ElementsAre("drift veths/w", "healed veths/w"));
+  ASSERT_TRUE(kernel_.DeleteLink(kHost, ifb->ifindex).ok());
+  EXPECT_THAT(Settle(), ElementsAre("drift veths/w", "healed veths/w"));
+  EXPECT_EQ(engine_->GetVeth("w")->state, State::kReady);
+}
+
 TEST_F(CaretakerTest, WhatIsRemovedIsMadeAgain) {
   Make(/*self_heal=*/true);
   kernel_.RemoveForeignNetnsForTest("blue");

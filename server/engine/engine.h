@@ -349,6 +349,20 @@ class Engine {
   // `leaving` are those of this pair that go first.
   EngineResult<void> ExpectNoRoutesWithoutLink(const std::string& object, const EndpointSpec& spec,
                                                const NetnsRef& netns, const std::vector<RouteSpec>& leaving = {});
+  // Holds both ends of a pair that is there to the limits of `record.spec`, each at the other end, whatever they were
+  // held to before, and notes the ifbs in the record. Idempotent, and a limit that stays or changes is never missing
+  // meanwhile. Where it fails, some of it may be done; with the record as it was before, the same undoes it.
+  KernelResult<void> ApplyShaping(VethRecord& record);
+  // The step of a plan that makes the pair, which `record` is then; it must outlive the plan.
+  void AddShapingStep(VethRecord& record, Plan& plan);
+  // Deletes the ifbs of a pair; what else holds it to its limits goes with its links.
+  KernelResult<void> DeleteShapersOf(const VethRecord& record);
+  // Sets the limits of `veth`, which is there, to what they are, and adds how they differ.
+  EngineResult<void> CompareLimits(const VethRecord& record, Veth& veth);
+  // Of a pair that is there.
+  EngineResult<void> HealLimits(const VethRecord& record);
+  // What of a pair does not go with its links: ifbs, and routes that belong to no link.
+  KernelResult<void> DeleteRestOf(const VethRecord& record);
   // What an end should have and has not.
   struct Shortage {
     std::vector<std::string> alternative_names;

@@ -166,6 +166,7 @@ EngineResult<void> Engine::HealVeth(const VethRecord& record) {
       EngineResult<void> supplied = Supply(object, RefOf(record, *end.made), *end.spec, end.link);
       if (!supplied.ok()) healed = std::move(supplied);
     }
+    if (EngineResult<void> limited = HealLimits(record); !limited.ok()) healed = std::move(limited);
     // Without its bridge an end is no port, whatever was put right.
     for (const End& end : found) {
       EngineResult<uint32_t> bridge = ResolveBridge(*end.spec, "", /*by_looking=*/true);
@@ -187,7 +188,7 @@ EngineResult<void> Engine::HealVeth(const VethRecord& record) {
   NETPROV_ASSIGN_OR_RETURN(const uint32_t bridge_b, ResolveBridge(record.spec.b, "endpoint_b", /*by_looking=*/true));
   KernelResult<void> cleared;
   if (found.empty()) cleared = DeleteStrayLinks("veth", TagFor(record));
-  if (cleared.ok()) cleared = found.empty() ? DeleteRoutesWithoutLinkOf(record) : DeleteLinksOf(record);
+  if (cleared.ok()) cleared = found.empty() ? DeleteRestOf(record) : DeleteLinksOf(record);
   if (!cleared.ok()) return KernelFailure(object, "delete what is left of veth " + record.id, cleared.error());
   auto link = [](EndpointSpec spec, const Endpoint& made, const NetnsRef& netns, uint32_t bridge) {
     spec.mac = made.mac;
@@ -197,6 +198,7 @@ EngineResult<void> Engine::HealVeth(const VethRecord& record) {
   };
   VethRecord again = record;
   again.boot_id = kernel_.BootId();
+  again.a.shaper_ifindex = again.b.shaper_ifindex = 0;
   EngineResult<VethRecord> made = MakeVeth(again, link(record.spec.a, record.a, netns_a, bridge_a),
                                            link(record.spec.b, record.b, netns_b, bridge_b), {},
                                            /*is_new=*/false, /*replaced=*/std::nullopt);

@@ -13,6 +13,7 @@
 #include "server/engine/engine.h"
 #include "server/engine/error.h"
 #include "server/engine/plan.h"
+#include "server/engine/shaping.h"
 #include "server/engine/tag.h"
 
 namespace netprov::engine {
@@ -30,6 +31,7 @@ std::vector<std::string> NamesOf(const Intent& intent) {
     if (end->place.has_value()) names.push_back(PlaceName(*end->place));
     if (!end->interface_name.empty()) names.push_back("links/" + end->interface_name);
   }
+  for (const std::string& shaper : ShaperNames(intent.veth.uid, intent.veth.spec)) names.push_back("links/" + shaper);
   return names;
 }
 
@@ -229,7 +231,8 @@ bool Engine::IsRegistered(const NetnsRef& netns, uint32_t ifindex) const {
   }
   for (const VethRecord& record : registry_.ListVethsOf(netns.key())) {
     for (const Endpoint* end : {&record.a, &record.b}) {
-      if (end->netns_key() == netns.key() && end->ifindex == ifindex) return true;
+      if (end->netns_key() != netns.key()) continue;
+      if (end->ifindex == ifindex || end->shaper_ifindex == ifindex) return true;
     }
   }
   return false;
@@ -510,10 +513,13 @@ EngineResult<void> Engine::RollBack(const VethRecord& record) {
   if (record.boot_id != kernel_.BootId()) return {};
   NETPROV_RETURN_IF_ERROR(RollBackLinks(record));
   // Where the attempt was to heal it, they are its own, and the next attempt sees to them.
-  if (auto now = registry_.FindVeth(record.id); now.has_value() && now->uid == record.uid) return {};
-  KernelResult<void> deleted = DeleteRoutesWithoutLinkOf(record);
+  // Of one that was not made in this boot, the ifbs are left from the attempt alone.
+  const std::optional<VethRecord> now = registry_.FindVeth(record.id);
+  const bool is_its_own = now.has_value() && now->uid == record.uid;
+  if (is_its_own && now->boot_id == record.boot_id) return {};
+  KernelResult<void> deleted = is_its_own ? DeleteShapersOf(record) : DeleteRestOf(record);
   if (!deleted.ok()) {
-    return KernelFailure(VethName(record.id), "delete the routes of veth " + record.id, deleted.error());
+    return KernelFailure(VethName(record.id), "delete what is left of veth " + record.id, deleted.error());
   }
   return {};
 }

@@ -119,7 +119,7 @@ KernelResult<void> Engine::DeleteLinksOf(const VethRecord& record) {
     if (!link->has_value()) continue;
     KernelResult<void> deleted = kernel_.DeleteLink(RefOf(record, *end), (*link)->ifindex);
     // And the other end with it.
-    if (deleted.ok()) return DeleteRoutesWithoutLinkOf(record);
+    if (deleted.ok()) return DeleteRestOf(record);
     NETPROV_RETURN_IF_ERROR(UnlessGone(std::move(deleted)));
   }
   if (closed.has_value()) return *std::move(closed);
@@ -131,6 +131,11 @@ KernelResult<void> Engine::DeleteLinksOf(const VethRecord& record) {
     if (!link.has_value()) continue;
     NETPROV_RETURN_IF_ERROR(UnlessGone(kernel_.DeleteLink(RefOf(record, reached), link->ifindex)));
   }
+  return DeleteRestOf(record);
+}
+
+KernelResult<void> Engine::DeleteRestOf(const VethRecord& record) {
+  NETPROV_RETURN_IF_ERROR(DeleteShapersOf(record));
   return DeleteRoutesWithoutLinkOf(record);
 }
 
@@ -314,6 +319,17 @@ EngineResult<Veth> Engine::Describe(const VethRecord& record) {
       config.port = {.settings = link.port.value_or(netlink::BridgePort()), .vlans = difference->vlans};
     } else {
       config.bridge.clear();
+    }
+  }
+  if (veth.state != State::kMissing) {
+    const size_t deviations = veth.deviations.size();
+    NETPROV_RETURN_IF_ERROR(CompareLimits(record, veth));
+    // As above.
+    const bool is_odd = veth.deviations.size() > deviations;
+    KernelResult<std::optional<Link>> found = is_odd ? FindEnd(record, record.a, record.b) : std::optional<Link>();
+    if (is_odd && found.ok() && !found->has_value()) {
+      veth.state = State::kMissing;
+      veth.a.ifindex = veth.b.ifindex = 0;
     }
   }
   if (veth.state == State::kMissing) veth.deviations.clear();
@@ -571,6 +587,7 @@ EngineResult<VethRecord> Engine::MakeVeth(VethRecord record, const LinkSpec& a, 
             },
             .undo = NothingToUndo,
             .sweep = nullptr});
+  AddShapingStep(record, plan);
   AddConfigSteps(record, record.spec.a, a, record.a, plan);
   AddConfigSteps(record, record.spec.b, b, record.b, plan);
   const Intent intent{.kind = Intent::Kind::kCreateVeth, .netns = {}, .veth = record, .request = {}};

@@ -514,6 +514,8 @@ void FakeKernel::MoveLinkForTest(const NetnsRef& netns, const std::string& name,
   link.link.master_ifindex = 0;
   link.link.port.reset();
   link.ip = {};
+  link.bucket.reset();
+  link.redirected_to = 0;
   (*target)->links[link.link.ifindex] = link;
   if (auto peer = namespaces_.find(link.peer_cookie); peer != namespaces_.end()) {
     if (auto end = peer->second.links.find(link.link.peer_ifindex); end != peer->second.links.end()) {
@@ -533,6 +535,29 @@ void FakeKernel::SetIpConfigForTest(const NetnsRef& netns, const std::string& na
     if (link.link.name != name) continue;
     link.ip = ip;
     link.ip_protocol = 0;
+    TellLink(netns.is_host() ? host_cookie_ : netns.cookie, ifindex);
+  }
+}
+
+void FakeKernel::SetBucketForTest(const NetnsRef& netns, const std::string& name,
+                                  const std::optional<netlink::TokenBucket>& bucket) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  KernelResult<FakeNetns*> inside = Enter(netns);
+  if (!inside.ok()) return;
+  for (auto& [ifindex, link] : (*inside)->links) {
+    if (link.link.name != name) continue;
+    link.bucket = bucket;
+    TellLink(netns.is_host() ? host_cookie_ : netns.cookie, ifindex);
+  }
+}
+
+void FakeKernel::RemoveFiltersForTest(const NetnsRef& netns, const std::string& name) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  KernelResult<FakeNetns*> inside = Enter(netns);
+  if (!inside.ok()) return;
+  for (auto& [ifindex, link] : (*inside)->links) {
+    if (link.link.name != name) continue;
+    link.redirected_to = 0;
     TellLink(netns.is_host() ? host_cookie_ : netns.cookie, ifindex);
   }
 }
@@ -637,6 +662,10 @@ std::string FakeKernel::DumpForTest() const {
           bridge != namespaces_.at(cookie).links.end()) {
         absl::StrAppend(&text, "    port of ", bridge->second.link.name, "\n");
       }
+      if (link.bucket.has_value()) {
+        absl::StrAppend(&text, "    tbf ", link.bucket->rate, " ", link.bucket->burst, " ", link.bucket->limit, "\n");
+      }
+      if (link.redirected_to != 0) absl::StrAppend(&text, "    redirected\n");
       for (const AddressSpec& address : link.ip.addresses) absl::StrAppend(&text, "    ", ToText(address), "\n");
       for (const NeighbourSpec& neighbour : link.ip.neighbours) {
         absl::StrAppend(&text, "    ", ToText(neighbour), "\n");
@@ -987,6 +1016,58 @@ KernelResult<void> FakeKernel::Unconfigure(const NetnsRef& netns, uint32_t ifind
   for (const std::string& name : alternative_names) std::erase(link.link.alternative_names, name);
   TellLink(netns.is_host() ? host_cookie_ : netns.cookie, ifindex);
   return {};
+}
+
+uint32_t FakeKernel::FindIfb(const FakeNetns& netns, const FakeLink& link, const ShapingSpec& wanted) {
+  for (const auto& [ifindex, ifb] : netns.links) {
+    const bool is_ours = ifb.link.kind == "ifb" &&
+                         (ifb.link.alias == wanted.alias || (ifb.link.alias.empty() && ifb.link.group == kOwnedGroup));
+    if (is_ours && (ifindex == link.redirected_to || ifb.link.name == wanted.ifb_name)) return ifindex;
+  }
+  return 0;
+}
+
+KernelResult<uint32_t> FakeKernel::Shape(const NetnsRef& netns, uint32_t ifindex, const ShapingSpec& wanted) {
+  if (auto error = Ask("Shape"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  NETPROV_ASSIGN_OR_RETURN(FakeNetns * inside, Enter(netns));
+  auto found = inside->links.find(ifindex);
+  if (found == inside->links.end()) return Fail(ENODEV, "RTM_NEWQDISC");
+  FakeLink& link = found->second;
+  const uint64_t cookie = netns.is_host() ? host_cookie_ : netns.cookie;
+  uint32_t ifb = FindIfb(*inside, link, wanted);
+  if (wanted.ingress.has_value()) {
+    if (ifb == 0) {
+      const LinkSpec spec{.netns = netns, .name = wanted.ifb_name};
+      if (auto error = WhyNot(*inside, spec, wanted.alias); error.has_value()) return *error;
+      ifb = AddLink(*inside, spec, "ifb");
+    }
+    FakeLink& shaper = inside->links[ifb];
+    shaper.link.alias = wanted.alias;
+    shaper.link.up = true;
+    shaper.bucket = wanted.ingress;
+    TellLink(cookie, ifb);
+  } else if (ifb != 0) {
+    inside->links.erase(std::exchange(ifb, 0));
+  }
+  link.redirected_to = ifb;
+  link.bucket = wanted.egress;
+  TellLink(cookie, ifindex);
+  return ifb;
+}
+
+KernelResult<Shaping> FakeKernel::FindShaping(const NetnsRef& netns, uint32_t ifindex) {
+  if (auto error = Ask("FindShaping"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  NETPROV_ASSIGN_OR_RETURN(FakeNetns * inside, Enter(netns));
+  auto found = inside->links.find(ifindex);
+  if (found == inside->links.end()) return Shaping();
+  Shaping shaping{.egress = found->second.bucket, .ingress = std::nullopt};
+  if (auto ifb = inside->links.find(found->second.redirected_to); ifb != inside->links.end() && ifb->second.link.up) {
+    shaping.ingress = ifb->second.bucket;
+    shaping.ifb_ifindex = ifb->first;
+  }
+  return shaping;
 }
 
 KernelResult<IpConfig> FakeKernel::FindIpConfig(const NetnsRef& netns, uint32_t ifindex) {

@@ -48,6 +48,11 @@ class FakeKernel : public Kernel {
   void SetLinkForTest(const NetnsRef& netns, const std::string& name, const LinkSettings& settings);
   // `ip link set NAME netns TO`, where the name is free.
   void MoveLinkForTest(const NetnsRef& netns, const std::string& name, const NetnsRef& to);
+  // `tc qdisc replace dev NAME root tbf`, or where `bucket` is none `tc qdisc delete dev NAME root`.
+  void SetBucketForTest(const NetnsRef& netns, const std::string& name,
+                        const std::optional<netlink::TokenBucket>& bucket);
+  // `tc filter delete dev NAME ingress`.
+  void RemoveFiltersForTest(const NetnsRef& netns, const std::string& name);
   // `ip netns exec NAME sysctl -w`.
   void SetSysctlForTest(const NetnsRef& netns, const std::string& name, const std::string& value);
   // `ip netns exec NAME COMMAND &`, whose process gets the next number and returns it.
@@ -110,6 +115,8 @@ class FakeKernel : public Kernel {
                                bool anew) override;
   KernelResult<void> Unconfigure(const NetnsRef& netns, uint32_t ifindex,
                                  const std::vector<std::string>& alternative_names, const IpConfig& ip) override;
+  KernelResult<uint32_t> Shape(const NetnsRef& netns, uint32_t ifindex, const ShapingSpec& wanted) override;
+  KernelResult<Shaping> FindShaping(const NetnsRef& netns, uint32_t ifindex) override;
   KernelResult<IpConfig> FindIpConfig(const NetnsRef& netns, uint32_t ifindex) override;
   KernelResult<std::vector<RouteSpec>> ListRoutesWithoutLink(const NetnsRef& netns) override;
   KernelResult<void> AddRoutes(const NetnsRef& netns, const std::vector<RouteSpec>& routes) override;
@@ -124,8 +131,10 @@ class FakeKernel : public Kernel {
     Link link;
     uint64_t peer_cookie = 0;
     IpConfig ip;
-    uint8_t ip_protocol = kOwnedProtocol;    // who made it
-    std::vector<netlink::BridgeVlan> vlans;  // of a port
+    uint8_t ip_protocol = kOwnedProtocol;        // who made it
+    std::vector<netlink::BridgeVlan> vlans;      // of a port
+    std::optional<netlink::TokenBucket> bucket;  // at the root
+    uint32_t redirected_to = 0;                  // where what it receives goes; 0: nowhere else
   };
   struct FakeNetns {
     std::map<uint32_t, FakeLink> links;
@@ -155,6 +164,8 @@ class FakeKernel : public Kernel {
   static std::optional<Link> Find(const FakeNetns& netns, const std::string& name);
   static bool HasRoute(const FakeNetns& netns, const RouteSpec& route);
   uint32_t AddLink(FakeNetns& netns, const LinkSpec& spec, const std::string& kind);
+  // The ifb that a link's shaping has or may take; 0: none.
+  static uint32_t FindIfb(const FakeNetns& netns, const FakeLink& link, const ShapingSpec& wanted);
   // What is wrong with a link to be made; nullopt: nothing.
   static std::optional<KernelError> WhyNot(const FakeNetns& netns, const LinkSpec& spec, const std::string& alias);
   static void Apply(const LinkSettings& settings, FakeLink& link);

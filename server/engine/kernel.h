@@ -23,6 +23,7 @@
 #include "server/netlink/link_statistics.h"
 #include "server/netlink/mac_address.h"
 #include "server/netlink/neighbour.h"
+#include "server/netlink/qdisc.h"
 #include "server/netlink/route.h"
 
 namespace netprov::engine {
@@ -131,6 +132,23 @@ struct ObservedLink {
   Link link;
   netlink::OperState oper_state = netlink::OperState::kUnknown;
   netlink::LinkStatistics statistics;
+};
+
+// To what a veth's traffic is held, all of it where the link is: who is at its other end can't reach it.
+struct Shaping {
+  std::optional<netlink::TokenBucket> egress;   // what it sends: at its root
+  std::optional<netlink::TokenBucket> ingress;  // what it receives: at the root of an ifb that it is redirected to
+  uint32_t ifb_ifindex = 0;                     // 0: there is none, or what is received does not get there
+
+  friend bool operator==(const Shaping&, const Shaping&) = default;
+};
+
+// What a veth's traffic shall be held to.
+struct ShapingSpec {
+  std::optional<netlink::TokenBucket> egress;
+  std::optional<netlink::TokenBucket> ingress;
+  std::string ifb_name;  // of the ifb, which is of group kOwnedGroup
+  std::string alias;     // and has this IFLA_IFALIAS
 };
 
 // Whether an operation failed because its namespace is not there any more.
@@ -271,6 +289,16 @@ class Kernel {
   // others of it, and with an address the routes whose preferred source it is. ENODEV: there is no such link.
   virtual KernelResult<void> Unconfigure(const NetnsRef& netns, uint32_t ifindex,
                                          const std::vector<std::string>& alternative_names, const IpConfig& ip) = 0;
+
+  // Holds a veth to what `wanted` says, whatever it was held to, without a moment in which a limit that was there and
+  // stays is not. Makes an ifb or deletes it; returns its ifindex, 0 without one. A token bucket at the root is taken
+  // for one of ours. Where the kernel refuses one thing, others may be done: what is on the link goes with it, and the
+  // ifb stays. ENODEV: there is no such link. EEXIST: the name of the ifb is taken. EOPNOTSUPP: the kernel has no tbf,
+  // ifb, clsact, mirred, or neither u32 nor matchall.
+  virtual KernelResult<uint32_t> Shape(const NetnsRef& netns, uint32_t ifindex, const ShapingSpec& wanted) = 0;
+
+  // What a veth is held to. Nothing where there is no such link; nothing of what it receives where the ifb is down.
+  virtual KernelResult<Shaping> FindShaping(const NetnsRef& netns, uint32_t ifindex) = 0;
 
   // The addresses, permanent neighbours and routes of a link, whoever made them; none where there is no such link.
   virtual KernelResult<IpConfig> FindIpConfig(const NetnsRef& netns, uint32_t ifindex) = 0;

@@ -26,6 +26,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
+#include "server/engine/linux_shaping.h"
 #include "server/engine/linux_watch.h"
 #include "server/netlink/address.h"
 #include "server/netlink/bridge_port.h"
@@ -817,6 +818,16 @@ KernelResult<void> LinuxKernel::Unconfigure(const NetnsRef& netns, uint32_t ifin
   if (!names.empty()) requests.push_back(netlink::EncodeDeleteAlternativeNames(Index(ifindex), names));
   return ExecuteAll(session, requests,
                     [](int code) { return code == EADDRNOTAVAIL || code == ESRCH || code == ENOENT; });
+}
+
+KernelResult<uint32_t> LinuxKernel::Shape(const NetnsRef& netns, uint32_t ifindex, const ShapingSpec& wanted) {
+  NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
+  return ShapeLink(connection.session(), ifindex, wanted);
+}
+
+KernelResult<Shaping> LinuxKernel::FindShaping(const NetnsRef& netns, uint32_t ifindex) {
+  NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
+  return FindShapingOfLink(connection.session(), ifindex);
 }
 
 KernelResult<IpConfig> LinuxKernel::FindIpConfig(const NetnsRef& netns, uint32_t ifindex) {

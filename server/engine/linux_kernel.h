@@ -70,6 +70,8 @@ class LinuxKernel : public Kernel {
                                bool anew) override;
   KernelResult<void> Unconfigure(const NetnsRef& netns, uint32_t ifindex,
                                  const std::vector<std::string>& alternative_names, const IpConfig& ip) override;
+  KernelResult<uint32_t> Shape(const NetnsRef& netns, uint32_t ifindex, const ShapingSpec& wanted) override;
+  KernelResult<Shaping> FindShaping(const NetnsRef& netns, uint32_t ifindex) override;
   KernelResult<IpConfig> FindIpConfig(const NetnsRef& netns, uint32_t ifindex) override;
   KernelResult<std::vector<RouteSpec>> ListRoutesWithoutLink(const NetnsRef& netns) override;
   KernelResult<void> AddRoutes(const NetnsRef& netns, const std::vector<RouteSpec>& routes) override;

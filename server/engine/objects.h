@@ -119,6 +119,15 @@ struct PortOptions {
   friend bool operator==(const PortOptions&, const PortOptions&) = default;
 };
 
+// How much may pass in one direction.
+struct RateLimit {
+  uint64_t rate = 0;       // bits a second, of which a rest of less than a byte does not count
+  uint32_t burst = 0;      // bytes that may pass at once
+  absl::Duration latency;  // for which a packet may wait at the rate; what would wait longer is dropped
+
+  friend bool operator==(const RateLimit&, const RateLimit&) = default;
+};
+
 // What an end has besides name, hardware address, MTU and state.
 struct EndpointConfig {
   LinkOptions options;
@@ -127,6 +136,8 @@ struct EndpointConfig {
   IpConfig ip;                               // without these
   std::string bridge;                        // the resource name of the bridge that it is a port of; empty: of none
   PortOptions port;                          // as which; empty without a bridge
+  std::optional<RateLimit> ingress_limit;    // of what the end receives
+  std::optional<RateLimit> egress_limit;     // of what it sends
 
   // All of it.
   IpConfig WholeIp() const;
@@ -134,6 +145,7 @@ struct EndpointConfig {
   std::vector<RouteSpec> RoutesWithoutLink() const;
   // Takes away what is not there.
   void Remove(const IpConfig& missing);
+  bool HasLimits() const { return ingress_limit.has_value() || egress_limit.has_value(); }
 
   friend bool operator==(const EndpointConfig&, const EndpointConfig&) = default;
 };
@@ -189,6 +201,8 @@ struct Endpoint {
   EndpointConfig config;
   std::optional<NetnsPlace> place;
   uint64_t place_cookie = 0;  // SO_NETNS_COOKIE of the namespace that `place` led to when the end was made
+  // Of the ifb in the same namespace that holds the other end to its egress_limit; 0: none.
+  uint32_t shaper_ifindex = 0;
 
   std::string netns_key() const { return NetnsKey(namespace_id, place, place_cookie); }
 };

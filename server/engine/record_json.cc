@@ -260,6 +260,18 @@ static void from_json(const json& from, NeighbourSpec& neighbour) {
   neighbour.mac = from.at("mac");
 }
 
+static void to_json(json& to, const RateLimit& limit) {
+  to["rate"] = limit.rate;
+  to["burst"] = limit.burst;
+  to["latency"] = absl::ToInt64Nanoseconds(limit.latency);
+}
+
+static void from_json(const json& from, RateLimit& limit) {
+  limit.rate = from.at("rate");
+  limit.burst = from.at("burst");
+  limit.latency = absl::Nanoseconds(from.at("latency").get<int64_t>());
+}
+
 static void to_json(json& to, const EndpointConfig& config) {
   to = json::object();
   PutUnless(1u, to, "tx_queues", config.options.tx_queues);
@@ -279,6 +291,8 @@ static void to_json(json& to, const EndpointConfig& config) {
   PutUnless({}, to, "bridge", config.bridge);
   PutUnless({}, to, "port", config.port.settings);
   PutUnless({}, to, "vlans", config.port.vlans);
+  Put(to, "ingress_limit", config.ingress_limit);
+  Put(to, "egress_limit", config.egress_limit);
 }
 
 static void from_json(const json& from, EndpointConfig& config) {
@@ -299,6 +313,8 @@ static void from_json(const json& from, EndpointConfig& config) {
   config.bridge = from.value("bridge", config.bridge);
   config.port.settings = from.value("port", config.port.settings);
   config.port.vlans = from.value("vlans", config.port.vlans);
+  Get(from, "ingress_limit", config.ingress_limit);
+  Get(from, "egress_limit", config.egress_limit);
 }
 
 // Most ends have none of it.
@@ -357,6 +373,7 @@ static void to_json(json& to, const Endpoint& endpoint) {
   to["mtu"] = endpoint.mtu;
   to["up"] = endpoint.up;
   to["ifindex"] = endpoint.ifindex;
+  PutUnless(0u, to, "shaper_ifindex", endpoint.shaper_ifindex);
   Put(to, "mac", endpoint.mac);
   PutConfig(to, endpoint.config);
 }
@@ -368,6 +385,7 @@ static void from_json(const json& from, Endpoint& endpoint) {
   endpoint.mtu = from.at("mtu");
   endpoint.up = from.at("up");
   endpoint.ifindex = from.at("ifindex");
+  endpoint.shaper_ifindex = from.value("shaper_ifindex", 0u);
   Get(from, "mac", endpoint.mac);
   GetConfig(from, endpoint.config);
 }

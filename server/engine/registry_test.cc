@@ -536,6 +536,9 @@ TEST_F(RegistryTest, DevicesAreKeptWhole) {
                    .broadcast_flood = false,
                    .neighbour_suppression = true},
       .vlans = {{.first = 1, .last = 2, .pvid = true}, {.first = 5, .last = 5, .untagged = true}}};
+  port.spec.b.config.ingress_limit = RateLimit{.rate = 8000, .burst = 1514, .latency = absl::Milliseconds(1)};
+  port.spec.b.config.egress_limit = RateLimit{.rate = 8001, .burst = 1515, .latency = absl::Milliseconds(2)};
+  port.a.shaper_ifindex = 7;
   Outcome made;
   made.put_device = device;
   made.put_veth = port;
@@ -549,6 +552,8 @@ TEST_F(RegistryTest, DevicesAreKeptWhole) {
   EXPECT_EQ(ContentOf(*registry_), content);
   EXPECT_EQ(registry_->FindDevice("bridges/br")->spec, device.spec);
   EXPECT_EQ(registry_->FindVeth("v")->spec, port.spec);
+  EXPECT_EQ(registry_->FindVeth("v")->a.shaper_ifindex, 7u);
+  EXPECT_EQ(registry_->FindVeth("v")->b.shaper_ifindex, 0u);
   EXPECT_EQ((*registry_->FindRequest("r"))->device->options, device.spec.options);
   EXPECT_EQ(registry_->ListPending().front().intent.device.name, "bridges/br");
   EXPECT_THAT(registry_->ListDevicesOf("blue"), SizeIs(1));

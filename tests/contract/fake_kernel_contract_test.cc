@@ -41,6 +41,7 @@ std::unique_ptr<World> MakeFakeWorld() { return std::make_unique<FakeWorld>(); }
 
 INSTANTIATE_TEST_SUITE_P(Fake, KernelContractTest, ::testing::Values(MakeFakeWorld));
 INSTANTIATE_TEST_SUITE_P(Fake, IpConfigContractTest, ::testing::Values(MakeFakeWorld));
+INSTANTIATE_TEST_SUITE_P(Fake, ShapingContractTest, ::testing::Values(MakeFakeWorld));
 
 }  // namespace
 }  // namespace netprov::testing

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "server/engine/ip_config.h"
@@ -49,6 +50,18 @@ class KernelContractTest : public ::testing::TestWithParam<MakeWorld> {
   void TearDown() override;
   // A namespace that is there.
   engine::NetnsRef MakeNetns(const std::string& name);
+};
+
+// With a pair from the host to a new namespace, of which the end in the host is shaped.
+class ShapingContractTest : public KernelContractTest {
+ protected:
+  void SetUp() override;
+  engine::Shaping Now() { return *kernel_.FindShaping({}, end_); }
+  // Those of the host.
+  std::vector<engine::Link> Ifbs();
+
+  uint32_t end_ = 0;
+  engine::ShapingSpec both_;  // one for each direction
 };
 
 // With a pair from the host to a new namespace, whose end in there is configured.

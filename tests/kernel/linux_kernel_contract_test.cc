@@ -73,6 +73,7 @@ std::unique_ptr<World> MakeLinuxWorld() { return std::make_unique<LinuxWorld>();
 
 INSTANTIATE_TEST_SUITE_P(Linux, KernelContractTest, ::testing::Values(MakeLinuxWorld));
 INSTANTIATE_TEST_SUITE_P(Linux, IpConfigContractTest, ::testing::Values(MakeLinuxWorld));
+INSTANTIATE_TEST_SUITE_P(Linux, ShapingContractTest, ::testing::Values(MakeLinuxWorld));
 
 }  // namespace
 }  // namespace netprov::testing

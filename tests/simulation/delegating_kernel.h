@@ -110,6 +110,13 @@ class DelegatingKernel : public engine::Kernel {
                                  const engine::IpConfig& ip) override {
     return kernel_.Unconfigure(netns, ifindex, alternative_names, ip);
   }
+  KernelResult<uint32_t> Shape(const engine::NetnsRef& netns, uint32_t ifindex,
+                               const engine::ShapingSpec& wanted) override {
+    return kernel_.Shape(netns, ifindex, wanted);
+  }
+  KernelResult<engine::Shaping> FindShaping(const engine::NetnsRef& netns, uint32_t ifindex) override {
+    return kernel_.FindShaping(netns, ifindex);
+  }
   KernelResult<engine::IpConfig> FindIpConfig(const engine::NetnsRef& netns, uint32_t ifindex) override {
     return kernel_.FindIpConfig(netns, ifindex);
   }

@@ -144,6 +144,14 @@ KernelResult<void> FaultyKernel::Unconfigure(const NetnsRef& netns, uint32_t ifi
   return Around("Unconfigure", [&] { return kernel_.Unconfigure(netns, ifindex, alternative_names, ip); });
 }
 
+KernelResult<uint32_t> FaultyKernel::Shape(const NetnsRef& netns, uint32_t ifindex, const engine::ShapingSpec& wanted) {
+  return Around("Shape", [&] { return kernel_.Shape(netns, ifindex, wanted); });
+}
+
+KernelResult<engine::Shaping> FaultyKernel::FindShaping(const NetnsRef& netns, uint32_t ifindex) {
+  return Around("FindShaping", [&] { return kernel_.FindShaping(netns, ifindex); });
+}
+
 KernelResult<engine::IpConfig> FaultyKernel::FindIpConfig(const NetnsRef& netns, uint32_t ifindex) {
   return Around("FindIpConfig", [&] { return kernel_.FindIpConfig(netns, ifindex); });
 }

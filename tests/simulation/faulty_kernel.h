@@ -90,6 +90,9 @@ class FaultyKernel : public engine::Kernel {
   KernelResult<void> Unconfigure(const engine::NetnsRef& netns, uint32_t ifindex,
                                  const std::vector<std::string>& alternative_names,
                                  const engine::IpConfig& ip) override;
+  KernelResult<uint32_t> Shape(const engine::NetnsRef& netns, uint32_t ifindex,
+                               const engine::ShapingSpec& wanted) override;
+  KernelResult<engine::Shaping> FindShaping(const engine::NetnsRef& netns, uint32_t ifindex) override;
   KernelResult<engine::IpConfig> FindIpConfig(const engine::NetnsRef& netns, uint32_t ifindex) override;
   KernelResult<std::vector<engine::RouteSpec>> ListRoutesWithoutLink(const engine::NetnsRef& netns) override;
   KernelResult<void> AddRoutes(const engine::NetnsRef& netns, const std::vector<engine::RouteSpec>& routes) override;
