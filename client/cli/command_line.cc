@@ -15,6 +15,7 @@
 #include "client/cli/bridge_text.h"
 #include "client/cli/field_text.h"
 #include "client/cli/ip_text.h"
+#include "client/cli/rate_text.h"
 #include "client/endpoint.h"
 #include "client/owner.h"
 #include "client/version.h"
@@ -71,7 +72,7 @@ class EndOptions {
     std::vector<std::string> link;
     // Of the MTU, which both ends share unless a prefix says otherwise.
     std::vector<std::string> mtu;
-    // Of addresses, routes and neighbors.
+    // Of addresses, routes and neighbors, and of rates.
     std::vector<std::string> ip;
   };
 
@@ -93,6 +94,9 @@ class EndOptions {
   }
   void AddMtu(uint32_t& target, const std::string& help) {
     Group(app_.add_option(Names(prefixes_.mtu, "mtu"), target, help))->transform(Decimal())->type_name("BYTES");
+  }
+  void AddIpText(const std::string& name, std::string& target, const char* type, const std::string& help) {
+    Group(app_.add_option(Names(prefixes_.ip, name), target, help))->type_name(type);
   }
   void AddIpTexts(const std::string& name, std::vector<std::string>& target, const char* type,
                   const std::string& help) {
@@ -139,6 +143,17 @@ class End {
                        "A route in the words of `ip route`, as in '10.1.0.0/16 via 10.0.0.1 metric 100' or 'blackhole "
                        "10.9.0.0/16'; also table, src, mtu, scope and onlink. Can be repeated");
     options.AddIpTexts("neighbor", neighbors_, "ADDRESS=MAC", "A neighbor that need not be asked for. Can be repeated");
+    options.AddIpText(
+        "ingress-rate", ingress_rate_, "RATE",
+        "Hold what it receives to this rate, as in 10mbit; enforced at the other end, so that nobody who is "
+        "in its namespace can lift it. Default: no limit");
+    options.AddIpText("egress-rate", egress_rate_, "RATE", "The same for what it sends");
+    options.AddIpText(
+        "burst", burst_, "SIZE",
+        "With these rates: how much may pass at once, as in 32k. Default: what passes in 10ms, at least 32k");
+    options.AddIpText(
+        "latency", latency_, "DURATION",
+        "With these rates: how long a packet may wait, 1ms to 10s, beyond which it is dropped. Default: 50ms");
     options.AddLinkText("mac", mac_, "MAC", "The MAC address. Default: a random one");
     options.AddMtu(mtu_, "The MTU, where it is not that of --mtu");
     options.AddLinkFlag("down", down_, "Leave it down");
@@ -169,7 +184,8 @@ class End {
     AddLinkTo(mtu, endpoint);
     endpoint.mutable_gateways()->Add(gateways_.begin(), gateways_.end());
     if (const absl::Status status = AddPortTo(link_prefix, endpoint); !status.ok()) return status;
-    absl::Status status = ParseAll(ip_prefix + "address", addresses_, ParseAddress, endpoint.mutable_addresses());
+    absl::Status status = AddLimitsTo(ip_prefix, endpoint);
+    status.Update(ParseAll(ip_prefix + "address", addresses_, ParseAddress, endpoint.mutable_addresses()));
     status.Update(ParseAll(ip_prefix + "route", routes_, ParseRoute, endpoint.mutable_routes()));
     status.Update(ParseAll(ip_prefix + "neighbor", neighbors_, ParseNeighbor, endpoint.mutable_neighbors()));
     return status;
@@ -185,6 +201,45 @@ class End {
     }
     if (vlans_.empty()) return absl::OkStatus();
     return ParseAll(prefix + "vlan", vlans_, ParseVlan, endpoint.mutable_bridge_port()->mutable_vlans());
+  }
+
+  static absl::Status In(const std::string& option, const absl::Status& status) {
+    return absl::InvalidArgumentError(absl::StrCat(option, ": ", status.message()));
+  }
+
+  absl::Status AddLimitsTo(const std::string& prefix, v1::VethEndpoint& endpoint) const {
+    v1::RateLimit limit;
+    if (!burst_.empty()) {
+      const absl::StatusOr<uint32_t> burst = ParseSize(burst_);
+      if (!burst.ok()) return In(prefix + "burst", burst.status());
+      limit.set_burst(*burst);
+    }
+    if (!latency_.empty()) {
+      absl::Duration latency;
+      if (!ParsePositiveDuration(latency_, latency)) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(prefix, "latency: must be a positive duration such as 50ms, not `", latency_, "`"));
+      }
+      limit.mutable_latency()->set_seconds(absl::IDivDuration(latency, absl::Seconds(1), &latency));
+      limit.mutable_latency()->set_nanos(static_cast<int>(absl::ToInt64Nanoseconds(latency)));
+    }
+    if (limit.ByteSizeLong() > 0 && ingress_rate_.empty() && egress_rate_.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat(prefix, burst_.empty() ? "latency" : "burst", " needs ", prefix,
+                                                     "ingress-rate or ", prefix, "egress-rate"));
+    }
+    if (!ingress_rate_.empty()) {
+      const absl::StatusOr<uint64_t> rate = ParseRate(ingress_rate_);
+      if (!rate.ok()) return In(prefix + "ingress-rate", rate.status());
+      *endpoint.mutable_ingress_limit() = limit;
+      endpoint.mutable_ingress_limit()->set_rate(*rate);
+    }
+    if (!egress_rate_.empty()) {
+      const absl::StatusOr<uint64_t> rate = ParseRate(egress_rate_);
+      if (!rate.ok()) return In(prefix + "egress-rate", rate.status());
+      *endpoint.mutable_egress_limit() = limit;
+      endpoint.mutable_egress_limit()->set_rate(*rate);
+    }
+    return absl::OkStatus();
   }
 
   void AddLinkTo(uint32_t mtu, v1::VethEndpoint& endpoint) const {
@@ -216,6 +271,7 @@ class End {
   uint32_t gso_max_size_ = 0, gso_max_segments_ = 0, gro_max_size_ = 0;
   uint32_t gso_ipv4_max_size_ = 0, gro_ipv4_max_size_ = 0;
   std::vector<std::string> addresses_, gateways_, routes_, neighbors_;
+  std::string ingress_rate_, egress_rate_, burst_, latency_;
 };
 
 // A bridge, as typed.

@@ -231,6 +231,35 @@ TEST(VethTest, EverythingOfIp) {
   }
 }
 
+TEST(VethTest, RatesOfEitherEnd) {
+  for (const std::string prefix : {"--", "--peer-", "--host-", "--from-"}) {
+    const bool first = prefix == "--host-" || prefix == "--from-";
+    const Arguments options = {prefix + "ingress-rate", "10mbit", prefix + "egress-rate", "500kbit",
+                               prefix + "burst",        "32k",    prefix + "latency",     "1.5s"};
+    EXPECT_EQ(ParseEnd(first, options, prefix != "--from-").ShortDebugString(),
+              "ingress_limit { rate: 10000000 burst: 32768 latency { seconds: 1 nanos: 500000000 } } "
+              "egress_limit { rate: 500000 burst: 32768 latency { seconds: 1 nanos: 500000000 } }")
+        << prefix;
+    EXPECT_EQ(ParseEnd(!first, options, prefix != "--from-").ShortDebugString(), "") << prefix;
+  }
+  EXPECT_EQ(ParseEnd(false, {"--egress-rate", "8000"}).ShortDebugString(), "egress_limit { rate: 8000 }");
+  for (const auto& [option, value] : {std::pair("--ingress-rate", "fast"), std::pair("--peer-egress-rate", "10mbps"),
+                                      std::pair("--host-egress-rate", "1e6")}) {
+    EXPECT_THAT(UsageError({"net", "veth", "--host", "h", "--ns", "a", option, value}), HasSubstr("must be a rate"));
+  }
+  const Arguments limited = {"net", "veth", "--host", "h", "--ns", "a", "--egress-rate", "1mbit"};
+  for (const auto& [option, value, why] :
+       {std::tuple("--burst", "much", " --burst: must be a size"),
+        std::tuple("--latency", "long", " --latency: must be"),
+        std::tuple("--latency", "-1s", " --latency: must be a positive duration"),
+        std::tuple("--host-burst", "32k", "--host-burst needs --host-ingress-rate or --host-egress-rate"),
+        std::tuple("--host-latency", "1s", "--host-latency needs --host-ingress-rate")}) {
+    Arguments arguments = limited;
+    arguments.insert(arguments.end(), {option, value});
+    EXPECT_THAT(UsageError(arguments), HasSubstr(why)) << option << " " << value;
+  }
+}
+
 TEST(VethTest, AnEndIsAPort) {
   const v1::VethEndpoint end =
       ParseEnd(true, {"--bridge", "br0", "--port", "isolated on cost 7", "--vlan", "10 pvid untagged", "--vlan=20-29"});

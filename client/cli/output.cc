@@ -13,6 +13,7 @@
 #include "absl/strings/str_join.h"
 #include "client/cli/bridge_text.h"
 #include "client/cli/ip_text.h"
+#include "client/cli/rate_text.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/repeated_field.h"
 #include "google/protobuf/util/json_util.h"
@@ -296,6 +297,10 @@ std::string EndpointDetails(const std::string& heading, const v1::VethEndpoint& 
   if (endpoint.promiscuous()) receives.push_back("what is for others (promiscuous)");
   if (endpoint.all_multicast()) receives.push_back("all multicast");
   add("Receives", receives);
+  std::vector<std::string> rates;
+  if (endpoint.has_ingress_limit()) rates.push_back("receives " + FormatLimit(endpoint.ingress_limit()));
+  if (endpoint.has_egress_limit()) rates.push_back("sends " + FormatLimit(endpoint.egress_limit()));
+  add("Rates", rates);
   add("Limits", FormatLimits(endpoint.offload_limits()));
   return text.empty() ? text : absl::StrCat("\n", Printable(heading), "\n", text);
 }

@@ -586,6 +586,21 @@ TEST(VethTest, LinkOptions) {
                                                                "               gro-ipv4-max-size 5\n"));
 }
 
+TEST(VethTest, Rates) {
+  v1::Veth veth = Uplink();
+  v1::VethEndpoint& b = *veth.mutable_endpoint_b();
+  b.mutable_ingress_limit()->set_rate(10'000'000);
+  b.mutable_ingress_limit()->set_burst(32768);
+  b.mutable_ingress_limit()->mutable_latency()->set_nanos(50'000'000);
+  b.mutable_egress_limit()->set_rate(64000);
+  b.mutable_egress_limit()->set_burst(1514);
+  b.mutable_egress_limit()->mutable_latency()->set_seconds(1);
+  EXPECT_THAT(*PrintVeth(Format::kTable, veth, kNow),
+              EndsWith("  Rates:       receives 10mbit burst 32768 latency 50ms\n"
+                       "               sends 64kbit burst 1514 latency 1s\n"));
+  EXPECT_THAT(*PrintVeth(Format::kJson, veth, kNow), HasSubstr("\"ingress_limit\": {"));
+}
+
 TEST(VethsTest, AddressesAreShownWhereAnyHasOne) {
   v1::Veth leased = Uplink();
   leased.mutable_metadata()->mutable_expire_time()->set_seconds(1767225600 + 86401);

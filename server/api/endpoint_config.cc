@@ -10,6 +10,7 @@
 #include "absl/algorithm/container.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "server/api/rate_limit.h"
 #include "server/api/text.h"
 #include "server/engine/ip_config.h"
 #include "server/netlink/bridge_port.h"
@@ -34,6 +35,7 @@ constexpr int kMostNeighbours = 256;
 constexpr int kMostAlternativeNames = 16;
 constexpr size_t kLongestAlternativeName = 127;  // ALTIFNAMSIZ of linux/if.h, less the terminating zero
 constexpr uint32_t kMostQueues = 4096;
+constexpr uint32_t kUsualMtu = 1500;      // of a veth
 constexpr uint32_t kLeastIpv4Mtu = 68;    // RFC 791
 constexpr uint32_t kLeastIpv6Mtu = 1280;  // RFC 8200
 constexpr uint32_t kLeastGsoSize = 256;   // more than MAX_TCP_HEADER + 1, which the kernel wants
@@ -67,6 +69,7 @@ class Reader {
   EndpointConfig Read() {
     ReadOptions();
     ReadPort();
+    ReadLimits();
     ReadAlternativeNames();
     if (!FitsIn("addresses", endpoint_.addresses_size(), kMostAddresses) ||
         !FitsIn("gateways", endpoint_.gateways_size(), kMostGateways) ||
@@ -123,6 +126,16 @@ class Reader {
         .gso_ipv4_max_size =
             CheckLimit("gso_ipv4_max_size", limits.gso_ipv4_max_size(), kLeastGsoSize, kGreatestOffloadSize),
         .gro_ipv4_max_size = CheckLimit("gro_ipv4_max_size", limits.gro_ipv4_max_size(), 1, kGreatestOffloadSize)};
+  }
+
+  void ReadLimits() {
+    const uint32_t mtu = spec_.mtu.value_or(kUsualMtu);
+    if (endpoint_.has_ingress_limit()) {
+      config_.ingress_limit = ToRateLimit(Field("ingress_limit"), endpoint_.ingress_limit(), mtu, violations_);
+    }
+    if (endpoint_.has_egress_limit()) {
+      config_.egress_limit = ToRateLimit(Field("egress_limit"), endpoint_.egress_limit(), mtu, violations_);
+    }
   }
 
   void ReadPort() {
@@ -514,6 +527,8 @@ static void ToProto(const engine::PortOptions& port, v1::BridgePort& proto) {
 void AddToProto(const engine::EndpointConfig& config, v1::VethEndpoint& endpoint) {
   endpoint.set_bridge(config.bridge);
   if (!config.port.empty()) ToProto(config.port, *endpoint.mutable_bridge_port());
+  if (config.ingress_limit.has_value()) *endpoint.mutable_ingress_limit() = ToProto(*config.ingress_limit);
+  if (config.egress_limit.has_value()) *endpoint.mutable_egress_limit() = ToProto(*config.egress_limit);
   for (const AddressSpec& address : config.ip.addresses) {
     v1::Address& proto = *endpoint.add_addresses();
     proto.set_address(address.local.ToString());

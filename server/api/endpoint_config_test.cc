@@ -131,6 +131,12 @@ TEST(EndpointConfigTest, EachViolationNamesItsFieldAndTheReason) {
       {R"(alternative_names: "a%d")", "b.alternative_names[0] must be 1 to 127"},
       {R"(alternative_names: "x" alternative_names: "x")",
        "b.alternative_names[1] \"x\" is a name of the link already"},
+      {R"(ingress_limit {})", "b.ingress_limit.rate must be 8000 to 1000000000000 bits a second, but is 0"},
+      {R"(egress_limit { rate: 1000000000001 })", "b.egress_limit.rate must be 8000 to"},
+      {R"(ingress_limit { rate: 8000 burst: 1513 })", "b.ingress_limit.burst must be 1514, a packet of the MTU"},
+      {R"(ingress_limit { rate: 8000 burst: 273001 })", "to 273000 bytes at this rate, but is 273001"},
+      {R"(egress_limit { rate: 8000 latency {} })", "b.egress_limit.latency must be 1ms to 10s, but is 0"},
+      {R"(egress_limit { rate: 8000 latency { seconds: 10 nanos: 1000 } })", "b.egress_limit.latency must be 1ms to"},
       {R"(tx_queues: 4097)", "b.tx_queues must be 1 to 4096"},
       {R"(rx_queues: 4097)", "b.rx_queues must be 1 to 4096"},
       {R"(offload_limits { gso_max_size: 255 })", "b.offload_limits.gso_max_size must be 256 to 524280"},
@@ -138,6 +144,33 @@ TEST(EndpointConfigTest, EachViolationNamesItsFieldAndTheReason) {
       {R"(offload_limits { gso_max_segments: 65536 })", "b.offload_limits.gso_max_segments must be 1 to 65535"},
   };
   for (const Case& test : cases) EXPECT_THAT(Violation(test.text), HasSubstr(test.violation)) << test.text;
+}
+
+TEST(EndpointConfigTest, ALimitIsFilledInAndKept) {
+  const std::string queues = "tx_queues: 1 rx_queues: 1 ";
+  EXPECT_EQ(ReadAndWrite("ingress_limit { rate: 10000000 }"),
+            queues + "ingress_limit { rate: 10000000 burst: 32768 latency { nanos: 50000000 } }");
+  // What passes in 10 ms.
+  EXPECT_EQ(ReadAndWrite("egress_limit { rate: 1000000000000 }"),
+            queues + "egress_limit { rate: 1000000000000 burst: 1250000000 latency { nanos: 50000000 } }");
+  const std::string given =
+      "ingress_limit { rate: 8001 burst: 1514 latency { nanos: 1000000 } } "
+      "egress_limit { rate: 8000 burst: 273000 latency { seconds: 10 } }";
+  EXPECT_EQ(ReadAndWrite(given), queues + given);
+  // In whole microseconds.
+  EXPECT_EQ(ReadAndWrite("ingress_limit { rate: 8000 burst: 1514 latency { nanos: 1000999 } }"),
+            queues + "ingress_limit { rate: 8000 burst: 1514 latency { nanos: 1000000 } }");
+}
+
+TEST(EndpointConfigTest, ABurstHasRoomForAPacket) {
+  EXPECT_THAT(Violation("ingress_limit { rate: 8000 burst: 9013 }", {.mtu = 9000}),
+              HasSubstr("b.ingress_limit.burst must be 9014"));
+  EXPECT_EQ(Violation("ingress_limit { rate: 8000 burst: 9014 }", {.mtu = 9000}), "");
+  Violations violations;
+  const engine::EndpointConfig config =
+      ToConfig("b", Endpoint("ingress_limit { rate: 8000 }"), {.mtu = 65535}, violations);
+  EXPECT_TRUE(violations.empty());
+  EXPECT_EQ(config.ingress_limit->burst, 65549u);
 }
 
 TEST(EndpointConfigTest, ManyAreTooMany) {

@@ -1,0 +1,22 @@
+// Rate limits: proto <-> domain.
+#ifndef NETPROV_SERVER_API_RATE_LIMIT_H_
+#define NETPROV_SERVER_API_RATE_LIMIT_H_
+
+#include <cstdint>
+#include <string>
+
+#include "netprov/v1/veth.pb.h"
+#include "server/api/validate.h"
+#include "server/engine/objects.h"
+
+namespace netprov::api {
+
+// Checks the limit in `field` of an end with that MTU, and fills in what is left out.
+engine::RateLimit ToRateLimit(const std::string& field, const v1::RateLimit& proto, uint32_t mtu,
+                              Violations& violations);
+
+v1::RateLimit ToProto(const engine::RateLimit& limit);
+
+}  // namespace netprov::api
+
+#endif  // NETPROV_SERVER_API_RATE_LIMIT_H_
