@@ -164,15 +164,15 @@ INSTANTIATE_TEST_SUITE_P(Each, CrashPointTest, ::testing::ValuesIn(Mutations()),
 // In the others, the threads besides the worker do nothing else.
 INSTANTIATE_TEST_SUITE_P(Each, AnyThreadCrashPointTest,
                          ::testing::ValuesIn(MutationsBut(
-                             {"CreateConfiguredVeth", "DeleteConfiguredVeth", "CreateBridge", "DeleteBridge",
-                              "CreatePort", "UpdateVeth", "CreateVethAtPath", "DeleteVethAtPath", "CollectGarbage",
-                              "CheckHost", "Expiry", "HealDeletedLink", "HealDeletedNamespace"})),
+                             {"CreateConfiguredVeth", "DeleteConfiguredVeth", "CreateLimitedVeth", "DeleteLimitedVeth",
+                              "CreateBridge", "DeleteBridge", "CreatePort", "UpdateVeth", "CreateVethAtPath", "DeleteVethAtPath",
+                              "CollectGarbage", "CheckHost", "Expiry", "HealDeletedLink", "HealDeletedNamespace"})),
                          NameOf);
 // The others leave the same intents, or none.
 INSTANTIATE_TEST_SUITE_P(Each, RecoveryCrashPointTest,
-                         ::testing::ValuesIn(MutationsBut({"DeleteConfiguredVeth", "CreatePort", "DeleteVethAtPath",
-                                                           "CollectGarbage", "CheckHost", "Expiry", "HealChangedLink",
-                                                           "HealDeletedLink"})),
+                         ::testing::ValuesIn(MutationsBut({"DeleteConfiguredVeth", "DeleteLimitedVeth", "CreatePort",
+                                                           "DeleteVethAtPath", "CollectGarbage", "CheckHost", "Expiry",
+                                                           "HealChangedLink", "HealDeletedLink"})),
                          NameOf);
 
 }  // namespace

@@ -37,13 +37,18 @@ constexpr int kLongLease = 24 * 60 * 60;
 // Less than the minute after which the daemon looks at everything, so that it has to notice.
 constexpr std::chrono::seconds kPatience(40);
 
-// Each file at /run/netns with the file system under it, the routes that are netprov's and the permanent neighbors of
-// the host and of each namespace, the namespaces' sysctls that are set here, then the links.
+// Each file at /run/netns with the file system under it, the routes that are netprov's, the permanent neighbors, the
+// queueing disciplines that somebody gave and the filters of the host and of each namespace, the namespaces' sysctls
+// that are set here, then the links. The kernel chooses a root's handle.
 constexpr char kLook[] = R"sh(cd /run/netns
 for name in *; do echo "$name $(stat -f -c %T "$name")"; done
 look() {
   ip $1 -4 route show table all proto 110; ip $1 -6 route show table all proto 110
   ip $1 neighbor show nud permanent
+  tc $1 qdisc show | grep -v noqueue | sed 's/ [0-9a-f]*: dev / dev /; s/ refcnt [0-9]*//' | sort
+  for link in $(tc $1 qdisc show | sed -n 's/^qdisc clsact ffff: dev \([^ ]*\) .*/\1/p'); do
+    echo "$link has $(tc $1 filter show dev "$link" ingress | grep -o 'pref [0-9]*\|mirred ([^)]*)' | uniq | tr '\n' ' ')"
+  done
 }
 echo "host has"; look
 for name in *; do
@@ -195,6 +200,17 @@ v1::UpdateVethRequest UpdateRequest(const std::string& request_id, bool back = f
   inside.clear_neighbors();
   inside.set_promiscuous(true);
   inside.set_alternative_names(0, "changed-name-of-eth0");
+  return request;
+}
+
+// Both ends with both limits.
+v1::CreateVethRequest LimitedPairRequest(const std::string& request_id) {
+  v1::CreateVethRequest request = PairRequest(request_id);
+  for (v1::VethEndpoint* end :
+       {request.mutable_veth()->mutable_endpoint_a(), request.mutable_veth()->mutable_endpoint_b()}) {
+    end->mutable_ingress_limit()->set_rate(10'000'000);
+    end->mutable_egress_limit()->set_rate(20'000'000);
+  }
   return request;
 }
 
@@ -386,6 +402,9 @@ std::string PictureOf(TestClient& client) {
   ExpectOk(veths);
   for (v1::Veth& veth : *veths.value.mutable_veths()) {
     uids.emplace_back(veth.uid(), absl::StrCat("<", veth.name(), ">"));
+    // The names of its ifbs.
+    const std::string digits = absl::StrReplaceAll(veth.uid(), {{"-", ""}}).substr(0, 11);
+    for (const char* side : {"ifba", "ifbb"}) uids.emplace_back(side + digits, absl::StrCat("<", side, ">"));
     veth.clear_uid();
     veth.clear_create_time();
     veth.mutable_metadata()->clear_expire_time();
@@ -444,6 +463,20 @@ const std::vector<Mutation>& Mutations() {
              ExpectOk(client.Create(ConfiguredPairRequest("")));
            },
        .revert = [](TestClient& client) { ExpectOk(client.Create(ConfiguredPairRequest(""))); }},
+      {.name = "CreateLimitedVeth",
+       .call = [](TestClient& client,
+                  const std::string& id) { return AnswerOf(client.Create(LimitedPairRequest(id))); },
+       .prepare = MakeBlue,
+       .revert = [](TestClient& client) { ExpectOk(client.DeleteVeth("v")); },
+       .uid = [](TestClient& client) { return client.GetVeth("v").value.uid(); }},
+      {.name = "DeleteLimitedVeth",
+       .call = DeletePair,
+       .prepare =
+           [](TestClient& client) {
+             MakeBlue(client);
+             ExpectOk(client.Create(LimitedPairRequest("")));
+           },
+       .revert = [](TestClient& client) { ExpectOk(client.Create(LimitedPairRequest(""))); }},
       {.name = "CreateBridge",
        .call = [](TestClient& client, const std::string& id) { return AnswerOf(client.Create(BridgeRequest(id))); },
        .prepare = MakeBlue,
@@ -629,6 +662,7 @@ void MutationTest::TearDown() {
   }
   EXPECT_EQ(Shell("ls /run/netns"), "foreign\n");
   EXPECT_EQ(Shell("ip -o link show type veth"), "");
+  EXPECT_EQ(Shell("ip -o link show type ifb"), "");
   EXPECT_EQ(daemon_->Stop(SIGTERM), 0);
   Shell("ip netns delete foreign");
 }
