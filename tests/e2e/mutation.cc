@@ -89,7 +89,10 @@ std::string Describe(const Seen& seen, const std::vector<Seen>& all) {
   const json& flags = link.at("flags");
   words.push_back(std::find(flags.begin(), flags.end(), "UP") != flags.end() ? "up" : "down");
   words.push_back(absl::StrCat("mtu ", link.at("mtu").get<int>()));
+  // That of an ifb is always the kernel's choice.
+  const bool is_ifb = link.value("linkinfo", json::object()).value("info_kind", "") == "ifb";
   for (const char* key : {"address", "group", "ifalias"}) {
+    if (is_ifb && absl::string_view(key) == "address") continue;
     if (link.contains(key)) words.push_back(absl::StrCat(key, " ", link.at(key).get<std::string>()));
   }
   if (link.contains("altnames")) words.push_back("also " + link.at("altnames").dump());

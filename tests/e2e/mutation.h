@@ -16,10 +16,10 @@
 namespace netprov::testing {
 
 // What there is: the objects of the API, then the kernel's links, addresses and namespaces, queueing disciplines and
-// filters as `ip`, `tc` and the files at /run/netns show them. Equal for equal states; uids, indexes, times and ttls are left out, and in the kernel's part
-// each uid that the API knows stands as its object's name, so that two pictures with the same objects differ where a
-// tag in the kernel is not that of the object. So are link-local addresses and whatever else the kernel adds on its own
-// time.
+// filters as `ip`, `tc` and the files at /run/netns show them. Equal for equal states; uids, indexes, times and ttls
+// are left out, and in the kernel's part each uid that the API knows stands as its object's name, so that two pictures
+// with the same objects differ where a tag in the kernel is not that of the object. So are link-local addresses and
+// whatever else the kernel adds on its own time.
 std::string PictureOf(TestClient& client);
 
 // An answer: how the call ended, the object as text, and its uid. The latter two are empty where no object is made.
