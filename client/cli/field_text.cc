@@ -1,6 +1,7 @@
 #include "client/cli/field_text.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "absl/time/time.h"
 #include "client/cli/bridge_text.h"
 #include "client/cli/ip_text.h"
+#include "client/cli/rate_text.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/duration.pb.h"
 #include "google/protobuf/util/json_util.h"
@@ -96,6 +98,16 @@ absl::Status AddToMap(const FieldDescriptor& field, const std::string& text, Mes
 
 absl::Status SetField(const FieldDescriptor& field, const std::string& text, Message& message) {
   const google::protobuf::Reflection& reflection = *message.GetReflection();
+  if (field.full_name() == "netprov.v1.RateLimit.rate") {
+    absl::StatusOr<uint64_t> rate = ParseRate(text);
+    if (rate.ok()) reflection.SetUInt64(&message, &field, *rate);
+    return rate.status();
+  }
+  if (field.full_name() == "netprov.v1.RateLimit.burst") {
+    absl::StatusOr<uint32_t> burst = ParseSize(text);
+    if (burst.ok()) reflection.SetUInt32(&message, &field, *burst);
+    return burst.status();
+  }
   if (field.is_map()) return AddToMap(field, text, message);
   if (field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
     return SetMessage(text, field.is_repeated() ? *reflection.AddMessage(&message, &field)

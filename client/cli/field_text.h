@@ -16,7 +16,7 @@ namespace netprov::cli {
 // message. Values are as in JSON without quotes, and besides:
 // - an address, a route, a neighbor or a VLAN as in the options of `contain net veth`, and a port as in `--port`,
 // - a label or a sysctl as KEY=VALUE,
-// - a duration as in `10m`,
+// - a duration as in `10m`, a rate as in `10mbit`, a burst as in `32k`,
 // - `yes` and `no`, and of an enumeration the end of the name, as in `down`.
 // INVALID_ARGUMENT with a message for the user.
 absl::Status SetFields(const std::vector<std::string>& settings, google::protobuf::Message& message,

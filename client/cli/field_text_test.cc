@@ -56,6 +56,19 @@ TEST(FieldText, AWholePortAndABridgesTimes) {
   EXPECT_TRUE(bridge.has_stp());
 }
 
+TEST(FieldText, ALimitIsInTheWordsOfTc) {
+  v1::Veth veth;
+  google::protobuf::FieldMask mask;
+  const absl::Status status = SetFields({"endpoint_b.ingress_limit.rate=10mbit", "endpoint_b.ingress_limit.burst=32k",
+                                         "endpoint_b.ingress_limit.latency=50ms"},
+                                        veth, mask);
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(veth.endpoint_b().ingress_limit().rate(), 10'000'000U);
+  EXPECT_EQ(veth.endpoint_b().ingress_limit().burst(), 32768U);
+  EXPECT_EQ(veth.endpoint_b().ingress_limit().latency().nanos(), 50'000'000);
+  EXPECT_FALSE(SetFields({"endpoint_b.ingress_limit.rate=fast"}, veth, mask).ok());
+}
+
 TEST(FieldText, WhatHasNoValueIsInTheMaskAlone) {
   v1::Veth veth;
   google::protobuf::FieldMask mask;

@@ -40,6 +40,8 @@ constexpr absl::string_view kChangeable[] = {"endpoint_a.mac_address",
                                              "endpoint_a.offload_limits",
                                              "endpoint_a.bridge",
                                              "endpoint_a.bridge_port",
+                                             "endpoint_a.ingress_limit",
+                                             "endpoint_a.egress_limit",
                                              "endpoint_b.mac_address",
                                              "endpoint_b.mtu",
                                              "endpoint_b.admin_state",
@@ -53,6 +55,8 @@ constexpr absl::string_view kChangeable[] = {"endpoint_a.mac_address",
                                              "endpoint_b.offload_limits",
                                              "endpoint_b.bridge",
                                              "endpoint_b.bridge_port",
+                                             "endpoint_b.ingress_limit",
+                                             "endpoint_b.egress_limit",
                                              "metadata.owner",
                                              "metadata.labels",
                                              "metadata.ttl",
@@ -244,8 +248,7 @@ absl::StatusOr<engine::UpdateVethCall> ToCall(const v1::UpdateVethRequest& reque
       if (end->bridge().empty() && !asked->has_bridge_port()) end->clear_bridge_port();
     }
     Violations wrong;
-    engine::Asked<engine::VethSpec> asked{.spec = {},
-                                          .metadata = ToMetadata("veth.metadata", veth.metadata(), wrong)};
+    engine::Asked<engine::VethSpec> asked{.spec = {}, .metadata = ToMetadata("veth.metadata", veth.metadata(), wrong)};
     asked.spec = ToSpec(veth, asked.metadata, wrong);
     if (!wrong.empty()) return ToInvalidFields(wrong);
     return asked;

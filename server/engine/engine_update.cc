@@ -23,7 +23,14 @@ std::vector<std::string> Without(std::vector<std::string> names, const std::vect
   return names;
 }
 
-// Those that go with the link, or those that do not.
+bool HaveOtherLimits(const VethSpec& one, const VethSpec& other) {
+  auto differ = [](const EndpointConfig& a, const EndpointConfig& b) {
+    return a.ingress_limit != b.ingress_limit || a.egress_limit != b.egress_limit;
+  };
+  return differ(one.a.config, other.a.config) || differ(one.b.config, other.b.config);
+}
+
+// Those that go with the link.
 IpConfig OnLink(IpConfig ip) {
   std::erase_if(ip.routes, [](const RouteSpec& route) { return !route.through_link(); });
   return ip;
@@ -282,6 +289,19 @@ EngineResult<Veth> Engine::UpdateVeth(const UpdateVethCall& call) {
     (is_a ? intent.veth.spec.a : intent.veth.spec.b) = turn.to.link;
     AddTurn(turn, plan);
   }
+  VethRecord limited_before = *record;
+  if (HaveOtherLimits(record->spec, updated.spec)) {
+    auto back = [&] { return UnlessGone(ApplyShaping(limited_before)); };
+    plan.Add({.name = "limit the rates of " + object,
+              .run = [&]() -> KernelResult<void> {
+                KernelResult<void> limited = ApplyShaping(updated);
+                // Some of it may be done.
+                if (!limited.ok()) limited.error().may_have_effect = true;
+                return limited;
+              },
+              .undo = back,
+              .sweep = back});
+  }
   Veth answer;
   EngineResult<void> done = Transact(object, intent, plan, [&] {
     for (const LinkTurn& turn : turns) {
@@ -443,10 +463,12 @@ EngineResult<void> Engine::RollBackUpdate(const Intent& intent) {
     case Intent::Kind::kUpdateVeth: {
       const auto record = registry_.FindVeth(intent.veth.id);
       if (!record.has_value() || record->uid != intent.veth.uid) return {};
+      bool is_there = true;
       for (const bool is_a : {true, false}) {
         const Endpoint& made = is_a ? record->a : record->b;
         KernelResult<std::optional<Link>> link = FindEnd(*record, made, is_a ? record->b : record->a);
         if (!link.ok()) return KernelFailure(object, "look at " + object, link.error());
+        is_there = is_there && link->has_value();
         if (!link->has_value()) continue;
         const LinkTurn turn{
             .field = "",
@@ -458,6 +480,10 @@ EngineResult<void> Engine::RollBackUpdate(const Intent& intent) {
             .turned = {}};
         KernelResult<void> end = TurnBack(turn);
         if (!end.ok()) undone = std::move(end);
+      }
+      if (is_there && HaveOtherLimits(record->spec, intent.veth.spec)) {
+        VethRecord limited = *record;
+        if (KernelResult<void> rates = UnlessGone(ApplyShaping(limited)); !rates.ok()) undone = std::move(rates);
       }
       break;
     }

@@ -72,6 +72,8 @@ class EngineUpdateTest : public EngineTest {
     asked.spec.a.mtu = 1400;
     asked.spec.a.config.ip.addresses = {Address("10.0.1.1/24")};
     EndpointSpec& b = asked.spec.b;
+    b.config.egress_limit = RateLimit{.rate = 10'000'000, .burst = 20'000, .latency = absl::Milliseconds(50)};
+    b.config.ingress_limit = RateLimit{.rate = 20'000'000, .burst = 20'000, .latency = absl::Milliseconds(50)};
     b.mac = netlink::MacAddress{{2, 0, 0, 0, 0, 9}};
     b.config.options.promiscuous = true;
     b.config.options.limits.gso_max_size = 1000;
@@ -210,6 +212,23 @@ TEST_F(EngineUpdateTest, AnEndJoinsAndLeavesABridge) {
   EXPECT_EQ(HostLink("h0").master_ifindex, 0U);
   EXPECT_TRUE(engine_->DeleteDevice({.context = {}, .name = "bridges/br"}).ok());
   EXPECT_REFUSED(Update(join), Reason::kDeviceNotFound);
+}
+
+TEST_F(EngineUpdateTest, LimitsChangeAndGo) {
+  MakeBlueWithFullVeth();
+  const std::string unlimited = kernel_.DumpForTest();
+  auto limit = [](uint64_t rate) {
+    return [rate](Asked<VethSpec>& asked) {
+      asked.spec.b.config.egress_limit = RateLimit{.rate = rate, .burst = 20'000, .latency = absl::Milliseconds(50)};
+    };
+  };
+  ASSERT_TRUE(Update(limit(10'000'000)).ok());
+  ExpectAllOrNothing([&] { return Update(limit(20'000'000)).ok(); }, /*die=*/false);
+  EXPECT_EQ(engine_->GetVeth("v")->b.config.egress_limit->rate, 20'000'000U);
+  ExpectAllOrNothing([&] { return Update(limit(30'000'000)).ok(); }, /*die=*/true);
+  EXPECT_EQ(engine_->GetVeth("v")->state, State::kReady);
+  ASSERT_TRUE(Update([](Asked<VethSpec>& asked) { asked.spec.b.config.egress_limit.reset(); }).ok());
+  EXPECT_EQ(kernel_.DumpForTest(), unlimited);
 }
 
 TEST_F(EngineUpdateTest, WhatSomebodyElseChangedBesidesStaysSo) {

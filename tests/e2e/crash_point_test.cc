@@ -162,12 +162,13 @@ TEST_P(RecoveryCrashPointTest, AtTheSystemCallsOfARecovery) {
 
 INSTANTIATE_TEST_SUITE_P(Each, CrashPointTest, ::testing::ValuesIn(Mutations()), NameOf);
 // In the others, the threads besides the worker do nothing else.
-INSTANTIATE_TEST_SUITE_P(Each, AnyThreadCrashPointTest,
-                         ::testing::ValuesIn(MutationsBut(
-                             {"CreateConfiguredVeth", "DeleteConfiguredVeth", "CreateLimitedVeth", "DeleteLimitedVeth",
-                              "CreateBridge", "DeleteBridge", "CreatePort", "UpdateVeth", "CreateVethAtPath", "DeleteVethAtPath",
-                              "CollectGarbage", "CheckHost", "Expiry", "HealDeletedLink", "HealDeletedNamespace"})),
-                         NameOf);
+INSTANTIATE_TEST_SUITE_P(
+    Each, AnyThreadCrashPointTest,
+    ::testing::ValuesIn(MutationsBut({"CreateConfiguredVeth", "DeleteConfiguredVeth", "CreateLimitedVeth",
+                                      "DeleteLimitedVeth", "CreateBridge", "DeleteBridge", "CreatePort", "UpdateVeth",
+                                      "CreateVethAtPath", "DeleteVethAtPath", "CollectGarbage", "CheckHost", "Expiry",
+                                      "HealDeletedLink", "HealDeletedNamespace"})),
+    NameOf);
 // The others leave the same intents, or none.
 INSTANTIATE_TEST_SUITE_P(Each, RecoveryCrashPointTest,
                          ::testing::ValuesIn(MutationsBut({"DeleteConfiguredVeth", "DeleteLimitedVeth", "CreatePort",

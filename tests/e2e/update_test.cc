@@ -36,11 +36,15 @@ constexpr Field kFields[] = {
      "inet 10.0.0.2/24 scope global secondary"},
     {"neighbors", R"(neighbors { address: "10.0.0.9" mac_address: "02:00:00:00:00:09" })", "02:00:00:00:00:09"},
     {"bridge", R"(bridge: "bridges/br")", "master br0"},
+    {"ingress_limit", "ingress_limit { rate: 10000000 burst: 20000 latency { nanos: 50000000 } }", "rate 10Mbit"},
+    {"egress_limit", "egress_limit { rate: 20000000 burst: 20000 latency { nanos: 50000000 } }", "rate 20Mbit"},
 };
 
 constexpr char kLook[] =
     "ip -n blue -d address show dev eth0; ip -n blue -d link show dev eth0; ip -n blue neighbor show nud permanent; "
-    "ip -n blue -4 route show table all proto 110; ip -n blue -6 route show table all proto 110";
+    "ip -n blue -4 route show table all proto 110; ip -n blue -6 route show table all proto 110; tc qdisc show | grep "
+    "tbf; "
+    "tc filter show dev h0 ingress; ip -o link show type ifb | wc -l";
 
 class UpdateTest : public HostTest {
  protected:
