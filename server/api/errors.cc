@@ -34,6 +34,7 @@ constexpr size_t kLongestName = 800;  // `namespaces/` and 255 bytes, each perce
 constexpr char kNamespaceType[] = "netprov.v1.Namespace";
 constexpr char kVethType[] = "netprov.v1.Veth";
 constexpr char kBridgeType[] = "netprov.v1.Bridge";
+constexpr char kDeviceType[] = "netprov.v1.Device";
 constexpr char kLinkType[] = "link";
 constexpr char kLocationType[] = "network namespace";
 
@@ -138,13 +139,15 @@ absl::string_view ResourceTypeOf(const engine::Error& error) {
   if (absl::StartsWith(error.object, "veths/")) return kVethType;
   // A place, as engine::PlaceName() writes it.
   if (absl::StartsWith(error.object, "/") || absl::StartsWith(error.object, "processes/")) return kLocationType;
+  if (absl::StartsWith(error.object, "devices/")) return kDeviceType;
   return absl::StartsWith(error.object, "bridges/") ? kBridgeType : kNamespaceType;
 }
 
 // The engine names fields of bodies: of a pair, all of them are of an end.
-std::string FieldOf(const engine::Error& error) {
+std::string FieldOf(Method method, const engine::Error& error) {
   if (error.field.empty()) return "";
-  return absl::StrCat(absl::StartsWith(error.field, "endpoint_") ? "veth." : "bridge.", error.field);
+  if (absl::StartsWith(error.field, "endpoint_")) return absl::StrCat("veth.", error.field);
+  return absl::StrCat(method == Method::kCreateDevice ? "device." : "bridge.", error.field);
 }
 
 absl::Status DeviceInUse(const engine::Error& error) {
@@ -163,8 +166,8 @@ absl::Status RequestIdReused(const engine::Error& error) {
 absl::Status NotFound(v1::ErrorReason reason, const engine::Error& error) {
   return StatusBuilder(absl::StatusCode::kNotFound, reason, error.message)
       .Resource(ResourceTypeOf(error), ResourceNameOf(error))
-      .Metadata("field", FieldOf(error))
-      .Field(FieldOf(error))
+      .Metadata("field", error.field)
+      .Field(error.field)
       .Build();
 }
 
@@ -181,8 +184,8 @@ absl::Status Unusable(v1::ErrorReason reason, const engine::Error& error) {
   return StatusBuilder(absl::StatusCode::kFailedPrecondition, reason, error.message)
       .Resource(ResourceTypeOf(error), name)
       .Precondition(name)
-      .Metadata("field", FieldOf(error))
-      .Field(FieldOf(error))
+      .Metadata("field", error.field)
+      .Field(error.field)
       .Build();
 }
 
@@ -208,19 +211,26 @@ absl::Status NamespaceBusy(const engine::Error& error) {
 absl::Status InterfaceNameTaken(const engine::Error& error) {
   return StatusBuilder(absl::StatusCode::kAlreadyExists, v1::ERROR_REASON_INTERFACE_NAME_TAKEN, error.message)
       .Resource(kLinkType, error.interface_name)
-      .Metadata("field", FieldOf(error))
+      .Metadata("field", error.field)
       .Metadata("interface", error.interface_name)
-      .Field(FieldOf(error))
+      .Field(error.field)
       .Build();
 }
 
 void AddKernelMetadata(const engine::Error& error, StatusBuilder& builder) {
-  builder.Metadata("step", error.step).Metadata("field", FieldOf(error));
+  builder.Metadata("step", error.step).Metadata("field", error.field);
   if (!error.kernel.has_value()) return;
   const char* symbol = strerrorname_np(error.kernel->code);
   builder.Metadata("errno", symbol != nullptr ? std::string(symbol) : absl::StrCat(error.kernel->code))
       .Metadata("operation", error.kernel->operation)
       .Metadata("extack", error.kernel->extack);
+}
+
+absl::Status RefusedDevice(const engine::Error& error) {
+  const std::string name = ResourceNameOf(error);
+  StatusBuilder builder(absl::StatusCode::kFailedPrecondition, v1::ERROR_REASON_DEVICE_REFUSED, error.message);
+  AddKernelMetadata(error, builder);
+  return builder.Resource(ResourceTypeOf(error), name).Precondition(name).Build();
 }
 
 // What a refusal of the kernel means to the caller, by operation and errno. Whatever is not here is KERNEL_REFUSED: a
@@ -371,7 +381,7 @@ static absl::Status InvalidChange(const engine::Error& error) {
   return InvalidFields(violations);
 }
 
-absl::Status FromEngine(Method method, const engine::Error& error) {
+static absl::Status ByReason(Method method, const engine::Error& error) {
   switch (error.reason) {
     case engine::Reason::kRequestIdReused:
       return RequestIdReused(error);
@@ -407,6 +417,10 @@ absl::Status FromEngine(Method method, const engine::Error& error) {
       return NotFound(v1::ERROR_REASON_LOCATION_NOT_FOUND, error);
     case engine::Reason::kPlaceUnusable:
       return Unusable(v1::ERROR_REASON_LOCATION_UNUSABLE, error);
+    case engine::Reason::kLowerNotFound:
+      return NotFound(v1::ERROR_REASON_LOWER_INTERFACE_NOT_FOUND, error);
+    case engine::Reason::kDeviceRefused:
+      return RefusedDevice(error);
     case engine::Reason::kInterfaceNameTaken:
       return InterfaceNameTaken(error);
     case engine::Reason::kKernel:
@@ -419,6 +433,13 @@ absl::Status FromEngine(Method method, const engine::Error& error) {
       return CallCancelled();
   }
   return KernelFailed(error);
+}
+
+absl::Status FromEngine(Method method, const engine::Error& error) {
+  if (error.field.empty()) return ByReason(method, error);
+  engine::Error placed = error;
+  placed.field = FieldOf(method, error);
+  return ByReason(method, placed);
 }
 
 std::string ReasonOf(const absl::Status& status) {

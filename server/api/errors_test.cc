@@ -67,6 +67,8 @@ constexpr Reason kReasons[] = {Reason::kRequestIdReused,
                                Reason::kDeviceAlreadyExists,
                                Reason::kDeviceInUse,
                                Reason::kBridgeUnusable,
+                               Reason::kLowerNotFound,
+                               Reason::kDeviceRefused,
                                Reason::kInterfaceNameTaken,
                                Reason::kPlaceNotFound,
                                Reason::kPlaceUnusable,
@@ -378,6 +380,25 @@ TEST(ErrorsTest, ManyViolationsStillFitIntoTheTrailers) {
   ASSERT_TRUE(bad.ParseFromString(std::string(*status.GetPayload("type.googleapis.com/google.rpc.BadRequest"))));
   EXPECT_EQ(bad.field_violations_size(), 12);
   EXPECT_NE(status.message().find("(and 99 more)"), absl::string_view::npos);
+}
+
+TEST(ErrorsTest, Devices) {
+  const absl::Status nowhere = FromEngine(Method::kCreateDevice, engine::LowerNotFound("devices/d", "eth0", "blue"));
+  EXPECT_EQ(ReasonOf(nowhere), "LOWER_INTERFACE_NOT_FOUND");
+  EXPECT_EQ(nowhere.code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(Get<ResourceInfo>(nowhere)->resource_type(), "netprov.v1.Device");
+  EXPECT_EQ(MetadataOf(nowhere)["field"], "device.lower_interface");
+  Error refusal = KernelError(EBUSY, "RTM_NEWLINK m0 type macvlan");
+  refusal.object = "devices/d";
+  const absl::Status refused = FromEngine(Method::kCreateDevice, engine::DeviceRefused(refusal));
+  EXPECT_EQ(ReasonOf(refused), "DEVICE_REFUSED");
+  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(MetadataOf(refused)["errno"], "EBUSY");
+  EXPECT_EQ(MetadataOf(refused)["extack"], "because");
+  // A field of a device's, whatever the error is about.
+  Error lower = engine::NamespaceNotFound("blue");
+  lower.field = "lower_namespace";
+  EXPECT_EQ(MetadataOf(FromEngine(Method::kCreateDevice, lower))["field"], "device.lower_namespace");
 }
 
 }  // namespace

@@ -35,11 +35,13 @@ absl::StatusOr<GarbageQuery> ToCall(const v1::CollectGarbageRequest& request) {
       CheckVethName(field, name, violations);
     } else if (absl::StartsWith(name, "bridges/")) {
       CheckBridgeName(field, name, violations);
+    } else if (absl::StartsWith(name, "devices/")) {
+      CheckDeviceName(field, name, violations);
     } else if (absl::StartsWith(name, "namespaces/")) {
       CheckNamespaceName(field, name, violations);
     } else {
-      violations.Add(field, absl::StrCat("must be namespaces/{namespace}, veths/{veth} or bridges/{bridge}, but is ",
-                                         Quote(name)));
+      violations.Add(field, absl::StrCat("must be namespaces/{namespace}, veths/{veth}, bridges/{bridge} or ",
+                                         "devices/{device}, but is ", Quote(name)));
     }
   }
   if (!violations.empty()) return violations.ToStatus();

@@ -16,6 +16,7 @@ namespace {
 constexpr absl::string_view kNamespaces = "namespaces/";
 constexpr absl::string_view kVeths = "veths/";
 constexpr absl::string_view kBridges = "bridges/";
+constexpr absl::string_view kDevices = "devices/";
 
 bool IsIdByte(char c) { return absl::ascii_isalnum(c) || c == '.' || c == '_' || c == '-'; }
 
@@ -97,6 +98,10 @@ netprov::Result<std::string, NameError> ParseVethName(absl::string_view name) {
 
 netprov::Result<std::string, NameError> ParseBridgeName(absl::string_view name) {
   return ParseName(name, kBridges, "bridges/{bridge}");
+}
+
+netprov::Result<std::string, NameError> ParseDeviceName(absl::string_view name) {
+  return ParseName(name, kDevices, "devices/{device}");
 }
 
 std::string FormatNamespaceName(absl::string_view id) {

@@ -1,4 +1,4 @@
-// Resource names (AIP-122): `namespaces/{namespace}`, `veths/{veth}` and `bridges/{bridge}`.
+// Resource names (AIP-122): `namespaces/{namespace}`, `veths/{veth}`, `bridges/{bridge}` and `devices/{device}`.
 //
 // The id of a namespace is the name of a file at /run/netns. netprov's own ids need no encoding; of a file that
 // somebody else made, each byte that no id may hold is percent-encoded in the resource name: `namespaces/my%20net` is
@@ -27,7 +27,7 @@ struct NameError {
 // `_`. Such an id is a file name that stays in its directory.
 netprov::Result<void, NameError> CheckNamespaceId(absl::string_view id);
 
-// The same for a veth pair or a bridge: 1 to 63 characters.
+// The same for a veth pair, a bridge or a device: 1 to 63 characters.
 netprov::Result<void, NameError> CheckVethId(absl::string_view id);
 
 // Whether the bytes are a file name that stays in its directory: 1 to 255 bytes, neither `.` nor `..`, without `/` and
@@ -38,9 +38,10 @@ bool IsSafeFileName(absl::string_view id);
 // FormatNamespaceName() writes is accepted, so that a namespace has one name.
 netprov::Result<std::string, NameError> ParseNamespaceName(absl::string_view name);
 
-// The id in `veths/{veth}` or `bridges/{bridge}`, which CheckVethId() accepts.
+// The id in `veths/{veth}`, `bridges/{bridge}` or `devices/{device}`, which CheckVethId() accepts.
 netprov::Result<std::string, NameError> ParseVethName(absl::string_view name);
 netprov::Result<std::string, NameError> ParseBridgeName(absl::string_view name);
+netprov::Result<std::string, NameError> ParseDeviceName(absl::string_view name);
 
 // The reverse. Any bytes give a name.
 std::string FormatNamespaceName(absl::string_view id);

@@ -70,6 +70,13 @@ std::string CheckBridgeName(absl::string_view field, absl::string_view name, Vio
   return "";
 }
 
+std::string CheckDeviceName(absl::string_view field, absl::string_view name, Violations& violations) {
+  netprov::Result<std::string, NameError> id = ParseDeviceName(name);
+  if (id.ok()) return *std::move(id);
+  violations.Add(field, absl::StrCat("must ", id.error().message));
+  return "";
+}
+
 std::string CheckInterfaceName(absl::string_view field, absl::string_view name, Violations& violations) {
   if (name.empty()) return engine::kDefaultInterfaceName;
   if (!IsInterfaceName(name)) {

@@ -44,6 +44,7 @@ std::string CheckRequestId(absl::string_view request_id, Violations& violations)
 std::string CheckNamespaceName(absl::string_view field, absl::string_view name, Violations& violations);
 std::string CheckVethName(absl::string_view field, absl::string_view name, Violations& violations);
 std::string CheckBridgeName(absl::string_view field, absl::string_view name, Violations& violations);
+std::string CheckDeviceName(absl::string_view field, absl::string_view name, Violations& violations);
 
 // The name of a link, or a pattern with one `%d` in it; `veth%d` when empty. Besides what the kernel's dev_valid_name()
 // refuses, the names `all` and `default` are refused, which it keeps for its settings of all links

@@ -78,6 +78,25 @@ void Caretaker::MarkDependents(const ObjectRef& object) {
       if (is_port) mark(VethName(veth.id), veth.uid);
     }
   }
+  for (const DeviceRecord& device : registry_.ListDevices()) {
+    if (StandsOn(device, object)) mark(device.name, device.uid);
+  }
+}
+
+bool Caretaker::StandsOn(const DeviceRecord& device, const ObjectRef& object) const {
+  const LowerSpec& lower = device.spec.lower;
+  if (lower.interface_name.empty()) return false;
+  auto is_it = [&lower](const Endpoint& link) {
+    return !link.place.has_value() && link.namespace_id == lower.namespace_id &&
+           link.interface_name == lower.interface_name;
+  };
+  if (const auto id = NamespaceIdIn(object.name); id.has_value()) return *id == lower.namespace_id;
+  if (const auto id = VethIdIn(object.name); id.has_value()) {
+    const std::optional<VethRecord> veth = registry_.FindVeth(*id);
+    return veth.has_value() && (is_it(veth->a) || is_it(veth->b));
+  }
+  const std::optional<DeviceRecord> other = registry_.FindDevice(object.name);
+  return other.has_value() && is_it(other->link);
 }
 
 void Caretaker::MarkEverything() {

@@ -72,6 +72,8 @@ class Caretaker {
   void MarkObject(const std::string& name, const std::string& uid);
   // What stands on an object, and may be healed at once now.
   void MarkDependents(const ObjectRef& object);
+  // Whether the device is to stand on a link of the object, or on one in it.
+  bool StandsOn(const DeviceRecord& device, const ObjectRef& object) const;
 
   // While the result lives, the object counts as busy. Where it is false to the end, nobody looked, and the object is
   // to be looked at again.

@@ -154,6 +154,7 @@ std::vector<std::string> Engine::Keys(const CreateDeviceCall& call) const {
   std::vector<std::string> keys;
   if (!absl::EndsWith(call.name, "/")) keys.push_back(call.name);
   keys.push_back(link.is_at_host() ? "links/" + link.interface_name : NamespaceName(link.namespace_id));
+  if (!call.spec.lower.namespace_id.empty()) keys.push_back(NamespaceName(call.spec.lower.namespace_id));
   return SortedKeys(std::move(keys), call.context);
 }
 
@@ -161,6 +162,8 @@ std::vector<std::string> Engine::Keys(const DeleteDeviceCall& call) const {
   std::vector<std::string> keys = {call.name};
   if (const std::optional<DeviceRecord> record = registry_.FindDevice(call.name); record.has_value()) {
     if (!record->link.namespace_id.empty()) keys.push_back(NamespaceName(record->link.namespace_id));
+    // It may have to be made again on what is there.
+    if (!record->spec.lower.namespace_id.empty()) keys.push_back(NamespaceName(record->spec.lower.namespace_id));
   }
   return SortedKeys(std::move(keys), call.context);
 }

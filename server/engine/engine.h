@@ -128,7 +128,7 @@ struct Page {
 
 // An object, to be told from a later one of the same name.
 struct ObjectRef {
-  std::string name;  // `namespaces/blue`, `veths/v1`, `bridges/br0`
+  std::string name;  // `namespaces/blue`, `veths/v1`, `bridges/br0`, `devices/m0`
   std::string uid;
 };
 
@@ -201,7 +201,7 @@ class Engine {
 
   EngineResult<Device> CreateDevice(const CreateDeviceCall& call);
   EngineResult<Device> GetDevice(const std::string& name);
-  // Up to `limit` devices of a collection, as in `bridges/`, with names greater than `after`, bytewise.
+  // Up to `limit` devices of a collection, as in `bridges/` or `devices/`, with names greater than `after`, bytewise.
   EngineResult<Page<Device>> ListDevices(const std::string& collection, const std::string& after, size_t limit);
   // kDeviceInUse: pairs of ours are to be its ports.
   EngineResult<void> DeleteDevice(const DeleteDeviceCall& call);
@@ -397,6 +397,12 @@ class Engine {
   // The link of a device, if it is where we put it.
   KernelResult<std::optional<Link>> FindLinkOf(const DeviceRecord& record);
   KernelResult<void> DeleteLinkOf(const DeviceRecord& record);
+  // Sets what the device is to stand on, as it is now. kLowerNotFound: there is no such link.
+  EngineResult<void> AddLower(const DeviceRecord& record, LinkSpec& link);
+  // How a device differs from how it was made. `made` is how its link is to be; `now` gets its options, where the
+  // kernel shows them.
+  EngineResult<LinkDifference> FindDifference(const DeviceRecord& record, const Endpoint& made, const Link& link,
+                                              DeviceOptions& now);
   EngineResult<Device> Describe(const DeviceRecord& record);
   bool IsBeingDeleted(const DeviceRecord& record) const;
   // As MakeVeth().

@@ -4,23 +4,62 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "server/engine/device_difference.h"
 #include "server/engine/endpoint.h"
 #include "server/engine/engine.h"
 #include "server/engine/error.h"
 #include "server/engine/plan.h"
 #include "server/engine/tag.h"
+#include "server/netlink/link_info.h"
 
 namespace netprov::engine {
 namespace {
 
 std::string BirthOf(const DeviceRecord& record, const LinkSpec& link) {
   return absl::StrCat("create ", KindOf(record.spec.options), " ", link.name);
+}
+
+// Whether its hardware address is that of the link that it stands on, and follows it.
+bool FollowsLowerMac(const DeviceSpec& spec) {
+  if (std::holds_alternative<netlink::IpvlanInfo>(spec.options)) return true;
+  if (std::holds_alternative<netlink::VlanInfo>(spec.options)) return !spec.link.mac.has_value();
+  const auto* macvlan = std::get_if<netlink::MacvlanInfo>(&spec.options);
+  return macvlan != nullptr && macvlan->mode == netlink::MacvlanMode::kPassthru;
+}
+
+// How its link is to be, where it is `link` now.
+Endpoint Expected(const DeviceRecord& record, const Link& link) {
+  Endpoint made = record.link;
+  // Else it follows that of a bridge's ports, or of the link that it stands on.
+  if (!record.spec.link.mtu.has_value()) made.mtu = link.mtu;
+  if (FollowsLowerMac(record.spec)) made.mac = link.mac;
+  return made;
+}
+
+// Whether the kernel refuses the device itself, as things are there. EEXIST: of a name that is taken it does not say
+// why.
+bool IsRefusal(const DeviceOptions& options, const KernelError& error) {
+  if (std::holds_alternative<netlink::BridgeInfo>(options)) return false;
+  switch (error.code) {
+    case EEXIST:
+      return !error.extack.empty();
+    case EBUSY:
+    case EINVAL:
+    case ENETDOWN:
+    case EADDRINUSE:
+    case EADDRNOTAVAIL:
+    case ERANGE:
+      return true;
+    default:
+      return false;
+  }
 }
 
 }  // namespace
@@ -81,29 +120,76 @@ EngineResult<Device> Engine::Describe(const DeviceRecord& record) {
   device.link.mac = link.mac;
   device.link.mtu = link.mtu;
   device.link.up = link.up;
-  Endpoint made = record.link;
-  // Else it follows that of the ports.
-  if (!record.spec.link.mtu.has_value()) made.mtu = link.mtu;
-  NETPROV_ASSIGN_OR_RETURN(LinkDifference difference,
-                           FindDifference(record.name, "", made, record.spec.link, TagFor(record), link));
-  if (link.device.has_value()) {
-    CompareOptions(record.spec.options, *link.device, difference);
-    device.options = *link.device;
-  }
+  EngineResult<LinkDifference> difference = FindDifference(record, Expected(record, link), link, device.options);
   EngineResult<Shortage> shortage = FindShortage(record.name, RefOf(record), record.spec.link, link);
-  if (!shortage.ok() || !shortage->alternative_names.empty() || !shortage->ip.empty()) {
+  const bool looks_well = difference.ok() && difference->deviations.empty() && shortage.ok() &&
+                          shortage->alternative_names.empty() && shortage->ip.empty();
+  if (!looks_well) {
     // It may have gone between our looks.
     KernelResult<std::optional<Link>> again = FindLinkOf(record);
     if (again.ok() && !again->has_value()) return miss();
   }
+  if (!difference.ok()) return std::move(difference).error();
   if (!shortage.ok()) return std::move(shortage).error();
-  device.deviations = std::move(difference.deviations);
+  device.deviations = std::move(difference->deviations);
   AddShortage("", *shortage, device.deviations);
   device.link.config.Remove(shortage->ip);
   std::erase_if(device.link.config.alternative_names,
                 [&](const std::string& name) { return !absl::c_linear_search(link.alternative_names, name); });
   if (!device.deviations.empty()) device.state = State::kDegraded;
   return device;
+}
+
+EngineResult<LinkDifference> Engine::FindDifference(const DeviceRecord& record, const Endpoint& made, const Link& link,
+                                                    DeviceOptions& now) {
+  NETPROV_ASSIGN_OR_RETURN(LinkDifference difference,
+                           FindDifference(record.name, "", made, record.spec.link, TagFor(record), link));
+  if (!link.device.has_value()) return difference;
+  now = *link.device;
+  if (auto* vxlan = std::get_if<VxlanOptions>(&now); vxlan != nullptr) {
+    const auto& asked = std::get<VxlanOptions>(record.spec.options);
+    // Most have none.
+    if (!asked.fdb.empty()) {
+      KernelResult<std::vector<FdbEntry>> there = kernel_.ListFdb(RefOf(record), link.ifindex);
+      if (!there.ok()) {
+        return KernelFailure(record.name, "look at the forwarding database of " + link.name, there.error());
+      }
+      vxlan->fdb = Present(asked, *there);
+    }
+  }
+  // It can't be put back, but by making the device anew.
+  if (link.lower_ifindex != record.lower_ifindex) {
+    difference.deviations.push_back(
+        {.field = "lower_interface",
+         .expected = absl::StrCat(record.spec.lower.interface_name, " of index ", record.lower_ifindex),
+         .actual = link.lower_ifindex == 0 ? "" : absl::StrCat("index ", link.lower_ifindex)});
+  }
+  CompareOptions(record.spec.options, now, difference);
+  return difference;
+}
+
+EngineResult<void> Engine::AddLower(const DeviceRecord& record, LinkSpec& link) {
+  if (!HasLower(record.spec.options)) return {};
+  const LowerSpec& spec = record.spec.lower;
+  const EndpointSpec where{.namespace_id = spec.namespace_id, .interface_name = spec.interface_name};
+  auto at_field = [](Error error) {
+    return error.field.empty() ? std::move(error) : AtField(std::move(error), "lower_namespace");
+  };
+  EngineResult<NetnsRef> netns = Resolve(where, "");
+  if (!netns.ok()) return at_field(std::move(netns).error());
+  link.lower = LowerRef{.netns = *std::move(netns)};
+  if (spec.interface_name.empty()) return {};
+  KernelResult<std::optional<Link>> lower = kernel_.FindLink(link.lower->netns, spec.interface_name);
+  if (!lower.ok()) {
+    if (NamespaceIsGone(lower.error())) {
+      netns = ResolveByLooking(where, "");
+      if (!netns.ok()) return at_field(std::move(netns).error());
+    }
+    return KernelFailure(record.name, "look for " + spec.interface_name, lower.error());
+  }
+  if (!lower->has_value()) return LowerNotFound(record.name, spec.interface_name, spec.namespace_id);
+  link.lower->ifindex = (*lower)->ifindex;
+  return {};
 }
 
 bool Engine::IsBeingDeleted(const DeviceRecord& record) const {
@@ -183,6 +269,8 @@ EngineResult<Device> Engine::CreateDevice(const CreateDeviceCall& call) {
     }
     record.link = Projected(spec, *name);
     if (looks_first) NETPROV_RETURN_IF_ERROR(CheckNameIsFree(record, netns, existing));
+    LinkSpec link = ToLinkSpec(spec, netns, *name, /*bridge=*/0);
+    NETPROV_RETURN_IF_ERROR(AddLower(record, link));
     if (call.context.validate_only) {
       Device projected = record.ToDevice();
       projected.uid.clear();
@@ -190,8 +278,7 @@ EngineResult<Device> Engine::CreateDevice(const CreateDeviceCall& call) {
       return projected;
     }
     if (call.context.stopped != nullptr && call.context.stopped()) return Stopped(record.name);
-    EngineResult<DeviceRecord> made = MakeDevice(record, ToLinkSpec(spec, netns, *name, /*bridge=*/0), call.context,
-                                                 /*is_new=*/true, /*replaced=*/existing);
+    EngineResult<DeviceRecord> made = MakeDevice(record, link, call.context, /*is_new=*/true, /*replaced=*/existing);
     if (made.ok()) {
       Device device = made->ToDevice();
       device.expire_time = ExpireTimeOf(made->uid);
@@ -200,10 +287,12 @@ EngineResult<Device> Engine::CreateDevice(const CreateDeviceCall& call) {
     }
     if (made.error().reason != Reason::kKernel) return std::move(made).error();
     const KernelError& refusal = *made.error().kernel;
+    const bool is_birth = absl::StartsWith(made.error().step, "create ");
+    if (is_birth && IsRefusal(call.spec.options, refusal)) return DeviceRefused(std::move(made).error());
     if (NamespaceIsGone(refusal)) {
       // Gone for a moment, as when somebody mounted another on it: tried again.
       NETPROV_RETURN_IF_ERROR(ResolveByLooking(spec, ""));
-    } else if (refusal.code == EEXIST && absl::StartsWith(made.error().step, "create ")) {
+    } else if (refusal.code == EEXIST && is_birth) {
       if (!IsPattern(spec.interface_name)) NETPROV_RETURN_IF_ERROR(CheckNameIsFree(record, netns, existing));
     } else if (refusal.code == EEXIST && absl::StartsWith(refusal.operation, "RTM_NEWLINKPROP")) {
       NETPROV_RETURN_IF_ERROR(CheckOtherNamesAreFree(spec, netns, "", record.name));
@@ -234,6 +323,10 @@ EngineResult<DeviceRecord> Engine::MakeDevice(DeviceRecord record, const LinkSpe
               if (!born.ok()) return std::move(born).error();
               record.link = ToEndpoint(record.link, *born);
               record.options = born->device.value_or(record.spec.options);
+              record.lower_ifindex = born->lower_ifindex;
+              if (auto* vxlan = std::get_if<VxlanOptions>(&record.options); vxlan != nullptr) {
+                vxlan->fdb = std::get<VxlanOptions>(record.spec.options).fdb;
+              }
               return {};
             },
             .undo = [&] { return UnlessGone(kernel_.DeleteLink(link.netns, record.link.ifindex)); },
@@ -334,11 +427,9 @@ EngineResult<void> Engine::HealDevice(const DeviceRecord& record) {
   if (!found.ok()) return KernelFailure(record.name, "look at " + record.name, found.error());
   if (found->has_value()) {
     const Link& link = **found;
-    Endpoint made = record.link;
-    if (!spec.mtu.has_value()) made.mtu = link.mtu;
-    NETPROV_ASSIGN_OR_RETURN(LinkDifference difference,
-                             FindDifference(record.name, "", made, spec, TagFor(record), link));
-    if (link.device.has_value()) CompareOptions(record.spec.options, *link.device, difference);
+    const Endpoint made = Expected(record, link);
+    DeviceOptions now;
+    NETPROV_ASSIGN_OR_RETURN(const LinkDifference difference, FindDifference(record, made, link, now));
     EngineResult<void> healed = Reset(record.name, RefOf(record), made, difference);
     // Then what may have gone with it: a link that goes down loses its IPv6 addresses.
     if (EngineResult<void> supplied = Supply(record.name, RefOf(record), spec, link); !supplied.ok()) healed = supplied;
@@ -347,13 +438,15 @@ EngineResult<void> Engine::HealDevice(const DeviceRecord& record) {
   EndpointSpec place{.namespace_id = spec.namespace_id, .interface_name = record.link.interface_name};
   NETPROV_ASSIGN_OR_RETURN(const NetnsRef netns, ResolveByLooking(place, ""));
   NETPROV_RETURN_IF_ERROR(CheckNameIsFree(record, netns, record));
+  LinkSpec link = ToLinkSpec(spec, netns, record.link.interface_name, /*bridge=*/0);
+  if (!FollowsLowerMac(record.spec)) link.mac = record.link.mac;
+  // Before that is there, the device waits.
+  NETPROV_RETURN_IF_ERROR(AddLower(record, link));
   KernelResult<void> cleared = DeleteStrayLinks(KindOf(record.spec.options), TagFor(record));
   if (!cleared.ok()) return KernelFailure(record.name, "delete what is left of " + record.name, cleared.error());
   DeviceRecord again = record;
   again.boot_id = kernel_.BootId();
   again.netns_cookie = netns.cookie;
-  LinkSpec link = ToLinkSpec(spec, netns, record.link.interface_name, /*bridge=*/0);
-  link.mac = record.link.mac;
   EngineResult<DeviceRecord> made = MakeDevice(again, link, {}, /*is_new=*/false, /*replaced=*/std::nullopt);
   if (!made.ok()) return std::move(made).error();
   return {};

@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -418,6 +420,28 @@ EngineResult<void> Engine::CollectOrphanLinks(const NetnsRef& netns, bool look_o
   return {};
 }
 
+// Each after those that it stands on, as far as they are of ours.
+static std::vector<DeviceRecord> FromBelow(std::vector<DeviceRecord> devices) {
+  std::map<std::pair<std::string, std::string>, const DeviceRecord*> by_place;
+  for (const DeviceRecord& record : devices) {
+    by_place[{record.link.namespace_id, record.link.interface_name}] = &record;
+  }
+  // By name; in a circle, which names that were given away can make, there is no end.
+  std::map<std::string, size_t> depths;
+  for (const DeviceRecord& record : devices) {
+    size_t depth = 0;
+    for (const DeviceRecord* at = &record; at != nullptr && depth < devices.size(); ++depth) {
+      const auto lower = by_place.find({at->spec.lower.namespace_id, at->spec.lower.interface_name});
+      at = lower == by_place.end() ? nullptr : lower->second;
+    }
+    depths[record.name] = depth;
+  }
+  std::stable_sort(devices.begin(), devices.end(), [&depths](const DeviceRecord& a, const DeviceRecord& b) {
+    return depths.at(a.name) < depths.at(b.name);
+  });
+  return devices;
+}
+
 std::vector<ObjectRef> Engine::Unrestored() const {
   const std::string boot = kernel_.BootId();
   std::vector<ObjectRef> objects;
@@ -425,14 +449,21 @@ std::vector<ObjectRef> Engine::Unrestored() const {
     if (!record.metadata.persistent || record.boot_id == boot) continue;
     objects.push_back({.name = NamespaceName(record.id), .uid = record.uid});
   }
-  for (const DeviceRecord& record : registry_.ListDevices()) {
-    if (!record.metadata.persistent || record.boot_id == boot) continue;
-    objects.push_back({.name = record.name, .uid = record.uid});
-  }
+  // Ends of pairs are ports of bridges, and other devices stand on any link.
+  const std::vector<DeviceRecord> devices = FromBelow(registry_.ListDevices());
+  auto add_devices = [&](bool standing) {
+    for (const DeviceRecord& record : devices) {
+      if (!record.metadata.persistent || record.boot_id == boot) continue;
+      if (HasLower(record.spec.options) != standing) continue;
+      objects.push_back({.name = record.name, .uid = record.uid});
+    }
+  };
+  add_devices(/*standing=*/false);
   for (const VethRecord& record : registry_.ListVeths("", SIZE_MAX)) {
     if (!record.metadata.persistent || record.boot_id == boot) continue;
     objects.push_back({.name = VethName(record.id), .uid = record.uid});
   }
+  add_devices(/*standing=*/true);
   return objects;
 }
 

@@ -195,6 +195,21 @@ Error BridgeUnusable(const std::string& name, const std::string& why) {
   return {.reason = Reason::kBridgeUnusable, .message = absl::StrCat("the bridge ", name, " ", why), .object = name};
 }
 
+Error LowerNotFound(const std::string& device, const std::string& interface_name, const std::string& namespace_id) {
+  return {.reason = Reason::kLowerNotFound,
+          .message = absl::StrCat(
+              "there is no link '", interface_name, "' ",
+              namespace_id.empty() ? "in the host's namespace" : absl::StrCat("in the namespace '", namespace_id, "'")),
+          .object = device,
+          .field = "lower_interface",
+          .interface_name = interface_name};
+}
+
+Error DeviceRefused(Error failure) {
+  failure.reason = Reason::kDeviceRefused;
+  return failure;
+}
+
 Error AtField(Error error, const std::string& field) {
   error.field = field;
   return error;

@@ -30,6 +30,8 @@ enum class Reason {
   kDeviceAlreadyExists,  // specs_match says whether it is identical
   kDeviceInUse,          // others of ours stand on it
   kBridgeUnusable,       // ours, but gone from the kernel, or in another place; `field` says which end wants it
+  kLowerNotFound,        // there is no link of the name that a device is to stand on
+  kDeviceRefused,        // the kernel does not make such a device there; `kernel` says why
   kInterfaceNameTaken,   // `field` says which end
   kPlaceNotFound,        // nothing leads to a namespace there, or not to the same any more
   kPlaceUnusable,        // what is there is no network namespace, or one that is named otherwise
@@ -61,13 +63,13 @@ struct Error {
   // The step of the plan that failed, as in `create veth`; empty when none had begun.
   std::string step;
 
-  // The kernel's words.
+  // The kernel's words, with kKernel, kRollbackFailed and kDeviceRefused.
   std::optional<KernelError> kernel;
 
   // With k...AlreadyExists: whether the object that exists is what was asked for.
   std::optional<bool> specs_match;
 
-  // With kInterfaceNameTaken: the name.
+  // With kInterfaceNameTaken and kLowerNotFound: the name.
   std::string interface_name;
 
   // With kRollbackFailed: what could not be undone.
@@ -109,6 +111,10 @@ Error DeviceAlreadyExists(const std::string& name, bool specs_match);
 Error DeviceInUse(const std::string& name, const std::vector<std::string>& users);
 // `why` completes the sentence `The bridge ...`.
 Error BridgeUnusable(const std::string& name, const std::string& why);
+// A device that is to stand on the link of that name, in the managed namespace or, with an empty id, the host's.
+Error LowerNotFound(const std::string& device, const std::string& interface_name, const std::string& namespace_id);
+// `failure` is the kernel's.
+Error DeviceRefused(Error failure);
 // The path of a field of `of`, which is empty where that is the object itself.
 inline std::string FieldIn(const std::string& of, const std::string& name) {
   return of.empty() ? name : of + "." + name;

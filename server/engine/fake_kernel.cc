@@ -259,8 +259,11 @@ KernelResult<void> FakeKernel::Write(const Sysctls& sysctls, FakeNetns& netns) {
 
 void FakeKernel::DeleteLinkAndPeer(uint64_t cookie, uint32_t ifindex) {
   FakeNetns& netns = namespaces_[cookie];
-  const FakeLink link = netns.links[ifindex];
-  netns.links.erase(ifindex);
+  const auto found = netns.links.find(ifindex);
+  if (found == netns.links.end()) return;
+  const FakeLink link = found->second;
+  netns.links.erase(found);
+  for (const auto& [where, index] : StandingOn(cookie, ifindex)) DeleteLinkAndPeer(where, index);
   for (auto& [index, port] : netns.links) {
     if (port.link.master_ifindex != ifindex) continue;
     port.link.master_ifindex = 0;
@@ -271,6 +274,9 @@ void FakeKernel::DeleteLinkAndPeer(uint64_t cookie, uint32_t ifindex) {
   if (auto peer = namespaces_.find(link.peer_cookie); peer != namespaces_.end()) {
     peer->second.links.erase(link.link.peer_ifindex);
     TellLink(link.peer_cookie, link.link.peer_ifindex);
+    for (const auto& [where, index] : StandingOn(link.peer_cookie, link.link.peer_ifindex)) {
+      DeleteLinkAndPeer(where, index);
+    }
   }
 }
 
@@ -278,6 +284,7 @@ void FakeKernel::DestroyNetns(uint64_t cookie) {
   std::vector<uint32_t> indexes;
   for (const auto& [ifindex, link] : namespaces_[cookie].links) indexes.push_back(ifindex);
   for (uint32_t ifindex : indexes) DeleteLinkAndPeer(cookie, ifindex);
+  for (const auto& [where, index] : StandingOn(cookie, 0)) DeleteLinkAndPeer(where, index);
   namespaces_.erase(cookie);
 }
 
@@ -479,7 +486,11 @@ void FakeKernel::Apply(const LinkSettings& settings, FakeLink& fake) {
   set(link.options.limits.gso_ipv4_max_size, settings.limits.gso_ipv4_max_size);
   set(link.options.limits.gro_ipv4_max_size, settings.limits.gro_ipv4_max_size);
   if (settings.device.has_value() && link.device.has_value()) {
-    Set(std::get<netlink::BridgeInfo>(*settings.device), std::get<netlink::BridgeInfo>(*link.device));
+    if (link.kind == "bridge") {
+      Set(std::get<netlink::BridgeInfo>(*settings.device), std::get<netlink::BridgeInfo>(*link.device));
+    } else {
+      (void)SetDevice(*settings.device, fake);
+    }
   }
 }
 
@@ -517,6 +528,11 @@ void FakeKernel::MoveLinkForTest(const NetnsRef& netns, const std::string& name,
   link.bucket.reset();
   link.redirected_to = 0;
   (*target)->links[link.link.ifindex] = link;
+  for (const auto& [where, index] : StandingOn(from_cookie, found->ifindex)) {
+    FakeLink& upper = namespaces_[where].links[index];
+    upper.lower_cookie = to_cookie;
+    upper.link.lower_ifindex = link.link.ifindex;
+  }
   if (auto peer = namespaces_.find(link.peer_cookie); peer != namespaces_.end()) {
     if (auto end = peer->second.links.find(link.link.peer_ifindex); end != peer->second.links.end()) {
       end->second.link.peer_ifindex = link.link.ifindex;
@@ -862,11 +878,20 @@ KernelResult<Link> FakeKernel::CreateDevice(const LinkSpec& link, const DeviceOp
   std::lock_guard<std::mutex> lock(mutex_);
   NETPROV_ASSIGN_OR_RETURN(FakeNetns * netns, Enter(link.netns));
   if (auto error = WhyNot(*netns, link, alias); error.has_value()) return *error;
+  const auto* bridge = std::get_if<netlink::BridgeInfo>(&options);
+  FakeLink device;
+  if (bridge == nullptr) {
+    NETPROV_ASSIGN_OR_RETURN(device, NewDevice(link, options));
+  }
   const uint32_t ifindex = AddLink(*netns, link, KindOf(options));
   FakeLink& made = netns->links[ifindex];
   made.link.alias = alias;
-  made.link.device = NewBridge();
-  Set(std::get<netlink::BridgeInfo>(options), std::get<netlink::BridgeInfo>(*made.link.device));
+  if (bridge != nullptr) {
+    made.link.device = NewBridge();
+    Set(*bridge, std::get<netlink::BridgeInfo>(*made.link.device));
+  } else {
+    Become(device, link, made);
+  }
   TellLink(link.netns.is_host() ? host_cookie_ : link.netns.cookie, ifindex);
   return made.link;
 }
@@ -950,6 +975,9 @@ KernelResult<void> FakeKernel::SetLink(const NetnsRef& netns, uint32_t ifindex, 
   if (settings.master.has_value() || !settings.port.empty()) {
     const uint32_t master = settings.master.value_or(found->second.link.master_ifindex);
     NETPROV_RETURN_IF_ERROR(Join(*inside, ifindex, master, settings.port));
+  }
+  if (settings.device.has_value() && found->second.link.kind != "bridge") {
+    NETPROV_RETURN_IF_ERROR(SetDevice(*settings.device, found->second));
   }
   Apply(settings, found->second);
   TellLink(netns.is_host() ? host_cookie_ : netns.cookie, ifindex);

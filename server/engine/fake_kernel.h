@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "server/engine/kernel.h"
+#include "server/netlink/link_info.h"
 
 namespace netprov::engine {
 
@@ -53,6 +54,8 @@ class FakeKernel : public Kernel {
                         const std::optional<netlink::TokenBucket>& bucket);
   // `tc filter delete dev NAME ingress`.
   void RemoveFiltersForTest(const NetnsRef& netns, const std::string& name);
+  // `bridge fdb del` for all that a VXLAN device was given.
+  void DeleteFdbForTest(const NetnsRef& netns, const std::string& name);
   // `ip netns exec NAME sysctl -w`.
   void SetSysctlForTest(const NetnsRef& netns, const std::string& name, const std::string& value);
   // `ip netns exec NAME COMMAND &`, whose process gets the next number and returns it.
@@ -93,6 +96,7 @@ class FakeKernel : public Kernel {
   KernelResult<Link> CreateDevice(const LinkSpec& link, const DeviceOptions& options,
                                   const std::string& alias) override;
   KernelResult<std::map<uint32_t, std::vector<netlink::BridgeVlan>>> ListPortVlans(const NetnsRef& netns) override;
+  KernelResult<std::vector<FdbEntry>> ListFdb(const NetnsRef& netns, uint32_t ifindex) override;
   KernelResult<void> DeleteLink(const NetnsRef& netns, uint32_t ifindex) override;
   KernelResult<std::optional<Link>> FindLink(const NetnsRef& netns, const std::string& name) override;
   KernelResult<std::optional<Link>> FindLink(const NetnsRef& netns, uint32_t ifindex) override;
@@ -135,6 +139,8 @@ class FakeKernel : public Kernel {
     std::vector<netlink::BridgeVlan> vlans;      // of a port
     std::optional<netlink::TokenBucket> bucket;  // at the root
     uint32_t redirected_to = 0;                  // where what it receives goes; 0: nowhere else
+    uint64_t lower_cookie = 0;               // where what it stands on is, or its own packets are
+    std::vector<FdbEntry> fdb;               // of a VXLAN device
   };
   struct FakeNetns {
     std::map<uint32_t, FakeLink> links;
@@ -168,6 +174,20 @@ class FakeKernel : public Kernel {
   static uint32_t FindIfb(const FakeNetns& netns, const FakeLink& link, const ShapingSpec& wanted);
   // What is wrong with a link to be made; nullopt: nothing.
   static std::optional<KernelError> WhyNot(const FakeNetns& netns, const LinkSpec& spec, const std::string& alias);
+  // What a new device of that kind has there. ENODEV, EBUSY, EINVAL, EEXIST: as on the machine.
+  KernelResult<FakeLink> NewDevice(const LinkSpec& spec, const DeviceOptions& options);
+  KernelResult<void> CheckMacvlan(const LinkSpec& spec, const netlink::MacvlanInfo& macvlan, uint64_t cookie,
+                                  uint32_t lower);
+  KernelResult<void> CheckVxlan(const LinkSpec& spec, const VxlanOptions& vxlan, uint64_t cookie, uint32_t lower) const;
+  // Gives a link what NewDevice() returned.
+  static void Become(const FakeLink& device, const LinkSpec& spec, FakeLink& made);
+  // Of a device that is no bridge. EINVAL: as on the machine.
+  static KernelResult<void> SetDevice(const DeviceOptions& wanted, FakeLink& link);
+  // The devices, each by the cookie of its namespace and its ifindex, that stand on a link; on 0, the VXLAN devices
+  // whose own packets are in the namespace.
+  std::vector<std::pair<uint64_t, uint32_t>> StandingOn(uint64_t cookie, uint32_t ifindex) const;
+  // Adds entries to those that it has.
+  static void AddFdb(const VxlanOptions& vxlan, FakeLink& link);
   static void Apply(const LinkSettings& settings, FakeLink& link);
   static void DeleteAddress(const AddressSpec& address, IpConfig& ip);
   // EINVAL, EXFULL: as on the machine.

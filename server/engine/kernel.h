@@ -74,7 +74,13 @@ struct PlaceEntry {
 // nobody else has (/etc/iproute2/rt_protos). The letter `n`.
 inline constexpr uint8_t kOwnedProtocol = 110;
 
-// One end of a veth pair to be made.
+// What a device is to stand on.
+struct LowerRef {
+  NetnsRef netns;        // where it is; of a VXLAN device, where its own packets are to be
+  uint32_t ifindex = 0;  // in there; 0: a VXLAN device that stands on none
+};
+
+// One end of a veth pair to be made, or a device.
 struct LinkSpec {
   NetnsRef netns;
   std::string name;                        // final: no pattern
@@ -84,6 +90,7 @@ struct LinkSpec {
   LinkOptions options;
   uint32_t master = 0;  // the ifindex of the bridge in the same namespace of which it becomes a port; 0: of none
   PortOptions port;     // as which
+  std::optional<LowerRef> lower;  // of a device; nullopt: its kind stands on none (HasLower())
 };
 
 // What of a link shall be set again; what is unset stays as it is.
@@ -99,7 +106,9 @@ struct LinkSettings {
   netlink::OffloadLimits limits;
   std::optional<uint32_t> master;  // of the bridge; 0: of none
   PortOptions port;                // after that; all of `vlans` take the place of those that it has, if there are any
-  std::optional<DeviceOptions> device;  // of its kind
+  // Of its kind: what is set of a bridge; of other kinds all that can be changed, of a VXLAN device also entries of its
+  // forwarding database, which are added to those that it has.
+  std::optional<DeviceOptions> device;
 
   friend bool operator==(const LinkSettings&, const LinkSettings&) = default;
 };
@@ -122,7 +131,10 @@ struct Link {
   std::vector<std::string> alternative_names;
   uint32_t master_ifindex = 0;              // the link that it is a port of, such as a bridge; 0: of none
   std::optional<netlink::BridgePort> port;  // of a bridge's port: all but `state`, which changes by itself
-  std::optional<DeviceOptions> device;  // with all that the kernel has; nullopt: it is of no kind that netprov makes
+  // With all that the kernel has, but for `lower` and the forwarding database; nullopt: it is of no kind that netprov
+  // makes.
+  std::optional<DeviceOptions> device;
+  uint32_t lower_ifindex = 0;  // of such a device: what it stands on, in that one's namespace; 0: nothing
 
   friend bool operator==(const Link&, const Link&) = default;
 };
@@ -259,15 +271,23 @@ class Kernel {
                                                          const std::string& alias) = 0;
 
   // Makes a device of the kind that `options` are of, as CreateVeth() makes a pair. What becomes of its hardware
-  // address and its MTU does not depend on ports that it gets later, but for an MTU that was not asked for. EOPNOTSUPP:
-  // the kernel does not have the kind, or one of the options.
+  // address and its MTU does not depend on ports that it gets later, but for an MTU that was not asked for. It is born
+  // in its namespace, also where what it stands on is in another one. EOPNOTSUPP: the kernel does not have the kind, or
+  // one of the options. ENODEV: what it is to stand on is not there, or somebody deleted the device at once. EEXIST
+  // with an extack: not the name is taken, but the identifier of a VXLAN or a VLAN device. Others: the link that it is
+  // to stand on does not take it.
   virtual KernelResult<Link> CreateDevice(const LinkSpec& link, const DeviceOptions& options,
                                           const std::string& alias) = 0;
 
   // The VLANs of the ports of bridges in a namespace, by the ifindex of the port; none where the kernel has none.
   virtual KernelResult<std::map<uint32_t, std::vector<netlink::BridgeVlan>>> ListPortVlans(const NetnsRef& netns) = 0;
 
-  // Deletes a link, of a veth pair both ends. ENODEV: there is none.
+  // The entries that a VXLAN device has in its forwarding database with a destination, whoever made them, in no
+  // particular order; with a port and an identifier only where they are not the device's own. None where there is no
+  // such link.
+  virtual KernelResult<std::vector<FdbEntry>> ListFdb(const NetnsRef& netns, uint32_t ifindex) = 0;
+
+  // Deletes a link, of a veth pair both ends, and with it whatever stands on it. ENODEV: there is none.
   virtual KernelResult<void> DeleteLink(const NetnsRef& netns, uint32_t ifindex) = 0;
 
   // Sets what is set in `settings`, all of it or, where the kernel refuses one thing, as much as came before it.

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "server/engine/device_difference.h"
 #include "server/netlink/link_info.h"
 #include "server/netlink/mac_address.h"
 
@@ -161,6 +162,7 @@ LinkDifference Compare(const LinkExpectation& expected, const Link& link,
 }
 
 std::optional<std::string> MissingOption(const DeviceOptions& asked, const DeviceOptions& actual) {
+  if (!std::holds_alternative<netlink::BridgeInfo>(asked)) return std::nullopt;
   const auto& wanted = std::get<netlink::BridgeInfo>(asked);
   const auto& has = std::get<netlink::BridgeInfo>(actual);
   if (wanted.vlan_filtering.value_or(false) && !has.vlan_filtering.has_value()) return "vlan_filtering";
@@ -171,6 +173,7 @@ std::optional<std::string> MissingOption(const DeviceOptions& asked, const Devic
 }
 
 void CompareOptions(const DeviceOptions& expected, const DeviceOptions& actual, LinkDifference& difference) {
+  if (!std::holds_alternative<netlink::BridgeInfo>(expected)) return CompareKind(expected, actual, difference);
   const auto& asked = std::get<netlink::BridgeInfo>(expected);
   netlink::BridgeInfo now = std::get<netlink::BridgeInfo>(actual);
   // What the kernel does not have is off.

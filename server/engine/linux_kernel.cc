@@ -26,6 +26,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
+#include "server/engine/linux_device.h"
 #include "server/engine/linux_shaping.h"
 #include "server/engine/linux_watch.h"
 #include "server/netlink/address.h"
@@ -83,7 +84,8 @@ Link ToLink(const netlink::Link& link) {
           .alternative_names = link.alternative_names,
           .master_ifindex = static_cast<uint32_t>(link.master.value_or(0)),
           .port = std::nullopt,
-          .device = std::nullopt};
+          .device = std::nullopt,
+          .lower_ifindex = 0};
 }
 
 // With what is of its kind, and of the port that it is.
@@ -94,10 +96,10 @@ KernelResult<Link> ToLink(const netlink::Payload& payload) {
     NETPROV_ASSIGN_OR_RETURN(link.port, netlink::DecodeBridgePort(payload));
     if (link.port.has_value()) link.port->state.reset();
   }
-  if (link.kind == "bridge") {
-    NETPROV_ASSIGN_OR_RETURN(const netlink::LinkInfo info, netlink::DecodeLinkInfo(payload));
-    if (const auto* bridge = std::get_if<netlink::BridgeInfo>(&info); bridge != nullptr) link.device = *bridge;
-  }
+  // It would be looked at in vain.
+  if (link.kind.empty() || link.kind == "veth") return link;
+  NETPROV_ASSIGN_OR_RETURN(const netlink::LinkInfo info, netlink::DecodeLinkInfo(payload));
+  AddDevice(info, link);
   return link;
 }
 
@@ -333,14 +335,15 @@ netlink::NewLink ToNewLink(const LinkSpec& spec) {
           .limits = spec.options.limits};
 }
 
-// Gives a link that was just born what it is not born with, and looks at it.
-KernelResult<Link> Finish(netlink::Session& session, uint32_t ifindex, netlink::LinkChange change,
-                          const LinkSpec& spec) {
+// Gives a link that was just born what it is not born with, `options` if it is a device, and looks at it.
+KernelResult<Link> Finish(netlink::Session& session, uint32_t ifindex, netlink::LinkChange change, const LinkSpec& spec,
+                          const DeviceOptions* options = nullptr) {
   // As a port it comes up when it is isolated, and has its VLANs.
   const std::optional<bool> up = spec.master == 0 ? std::nullopt : std::exchange(change.up, std::nullopt);
   if (spec.master != 0) change.master = static_cast<int>(spec.master);
   std::vector<netlink::Request> requests = {netlink::EncodeSetLink(Index(ifindex), change)};
   AddPortRequests(ifindex, spec.port, requests);
+  if (options != nullptr) AddFdbRequests(ifindex, *options, requests);
   if (up.has_value()) requests.push_back(netlink::EncodeSetLink(Index(ifindex), {.up = up}));
   requests.push_back(netlink::EncodeGetLink(Index(ifindex)));
   std::vector<netlink::Outcome> outcomes = session.ExecuteBatch(requests);
@@ -654,13 +657,21 @@ KernelResult<Link> LinuxKernel::CreateDevice(const LinkSpec& spec, const DeviceO
                                              const std::string& alias) {
   NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(spec.netns));
   netlink::Session& session = connection.session();
+  const bool is_bridge = std::holds_alternative<netlink::BridgeInfo>(options);
   netlink::NewLink birth = ToNewLink(spec);
   // A bridge takes the smallest MTU of its ports, unless it was changed once (BROPT_MTU_SET_BY_USER), which being born
   // with it is not.
-  if (spec.mtu.has_value()) birth.mtu = *spec.mtu > kSmallestMtu ? *spec.mtu - 1 : *spec.mtu + 1;
-  const netlink::LinkInfo info = std::visit([](const auto& of_kind) -> netlink::LinkInfo { return of_kind; }, options);
-  const netlink::Request new_link = netlink::EncodeNewLink(birth, info);
-  const netlink::Outcome created = session.ExecuteBatch(std::span(&new_link, 1)).front();
+  if (is_bridge && spec.mtu.has_value()) birth.mtu = *spec.mtu > kSmallestMtu ? *spec.mtu - 1 : *spec.mtu + 1;
+  // The kernel looks for what a device stands on where the request comes from.
+  std::optional<Connection> at_lower;
+  if (spec.lower.has_value() && spec.lower->netns != spec.netns) {
+    NETPROV_ASSIGN_OR_RETURN(at_lower, Connect(spec.lower->netns));
+    birth.netns_fd = spec.netns.is_host() ? home_.get() : connection.netns();
+  }
+  const netlink::Request new_link =
+      netlink::EncodeNewLink(birth, ToLinkInfo(options, spec.lower.has_value() ? spec.lower->ifindex : 0));
+  netlink::Session& birthplace = at_lower.has_value() ? at_lower->session() : session;
+  const netlink::Outcome created = birthplace.ExecuteBatch(std::span(&new_link, 1)).front();
   if (!created.ok() && !created.error->may_have_effect) return *created.error;
   std::optional<Link> born;
   if (created.ok() && created.replies.size() == 1) {
@@ -671,7 +682,7 @@ KernelResult<Link> LinuxKernel::CreateDevice(const LinkSpec& spec, const DeviceO
     }
     born = *std::move(link);
   } else {
-    // The kernel is older than the echo (Linux 6.2), or an acknowledgement was lost.
+    // It was born elsewhere, the kernel is older than the echo (Linux 6.2), or an acknowledgement was lost.
     auto look_for_it = [&]() -> KernelResult<std::optional<Link>> {
       // Over a socket without late answers.
       NETPROV_ASSIGN_OR_RETURN(Connection again, Connect(spec.netns));
@@ -695,9 +706,13 @@ KernelResult<Link> LinuxKernel::CreateDevice(const LinkSpec& spec, const DeviceO
     refused.may_have_effect = false;
     return refused;
   }
-  // A bridge takes the lowest hardware address of its ports, unless it was given one.
-  const netlink::LinkChange change{.mac = spec.mac.value_or(born->mac), .mtu = spec.mtu, .alias = alias};
-  KernelResult<Link> link = Finish(session, born->ifindex, change, spec);
+  netlink::LinkChange change{.alias = alias};
+  if (is_bridge) {
+    // A bridge takes the lowest hardware address of its ports, unless it was given one.
+    change.mac = spec.mac.value_or(born->mac);
+    change.mtu = spec.mtu;
+  }
+  KernelResult<Link> link = Finish(session, born->ifindex, change, spec, &options);
   if (!link.ok()) return Unmade(session, born->ifindex, std::move(link).error());
   return link;
 }
@@ -712,6 +727,14 @@ KernelResult<std::map<uint32_t, std::vector<netlink::BridgeVlan>>> LinuxKernel::
     if (of_link.master.has_value()) vlans[static_cast<uint32_t>(of_link.ifindex)] = std::move(of_link.vlans);
   }
   return vlans;
+}
+
+KernelResult<std::vector<FdbEntry>> LinuxKernel::ListFdb(const NetnsRef& netns, uint32_t ifindex) {
+  NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
+  std::vector<netlink::FdbEntry> entries;
+  NETPROV_RETURN_IF_ERROR(AddDump(connection.session(), netlink::EncodeDumpFdb(static_cast<int>(ifindex)),
+                                  &netlink::DecodeFdbEntry, ENODEV, entries));
+  return WithDestination(entries);
 }
 
 KernelResult<void> LinuxKernel::DeleteLink(const NetnsRef& netns, uint32_t ifindex) {
@@ -736,9 +759,7 @@ KernelResult<void> LinuxKernel::SetLink(const NetnsRef& netns, uint32_t ifindex,
                                .all_multicast = settings.all_multicast,
                                .limits = settings.limits}));
   std::vector<netlink::Request> requests;
-  if (settings.device.has_value()) {
-    requests.push_back(netlink::EncodeSetBridge(Index(ifindex), std::get<netlink::BridgeInfo>(*settings.device)));
-  }
+  if (settings.device.has_value()) AddDeviceRequests(ifindex, *settings.device, requests);
   if (settings.master.has_value()) {
     requests.push_back(netlink::EncodeSetLink(Index(ifindex), {.master = static_cast<int>(*settings.master)}));
   }

@@ -48,6 +48,7 @@ class LinuxKernel : public Kernel {
   KernelResult<Link> CreateDevice(const LinkSpec& link, const DeviceOptions& options,
                                   const std::string& alias) override;
   KernelResult<std::map<uint32_t, std::vector<netlink::BridgeVlan>>> ListPortVlans(const NetnsRef& netns) override;
+  KernelResult<std::vector<FdbEntry>> ListFdb(const NetnsRef& netns, uint32_t ifindex) override;
   KernelResult<void> DeleteLink(const NetnsRef& netns, uint32_t ifindex) override;
   KernelResult<std::optional<Link>> FindLink(const NetnsRef& netns, const std::string& name) override;
   KernelResult<std::optional<Link>> FindLink(const NetnsRef& netns, uint32_t ifindex) override;

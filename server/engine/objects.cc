@@ -1,6 +1,8 @@
 #include "server/engine/objects.h"
 
 #include <algorithm>
+#include <iterator>
+#include <variant>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -58,6 +60,16 @@ std::string ToText(const std::vector<Deviation>& deviations) {
   });
 }
 
-std::string KindOf(const DeviceOptions& /*options*/) { return "bridge"; }
+std::string KindOf(const DeviceOptions& options) {
+  // In the order of the variant.
+  constexpr const char* kKinds[] = {"bridge", "macvlan", "vxlan", "vlan", "ipvlan", "dummy", "ifb"};
+  static_assert(std::size(kKinds) == std::variant_size_v<DeviceOptions>);
+  return kKinds[options.index()];
+}
+
+bool HasLower(const DeviceOptions& options) {
+  return !std::holds_alternative<netlink::BridgeInfo>(options) &&
+         !std::holds_alternative<netlink::DummyInfo>(options) && !std::holds_alternative<netlink::IfbInfo>(options);
+}
 
 }  // namespace netprov::engine

@@ -220,16 +220,48 @@ struct Veth {
   std::vector<Deviation> deviations;      // with kDegraded
 };
 
-// What a device has by its kind; of a bridge, what is not said is the kernel's default.
-using DeviceOptions = std::variant<netlink::BridgeInfo>;
+// Where a VXLAN device sends packets for a hardware address, beside what it learns.
+struct FdbEntry {
+  netlink::MacAddress mac;  // zero: all that have no entry; it and a multicast address may have several destinations
+  netlink::IpAddress destination;
+  std::optional<uint16_t> port;  // nullopt: the device's
+  std::optional<uint32_t> vni;   // nullopt: the device's
+
+  friend bool operator==(const FdbEntry&, const FdbEntry&) = default;
+};
+
+// A VXLAN device. A destination or a source address that is not said may be any.
+struct VxlanOptions {
+  netlink::VxlanInfo info;
+  std::vector<FdbEntry> fdb;  // in the answer, those of the asked that are there
+
+  friend bool operator==(const VxlanOptions&, const VxlanOptions&) = default;
+};
+
+// What a device has by its kind; of a bridge, what is not said is the kernel's default. `lower` is not set in any:
+// LowerSpec says what it is to be.
+using DeviceOptions = std::variant<netlink::BridgeInfo, netlink::MacvlanInfo, VxlanOptions, netlink::VlanInfo,
+                                   netlink::IpvlanInfo, netlink::DummyInfo, netlink::IfbInfo>;
 
 // The name of the kind (IFLA_INFO_KIND), as in `bridge`.
 std::string KindOf(const DeviceOptions& options);
 
+// Whether devices of the kind stand on another link: macvlan, vlan, ipvlan, and vxlan, which may.
+bool HasLower(const DeviceOptions& options);
+
+// The link that a device stands on. It may be anybody's, and is looked for by its name whenever the device is made.
+struct LowerSpec {
+  std::string namespace_id;    // a managed one; empty: the host's. Of a VXLAN device, where its own packets are
+  std::string interface_name;  // empty: none
+
+  friend bool operator==(const LowerSpec&, const LowerSpec&) = default;
+};
+
 // A device as asked for: a link that has no other end, such as a bridge. Already validated by server/api.
 struct DeviceSpec {
-  EndpointSpec link;  // without gateways, routes and bridge
+  EndpointSpec link;  // without place and bridge; of a bridge, without gateways and routes
   DeviceOptions options;
+  LowerSpec lower;  // empty where the kind has none
 
   friend bool operator==(const DeviceSpec&, const DeviceSpec&) = default;
 };
@@ -243,6 +275,7 @@ struct Device {
   Endpoint link;
   DeviceOptions
       options;  // as the kernel has them; as asked for in the answer to validate_only or where it is not there
+  LowerSpec lower;
   std::vector<std::string>
       ports;  // of a bridge: the pairs of ours that are to be its ports, by their resource names, in order
   Metadata metadata;
@@ -254,6 +287,8 @@ struct Device {
 inline std::string NamespaceName(const std::string& id) { return "namespaces/" + id; }
 inline std::string VethName(const std::string& id) { return "veths/" + id; }
 inline std::string BridgeName(const std::string& id) { return "bridges/" + id; }
+// Of a device that is no bridge.
+inline std::string DeviceName(const std::string& id) { return "devices/" + id; }
 
 // The reverse; nullopt: it is not the name of a namespace, or of a pair. Any other object is a device.
 std::optional<std::string> NamespaceIdIn(absl::string_view name);

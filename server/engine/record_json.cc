@@ -9,6 +9,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/time/time.h"
 #include "nlohmann/json.hpp"
+#include "server/engine/device_json.h"
 #include "server/netlink/bridge_port.h"
 #include "server/netlink/ip_address.h"
 #include "server/netlink/link_info.h"
@@ -392,11 +393,28 @@ static void from_json(const json& from, Endpoint& endpoint) {
 
 // The kind is the name of the member.
 static void PutOptions(json& to, const DeviceOptions& options) {
-  std::visit([&](const auto& of_kind) { to[KindOf(options)] = of_kind; }, options);
+  if (const auto* bridge = std::get_if<netlink::BridgeInfo>(&options); bridge != nullptr) {
+    to["bridge"] = *bridge;
+  } else {
+    to[KindOf(options)] = KindToJson(options);
+  }
 }
 
 static void GetOptions(const json& from, DeviceOptions& options) {
+  if (KindFromJson(from, options)) return;
   options = from.at("bridge").get<netlink::BridgeInfo>();
+}
+
+// Of a device that stands on none there is nothing.
+static void PutLower(json& to, const LowerSpec& lower) {
+  if (lower != LowerSpec()) to["lower"] = {{"namespace", lower.namespace_id}, {"interface", lower.interface_name}};
+}
+
+static void GetLower(const json& from, LowerSpec& lower) {
+  const auto found = from.find("lower");
+  if (found == from.end()) return;
+  lower.namespace_id = found->at("namespace");
+  lower.interface_name = found->at("interface");
 }
 
 static void to_json(json& to, const VethSpec& spec) {
@@ -412,11 +430,13 @@ static void from_json(const json& from, VethSpec& spec) {
 static void to_json(json& to, const DeviceSpec& spec) {
   to["link"] = spec.link;
   PutOptions(to, spec.options);
+  PutLower(to, spec.lower);
 }
 
 static void from_json(const json& from, DeviceSpec& spec) {
   spec.link = from.at("link");
   GetOptions(from, spec.options);
+  GetLower(from, spec.lower);
 }
 
 static void to_json(json& to, const VethRecord& record) {
@@ -450,6 +470,7 @@ static void to_json(json& to, const DeviceRecord& record) {
   to["link"] = record.link;
   PutOptions(to["made"], record.options);
   to["netns_cookie"] = record.netns_cookie;
+  PutUnless(uint32_t{0}, to, "lower_ifindex", record.lower_ifindex);
   PutMetadata(to, record.metadata);
 }
 
@@ -462,6 +483,7 @@ static void from_json(const json& from, DeviceRecord& record) {
   record.link = from.at("link");
   GetOptions(from.at("made"), record.options);
   record.netns_cookie = from.at("netns_cookie");
+  record.lower_ifindex = from.value("lower_ifindex", uint32_t{0});
   GetMetadata(from, record.metadata);
 }
 
@@ -539,6 +561,7 @@ static void to_json(json& to, const Device& device) {
   to["create_time"] = absl::ToUnixNanos(device.create_time);
   to["link"] = device.link;
   PutOptions(to, device.options);
+  PutLower(to, device.lower);
   PutUnless({}, to, "ports", device.ports);
   PutMetadata(to, device.metadata);
   if (device.expire_time.has_value()) to["expire_time"] = absl::ToUnixNanos(*device.expire_time);
@@ -552,6 +575,7 @@ static void from_json(const json& from, Device& device) {
   device.state = GetDeviations(from, device.deviations);
   device.link = from.at("link");
   GetOptions(from, device.options);
+  GetLower(from, device.lower);
   device.ports = from.value("ports", device.ports);
   GetMetadata(from, device.metadata);
   device.expire_time = ExpireTimeFrom(from);

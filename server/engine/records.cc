@@ -44,6 +44,7 @@ Device DeviceRecord::ToDevice() const {
                 .state = State::kReady,
                 .link = link,
                 .options = options,
+                .lower = spec.lower,
                 .ports = {},
                 .metadata = metadata,
                 .expire_time = std::nullopt,

@@ -58,6 +58,7 @@ struct DeviceRecord {
   // Of its namespace when it was made, or is about to be; 0 for the host's: in one that was made again under the same
   // name, indexes begin anew.
   uint64_t netns_cookie = 0;
+  uint32_t lower_ifindex = 0;  // what the kernel said that it stands on when it was made; 0: on nothing
   Metadata metadata;
 
   // As it was made.

@@ -55,16 +55,20 @@ void PutData(MessageBuilder& message, const BridgeInfo& bridge) {
   if (bridge.default_pvid) message.PutU16(IFLA_BR_VLAN_DEFAULT_PVID, *bridge.default_pvid);
 }
 
-void PutData(MessageBuilder& message, const MacvlanInfo& macvlan) {
-  message.PutU32(IFLA_MACVLAN_MODE, static_cast<uint32_t>(macvlan.mode));
-  if (macvlan.flags != 0) message.PutU16(IFLA_MACVLAN_FLAGS, macvlan.flags);
-  if (macvlan.sources.empty()) return;
+// In place of those that it has.
+void PutSources(MessageBuilder& message, const MacvlanInfo& macvlan) {
   message.PutU32(IFLA_MACVLAN_MACADDR_MODE, MACVLAN_MACADDR_SET);
   size_t list = message.BeginNest(IFLA_MACVLAN_MACADDR_DATA);
   for (const MacAddress& source : macvlan.sources) {
     message.PutBytes(IFLA_MACVLAN_MACADDR, std::as_bytes(std::span(source.octets)));
   }
   message.EndNest(list);
+}
+
+void PutData(MessageBuilder& message, const MacvlanInfo& macvlan) {
+  message.PutU32(IFLA_MACVLAN_MODE, static_cast<uint32_t>(macvlan.mode));
+  if (macvlan.flags != 0) message.PutU16(IFLA_MACVLAN_FLAGS, macvlan.flags);
+  if (!macvlan.sources.empty()) PutSources(message, macvlan);
 }
 
 void PutAddress(MessageBuilder& message, uint16_t ipv4, uint16_t ipv6, const IpAddress& address) {
@@ -103,6 +107,28 @@ void PutData(MessageBuilder& message, const IpvlanInfo& ipvlan) {
 void PutData(MessageBuilder&, const DummyInfo&) {}
 void PutData(MessageBuilder&, const IfbInfo&) {}
 void PutData(MessageBuilder& message, std::monostate) { message.Fail(EINVAL); }
+
+// What of the data can be changed.
+void PutChange(MessageBuilder& message, const MacvlanInfo& macvlan) {
+  message.PutU32(IFLA_MACVLAN_MODE, static_cast<uint32_t>(macvlan.mode));
+  if (macvlan.mode == MacvlanMode::kSource) PutSources(message, macvlan);
+}
+
+void PutChange(MessageBuilder& message, const VxlanInfo& vxlan) {
+  message.PutU32(IFLA_VXLAN_ID, vxlan.vni);
+  if (vxlan.remote) PutAddress(message, IFLA_VXLAN_GROUP, IFLA_VXLAN_GROUP6, *vxlan.remote);
+  if (vxlan.local) PutAddress(message, IFLA_VXLAN_LOCAL, IFLA_VXLAN_LOCAL6, *vxlan.local);
+  message.PutU8(IFLA_VXLAN_TTL, vxlan.ttl);
+  message.PutU8(IFLA_VXLAN_LEARNING, vxlan.learning ? 1 : 0);
+  message.PutU32(IFLA_VXLAN_AGEING, vxlan.ageing.count());
+}
+
+void PutChange(MessageBuilder& message, const IpvlanInfo& ipvlan) { PutData(message, ipvlan); }
+
+template <typename T>
+void PutChange(MessageBuilder& message, const T&) {
+  message.Fail(EINVAL);
+}
 
 template <typename T>
 void PutInfo(MessageBuilder& message, const T& info) {
@@ -317,6 +343,22 @@ Request EncodeSetBridge(const LinkRef& link, const BridgeInfo& bridge) {
   MessageBuilder message(DescribeLink("RTM_NEWLINK", link), RTM_NEWLINK, NLM_F_ACK);
   PutLinkRef(message, link);
   PutInfo(message, bridge);
+  return std::move(message).Build();
+}
+
+Request EncodeSetLinkInfo(const LinkRef& link, const LinkInfo& info) {
+  MessageBuilder message(DescribeLink("RTM_NEWLINK", link), RTM_NEWLINK, NLM_F_ACK);
+  PutLinkRef(message, link);
+  std::visit(
+      [&](const auto& of_kind) {
+        size_t nest = message.BeginNest(IFLA_LINKINFO);
+        message.PutString(IFLA_INFO_KIND, KindOf(of_kind));
+        size_t data = message.BeginNest(IFLA_INFO_DATA);
+        PutChange(message, of_kind);
+        message.EndNest(data);
+        message.EndNest(nest);
+      },
+      info);
   return std::move(message).Build();
 }
 

@@ -143,7 +143,7 @@ struct VxlanInfo {
   // Whether it answers for neighbours that it knows (ARP and neighbour discovery).
   bool proxy = false;
 
-  // How long what it has learnt is remembered without traffic; 0 is for ever.
+  // How long what it has learnt is remembered without traffic; the kernel takes 0 for its default, 300.
   std::chrono::duration<uint32_t> ageing = std::chrono::seconds(300);
 
   friend bool operator==(const VxlanInfo&, const VxlanInfo&) = default;
@@ -209,6 +209,12 @@ Request EncodeNewLink(const NewLink& link, const LinkInfo& info);
 // RTM_NEWLINK that changes options of a bridge, one by one: after an error, the earlier ones may stand. ENODEV where
 // there is no such link, EOPNOTSUPP where it is of another kind.
 Request EncodeSetBridge(const LinkRef& link, const BridgeInfo& bridge);
+
+// RTM_NEWLINK that changes what can be changed of a macvlan (mode and, in source mode, the senders), a VXLAN (remote
+// and local address where they are set, ttl, learning and ageing) or an ipvlan (mode and flags), which takes all of it.
+// EINVAL: a macvlan's mode becomes passthru or is it no longer. ENODEV, EOPNOTSUPP as EncodeSetBridge. EINVAL in
+// Session for other kinds.
+Request EncodeSetLinkInfo(const LinkRef& link, const LinkInfo& info);
 
 // Reads what is of the kind from a reply to EncodeGetLink or EncodeDumpLinks. EBADMSG where it is malformed: cut short,
 // an attribute of the wrong length, or without what its kind must say. Attributes that are not here are skipped.

@@ -25,6 +25,7 @@
 #include "server/base/unique_fd.h"
 #include "server/rpc/bridge_service.h"
 #include "server/rpc/call_runner.h"
+#include "server/rpc/device_service.h"
 #include "server/rpc/host_service.h"
 #include "server/rpc/housekeeper.h"
 #include "server/rpc/inspection_service.h"
@@ -35,9 +36,9 @@
 namespace netprov::rpc {
 namespace {
 
-constexpr const char* kServices[] = {"netprov.v1.BridgeService",     "netprov.v1.HostService",
-                                     "netprov.v1.InspectionService", "netprov.v1.LeaseService",
-                                     "netprov.v1.NamespaceService",  "netprov.v1.VethService"};
+constexpr const char* kServices[] = {
+    "netprov.v1.BridgeService", "netprov.v1.DeviceService",    "netprov.v1.HostService", "netprov.v1.InspectionService",
+    "netprov.v1.LeaseService",  "netprov.v1.NamespaceService", "netprov.v1.VethService"};
 
 // Of one connection. What is beyond waits in the client.
 constexpr int kMaxConcurrentCalls = 1024;
@@ -160,6 +161,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(engine::Engine& engine, co
                           .on_owner = [&engine](const std::string& owner) { engine.RenewLease(owner); }});
   server->services_.push_back(MakeHostService(engine, *server->runner_));
   server->services_.push_back(MakeBridgeService(engine, *server->runner_));
+  server->services_.push_back(MakeDeviceService(engine, *server->runner_));
   server->services_.push_back(MakeInspectionService(engine, *server->runner_));
   server->services_.push_back(MakeLeaseService(engine, *server->runner_));
   server->services_.push_back(MakeNamespaceService(engine, *server->runner_));

@@ -61,6 +61,9 @@ class DelegatingKernel : public engine::Kernel {
       const engine::NetnsRef& netns) override {
     return kernel_.ListPortVlans(netns);
   }
+  KernelResult<std::vector<engine::FdbEntry>> ListFdb(const engine::NetnsRef& netns, uint32_t ifindex) override {
+    return kernel_.ListFdb(netns, ifindex);
+  }
   KernelResult<void> DeleteLink(const engine::NetnsRef& netns, uint32_t ifindex) override {
     return kernel_.DeleteLink(netns, ifindex);
   }

@@ -121,6 +121,10 @@ KernelResult<std::map<uint32_t, std::vector<netlink::BridgeVlan>>> FaultyKernel:
   return Around("ListPortVlans", [&] { return kernel_.ListPortVlans(netns); });
 }
 
+KernelResult<std::vector<engine::FdbEntry>> FaultyKernel::ListFdb(const NetnsRef& netns, uint32_t ifindex) {
+  return Around("ListFdb", [&] { return kernel_.ListFdb(netns, ifindex); });
+}
+
 KernelResult<void> FaultyKernel::DeleteLink(const NetnsRef& netns, uint32_t ifindex) {
   return Around("DeleteLink", [&] { return kernel_.DeleteLink(netns, ifindex); });
 }

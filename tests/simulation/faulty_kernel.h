@@ -65,6 +65,7 @@ class FaultyKernel : public engine::Kernel {
                                           const std::string& alias) override;
   KernelResult<std::map<uint32_t, std::vector<netlink::BridgeVlan>>> ListPortVlans(
       const engine::NetnsRef& netns) override;
+  KernelResult<std::vector<engine::FdbEntry>> ListFdb(const engine::NetnsRef& netns, uint32_t ifindex) override;
   KernelResult<void> DeleteLink(const engine::NetnsRef& netns, uint32_t ifindex) override;
   KernelResult<void> SetLink(const engine::NetnsRef& netns, uint32_t ifindex,
                              const engine::LinkSettings& settings) override;

@@ -1,0 +1,161 @@
+#include "server/api/device.h"
+
+#include <cstddef>
+#include <string>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "server/api/device_kind.h"
+#include "server/api/metadata.h"
+#include "server/api/page_token.h"
+#include "server/api/request.h"
+#include "server/api/resource_name.h"
+#include "server/api/timestamp.h"
+#include "server/api/veth.h"
+
+namespace netprov::api {
+namespace {
+
+constexpr char kListMethod[] = "ListDevices";
+
+v1::Device::State ToState(engine::State state) {
+  switch (state) {
+    case engine::State::kReady:
+      return v1::Device::STATE_READY;
+    case engine::State::kDegraded:
+      return v1::Device::STATE_DEGRADED;
+    case engine::State::kMissing:
+    case engine::State::kStale:  // of namespaces only
+      return v1::Device::STATE_MISSING;
+  }
+  return v1::Device::STATE_UNSPECIFIED;
+}
+
+// What a device has in common with an end of a pair.
+v1::VethEndpoint ToEndpoint(const v1::Device& device, const engine::DeviceOptions& options) {
+  v1::VethEndpoint endpoint;
+  if (device.has_namespace_()) {
+    endpoint.set_namespace_(device.namespace_());
+  } else {
+    endpoint.mutable_host();
+  }
+  endpoint.set_interface_name(device.interface_name().empty() ? engine::KindOf(options) + "%d"
+                                                              : device.interface_name());
+  endpoint.set_mac_address(device.mac_address());
+  endpoint.set_mtu(device.mtu());
+  endpoint.set_admin_state(device.admin_state());
+  *endpoint.mutable_addresses() = device.addresses();
+  *endpoint.mutable_gateways() = device.gateways();
+  *endpoint.mutable_routes() = device.routes();
+  *endpoint.mutable_alternative_names() = device.alternative_names();
+  return endpoint;
+}
+
+engine::DeviceSpec ToSpec(const v1::Device& device, Violations& violations) {
+  engine::DeviceSpec spec;
+  if (device.location_case() == v1::Device::LOCATION_NOT_SET) {
+    violations.Add("device", "must say where it lives: set host or namespace");
+  }
+  spec.options = ToOptions(device, violations);
+  spec.lower = ToLower(device, violations);
+  spec.link = ToSpec("device", ToEndpoint(device, spec.options), violations);
+  for (size_t i = 0; i < spec.link.config.ip.routes.size(); ++i) {
+    if (spec.link.config.ip.routes[i].through_link()) continue;
+    violations.Add(absl::StrCat("device.routes[", i, "].type"), "must be TYPE_UNICAST: others belong to no device");
+  }
+  return spec;
+}
+
+}  // namespace
+
+absl::StatusOr<engine::CreateDeviceCall> ToCall(const v1::CreateDeviceRequest& request) {
+  Violations violations;
+  engine::CreateDeviceCall call{.context = {.request_id = CheckRequestId(request.request_id(), violations),
+                                            .fingerprint = {},
+                                            .validate_only = request.validate_only(),
+                                            .stopped = nullptr},
+                                .name = engine::DeviceName(request.device_id()),
+                                .spec = {},
+                                .metadata = ToMetadata("device.metadata", request.device().metadata(), violations),
+                                .allow_existing = request.allow_existing()};
+  if (!request.device_id().empty()) {
+    if (netprov::Result<void, NameError> valid = CheckVethId(request.device_id()); !valid.ok()) {
+      violations.Add("device_id", absl::StrCat("must ", valid.error().message, "; left out, the server chooses one"));
+    }
+  } else if (call.allow_existing) {
+    violations.Add("allow_existing", "must not be set without a device_id: a device is looked for by its id");
+  }
+  if (request.has_device()) {
+    call.spec = ToSpec(request.device(), violations);
+  } else {
+    violations.Add("device", "must be set: it says what to create");
+  }
+  if (!violations.empty()) return violations.ToStatus();
+  if (!call.context.request_id.empty()) call.context.fingerprint = Fingerprint("CreateDevice", request);
+  return call;
+}
+
+absl::StatusOr<engine::DeleteDeviceCall> ToCall(const v1::DeleteDeviceRequest& request) {
+  Violations violations;
+  engine::DeleteDeviceCall call{.context = {.request_id = CheckRequestId(request.request_id(), violations),
+                                            .fingerprint = {},
+                                            .validate_only = request.validate_only(),
+                                            .stopped = nullptr},
+                                .name = engine::DeviceName(CheckDeviceName("name", request.name(), violations)),
+                                .allow_missing = request.allow_missing()};
+  if (!violations.empty()) return violations.ToStatus();
+  if (!call.context.request_id.empty()) call.context.fingerprint = Fingerprint("DeleteDevice", request);
+  return call;
+}
+
+absl::StatusOr<ListCall> ToCall(const v1::ListDevicesRequest& request) {
+  Violations violations;
+  ListCall call = CheckPage(kListMethod, request.page_size(), request.page_token(), violations);
+  if (!violations.empty()) return violations.ToStatus();
+  return call;
+}
+
+absl::StatusOr<std::string> ToCall(const v1::GetDeviceRequest& request) {
+  Violations violations;
+  std::string id = CheckDeviceName("name", request.name(), violations);
+  if (!violations.empty()) return violations.ToStatus();
+  return engine::DeviceName(id);
+}
+
+v1::Device ToDevice(const engine::Device& device) {
+  v1::Device proto;
+  if (!absl::EndsWith(device.name, "/")) proto.set_name(device.name);
+  proto.set_uid(device.uid);
+  *proto.mutable_create_time() = ToTimestamp(device.create_time);
+  proto.set_state(ToState(device.state));
+  const v1::VethEndpoint link = ToProto(device.link);
+  if (link.has_namespace_()) {
+    proto.set_namespace_(link.namespace_());
+  } else {
+    proto.mutable_host();
+  }
+  proto.set_interface_name(link.interface_name());
+  proto.set_mac_address(link.mac_address());
+  proto.set_mtu(link.mtu());
+  proto.set_admin_state(link.admin_state());
+  proto.set_ifindex(link.ifindex());
+  *proto.mutable_addresses() = link.addresses();
+  *proto.mutable_gateways() = link.gateways();
+  *proto.mutable_routes() = link.routes();
+  *proto.mutable_alternative_names() = link.alternative_names();
+  proto.set_lower_interface(device.lower.interface_name);
+  if (!device.lower.namespace_id.empty()) proto.set_lower_namespace(FormatNamespaceName(device.lower.namespace_id));
+  AddToProto(device.options, proto);
+  *proto.mutable_metadata() = ToProto(device.metadata, device.expire_time);
+  AddDeviations(device.deviations, proto.mutable_deviations());
+  return proto;
+}
+
+v1::ListDevicesResponse ToDevices(const engine::Page<engine::Device>& page) {
+  v1::ListDevicesResponse proto;
+  proto.set_next_page_token(FillPage(kListMethod, page, proto.mutable_devices(), ToDevice));
+  return proto;
+}
+
+}  // namespace netprov::api

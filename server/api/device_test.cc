@@ -1,0 +1,246 @@
+#include "server/api/device.h"
+
+#include <functional>
+#include <string>
+#include <utility>
+#include <variant>
+
+#include "absl/time/time.h"
+#include "gmock/gmock.h"
+#include "google/protobuf/text_format.h"
+#include "gtest/gtest.h"
+#include "netprov/v1/device.pb.h"
+#include "server/api/errors.h"
+#include "server/engine/engine.h"
+#include "server/netlink/link_info.h"
+
+namespace netprov::api {
+namespace {
+
+using ::testing::HasSubstr;
+
+// `things` in the text format of Device.
+v1::CreateDeviceRequest Request(const std::string& things) {
+  v1::CreateDeviceRequest request;
+  request.set_device_id("d");
+  request.mutable_device()->mutable_host();
+  EXPECT_TRUE(google::protobuf::TextFormat::MergeFromString(things, request.mutable_device())) << things;
+  return request;
+}
+
+TEST(DeviceTest, LeastRequests) {
+  const std::pair<const char*, const char*> kinds[] = {{R"(macvlan {} lower_interface: "eth0")", "macvlan%d"},
+                                                       {"vxlan { vni: 1 }", "vxlan%d"},
+                                                       {R"(vlan { id: 1 } lower_interface: "eth0")", "vlan%d"},
+                                                       {R"(ipvlan {} lower_interface: "eth0")", "ipvlan%d"},
+                                                       {"dummy {}", "dummy%d"},
+                                                       {"ifb {}", "ifb%d"}};
+  for (const auto& [things, pattern] : kinds) {
+    SCOPED_TRACE(things);
+    const auto call = ToCall(Request(things));
+    ASSERT_TRUE(call.ok()) << call.status();
+    EXPECT_EQ(call->name, "devices/d");
+    EXPECT_EQ(call->spec.link.interface_name, pattern);
+    EXPECT_EQ(engine::KindOf(call->spec.options) + "%d", pattern);
+    EXPECT_EQ(call->spec.lower.namespace_id, "");
+  }
+  const auto macvlan = ToCall(Request(R"(macvlan {} lower_interface: "eth0")"));
+  EXPECT_EQ(std::get<netlink::MacvlanInfo>(macvlan->spec.options).mode, netlink::MacvlanMode::kBridge);
+  const auto vxlan = ToCall(Request("vxlan { vni: 1 }"));
+  netlink::VxlanInfo defaults;
+  defaults.vni = 1;
+  EXPECT_EQ(std::get<engine::VxlanOptions>(vxlan->spec.options).info, defaults);
+  const auto ipvlan = ToCall(Request(R"(ipvlan {} lower_interface: "eth0")"));
+  EXPECT_EQ(std::get<netlink::IpvlanInfo>(ipvlan->spec.options), netlink::IpvlanInfo());
+}
+
+TEST(DeviceTest, EverythingSaidComesBack) {
+  const char* kinds[] = {
+      R"(macvlan { mode: MODE_PRIVATE } lower_interface: "eth0")",
+      R"(macvlan { mode: MODE_VEPA } lower_interface: "eth0")",
+      R"(macvlan { mode: MODE_BRIDGE } lower_interface: "eth0")",
+      R"(macvlan { mode: MODE_SOURCE source_mac_addresses: ["02:00:00:00:00:01", "02:00:00:00:00:02"] }
+         lower_interface: "eth0" lower_namespace: "namespaces/red")",
+      R"(vxlan { vni: 16777215 local: "192.0.2.1" remote: "239.0.0.1" port: 65535 ttl: 255 learning: false proxy: true
+                 ageing_time { seconds: 1000000 }
+                 fdb { mac_address: "00:00:00:00:00:00" destination: "192.0.2.2" port: 1 vni: 2 }
+                 fdb { mac_address: "00:00:00:00:00:00" destination: "192.0.2.3" }
+                 fdb { mac_address: "02:00:00:00:00:01" destination: "192.0.2.2" } }
+         lower_interface: "eth0")",
+      R"(vxlan { vni: 1 local: "2001:db8::1" port: 1 learning: true ageing_time { seconds: 1 }
+                 fdb { mac_address: "01:00:5e:00:00:01" destination: "2001:db8::2" } }
+         lower_namespace: "namespaces/red")",
+      R"(vlan { id: 4094 protocol: PROTOCOL_DOT1AD } lower_interface: "eth0")",
+      R"(vlan { id: 1 protocol: PROTOCOL_DOT1Q } lower_interface: "eth0")",
+      R"(ipvlan { mode: MODE_L2 mode_flag: MODE_FLAG_PRIVATE } lower_interface: "eth0")",
+      R"(ipvlan { mode: MODE_L3 mode_flag: MODE_FLAG_VEPA } lower_interface: "eth0")",
+      R"(ipvlan { mode: MODE_L3S mode_flag: MODE_FLAG_BRIDGE } lower_interface: "eth0")",
+      "dummy {}",
+      "ifb {}"};
+  for (const char* things : kinds) {
+    SCOPED_TRACE(things);
+    v1::CreateDeviceRequest request = Request(things);
+    v1::Device& device = *request.mutable_device();
+    device.set_namespace_("namespaces/blue");
+    device.set_interface_name("d0");
+    device.set_mtu(1400);
+    device.set_admin_state(v1::VethEndpoint::ADMIN_STATE_UP);
+    device.add_addresses()->set_address("10.0.0.2/24");
+    device.add_gateways("10.0.0.1");
+    device.add_routes()->set_destination("10.1.0.0/16");
+    device.add_alternative_names("other");
+    const auto call = ToCall(request);
+    ASSERT_TRUE(call.ok()) << call.status();
+    const engine::EndpointSpec& link = call->spec.link;
+    const v1::Device answer = ToDevice({.name = call->name,
+                                        .uid = "u",
+                                        .create_time = absl::UnixEpoch(),
+                                        .link = {.namespace_id = link.namespace_id,
+                                                 .interface_name = link.interface_name,
+                                                 .mac = link.mac,
+                                                 .mtu = *link.mtu,
+                                                 .up = link.up,
+                                                 .config = link.config},
+                                        .options = call->spec.options,
+                                        .lower = call->spec.lower});
+    v1::Device expected = answer;
+    // Repeated fields would be there twice.
+    expected.clear_addresses();
+    expected.clear_gateways();
+    expected.clear_routes();
+    expected.clear_alternative_names();
+    expected.clear_kind();
+    v1::Device asked = device;
+    *asked.mutable_routes() = answer.routes();
+    *asked.mutable_addresses() = answer.addresses();
+    expected.MergeFrom(asked);
+    EXPECT_EQ(answer.DebugString(), expected.DebugString());
+    EXPECT_EQ(answer.routes_size(), 1);
+  }
+}
+
+TEST(DeviceTest, WhatIsWrongIsSaid) {
+  const struct {
+    const char* things;
+    const char* message;
+  } kCases[] = {
+      {"", "device must say what it is"},
+      {"macvlan {}", "device.lower_interface must be set"},
+      {"vlan { id: 1 }", "device.lower_interface must be set"},
+      {"ipvlan {}", "device.lower_interface must be set"},
+      {R"(dummy {} lower_interface: "eth0")", "device.lower_interface must not be set"},
+      {R"(ifb {} lower_namespace: "namespaces/blue")", "device.lower_namespace must not be set"},
+      {R"(macvlan {} lower_interface: "eth%d")", "device.lower_interface must be the name of a link"},
+      {R"(macvlan {} lower_interface: "a/b")", "device.lower_interface must be 1 to 15"},
+      {R"(macvlan {} lower_interface: "eth0" lower_namespace: "blue")", "device.lower_namespace must have the form"},
+      {R"(macvlan { mode: MODE_PASSTHRU } lower_interface: "eth0" mac_address: "02:00:00:00:00:01")",
+       "device.mac_address must not be set"},
+      {R"(ipvlan {} lower_interface: "eth0" mac_address: "02:00:00:00:00:01")", "device.mac_address must not be set"},
+      {R"(macvlan { source_mac_addresses: "02:00:00:00:00:01" } lower_interface: "eth0")",
+       "device.macvlan.source_mac_addresses must not be set but in MODE_SOURCE"},
+      {R"(macvlan { mode: MODE_SOURCE source_mac_addresses: "" } lower_interface: "eth0")",
+       "device.macvlan.source_mac_addresses[0] must be a MAC address"},
+      {R"(macvlan { mode: MODE_SOURCE source_mac_addresses: "01:00:00:00:00:01" } lower_interface: "eth0")",
+       "device.macvlan.source_mac_addresses[0] must be unicast"},
+      {R"(macvlan { mode: MODE_SOURCE source_mac_addresses: ["02:00:00:00:00:01", "02:00:00:00:00:01"] }
+          lower_interface: "eth0")",
+       "device.macvlan.source_mac_addresses[1] must differ"},
+      {"vxlan {}", "device.vxlan.vni must be 1 to 16777215, but is 0"},
+      {"vxlan { vni: 16777216 }", "device.vxlan.vni must be"},
+      {"vxlan { vni: 1 port: 65536 }", "device.vxlan.port must be"},
+      {"vxlan { vni: 1 ttl: 256 }", "device.vxlan.ttl must be"},
+      {R"(vxlan { vni: 1 local: "x" })", "device.vxlan.local must be an IP address"},
+      {R"(vxlan { vni: 1 local: "0.0.0.0" })", "device.vxlan.local must be the address of a host"},
+      {R"(vxlan { vni: 1 local: "239.0.0.1" })", "device.vxlan.local must be the address of a host"},
+      {R"(vxlan { vni: 1 remote: "::" })", "device.vxlan.remote must be the address of an endpoint or a group"},
+      {R"(vxlan { vni: 1 remote: "ff05::1" })", "device.lower_interface must be set where vxlan.remote"},
+      {R"(vxlan { vni: 1 local: "192.0.2.1" remote: "2001:db8::1" })", "device.vxlan.local must be of the same family"},
+      {"vxlan { vni: 1 ageing_time { seconds: -1 } }", "device.vxlan.ageing_time must be whole seconds"},
+      {"vxlan { vni: 1 ageing_time {} }", "device.vxlan.ageing_time must be whole seconds"},
+      {"vxlan { vni: 1 ageing_time { nanos: 1 } }", "device.vxlan.ageing_time must be whole seconds"},
+      {R"(vxlan { vni: 1 fdb { mac_address: "x" destination: "192.0.2.1" } })",
+       "device.vxlan.fdb[0].mac_address must be a MAC address"},
+      {R"(vxlan { vni: 1 fdb { mac_address: "02:00:00:00:00:01" } })",
+       "device.vxlan.fdb[0].destination must be an IP address"},
+      {R"(vxlan { vni: 1 fdb { mac_address: "02:00:00:00:00:01" destination: "192.0.2.1" port: 70000 } })",
+       "device.vxlan.fdb[0].port must be"},
+      {R"(vxlan { vni: 1 fdb { mac_address: "02:00:00:00:00:01" destination: "192.0.2.1" vni: 16777216 } })",
+       "device.vxlan.fdb[0].vni must be"},
+      {R"(vxlan { vni: 1 fdb { mac_address: "02:00:00:00:00:01" destination: "2001:db8::1" } })",
+       "device.vxlan.fdb must have destinations of the family"},
+      {R"(vxlan { vni: 1 fdb { mac_address: "02:00:00:00:00:01" destination: "192.0.2.1" }
+                         fdb { mac_address: "02:00:00:00:00:01" destination: "192.0.2.2" } })",
+       "device.vxlan.fdb[1] must differ"},
+      {R"(vlan {} lower_interface: "eth0")", "device.vlan.id must be 1 to 4094"},
+      {R"(vlan { id: 4095 } lower_interface: "eth0")", "device.vlan.id must be 1 to 4094"},
+      {R"(dummy {} routes { destination: "10.0.0.0/8" type: TYPE_BLACKHOLE })", "device.routes[0].type must be"},
+      {R"(dummy {} gateways: "10.0.0.1")", "device.gateways[0] must be within"},
+      {"dummy {} mtu: 67", "device.mtu must be"},
+      {R"(dummy {} interface_name: "a b")", "device.interface_name must be"},
+  };
+  for (const auto& [things, message] : kCases) {
+    SCOPED_TRACE(things);
+    const auto call = ToCall(Request(things));
+    ASSERT_FALSE(call.ok());
+    EXPECT_EQ(ReasonOf(call.status()), "INVALID_FIELD");
+    EXPECT_THAT(std::string(call.status().message()), HasSubstr(message));
+  }
+}
+
+TEST(DeviceTest, UnknownEnumsAndMissingParts) {
+  const std::pair<std::function<void(v1::CreateDeviceRequest&)>, const char*> kCases[] = {
+      {[](auto& request) { request.mutable_device()->mutable_macvlan()->set_mode(static_cast<v1::Macvlan::Mode>(9)); },
+       "device.macvlan.mode"},
+      {[](auto& request) { request.mutable_device()->mutable_ipvlan()->set_mode(static_cast<v1::Ipvlan::Mode>(9)); },
+       "device.ipvlan.mode"},
+      {[](auto& request) {
+         request.mutable_device()->mutable_ipvlan()->set_mode_flag(static_cast<v1::Ipvlan::ModeFlag>(9));
+       },
+       "device.ipvlan.mode_flag"},
+      {[](auto& request) {
+         request.mutable_device()->mutable_vlan()->set_id(1);
+         request.mutable_device()->mutable_vlan()->set_protocol(static_cast<v1::Vlan::Protocol>(9));
+       },
+       "device.vlan.protocol"},
+      {[](auto& request) { request.clear_device(); }, "device must be set"},
+      {[](auto& request) { request.mutable_device()->clear_host(); }, "device must say where it lives"},
+      {[](auto& request) { request.set_device_id("-"); }, "device_id must"},
+      {[](auto& request) {
+         request.clear_device_id();
+         request.set_allow_existing(true);
+       },
+       "allow_existing must not be set"},
+  };
+  for (const auto& [change, message] : kCases) {
+    SCOPED_TRACE(message);
+    v1::CreateDeviceRequest request = Request(R"(macvlan {} lower_interface: "eth0")");
+    change(request);
+    const auto call = ToCall(request);
+    ASSERT_FALSE(call.ok());
+    EXPECT_THAT(std::string(call.status().message()), HasSubstr(message));
+  }
+  v1::CreateDeviceRequest many = Request("vxlan { vni: 1 }");
+  for (int i = 0; i < 1025; ++i) many.mutable_device()->mutable_vxlan()->add_fdb();
+  EXPECT_THAT(std::string(ToCall(many).status().message()), HasSubstr("device.vxlan.fdb must be at most 1024"));
+}
+
+TEST(DeviceTest, NamesOfOtherRequests) {
+  v1::GetDeviceRequest get;
+  get.set_name("devices/d");
+  EXPECT_EQ(*ToCall(get), "devices/d");
+  get.set_name("bridges/d");
+  EXPECT_THAT(std::string(ToCall(get).status().message()), HasSubstr("name must have the form devices/{device}"));
+  v1::DeleteDeviceRequest del;
+  del.set_name("devices/d");
+  del.set_allow_missing(true);
+  EXPECT_EQ(ToCall(del)->name, "devices/d");
+  EXPECT_TRUE(ToCall(del)->allow_missing);
+  del.set_name("d");
+  EXPECT_FALSE(ToCall(del).ok());
+  v1::ListDevicesRequest list;
+  list.set_page_size(-1);
+  EXPECT_FALSE(ToCall(list).ok());
+}
+
+}  // namespace
+}  // namespace netprov::api
