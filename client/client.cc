@@ -48,6 +48,7 @@ Request WithName(std::string_view collection, std::string_view id) {
 constexpr char kNamespaces[] = "namespaces/";
 constexpr char kVeths[] = "veths/";
 constexpr char kBridges[] = "bridges/";
+constexpr char kDevices[] = "devices/";
 
 // All items of a paged list that `request` asks for. `page` calls the RPC, and `items` takes them out of its response.
 template <typename Item, typename Request, typename Page, typename Items>
@@ -233,6 +234,46 @@ absl::Status Client::DeleteBridge(std::string_view bridge_id, const Options& opt
 
 absl::Status Client::DeleteBridge(const v1::DeleteBridgeRequest& request, const Options& options) const {
   return connection_->DeleteBridge(Named(request, options, options_), Resolve(options, options_));
+}
+
+absl::StatusOr<v1::Device> Client::CreateDevice(std::string_view device_id, const v1::Device& device,
+                                                const Options& options) const {
+  v1::CreateDeviceRequest request;
+  request.set_device_id(std::string(device_id));
+  *request.mutable_device() = device;
+  return CreateDevice(request, options);
+}
+
+absl::StatusOr<v1::Device> Client::CreateDevice(const v1::CreateDeviceRequest& request, const Options& options) const {
+  return connection_->CreateDevice(Named(request, options, options_), Resolve(options, options_));
+}
+
+absl::StatusOr<v1::Device> Client::GetDevice(std::string_view device_id, const Options& options) const {
+  return GetDevice(WithName<v1::GetDeviceRequest>(kDevices, device_id), options);
+}
+
+absl::StatusOr<v1::Device> Client::GetDevice(const v1::GetDeviceRequest& request, const Options& options) const {
+  return connection_->GetDevice(request, Resolve(options, options_));
+}
+
+absl::StatusOr<std::vector<v1::Device>> Client::ListDevices(const Options& options) const {
+  return ListAll<v1::Device>(
+      v1::ListDevicesRequest(),
+      [&](const v1::ListDevicesRequest& request) { return ListDevicesPage(request, options); },
+      [](v1::ListDevicesResponse& response) { return response.mutable_devices(); });
+}
+
+absl::StatusOr<v1::ListDevicesResponse> Client::ListDevicesPage(const v1::ListDevicesRequest& request,
+                                                                const Options& options) const {
+  return connection_->ListDevices(request, Resolve(options, options_));
+}
+
+absl::Status Client::DeleteDevice(std::string_view device_id, const Options& options) const {
+  return DeleteDevice(WithName<v1::DeleteDeviceRequest>(kDevices, device_id), options);
+}
+
+absl::Status Client::DeleteDevice(const v1::DeleteDeviceRequest& request, const Options& options) const {
+  return connection_->DeleteDevice(Named(request, options, options_), Resolve(options, options_));
 }
 
 absl::StatusOr<v1::RenewLeaseResponse> Client::RenewLease(std::string_view owner, const Options& options) const {

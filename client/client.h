@@ -105,14 +105,30 @@ class Client {
   absl::Status DeleteBridge(std::string_view bridge_id, const Options& options = {}) const;
   absl::Status DeleteBridge(const v1::DeleteBridgeRequest& request, const Options& options = {}) const;
 
+  // An empty `device_id` lets the server choose one.
+  absl::StatusOr<v1::Device> CreateDevice(std::string_view device_id, const v1::Device& device,
+                                          const Options& options = {}) const;
+  absl::StatusOr<v1::Device> CreateDevice(const v1::CreateDeviceRequest& request, const Options& options = {}) const;
+
+  absl::StatusOr<v1::Device> GetDevice(std::string_view device_id, const Options& options = {}) const;
+  absl::StatusOr<v1::Device> GetDevice(const v1::GetDeviceRequest& request, const Options& options = {}) const;
+
+  // As with namespaces.
+  absl::StatusOr<std::vector<v1::Device>> ListDevices(const Options& options = {}) const;
+  absl::StatusOr<v1::ListDevicesResponse> ListDevicesPage(const v1::ListDevicesRequest& request,
+                                                          const Options& options = {}) const;
+
+  absl::Status DeleteDevice(std::string_view device_id, const Options& options = {}) const;
+  absl::Status DeleteDevice(const v1::DeleteDeviceRequest& request, const Options& options = {}) const;
+
   // A sign of life from an owner. Any other call is one, too, if its Options name the owner.
   absl::StatusOr<v1::RenewLeaseResponse> RenewLease(std::string_view owner, const Options& options = {}) const;
   absl::StatusOr<v1::RenewLeaseResponse> RenewLease(const v1::RenewLeaseRequest& request,
                                                     const Options& options = {}) const;
 
-  // Deletes the owner's objects but for those to keep. `keep` holds resource names, with `namespaces/`, `veths/` or
-  // `bridges/`. OK does not mean that all of them could be deleted: see `failures`. After a retry, `deleted` leaves out
-  // what an attempt deleted whose answer was lost.
+  // Deletes the owner's objects but for those to keep. `keep` holds resource names, with `namespaces/`, `veths/`,
+  // `bridges/` or `devices/`. OK does not mean that all of them could be deleted: see `failures`. After a retry,
+  // `deleted` leaves out what an attempt deleted whose answer was lost.
   absl::StatusOr<v1::CollectGarbageResponse> CollectGarbage(std::string_view owner,
                                                             const std::vector<std::string>& keep,
                                                             const Options& options = {}) const;

@@ -6,6 +6,7 @@
 #include "absl/status/statusor.h"
 #include "client/options.h"
 #include "netprov/v1/bridge.pb.h"
+#include "netprov/v1/device.pb.h"
 #include "netprov/v1/host.pb.h"
 #include "netprov/v1/inspection.pb.h"
 #include "netprov/v1/lease.pb.h"
@@ -48,6 +49,13 @@ class Connection {
   virtual absl::StatusOr<v1::Bridge> UpdateBridge(const v1::UpdateBridgeRequest& request,
                                                   const CallOptions& options) = 0;
   virtual absl::Status DeleteBridge(const v1::DeleteBridgeRequest& request, const CallOptions& options) = 0;
+
+  virtual absl::StatusOr<v1::Device> CreateDevice(const v1::CreateDeviceRequest& request,
+                                                  const CallOptions& options) = 0;
+  virtual absl::StatusOr<v1::Device> GetDevice(const v1::GetDeviceRequest& request, const CallOptions& options) = 0;
+  virtual absl::StatusOr<v1::ListDevicesResponse> ListDevices(const v1::ListDevicesRequest& request,
+                                                              const CallOptions& options) = 0;
+  virtual absl::Status DeleteDevice(const v1::DeleteDeviceRequest& request, const CallOptions& options) = 0;
 
   virtual absl::StatusOr<v1::RenewLeaseResponse> RenewLease(const v1::RenewLeaseRequest& request,
                                                             const CallOptions& options) = 0;

@@ -14,6 +14,7 @@
 #include "client/version.h"
 #include "google/protobuf/empty.pb.h"
 #include "netprov/v1/bridge.grpc.pb.h"
+#include "netprov/v1/device.grpc.pb.h"
 #include "netprov/v1/host.grpc.pb.h"
 #include "netprov/v1/inspection.grpc.pb.h"
 #include "netprov/v1/lease.grpc.pb.h"
@@ -41,6 +42,7 @@ class GrpcConnection final : public Connection {
       : namespaces_(v1::NamespaceService::NewStub(channel)),
         veths_(v1::VethService::NewStub(channel)),
         bridges_(v1::BridgeService::NewStub(channel)),
+        devices_(v1::DeviceService::NewStub(channel)),
         leases_(v1::LeaseService::NewStub(channel)),
         host_(v1::HostService::NewStub(channel)),
         inspection_(v1::InspectionService::NewStub(channel)),
@@ -121,6 +123,25 @@ class GrpcConnection final : public Connection {
         .status();
   }
 
+  absl::StatusOr<v1::Device> CreateDevice(const v1::CreateDeviceRequest& request, const CallOptions& options) override {
+    return Call<v1::Device>(*devices_, &v1::DeviceService::Stub::CreateDevice, request, options, IsRepeatable(request));
+  }
+
+  absl::StatusOr<v1::Device> GetDevice(const v1::GetDeviceRequest& request, const CallOptions& options) override {
+    return Call<v1::Device>(*devices_, &v1::DeviceService::Stub::GetDevice, request, options, true);
+  }
+
+  absl::StatusOr<v1::ListDevicesResponse> ListDevices(const v1::ListDevicesRequest& request,
+                                                      const CallOptions& options) override {
+    return Call<v1::ListDevicesResponse>(*devices_, &v1::DeviceService::Stub::ListDevices, request, options, true);
+  }
+
+  absl::Status DeleteDevice(const v1::DeleteDeviceRequest& request, const CallOptions& options) override {
+    return Call<google::protobuf::Empty>(*devices_, &v1::DeviceService::Stub::DeleteDevice, request, options,
+                                         IsRepeatable(request))
+        .status();
+  }
+
   absl::StatusOr<v1::RenewLeaseResponse> RenewLease(const v1::RenewLeaseRequest& request,
                                                     const CallOptions& options) override {
     return Call<v1::RenewLeaseResponse>(*leases_, &v1::LeaseService::Stub::RenewLease, request, options, true);
@@ -186,6 +207,7 @@ class GrpcConnection final : public Connection {
   const std::unique_ptr<v1::NamespaceService::Stub> namespaces_;
   const std::unique_ptr<v1::VethService::Stub> veths_;
   const std::unique_ptr<v1::BridgeService::Stub> bridges_;
+  const std::unique_ptr<v1::DeviceService::Stub> devices_;
   const std::unique_ptr<v1::LeaseService::Stub> leases_;
   const std::unique_ptr<v1::HostService::Stub> host_;
   const std::unique_ptr<v1::InspectionService::Stub> inspection_;

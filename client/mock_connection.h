@@ -33,6 +33,12 @@ class MockConnection : public Connection {
   MOCK_METHOD(absl::StatusOr<v1::Bridge>, UpdateBridge, (const v1::UpdateBridgeRequest&, const CallOptions&),
               (override));
   MOCK_METHOD(absl::Status, DeleteBridge, (const v1::DeleteBridgeRequest&, const CallOptions&), (override));
+  MOCK_METHOD(absl::StatusOr<v1::Device>, CreateDevice, (const v1::CreateDeviceRequest&, const CallOptions&),
+              (override));
+  MOCK_METHOD(absl::StatusOr<v1::Device>, GetDevice, (const v1::GetDeviceRequest&, const CallOptions&), (override));
+  MOCK_METHOD(absl::StatusOr<v1::ListDevicesResponse>, ListDevices, (const v1::ListDevicesRequest&, const CallOptions&),
+              (override));
+  MOCK_METHOD(absl::Status, DeleteDevice, (const v1::DeleteDeviceRequest&, const CallOptions&), (override));
   MOCK_METHOD(absl::StatusOr<v1::RenewLeaseResponse>, RenewLease, (const v1::RenewLeaseRequest&, const CallOptions&),
               (override));
   MOCK_METHOD(absl::StatusOr<v1::CollectGarbageResponse>, CollectGarbage,

@@ -191,6 +191,35 @@ class Runner {
     return PrintBridge(format_, *bridge, now_());
   }
 
+  absl::StatusOr<std::string> operator()(const v1::CreateDeviceRequest& request) const {
+    const absl::StatusOr<v1::Device> device = client_.CreateDevice(request);
+    if (!device.ok()) return device.status();
+    return Sentence(format_,
+                    Outcome(request.validate_only(), request.allow_existing(), "create", "Created", "there", "device",
+                            DescribeDevice(*device)),
+                    [&] { return PrintDevice(format_, *device, now_()); });
+  }
+
+  absl::StatusOr<std::string> operator()(const v1::DeleteDeviceRequest& request) const {
+    if (const absl::Status status = client_.DeleteDevice(request); !status.ok()) return status;
+    return Sentence(format_,
+                    Outcome(request.validate_only(), request.allow_missing(), "delete", "Deleted", "gone", "device",
+                            ShortName(request.name())),
+                    [&] { return PrintName(format_, request.name()); });
+  }
+
+  absl::StatusOr<std::string> operator()(const v1::ListDevicesRequest&) const {
+    const absl::StatusOr<std::vector<v1::Device>> devices = client_.ListDevices();
+    if (!devices.ok()) return devices.status();
+    return PrintDevices(format_, *devices, now_());
+  }
+
+  absl::StatusOr<std::string> operator()(const v1::GetDeviceRequest& request) const {
+    const absl::StatusOr<v1::Device> device = client_.GetDevice(request);
+    if (!device.ok()) return device.status();
+    return PrintDevice(format_, *device, now_());
+  }
+
   absl::StatusOr<std::string> operator()(const v1::UpdateNamespaceRequest& request) const {
     const absl::StatusOr<v1::Namespace> ns = client_.UpdateNamespace(request);
     if (!ns.ok()) return ns.status();

@@ -12,7 +12,9 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "client/cli/bridge_text.h"
+#include "client/cli/device_text.h"
 #include "client/cli/field_text.h"
 #include "client/cli/ip_text.h"
 #include "client/cli/rate_text.h"
@@ -26,6 +28,7 @@ namespace {
 constexpr char kNamespaces[] = "namespaces/";
 constexpr char kVeths[] = "veths/";
 constexpr char kBridges[] = "bridges/";
+constexpr char kDevices[] = "devices/";
 constexpr char kHost[] = "host";
 constexpr char kSeeHelp[] = "Run with --help for more information.\n";
 
@@ -369,6 +372,159 @@ class BridgeFlags {
   std::string forward_delay_, hello_time_, max_age_, ageing_time_;
 };
 
+// A device but for a bridge, as typed.
+class DeviceFlags {
+ public:
+  void AddOptions(CLI::App& app) {
+    app.add_option("--kind", kind_, "What it is")->type_name("macvlan|vxlan|vlan|ipvlan|dummy|ifb")->required();
+    app.add_option("--ns", ns_, "The namespace that it is in. Default: the host's")->type_name("NAMESPACE");
+    app.add_option("--interface", interface_,
+                   "Its interface name; `%d` in it becomes the lowest free number. Default: NAME where that is short "
+                   "enough, else KIND%d")
+        ->type_name("INTERFACE");
+    app.add_option("--mac", mac_, "The MAC address. Default: a random one")->type_name("MAC");
+    app.add_option("--mtu", mtu_, "The MTU, 68 to 65535. Default: what --lower allows")
+        ->transform(Decimal())
+        ->type_name("BYTES");
+    app.add_flag("--down", down_, "Leave it down");
+    Texts(app, "--altname", altnames_, "INTERFACE", "Another name of the link. Can be repeated");
+    Texts(app, "--address", addresses_, "ADDRESS", "An address, as in 10.0.0.2/24. Can be repeated");
+    Texts(app, "--gateway", gateways_, "ADDRESS", "Where the default route leads; once for IPv4, once for IPv6");
+    Texts(app, "--route", routes_, "ROUTE",
+          "A route in the words of `ip route`, as in '10.1.0.0/16 via 10.0.0.1'. Can be repeated");
+    Of("macvlan vxlan vlan ipvlan",
+       app.add_option("--lower", lower_, "The link that it stands on")->type_name("INTERFACE"));
+    Of("macvlan vxlan vlan ipvlan",
+       app.add_option("--lower-ns", lower_ns_,
+                      "The namespace where --lower is, or a vxlan's own packets. Default: the host's")
+           ->type_name("NAMESPACE"));
+    Of("macvlan ipvlan", app.add_option("--mode", mode_,
+                                        "Of a macvlan private, vepa, bridge, passthru or source, of an ipvlan l2, l3 "
+                                        "or l3s. Default: bridge, l3")
+                             ->type_name("MODE"));
+    Of("ipvlan", app.add_option("--mode-flag", mode_flag_, "What those on one link exchange. Default: bridge")
+                     ->type_name("bridge|private|vepa"));
+    Of("macvlan", Texts(app, "--source", sources_, "MAC", "From whom it receives in the mode source. Can be repeated"));
+    Of("vxlan", Number(app, "--vni", vni_, "N", "The network identifier, 1 to 16777215"));
+    Of("vxlan",
+       app.add_option("--local", local_, "The source of what it sends. Default: the route's")->type_name("ADDRESS"));
+    Of("vxlan", app.add_option("--remote", remote_, "Where to send what no entry is for: a host or a multicast group")
+                    ->type_name("ADDRESS"));
+    Of("vxlan", Number(app, "--port", port_, "PORT", "The UDP port. Default: 4789"));
+    Of("vxlan", Number(app, "--ttl", ttl_, "N", "Hops of what it sends, 1 to 255. Default: the kernel's"));
+    learning_option_ = app.add_flag("--learning,!--no-learning", learning_, "Learn where senders are. Default: yes");
+    Of("vxlan", learning_option_);
+    Of("vxlan", app.add_flag("--proxy", proxy_, "Answer for neighbors that it knows"));
+    Of("vxlan", app.add_option("--ageing-time", ageing_time_, "How long that is remembered. Default: 5m")
+                    ->type_name("DURATION"));
+    Of("vxlan", Texts(app, "--fdb", fdb_, "ENTRY",
+                      "Where packets go, as in '02:00:00:00:00:07 dst 192.0.2.7', with 00:00:00:00:00:00 for all that "
+                      "have no entry; also port and vni. Can be repeated"));
+    Of("vlan", Number(app, "--vlan-id", vlan_id_, "VLAN", "The VLAN, 1 to 4094"));
+    Of("vlan", app.add_option("--protocol", protocol_, "Of the tags. Default: dot1q")->type_name("dot1q|dot1ad"));
+  }
+
+  // An error's message is for the user. `name` is the device's, as typed.
+  absl::Status AddTo(const std::string& name, v1::Device& device) const {
+    if (const absl::Status status = AddKind(device); !status.ok()) return status;
+    for (const auto& [kinds, option] : of_kinds_) {
+      const std::vector<std::string> words = absl::StrSplit(kinds, ' ');
+      if (option->empty() || std::find(words.begin(), words.end(), kind_) != words.end()) continue;
+      return absl::InvalidArgumentError(absl::StrCat(option->get_name(), ": has no meaning for --kind ", kind_));
+    }
+    if (ns_.empty()) {
+      device.mutable_host();
+    } else {
+      device.set_namespace_(Name(kNamespaces, ns_));
+    }
+    constexpr size_t kLongestInterfaceName = 15;
+    if (!interface_.empty()) {
+      device.set_interface_name(interface_);
+    } else if (name.size() <= kLongestInterfaceName) {
+      device.set_interface_name(name);
+    }
+    device.set_mac_address(mac_);
+    device.set_mtu(mtu_);
+    if (down_) device.set_admin_state(v1::VethEndpoint::ADMIN_STATE_DOWN);
+    device.mutable_alternative_names()->Add(altnames_.begin(), altnames_.end());
+    device.mutable_gateways()->Add(gateways_.begin(), gateways_.end());
+    device.set_lower_interface(lower_);
+    if (!lower_ns_.empty()) device.set_lower_namespace(Name(kNamespaces, lower_ns_));
+    absl::Status status = ParseAll("--address", addresses_, ParseAddress, device.mutable_addresses());
+    status.Update(ParseAll("--route", routes_, ParseRoute, device.mutable_routes()));
+    return status;
+  }
+
+ private:
+  void Of(const char* kinds, CLI::Option* option) { of_kinds_.emplace_back(kinds, option); }
+
+  static CLI::Option* Texts(CLI::App& app, const char* name, std::vector<std::string>& target, const char* type,
+                            const char* help) {
+    return app.add_option(name, target, help)->type_name(type)->allow_extra_args(false);
+  }
+
+  static CLI::Option* Number(CLI::App& app, const char* name, uint32_t& target, const char* unit, const char* help) {
+    return app.add_option(name, target, help)->transform(Decimal())->type_name(unit);
+  }
+
+  absl::Status AddKind(v1::Device& device) const {
+    if (kind_ == "macvlan") {
+      v1::Macvlan& macvlan = *device.mutable_macvlan();
+      macvlan.mutable_source_mac_addresses()->Add(sources_.begin(), sources_.end());
+      return SetMacvlanMode(mode_, macvlan);
+    }
+    if (kind_ == "vxlan") return AddVxlan(*device.mutable_vxlan());
+    if (kind_ == "vlan") {
+      device.mutable_vlan()->set_id(vlan_id_);
+      return SetVlanProtocol(protocol_, *device.mutable_vlan());
+    }
+    if (kind_ == "ipvlan") {
+      absl::Status status = SetIpvlanMode(mode_, *device.mutable_ipvlan());
+      status.Update(SetIpvlanModeFlag(mode_flag_, *device.mutable_ipvlan()));
+      return status;
+    }
+    if (kind_ == "dummy") {
+      device.mutable_dummy();
+    } else if (kind_ == "ifb") {
+      device.mutable_ifb();
+    } else {
+      return absl::InvalidArgumentError("--kind: must be macvlan, vxlan, vlan, ipvlan, dummy or ifb, not `" + kind_ +
+                                        "`");
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status AddVxlan(v1::Vxlan& vxlan) const {
+    vxlan.set_vni(vni_);
+    vxlan.set_local(local_);
+    vxlan.set_remote(remote_);
+    vxlan.set_port(port_);
+    vxlan.set_ttl(ttl_);
+    if (!learning_option_->empty()) vxlan.set_learning(learning_);
+    vxlan.set_proxy(proxy_);
+    if (!ageing_time_.empty()) {
+      absl::Duration time;
+      if (!absl::ParseDuration(ageing_time_, &time) || time < absl::ZeroDuration() ||
+          time == absl::InfiniteDuration()) {
+        return absl::InvalidArgumentError("--ageing-time: must be a duration such as 30s or 5m, not `" + ageing_time_ +
+                                          "`");
+      }
+      vxlan.mutable_ageing_time()->set_seconds(absl::IDivDuration(time, absl::Seconds(1), &time));
+      vxlan.mutable_ageing_time()->set_nanos(static_cast<int>(absl::ToInt64Nanoseconds(time)));
+    }
+    return ParseAll("--fdb", fdb_, ParseFdbEntry, vxlan.mutable_fdb());
+  }
+
+  std::string kind_, ns_, interface_, mac_, lower_, lower_ns_, mode_, mode_flag_, local_, remote_, ageing_time_,
+      protocol_;
+  std::vector<std::string> altnames_, addresses_, gateways_, routes_, sources_, fdb_;
+  uint32_t mtu_ = 0, vni_ = 0, port_ = 0, ttl_ = 0, vlan_id_ = 0;
+  bool down_ = false, learning_ = false, proxy_ = false;
+  CLI::Option* learning_option_;
+  // Which kinds an option is for, apart by spaces.
+  std::vector<std::pair<const char*, CLI::Option*>> of_kinds_;
+};
+
 // What of the kernel's tables is to be listed, as typed.
 class TableFilter {
  public:
@@ -604,6 +760,7 @@ class Grammar {
   void Build();
   void BuildVeth(CLI::App& net);
   void BuildBridge(CLI::App& net);
+  void BuildDevice(CLI::App& net);
   void BuildUpdate(CLI::App& net);
   void BuildInspection(CLI::App& net);
   void BuildLeases(CLI::App& net);
@@ -621,6 +778,8 @@ class Grammar {
   std::variant<v1::CreateBridgeRequest, Exit> InterpretCreateBridge(const CommandLine& line);
   // nullopt: it is another command, or the creation of one.
   std::optional<Command> InterpretBridge() const;
+  std::variant<v1::CreateDeviceRequest, Exit> InterpretCreateDevice(const CommandLine& line);
+  std::optional<Command> InterpretDevice() const;
   // OK if each name of an option of the first end is one for where that end is. An error's message is for the user.
   absl::Status CheckFirstEndNames() const;
   std::variant<Command, Exit> InterpretUpdate() const;
@@ -645,6 +804,10 @@ class Grammar {
   CLI::App* bridge_list_;
   CLI::App* bridge_show_;
   CLI::App* bridge_delete_;
+  CLI::App* device_create_;
+  CLI::App* device_list_;
+  CLI::App* device_show_;
+  CLI::App* device_delete_;
   CLI::App* set_;
   CLI::App* links_;
   CLI::App* addresses_;
@@ -698,6 +861,7 @@ class Grammar {
   uint32_t mtu_ = 0;
   End first_end_, peer_end_;
   BridgeFlags bridge_;
+  DeviceFlags device_;
 };
 
 void Grammar::Build() {
@@ -771,6 +935,7 @@ void Grammar::Build() {
 
   BuildVeth(net);
   BuildBridge(net);
+  BuildDevice(net);
   BuildUpdate(net);
   BuildInspection(net);
   BuildLeases(net);
@@ -907,6 +1072,34 @@ void Grammar::BuildBridge(CLI::App& net) {
   mutation_.AddOptions(*bridge_delete_);
 }
 
+void Grammar::BuildDevice(CLI::App& net) {
+  CLI::App& device = *Add(net, "device", "Other links: macvlan, vxlan, vlan, ipvlan, dummy and ifb devices",
+                          "Example:\n  contain net device create m0 --kind macvlan --lower eth0 --ns blue");
+  device.require_subcommand(1);
+  device_create_ = Add(device, "create", "Create a device. It belongs to --owner, or else to NETPROV_OWNER.",
+                       "Examples:\n"
+                       "  contain net device create m0 --kind macvlan --mode bridge --lower eth0 --ns blue \\\n"
+                       "      --address 192.0.2.7/24 --gateway 192.0.2.1\n"
+                       "  contain net device create x0 --kind vxlan --vni 42 --local 192.0.2.7 \\\n"
+                       "      --fdb '00:00:00:00:00:00 dst 192.0.2.8' --fdb '00:00:00:00:00:00 dst 192.0.2.9'");
+  device_create_->add_option("NAME", name_, "Its id, for show and delete")->required();
+  device_.AddOptions(*device_create_);
+  device_create_->add_flag("--allow-existing", mutation_.tolerant,
+                           "Succeed where the same is there already, made by netprov");
+  metadata_.AddOptions(*device_create_);
+  mutation_.AddOptions(*device_create_);
+  device_list_ = Add(device, "list", "List the devices that netprov made, but for bridges",
+                     "Examples:\n  contain net device list\n  contain net device list -o json");
+  device_show_ = Add(device, "show", "Show a device",
+                     "Examples:\n  contain net device show m0\n  contain net device show m0 -o yaml");
+  device_show_->add_option("NAME", name_, "Its id")->required();
+  device_delete_ = Add(device, "delete", "Delete a device",
+                       "Examples:\n  contain net device delete m0\n  contain net device delete m0 --allow-missing");
+  device_delete_->add_option("NAME", name_, "Its id")->required();
+  device_delete_->add_flag("--allow-missing", mutation_.tolerant, "Succeed where it is not there");
+  mutation_.AddOptions(*device_delete_);
+}
+
 void Grammar::BuildUpdate(CLI::App& net) {
   set_ =
       Add(net, "set",
@@ -969,8 +1162,8 @@ void Grammar::BuildLeases(CLI::App& net) {
             "  contain net gc --owner ci/job-17 --keep blue --keep veths/uplink0 --apply");
   gc_->add_option(
          "--keep", keep_,
-         "What stays: a namespace, as NAME or namespaces/NAME, a pair, as veths/ID, or a bridge, as bridges/ID; can "
-         "be repeated")
+         "What stays: a namespace, as NAME or namespaces/NAME, a pair, as veths/ID, a bridge, as bridges/ID, or "
+         "another device, as devices/ID; can be repeated")
       ->type_name("NAME")
       ->allow_extra_args(false);
   gc_->add_flag("--apply", apply_, "Do delete it");
@@ -1057,12 +1250,14 @@ std::variant<v1::CollectGarbageRequest, Exit> Grammar::InterpretGc(const Command
   request.set_owner(*line.owner);
   request.set_validate_only(!apply_);
   for (const std::string& typed : keep_) {
-    const bool is_whole = absl::StartsWith(typed, kVeths) || absl::StartsWith(typed, kBridges);
+    const bool is_whole =
+        absl::StartsWith(typed, kVeths) || absl::StartsWith(typed, kBridges) || absl::StartsWith(typed, kDevices);
     const std::string name = is_whole ? typed : Name(kNamespaces, typed);
     // The server leaves a name aside that it does not know, and what was meant would be deleted.
     const size_t id = name.find('/') + 1;
     if (id == name.size() || name.find('/', id) != std::string::npos) {
-      return UsageError("--keep: must be NAME, namespaces/NAME, veths/ID or bridges/ID, not `" + typed + "`");
+      return UsageError("--keep: must be NAME, namespaces/NAME, veths/ID, bridges/ID or devices/ID, not `" + typed +
+                        "`");
     }
     request.add_keep(name);
   }
@@ -1148,6 +1343,37 @@ std::optional<Command> Grammar::InterpretBridge() const {
   return std::nullopt;
 }
 
+std::variant<v1::CreateDeviceRequest, Exit> Grammar::InterpretCreateDevice(const CommandLine& line) {
+  v1::CreateDeviceRequest request;
+  mutation_.AddTo(request);
+  request.set_device_id(Id(kDevices, name_));
+  request.set_allow_existing(mutation_.tolerant);
+  if (const absl::Status status = device_.AddTo(request.device_id(), *request.mutable_device()); !status.ok()) {
+    return UsageError(status);
+  }
+  const auto metadata = metadata_.Interpret(*device_create_, line.owner);
+  if (!metadata.ok()) return UsageError(metadata.status());
+  if (metadata->has_value()) *request.mutable_device()->mutable_metadata() = **metadata;
+  return request;
+}
+
+std::optional<Command> Grammar::InterpretDevice() const {
+  if (device_list_->parsed()) return v1::ListDevicesRequest();
+  if (device_show_->parsed()) {
+    v1::GetDeviceRequest request;
+    request.set_name(Name(kDevices, name_));
+    return request;
+  }
+  if (device_delete_->parsed()) {
+    v1::DeleteDeviceRequest request;
+    mutation_.AddTo(request);
+    request.set_name(Name(kDevices, name_));
+    request.set_allow_missing(mutation_.tolerant);
+    return request;
+  }
+  return std::nullopt;
+}
+
 std::variant<CommandLine, Exit> Grammar::Interpret(const std::vector<std::string>& after) {
   CommandLine line;
   static const std::map<std::string, Format> kFormats = {
@@ -1196,6 +1422,12 @@ std::variant<CommandLine, Exit> Grammar::Interpret(const std::vector<std::string
   }
   if (std::optional<Command> command = InterpretBridge(); command.has_value()) {
     line.command = *std::move(command);
+  } else if (std::optional<Command> of_device = InterpretDevice(); of_device.has_value()) {
+    line.command = *std::move(of_device);
+  } else if (device_create_->parsed()) {
+    std::variant<v1::CreateDeviceRequest, Exit> request = InterpretCreateDevice(line);
+    if (std::holds_alternative<Exit>(request)) return std::get<Exit>(request);
+    line.command = std::get<v1::CreateDeviceRequest>(std::move(request));
   } else if (bridge_create_->parsed()) {
     std::variant<v1::CreateBridgeRequest, Exit> request = InterpretCreateBridge(line);
     if (std::holds_alternative<Exit>(request)) return std::get<Exit>(request);

@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "client/cli/output.h"
 #include "netprov/v1/bridge.pb.h"
+#include "netprov/v1/device.pb.h"
 #include "netprov/v1/host.pb.h"
 #include "netprov/v1/inspection.pb.h"
 #include "netprov/v1/lease.pb.h"
@@ -32,6 +33,7 @@ using Command =
                  v1::GetNamespaceRequest, v1::CreateVethRequest, v1::DeleteVethRequest, v1::ListVethsRequest,
                  v1::GetVethRequest, v1::CreateBridgeRequest, v1::DeleteBridgeRequest, v1::ListBridgesRequest,
                  v1::GetBridgeRequest, v1::UpdateNamespaceRequest, v1::UpdateVethRequest, v1::UpdateBridgeRequest,
+                 v1::CreateDeviceRequest, v1::DeleteDeviceRequest, v1::ListDevicesRequest, v1::GetDeviceRequest,
                  v1::RenewLeaseRequest, v1::CollectGarbageRequest, v1::GetHostReportRequest, v1::CheckHostRequest,
                  v1::ListLinksRequest, v1::ListAddressesRequest, v1::ListRoutesRequest, v1::ListNeighborsRequest,
                  ExecCommand>;

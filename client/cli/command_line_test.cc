@@ -276,6 +276,97 @@ TEST(VethTest, AnEndIsAPort) {
   EXPECT_THAT(UsageError({"net", "veth", "--host", "h", "--ns", "a", "--peer-vlan", "x"}), HasSubstr(" --peer-vlan: "));
 }
 
+TEST(DeviceTest, EachKindAndWhatItHas) {
+  auto request = ParseAs<v1::CreateDeviceRequest>({"net",         "device",
+                                                   "create",      "m0",
+                                                   "--kind",      "macvlan",
+                                                   "--mode",      "source",
+                                                   "--source",    "02:00:00:00:00:01",
+                                                   "--source",    "02:00:00:00:00:02",
+                                                   "--lower",     "eth0",
+                                                   "--lower-ns",  "red",
+                                                   "--ns",        "blue",
+                                                   "--mac",       "02:00:00:00:00:03",
+                                                   "--mtu",       "1400",
+                                                   "--down",      "--altname",
+                                                   "other",       "--address",
+                                                   "10.0.0.2/24", "--gateway",
+                                                   "10.0.0.1",    "--route",
+                                                   "10.1.0.0/16", "--label",
+                                                   "a=b"});
+  EXPECT_EQ(request.device_id(), "m0");
+  const v1::Device& device = request.device();
+  EXPECT_EQ(device.interface_name(), "m0");
+  EXPECT_EQ(device.namespace_(), "namespaces/blue");
+  EXPECT_EQ(device.lower_interface(), "eth0");
+  EXPECT_EQ(device.lower_namespace(), "namespaces/red");
+  EXPECT_EQ(device.macvlan().mode(), v1::Macvlan::MODE_SOURCE);
+  EXPECT_EQ(device.macvlan().source_mac_addresses_size(), 2);
+  EXPECT_EQ(device.mac_address(), "02:00:00:00:00:03");
+  EXPECT_EQ(device.mtu(), 1400u);
+  EXPECT_EQ(device.admin_state(), v1::VethEndpoint::ADMIN_STATE_DOWN);
+  EXPECT_EQ(device.alternative_names(0), "other");
+  EXPECT_EQ(device.addresses(0).address(), "10.0.0.2/24");
+  EXPECT_EQ(device.gateways(0), "10.0.0.1");
+  EXPECT_EQ(device.routes(0).destination(), "10.1.0.0/16");
+  EXPECT_EQ(device.metadata().labels().at("a"), "b");
+  request = ParseAs<v1::CreateDeviceRequest>({"net",           "device",
+                                              "create",        "a-name-of-16-byt",
+                                              "--kind",        "vxlan",
+                                              "--vni",         "42",
+                                              "--local",       "192.0.2.1",
+                                              "--remote",      "192.0.2.2",
+                                              "--port",        "4790",
+                                              "--ttl",         "3",
+                                              "--no-learning", "--proxy",
+                                              "--ageing-time", "1m",
+                                              "--fdb",         "00:00:00:00:00:00 dst 192.0.2.3"});
+  EXPECT_TRUE(request.device().has_host());
+  EXPECT_EQ(request.device().interface_name(), "");
+  const v1::Vxlan& vxlan = request.device().vxlan();
+  EXPECT_EQ(vxlan.vni(), 42u);
+  EXPECT_EQ(vxlan.local(), "192.0.2.1");
+  EXPECT_EQ(vxlan.remote(), "192.0.2.2");
+  EXPECT_EQ(vxlan.port(), 4790u);
+  EXPECT_EQ(vxlan.ttl(), 3u);
+  EXPECT_TRUE(vxlan.has_learning());
+  EXPECT_FALSE(vxlan.learning());
+  EXPECT_TRUE(vxlan.proxy());
+  EXPECT_EQ(vxlan.ageing_time().seconds(), 60);
+  EXPECT_EQ(vxlan.fdb(0).destination(), "192.0.2.3");
+  request = ParseAs<v1::CreateDeviceRequest>({"net", "device", "create", "v0", "--kind", "vlan", "--vlan-id", "7",
+                                              "--protocol", "dot1ad", "--lower", "eth0", "--interface", "v%d"});
+  EXPECT_EQ(request.device().vlan().id(), 7u);
+  EXPECT_EQ(request.device().vlan().protocol(), v1::Vlan::PROTOCOL_DOT1AD);
+  EXPECT_EQ(request.device().interface_name(), "v%d");
+  request = ParseAs<v1::CreateDeviceRequest>({"net", "device", "create", "i0", "--kind", "ipvlan", "--mode", "l2",
+                                              "--mode-flag", "private", "--lower", "eth0"});
+  EXPECT_EQ(request.device().ipvlan().mode(), v1::Ipvlan::MODE_L2);
+  EXPECT_EQ(request.device().ipvlan().mode_flag(), v1::Ipvlan::MODE_FLAG_PRIVATE);
+  EXPECT_TRUE(
+      ParseAs<v1::CreateDeviceRequest>({"net", "device", "create", "d", "--kind", "dummy"}).device().has_dummy());
+  EXPECT_TRUE(ParseAs<v1::CreateDeviceRequest>({"net", "device", "create", "d", "--kind", "ifb"}).device().has_ifb());
+  EXPECT_EQ(ParseAs<v1::GetDeviceRequest>({"net", "device", "show", "devices/m0"}).name(), "devices/m0");
+  EXPECT_TRUE(ParseAs<v1::DeleteDeviceRequest>({"net", "device", "delete", "m0", "--allow-missing"}).allow_missing());
+  ParseAs<v1::ListDevicesRequest>({"net", "device", "list"});
+}
+
+TEST(DeviceTest, WhatIsWrongIsSaid) {
+  const auto error = [](std::vector<std::string> more) {
+    std::vector<std::string> arguments = {"net", "device", "create", "d"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return UsageError(arguments);
+  };
+  EXPECT_THAT(error({}), HasSubstr("--kind is required"));
+  EXPECT_THAT(error({"--kind", "veth"}), HasSubstr("--kind: must be macvlan, vxlan, vlan, ipvlan, dummy or ifb"));
+  EXPECT_THAT(error({"--kind", "macvlan", "--vni", "7"}), HasSubstr("--vni: has no meaning for --kind macvlan"));
+  EXPECT_THAT(error({"--kind", "ifb", "--lower", "eth0"}), HasSubstr("--lower: has no meaning for --kind ifb"));
+  EXPECT_THAT(error({"--kind", "macvlan", "--mode", "l2"}), HasSubstr("--mode: `l2` is not known here"));
+  EXPECT_THAT(error({"--kind", "vxlan", "--ageing-time", "soon"}), HasSubstr("--ageing-time: must be a duration"));
+  EXPECT_THAT(error({"--kind", "vxlan", "--fdb", "m via x"}), HasSubstr("--fdb: `via` is not known here"));
+  EXPECT_THAT(error({"--kind", "vlan", "--vlan-id", "x"}), HasSubstr("whole number"));
+}
+
 TEST(BridgeTest, LeastAndMost) {
   auto request = ParseAs<v1::CreateBridgeRequest>({"net", "bridge", "create", "br0"});
   EXPECT_EQ(request.bridge_id(), "br0");
@@ -554,7 +645,7 @@ TEST(GcTest, UsageErrors) {
   EXPECT_THAT(UsageError({"net", "gc", "--apply"}), HasSubstr("--owner or NETPROV_OWNER is required"));
   for (const char* keep : {"", "veth/v1", "a/b", "namespaces/", "veths/", "veths/a/b", "/blue"}) {
     EXPECT_THAT(UsageError({"net", "gc", "--owner", "ci", "--apply", "--keep", keep}),
-                HasSubstr("--keep: must be NAME, namespaces/NAME, veths/ID or bridges/ID"))
+                HasSubstr("--keep: must be NAME, namespaces/NAME, veths/ID, bridges/ID or devices/ID"))
         << "what was meant to stay would be deleted: " << keep;
   }
   EXPECT_THAT(UsageError({"net", "gc", "--owner", "ci", "--keep", "blue", "red"}), HasSubstr("red"));

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "client/cli/bridge_text.h"
+#include "client/cli/device_text.h"
 #include "client/cli/ip_text.h"
 #include "client/cli/rate_text.h"
 #include "google/protobuf/descriptor.h"
@@ -139,6 +140,7 @@ std::string State(int number, const std::string& name) {
 
 std::string StateOf(const v1::Namespace& ns) { return State(ns.state(), v1::Namespace::State_Name(ns.state())); }
 std::string StateOf(const v1::Bridge& bridge) { return State(bridge.state(), v1::Bridge::State_Name(bridge.state())); }
+std::string StateOf(const v1::Device& device) { return State(device.state(), v1::Device::State_Name(device.state())); }
 std::string StateOf(const v1::Veth& veth) { return State(veth.state(), v1::Veth::State_Name(veth.state())); }
 
 absl::Duration ToDuration(const google::protobuf::Duration& duration) {
@@ -337,8 +339,28 @@ std::string BridgeDetails(const v1::Bridge& bridge) {
   return text;
 }
 
-std::string BridgeLocation(const v1::Bridge& bridge) {
-  return bridge.has_namespace_() ? ShortName(bridge.namespace_()) : "(host)";
+template <typename Link>
+std::string BridgeLocation(const Link& link) {
+  return link.has_namespace_() ? ShortName(link.namespace_()) : "(host)";
+}
+
+// `eth0`, or `eth0 (in blue)`: what a device stands on.
+std::string LowerText(const v1::Device& device) {
+  if (device.lower_namespace().empty()) return device.lower_interface();
+  return absl::StrCat(device.lower_interface(), device.lower_interface().empty() ? "" : " ", "(in ",
+                      ShortName(device.lower_namespace()), ")");
+}
+
+// What stands below the table of a device.
+std::string DeviceDetails(const v1::Device& device) {
+  std::string text;
+  AddDetail("Addresses", FormatAll(device.addresses(), FormatAddress), text);
+  AddDetail("Gateways", {device.gateways().begin(), device.gateways().end()}, text);
+  AddDetail("Routes", FormatAll(device.routes(), FormatRoute), text);
+  AddDetail("Also named", {device.alternative_names().begin(), device.alternative_names().end()}, text);
+  AddDetail("Options", FormatKind(device), text);
+  AddDetail("Entries", FormatAll(device.vxlan().fdb(), FormatFdbEntry), text);
+  return text;
 }
 
 struct Kind {
@@ -707,6 +729,42 @@ absl::StatusOr<std::string> PrintBridges(Format format, const std::vector<v1::Br
                     AddressSummary(bridge), absl::StrCat(bridge.ports_size())});
   }
   AddExpiry(bridges, now, rows);
+  return PrintTable(std::move(rows));
+}
+
+std::string DescribeDevice(const v1::Device& device) {
+  std::string text = absl::StrCat(KindName(device), " ", Printable(device.interface_name()));
+  if (device.has_namespace_()) absl::StrAppend(&text, " (in ", Printable(ShortName(device.namespace_())), ")");
+  return text;
+}
+
+absl::StatusOr<std::string> PrintDevice(Format format, const v1::Device& device, absl::Time now) {
+  if (IsDocument(format)) return PrintMessage(format, device);
+  if (format == Format::kName) return PrintName(format, device.name());
+  Table table({"ID", "KIND", "STATE", "INTERFACE", "LOCATION", "LOWER", "MAC", "MTU", "ADMIN", "IFINDEX"});
+  table.AddRow({ShortName(device.name()), KindName(device), StateOf(device), device.interface_name(),
+                BridgeLocation(device), LowerText(device), device.mac_address(), Number(device.mtu()),
+                AdminState(device), Number(device.ifindex())});
+  return table.Print() + Details(device, now, DeviceDetails(device));
+}
+
+absl::StatusOr<std::string> PrintDevices(Format format, const std::vector<v1::Device>& devices, absl::Time now) {
+  if (IsDocument(format)) {
+    const absl::StatusOr<Json> json = ToJsonList("devices", devices);
+    if (!json.ok()) return json.status();
+    return Document(format, *json);
+  }
+  if (format == Format::kName) {
+    std::string text;
+    for (const v1::Device& device : devices) absl::StrAppend(&text, Printable(device.name()), "\n");
+    return text;
+  }
+  std::vector<std::vector<std::string>> rows = {{"ID", "KIND", "STATE", "INTERFACE", "LOCATION", "LOWER", "ADDRESSES"}};
+  for (const v1::Device& device : devices) {
+    rows.push_back({ShortName(device.name()), KindName(device), StateOf(device), device.interface_name(),
+                    BridgeLocation(device), LowerText(device), AddressSummary(device)});
+  }
+  AddExpiry(devices, now, rows);
   return PrintTable(std::move(rows));
 }
 

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "netprov/v1/bridge.pb.h"
+#include "netprov/v1/device.pb.h"
 #include "netprov/v1/host.pb.h"
 #include "netprov/v1/inspection.pb.h"
 #include "netprov/v1/lease.pb.h"
@@ -24,7 +25,7 @@ enum class Format {
   kTable,
   // Protobuf's JSON mapping with the fields' names as the .proto files have them, in their order, default values
   // included; 64-bit integers are strings, and a message that is not set is left out. A list is an object with one
-  // member, as `namespaces`, `veths` or `bridges`. Stable: fields may be added, nothing else changes.
+  // member, as `namespaces`, `veths`, `bridges` or `devices`. Stable: fields may be added, nothing else changes.
   kJson,
   // The same document in YAML. Strings are always in quotes.
   kYaml,
@@ -50,6 +51,9 @@ absl::StatusOr<std::string> PrintVeths(Format format, const std::vector<v1::Veth
 // Below the table stand the addresses, the options and the ports.
 absl::StatusOr<std::string> PrintBridge(Format format, const v1::Bridge& bridge, absl::Time now);
 absl::StatusOr<std::string> PrintBridges(Format format, const std::vector<v1::Bridge>& bridges, absl::Time now);
+// Below the table stand the addresses, the routes and what is of the kind.
+absl::StatusOr<std::string> PrintDevice(Format format, const v1::Device& device, absl::Time now);
+absl::StatusOr<std::string> PrintDevices(Format format, const std::vector<v1::Device>& devices, absl::Time now);
 // What the kernel has. The table of links has the column MASTER only if one of them is a port of another; a route over
 // several next hops has a line for each of them. There is kName for links alone.
 absl::StatusOr<std::string> PrintLinks(Format format, const std::vector<v1::Link>& links);
@@ -75,6 +79,8 @@ std::string DescribeVeth(const v1::Veth& veth);
 
 // `br0`, or `br0 (in blue)`: the interface name, with the namespace unless that is the host's.
 std::string DescribeBridge(const v1::Bridge& bridge);
+// The same, with the kind before it: `macvlan m0 (in blue)`.
+std::string DescribeDevice(const v1::Device& device);
 
 // What follows the last `/`: `blue` for `namespaces/blue`.
 std::string ShortName(std::string_view resource_name);

@@ -104,6 +104,29 @@ v1::Namespace Leased() {
   return ns;
 }
 
+v1::Device Tunnel() {
+  v1::Device device;
+  device.set_name("devices/tunnel");
+  device.set_state(v1::Device::STATE_READY);
+  device.set_namespace_("namespaces/blue");
+  device.set_interface_name("x0");
+  device.set_mac_address("02:00:5e:10:00:02");
+  device.set_mtu(1450);
+  device.set_ifindex(4);
+  device.set_lower_interface("eth0");
+  device.set_lower_namespace("namespaces/red");
+  device.add_addresses()->set_address("10.0.0.1/24");
+  device.add_gateways("10.0.0.254");
+  device.mutable_vxlan()->set_vni(42);
+  device.mutable_vxlan()->set_port(4789);
+  device.mutable_vxlan()->set_learning(true);
+  device.mutable_vxlan()->mutable_ageing_time()->set_seconds(300);
+  v1::Vxlan::FdbEntry& entry = *device.mutable_vxlan()->add_fdb();
+  entry.set_mac_address("00:00:00:00:00:00");
+  entry.set_destination("192.0.2.1");
+  return device;
+}
+
 v1::Bridge Lan() {
   v1::Bridge bridge;
   bridge.set_name("bridges/lan");
@@ -964,6 +987,36 @@ TEST(InspectionTest, Neighbors) {
             "eth0       10.0.0.1  02:00:5e:10:00:01  PERMANENT  -       netprov   v\n"
             "eth0       fe80::1   -                  -          yes     -         -\n");
   EXPECT_THAT(*PrintNeighbors(Format::kJson, neighbors), HasSubstr("\"neighbors\": ["));
+}
+
+TEST(DeviceTest, IsPrintedInEachFormat) {
+  EXPECT_EQ(*PrintDevice(Format::kTable, Tunnel(), kNow),
+            "ID      KIND   STATE  INTERFACE  LOCATION  LOWER          MAC                MTU   ADMIN  IFINDEX\n"
+            "tunnel  vxlan  READY  x0         blue      eth0 (in red)  02:00:5e:10:00:02  1450  UP     4\n"
+            "\n"
+            "Addresses:   10.0.0.1/24\n"
+            "Gateways:    10.0.0.254\n"
+            "Options:     vni 42\n"
+            "             port 4789\n"
+            "             learning on\n"
+            "             ageing-time 5m\n"
+            "Entries:     00:00:00:00:00:00 dst 192.0.2.1\n");
+  EXPECT_EQ(*PrintDevice(Format::kName, Tunnel(), kNow), "devices/tunnel\n");
+  EXPECT_THAT(*PrintDevice(Format::kJson, Tunnel(), kNow), HasSubstr("\"vxlan\": {\n    \"vni\": 42,"));
+  EXPECT_EQ(DescribeDevice(Tunnel()), "vxlan x0 (in blue)");
+  v1::Device ifb;
+  ifb.set_name("devices/i");
+  ifb.set_state(v1::Device::STATE_MISSING);
+  ifb.mutable_host();
+  ifb.set_interface_name("ifb0");
+  ifb.mutable_ifb();
+  EXPECT_EQ(*PrintDevices(Format::kTable, {Tunnel(), ifb}, kNow),
+            "ID      KIND   STATE    INTERFACE  LOCATION  LOWER          ADDRESSES\n"
+            "tunnel  vxlan  READY    x0         blue      eth0 (in red)  10.0.0.1/24\n"
+            "i       ifb    MISSING  ifb0       (host)    -              -\n");
+  EXPECT_EQ(*PrintDevices(Format::kName, {Tunnel(), ifb}, kNow), "devices/tunnel\ndevices/i\n");
+  EXPECT_THAT(*PrintDevices(Format::kYaml, {ifb}, kNow), HasSubstr("devices:"));
+  EXPECT_EQ(DescribeDevice(ifb), "ifb ifb0");
 }
 
 }  // namespace
