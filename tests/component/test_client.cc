@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "netprov/v1/bridge.grpc.pb.h"
+#include "netprov/v1/device.grpc.pb.h"
 #include "netprov/v1/host.grpc.pb.h"
 #include "netprov/v1/inspection.grpc.pb.h"
 #include "netprov/v1/lease.grpc.pb.h"
@@ -75,6 +76,7 @@ struct TestClient::Stubs {
         namespaces(channel),
         veths(channel),
         bridges(channel),
+        devices(channel),
         leases(channel),
         host(channel),
         inspection(channel),
@@ -84,6 +86,7 @@ struct TestClient::Stubs {
   v1::NamespaceService::Stub namespaces;
   v1::VethService::Stub veths;
   v1::BridgeService::Stub bridges;
+  v1::DeviceService::Stub devices;
   v1::LeaseService::Stub leases;
   v1::HostService::Stub host;
   v1::InspectionService::Stub inspection;
@@ -106,6 +109,7 @@ TestClient::~TestClient() = default;
 using NamespaceStub = v1::NamespaceService::Stub;
 using VethStub = v1::VethService::Stub;
 using BridgeStub = v1::BridgeService::Stub;
+using DeviceStub = v1::DeviceService::Stub;
 using LeaseStub = v1::LeaseService::Stub;
 using HostStub = v1::HostService::Stub;
 using InspectionStub = v1::InspectionService::Stub;
@@ -156,6 +160,18 @@ Reply<v1::Bridge> TestClient::Update(const v1::UpdateBridgeRequest& request, con
 }
 Reply<google::protobuf::Empty> TestClient::Delete(const v1::DeleteBridgeRequest& request, const CallOptions& options) {
   return Call(stubs_->bridges, &BridgeStub::DeleteBridge, request, options);
+}
+Reply<v1::Device> TestClient::Create(const v1::CreateDeviceRequest& request, const CallOptions& options) {
+  return Call(stubs_->devices, &DeviceStub::CreateDevice, request, options);
+}
+Reply<v1::Device> TestClient::Get(const v1::GetDeviceRequest& request, const CallOptions& options) {
+  return Call(stubs_->devices, &DeviceStub::GetDevice, request, options);
+}
+Reply<v1::ListDevicesResponse> TestClient::List(const v1::ListDevicesRequest& request, const CallOptions& options) {
+  return Call(stubs_->devices, &DeviceStub::ListDevices, request, options);
+}
+Reply<google::protobuf::Empty> TestClient::Delete(const v1::DeleteDeviceRequest& request, const CallOptions& options) {
+  return Call(stubs_->devices, &DeviceStub::DeleteDevice, request, options);
 }
 Reply<v1::RenewLeaseResponse> TestClient::Renew(const v1::RenewLeaseRequest& request, const CallOptions& options) {
   return Call(stubs_->leases, &LeaseStub::RenewLease, request, options);
@@ -212,6 +228,16 @@ Reply<v1::Bridge> TestClient::GetBridge(const std::string& id) {
   v1::GetBridgeRequest request;
   request.set_name("bridges/" + id);
   return Get(request);
+}
+Reply<v1::Device> TestClient::GetDevice(const std::string& id) {
+  v1::GetDeviceRequest request;
+  request.set_name("devices/" + id);
+  return Get(request);
+}
+Reply<google::protobuf::Empty> TestClient::DeleteDevice(const std::string& id) {
+  v1::DeleteDeviceRequest request;
+  request.set_name("devices/" + id);
+  return Delete(request);
 }
 Reply<google::protobuf::Empty> TestClient::DeleteBridge(const std::string& id) {
   v1::DeleteBridgeRequest request;

@@ -15,6 +15,7 @@
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "netprov/v1/bridge.pb.h"
+#include "netprov/v1/device.pb.h"
 #include "netprov/v1/host.pb.h"
 #include "netprov/v1/inspection.pb.h"
 #include "netprov/v1/lease.pb.h"
@@ -84,6 +85,10 @@ class TestClient {
   Reply<v1::ListBridgesResponse> List(const v1::ListBridgesRequest& request, const CallOptions& options = {});
   Reply<v1::Bridge> Update(const v1::UpdateBridgeRequest& request, const CallOptions& options = {});
   Reply<google::protobuf::Empty> Delete(const v1::DeleteBridgeRequest& request, const CallOptions& options = {});
+  Reply<v1::Device> Create(const v1::CreateDeviceRequest& request, const CallOptions& options = {});
+  Reply<v1::Device> Get(const v1::GetDeviceRequest& request, const CallOptions& options = {});
+  Reply<v1::ListDevicesResponse> List(const v1::ListDevicesRequest& request, const CallOptions& options = {});
+  Reply<google::protobuf::Empty> Delete(const v1::DeleteDeviceRequest& request, const CallOptions& options = {});
   Reply<v1::RenewLeaseResponse> Renew(const v1::RenewLeaseRequest& request, const CallOptions& options = {});
   Reply<v1::CollectGarbageResponse> Collect(const v1::CollectGarbageRequest& request, const CallOptions& options = {});
   Reply<v1::HostReport> GetReport(const v1::GetHostReportRequest& request, const CallOptions& options = {});
@@ -101,6 +106,8 @@ class TestClient {
   Reply<google::protobuf::Empty> DeleteVeth(const std::string& id);
   Reply<v1::Bridge> GetBridge(const std::string& id);
   Reply<google::protobuf::Empty> DeleteBridge(const std::string& id);
+  Reply<v1::Device> GetDevice(const std::string& id);
+  Reply<google::protobuf::Empty> DeleteDevice(const std::string& id);
   Reply<v1::RenewLeaseResponse> Renew(const std::string& owner);
   Reply<v1::HostReport> GetReport();
   // Acts on what it finds, or only looks.

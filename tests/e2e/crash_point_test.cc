@@ -165,15 +165,16 @@ INSTANTIATE_TEST_SUITE_P(Each, CrashPointTest, ::testing::ValuesIn(Mutations()),
 INSTANTIATE_TEST_SUITE_P(
     Each, AnyThreadCrashPointTest,
     ::testing::ValuesIn(MutationsBut({"CreateConfiguredVeth", "DeleteConfiguredVeth", "CreateLimitedVeth",
-                                      "DeleteLimitedVeth", "CreateBridge", "DeleteBridge", "CreatePort", "UpdateVeth",
-                                      "CreateVethAtPath", "DeleteVethAtPath", "CollectGarbage", "CheckHost", "Expiry",
-                                      "HealDeletedLink", "HealDeletedNamespace"})),
+                                      "DeleteLimitedVeth", "CreateBridge", "DeleteBridge", "CreatePort", "CreateDevice",
+                                      "UpdateVeth", "CreateVethAtPath", "DeleteVethAtPath", "CollectGarbage",
+                                      "CheckHost", "Expiry", "HealDeletedLink", "HealDeletedNamespace"})),
     NameOf);
 // The others leave the same intents, or none.
 INSTANTIATE_TEST_SUITE_P(Each, RecoveryCrashPointTest,
                          ::testing::ValuesIn(MutationsBut({"DeleteConfiguredVeth", "DeleteLimitedVeth", "CreatePort",
-                                                           "DeleteVethAtPath", "CollectGarbage", "CheckHost", "Expiry",
-                                                           "HealChangedLink", "HealDeletedLink"})),
+                                                           "CreateDevice", "DeleteVethAtPath", "CollectGarbage",
+                                                           "CheckHost", "Expiry", "HealChangedLink",
+                                                           "HealDeletedLink"})),
                          NameOf);
 
 }  // namespace

@@ -242,6 +242,23 @@ v1::CreateVethRequest PortRequest(const std::string& request_id) {
   return request;
 }
 
+// A macvlan inside on the pair's end of the host.
+v1::CreateDeviceRequest MacvlanRequest(const std::string& request_id) {
+  v1::CreateDeviceRequest request;
+  request.set_device_id("m");
+  request.set_request_id(request_id);
+  v1::Device& device = *request.mutable_device();
+  device.set_namespace_("namespaces/blue");
+  device.set_interface_name("m0");
+  device.set_mac_address("02:00:00:00:00:0d");
+  device.set_lower_interface("h0");
+  device.mutable_macvlan()->set_mode(v1::Macvlan::MODE_PRIVATE);
+  device.add_addresses()->set_address("10.0.8.2/24");
+  device.add_routes()->set_destination("10.8.0.0/16");
+  device.add_alternative_names("another-name-of-m0");
+  return request;
+}
+
 // A pair of which one end is in a namespace of somebody else's.
 v1::CreateVethRequest PlacedRequest(const std::string& request_id) {
   v1::CreateVethRequest request = PairRequest(request_id);
@@ -424,6 +441,15 @@ std::string PictureOf(TestClient& client) {
     bridge.clear_ifindex();
     absl::StrAppend(&objects, bridge.ShortDebugString(), "\n");
   }
+  Reply<v1::ListDevicesResponse> devices = client.List(v1::ListDevicesRequest());
+  ExpectOk(devices);
+  for (v1::Device& device : *devices.value.mutable_devices()) {
+    uids.emplace_back(device.uid(), absl::StrCat("<", device.name(), ">"));
+    device.clear_uid();
+    device.clear_create_time();
+    device.clear_ifindex();
+    absl::StrAppend(&objects, device.ShortDebugString(), "\n");
+  }
   return absl::StrCat(objects, absl::StrReplaceAll(PictureOfKernel(), uids));
 }
 
@@ -500,6 +526,11 @@ const std::vector<Mutation>& Mutations() {
        .prepare = MakeBlueAndBridge,
        .revert = [](TestClient& client) { ExpectOk(client.DeleteVeth("v")); },
        .uid = [](TestClient& client) { return client.GetVeth("v").value.uid(); }},
+      {.name = "CreateDevice",
+       .call = [](TestClient& client, const std::string& id) { return AnswerOf(client.Create(MacvlanRequest(id))); },
+       .prepare = MakeBlueAndPair,
+       .revert = [](TestClient& client) { ExpectOk(client.DeleteDevice("m")); },
+       .uid = [](TestClient& client) { return client.GetDevice("m").value.uid(); }},
       {.name = "UpdateVeth",
        .call = [](TestClient& client, const std::string& id) { return AnswerOf(client.Update(UpdateRequest(id))); },
        .prepare =

@@ -7,15 +7,18 @@
 #include <cstdint>
 #include <cstdlib>
 #include <string>
+#include <variant>
 
 #include "absl/status/status.h"
 #include "absl/strings/cord.h"
 #include "absl/strings/string_view.h"
 #include "google/protobuf/message.h"
+#include "netprov/v1/device.pb.h"
 #include "netprov/v1/inspection.pb.h"
 #include "netprov/v1/lease.pb.h"
 #include "netprov/v1/namespace.pb.h"
 #include "netprov/v1/veth.pb.h"
+#include "server/api/device.h"
 #include "server/api/errors.h"
 #include "server/api/inspection.h"
 #include "server/api/lease.h"
@@ -134,6 +137,23 @@ void CheckCall(const engine::DeleteVethCall& call) {
   CheckContext(call.context);
   CheckId(call.id, 63);
 }
+void CheckCall(const engine::CreateDeviceCall& call) {
+  CheckContext(call.context);
+  const std::string collection = engine::DeviceName("");
+  Require(call.name.rfind(collection, 0) == 0);
+  if (call.name != collection) CheckId(call.name.substr(collection.size()), 63);
+  CheckEndpoint(call.spec.link);
+  CheckMetadata(call.metadata);
+  const engine::LowerSpec& lower = call.spec.lower;
+  Require(lower.interface_name.size() <= 15 && lower.interface_name.find('%') == std::string::npos);
+  if (!lower.namespace_id.empty()) CheckFileName(lower.namespace_id);
+  Require(engine::HasLower(call.spec.options) || lower == engine::LowerSpec());
+  if (const auto* vxlan = std::get_if<engine::VxlanOptions>(&call.spec.options); vxlan != nullptr) {
+    Require(vxlan->info.vni >= 1 && vxlan->info.vni < 1u << 24 && vxlan->info.port != 0 && vxlan->fdb.size() <= 1024);
+  } else {
+    Require(!engine::HasLower(call.spec.options) || !lower.interface_name.empty());
+  }
+}
 
 // Any edit of what may be there is something that may be there, or is refused with its fields.
 template <typename Spec, typename Check>
@@ -188,7 +208,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace netprov::api;  // NOLINT(google-build-using-namespace)
   if (size == 0) return 0;
   const absl::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 16) {
+  switch (data[0] % 17) {
     case 0:
       Serve<v1::CreateNamespaceRequest>(bytes);
       break;
@@ -234,8 +254,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     case 14:
       Serve<v1::UpdateVethRequest>(bytes);
       break;
-    default:
+    case 15:
       Serve<v1::ListNeighborsRequest>(bytes);
+      break;
+    default:
+      Serve<v1::CreateDeviceRequest>(bytes);
       break;
   }
   return 0;

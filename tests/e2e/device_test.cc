@@ -1,0 +1,230 @@
+// Devices that are no bridges: as asked for, as Get reads them, as `ip` shows them, and what passes through them.
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "google/protobuf/text_format.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "tests/component/test_client.h"
+#include "tests/e2e/host_fixture.h"
+#include "tests/testing/private_host.h"
+
+namespace netprov::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+using ::testing::UnorderedElementsAre;
+
+class DeviceTest : public HostTest {
+ protected:
+  void SetUp() override {
+    HostTest::SetUp();
+    Shell("ip link add low0 type veth peer name low1; ip link set low0 up; ip link set low1 up");
+    StartDaemon();
+    for (const char* name : {"blue", "green"}) EXPECT_OK(client_->CreateNamespace(name));
+  }
+  void TearDown() override {
+    for (const char* name : {"blue", "green"}) EXPECT_OK(client_->DeleteNamespace(name));
+    Shell("ip link delete low0 2>/dev/null; true");
+    HostTest::TearDown();
+  }
+
+  // `d`, which is d0 in blue; `things` in the text format of Device.
+  static v1::CreateDeviceRequest Request(const std::string& things) {
+    v1::CreateDeviceRequest request;
+    request.set_device_id("d");
+    request.mutable_device()->set_namespace_("namespaces/blue");
+    request.mutable_device()->set_interface_name("d0");
+    EXPECT_TRUE(google::protobuf::TextFormat::MergeFromString(things, request.mutable_device())) << things;
+    return request;
+  }
+
+  // What `ip -d link` says of d0 in blue.
+  static nlohmann::json Shown() {
+    const auto links = nlohmann::json::parse(Shell("ip -n blue -j -d link show dev d0"), nullptr, false);
+    return links.is_array() && links.size() == 1 ? links[0] : nlohmann::json::object();
+  }
+  static nlohmann::json ShownData() { return Shown()["linkinfo"]["info_data"]; }
+
+  // The state of the host and of both namespaces.
+  static std::string Everything() {
+    return Shell("ip -d address show; for ns in blue green; do ip -n $ns -d address show; ip -n $ns route; done");
+  }
+
+  // Creates it, and expects the answer to have what was asked for, and Get to agree with it.
+  v1::Device ExpectMade(const v1::CreateDeviceRequest& request) {
+    const Reply<v1::Device> made = client_->Create(request);
+    EXPECT_OK(made);
+    EXPECT_EQ(made.value.state(), v1::Device::STATE_READY);
+    EXPECT_EQ(client_->GetDevice(request.device_id()).value.DebugString(), made.value.DebugString());
+    return made.value;
+  }
+
+  // Whether a program in green talks to one in blue.
+  static bool GreenReaches(const std::string& address) {
+    return Shell(absl::StrCat("if ip netns exec green /usr/bin/python3 tests/kernel/echo_through.py blue ", address,
+                              " 2>/dev/null; then echo yes; fi")) == "yes\n";
+  }
+};
+
+TEST_F(DeviceTest, AMacvlanInEachMode) {
+  const std::string before = Everything();
+  const std::pair<const char*, const char*> kModes[] = {{"MODE_PRIVATE", "private"},
+                                                        {"MODE_VEPA", "vepa"},
+                                                        {"MODE_BRIDGE", "bridge"},
+                                                        {"MODE_PASSTHRU", "passthru"},
+                                                        {"MODE_SOURCE", "source"}};
+  for (const auto& [mode, shown] : kModes) {
+    SCOPED_TRACE(mode);
+    v1::CreateDeviceRequest request = Request(absl::StrCat("macvlan { mode: ", mode, R"( } lower_interface: "low0"
+        mtu: 1400 addresses { address: "10.0.0.2/24" } gateways: "10.0.0.1" alternative_names: "another-name")"));
+    const bool has_sources = request.device().macvlan().mode() == v1::Macvlan::MODE_SOURCE;
+    if (has_sources) {
+      for (const char* source : {"02:00:00:00:00:01", "02:00:00:00:00:02"}) {
+        request.mutable_device()->mutable_macvlan()->add_source_mac_addresses(source);
+      }
+    }
+    const v1::Device made = ExpectMade(request);
+    EXPECT_EQ(Shown()["linkinfo"]["info_kind"], "macvlan");
+    EXPECT_EQ(ShownData()["mode"], shown);
+    EXPECT_EQ(ShownData().contains("macaddr_data"), has_sources) << Shown();
+    EXPECT_EQ(Shown()["mtu"], 1400);
+    EXPECT_EQ(Shown()["address"], made.mac_address());
+    EXPECT_THAT(Shell("ip -n blue -d link show dev d0"), HasSubstr("altname another-name"));
+    EXPECT_THAT(Shell("ip -n blue route"), HasSubstr("default via 10.0.0.1 dev d0 proto 110"));
+    // Nobody moved it there: it has an index of its own, and the host never had one of the name.
+    EXPECT_EQ(Shell("ip link show dev d0 2>&1 >/dev/null | wc -l"), "1\n");
+    KillDaemon();
+    StartDaemon();
+    EXPECT_THAT(Findings(), IsEmpty());
+    EXPECT_EQ(client_->GetDevice("d").value.DebugString(), made.DebugString());
+    EXPECT_OK(client_->DeleteDevice("d"));
+    EXPECT_EQ(Everything(), before);
+  }
+}
+
+TEST_F(DeviceTest, AMacvlanTalksToItsNeighbor) {
+  ExpectMade(Request(R"(macvlan {} lower_interface: "low0" addresses { address: "10.0.0.1/24" })"));
+  v1::CreateDeviceRequest other = Request(
+      R"(macvlan {} lower_interface: "low0" namespace: "namespaces/green" addresses { address: "10.0.0.2/24" })");
+  other.set_device_id("e");
+  ExpectMade(other);
+  EXPECT_TRUE(GreenReaches("10.0.0.1"));
+  EXPECT_OK(client_->DeleteDevice("e"));
+  other.mutable_device()->mutable_macvlan()->set_mode(v1::Macvlan::MODE_PRIVATE);
+  EXPECT_OK(client_->Create(other));
+  EXPECT_FALSE(GreenReaches("10.0.0.1"));
+  EXPECT_OK(client_->DeleteDevice("e"));
+  EXPECT_OK(client_->DeleteDevice("d"));
+}
+
+TEST_F(DeviceTest, AVxlanHasItsOptionsAndEntries) {
+  const std::string before = Everything();
+  const v1::Device made = ExpectMade(Request(R"(
+      vxlan { vni: 42 local: "192.0.2.1" remote: "192.0.2.2" port: 4790 ttl: 7 learning: false proxy: true
+              ageing_time { seconds: 60 }
+              fdb { mac_address: "00:00:00:00:00:00" destination: "192.0.2.3" port: 99 vni: 7 }
+              fdb { mac_address: "02:00:00:00:00:01" destination: "192.0.2.4" } }
+      lower_interface: "low0")"));
+  const nlohmann::json data = ShownData();
+  EXPECT_EQ(data["id"], 42);
+  EXPECT_EQ(data["local"], "192.0.2.1");
+  EXPECT_EQ(data["remote"], "192.0.2.2");
+  EXPECT_EQ(data["port"], 4790);
+  EXPECT_EQ(data["ttl"], 7);
+  EXPECT_EQ(data["learning"], false);
+  EXPECT_EQ(data["proxy"], true);
+  EXPECT_EQ(data["ageing"], 60);
+  EXPECT_EQ(made.mtu(), 1450u);
+  const std::string entries = Shell("ip netns exec blue bridge fdb show dev d0");
+  EXPECT_THAT(entries, HasSubstr("00:00:00:00:00:00 dst 192.0.2.3 port 99 vni 7"));
+  EXPECT_THAT(entries, HasSubstr("02:00:00:00:00:01 dst 192.0.2.4"));
+  // What somebody changes shows.
+  Shell(
+      "ip netns exec blue bridge fdb del 02:00:00:00:00:01 dev d0 dst 192.0.2.4; "
+      "ip -n blue link set d0 type vxlan id 42 ttl 9");
+  const v1::Device changed = client_->GetDevice("d").value;
+  EXPECT_EQ(changed.state(), v1::Device::STATE_DEGRADED);
+  std::vector<std::string> fields;
+  for (const v1::Deviation& deviation : changed.deviations()) fields.push_back(deviation.field());
+  EXPECT_THAT(fields, UnorderedElementsAre("vxlan.ttl", "vxlan.fdb"));
+  EXPECT_THAT(changed.vxlan().fdb(), SizeIs(1));
+  EXPECT_OK(client_->DeleteDevice("d"));
+  EXPECT_EQ(Everything(), before);
+}
+
+TEST_F(DeviceTest, AVxlanLeadsFromNamespaceToNamespace) {
+  v1::CreateVethRequest under = VethRequest("v", "unused", "blue", "eth0");
+  v1::VethEndpoint& a = *under.mutable_veth()->mutable_endpoint_a();
+  a.set_namespace_("namespaces/green");
+  a.set_interface_name("eth0");
+  a.add_addresses()->set_address("192.0.2.2/24");
+  under.mutable_veth()->mutable_endpoint_b()->add_addresses()->set_address("192.0.2.1/24");
+  EXPECT_OK(client_->Create(under));
+  ExpectMade(Request(R"(vxlan { vni: 42 local: "192.0.2.1"
+                                fdb { mac_address: "00:00:00:00:00:00" destination: "192.0.2.2" } }
+                        lower_namespace: "namespaces/blue" addresses { address: "10.9.0.1/24" })"));
+  v1::CreateDeviceRequest other = Request(R"(vxlan { vni: 42 remote: "192.0.2.1" }
+      lower_namespace: "namespaces/green" namespace: "namespaces/green" addresses { address: "10.9.0.2/24" })");
+  other.set_device_id("e");
+  ExpectMade(other);
+  EXPECT_TRUE(GreenReaches("10.9.0.1"));
+  // With the namespace goes what has its packets there.
+  EXPECT_OK(client_->DeleteDevice("e"));
+  EXPECT_OK(client_->DeleteDevice("d"));
+  EXPECT_OK(client_->DeleteVeth("v"));
+}
+
+TEST_F(DeviceTest, WhatCannotBeIsSaidAndNothingIsLeft) {
+  const std::string before = Everything();
+  const Reply<v1::Device> nowhere = client_->Create(Request(R"(macvlan {} lower_interface: "low9")"));
+  EXPECT_EQ(nowhere.Summary(), "NOT_FOUND LOWER_INTERFACE_NOT_FOUND");
+  EXPECT_THAT(nowhere.Fields(), ::testing::ElementsAre("device.lower_interface"));
+  Shell("ip link add brx type bridge; ip link set low1 master brx");
+  const Reply<v1::Device> port = client_->Create(Request(R"(macvlan {} lower_interface: "low1")"));
+  EXPECT_EQ(port.Summary(), "FAILED_PRECONDITION DEVICE_REFUSED");
+  EXPECT_EQ(port.Metadata()["errno"], "EBUSY");
+  Shell("ip link delete brx");
+  // Kinds that a kernel may not have.
+  const std::pair<const char*, const char*> kKinds[] = {
+      {"dummy", "dummy {}"},
+      {"vlan", R"(vlan { id: 7 } lower_interface: "low0")"},
+      {"ipvlan", R"(ipvlan { mode: MODE_L2 } lower_interface: "low0")"}};
+  for (const auto& [kind, things] : kKinds) {
+    SCOPED_TRACE(kind);
+    const std::string probe =
+        Shell(absl::StrCat("ip link add link low0 name probe type ", kind, kind == std::string("vlan") ? " id 7" : "",
+                           " 2>&1; ip link delete probe 2>/dev/null; true"));
+    const Reply<v1::Device> made = client_->Create(Request(things));
+    if (made.ok()) {
+      EXPECT_EQ(Shown()["linkinfo"]["info_kind"], kind);
+      EXPECT_OK(client_->DeleteDevice("d"));
+    } else {
+      EXPECT_THAT(probe, HasSubstr("Unknown device type"));
+      EXPECT_EQ(made.Summary(), "FAILED_PRECONDITION KERNEL_FEATURE_MISSING");
+      EXPECT_THAT(made.message, HasSubstr(absl::StrCat("type ", kind)));
+      EXPECT_EQ(client_->GetDevice("d").Summary(), "NOT_FOUND DEVICE_NOT_FOUND");
+    }
+    EXPECT_EQ(Everything(), before);
+  }
+}
+
+TEST_F(DeviceTest, WithWhatItStandsOnItGoes) {
+  v1::CreateDeviceRequest request = Request(R"(macvlan {} lower_interface: "low0" metadata { self_heal: true })");
+  const v1::Device made = ExpectMade(request);
+  Shell("ip link delete low0");
+  EXPECT_EQ(client_->GetDevice("d").value.state(), v1::Device::STATE_MISSING);
+  EXPECT_OK(client_->DeleteDevice("d"));
+  // An ifb stands on nothing.
+  ExpectMade(Request("ifb {}"));
+  EXPECT_EQ(Shown()["linkinfo"]["info_kind"], "ifb");
+  EXPECT_EQ(Shown()["ifalias"].get<std::string>().substr(0, 8), "netprov:");
+  EXPECT_OK(client_->DeleteDevice("d"));
+}
+
+}  // namespace
+}  // namespace netprov::testing
