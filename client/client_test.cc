@@ -117,6 +117,27 @@ TEST_F(ClientTest, Bridges) {
   EXPECT_TRUE(client_.DeleteBridge("br").ok());
 }
 
+TEST_F(ClientTest, Devices) {
+  v1::CreateDeviceRequest sent;
+  EXPECT_CALL(*connection_, CreateDevice).WillOnce(DoAll(SaveArg<0>(&sent), Return(v1::Device())));
+  v1::Device device;
+  device.mutable_ifb();
+  EXPECT_TRUE(client_.CreateDevice("i", device).ok());
+  EXPECT_EQ(sent.device_id(), "i");
+  EXPECT_TRUE(sent.device().has_ifb());
+  EXPECT_THAT(sent.request_id(), SizeIs(36));
+  EXPECT_CALL(*connection_, GetDevice(Property(&v1::GetDeviceRequest::name, "devices/i"), _))
+      .WillOnce(Return(v1::Device()));
+  EXPECT_TRUE(client_.GetDevice("i").ok());
+  v1::ListDevicesResponse page;
+  page.add_devices();
+  EXPECT_CALL(*connection_, ListDevices).WillOnce(Return(page));
+  EXPECT_THAT(*client_.ListDevices(), SizeIs(1));
+  EXPECT_CALL(*connection_, DeleteDevice(Property(&v1::DeleteDeviceRequest::request_id, SizeIs(36)), _))
+      .WillOnce(Return(absl::OkStatus()));
+  EXPECT_TRUE(client_.DeleteDevice("i").ok());
+}
+
 TEST_F(ClientTest, CreateVethSendsIdAndSpec) {
   v1::Veth veth;
   veth.mutable_endpoint_a()->set_interface_name("a0");

@@ -285,6 +285,22 @@ TEST_F(CliTest, DeleteVeth) {
   EXPECT_EQ(out_.str(), "Deleted veth pair: veth-host\n");
 }
 
+TEST_F(CliTest, Devices) {
+  v1::Device device;
+  device.set_name("devices/m0");
+  device.set_interface_name("m0");
+  device.set_namespace_("namespaces/blue");
+  device.mutable_macvlan();
+  EXPECT_CALL(mock(), CreateDevice(Property(&v1::CreateDeviceRequest::device_id, "m0"), _)).WillOnce(Return(device));
+  EXPECT_EQ(RunCli({"net", "device", "create", "m0", "--kind", "macvlan", "--lower", "eth0", "--ns", "blue"}), 0);
+  EXPECT_EQ(out_.str(), "Created device: macvlan m0 (in blue)\n");
+  out_.str("");
+  EXPECT_CALL(mock(), DeleteDevice(Property(&v1::DeleteDeviceRequest::name, "devices/m0"), _))
+      .WillOnce(Return(absl::OkStatus()));
+  EXPECT_EQ(RunCli({"net", "device", "delete", "m0"}), 0);
+  EXPECT_EQ(out_.str(), "Deleted device: m0\n");
+}
+
 TEST_F(CliTest, Bridges) {
   v1::Bridge bridge;
   bridge.set_name("bridges/br0");

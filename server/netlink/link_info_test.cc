@@ -234,6 +234,36 @@ TEST(EncodeSetBridgeTest, ChangesOnlyWhatIsSet) {
   EXPECT_THAT(EncodeSetBridge(0, {}).error, Eq(EINVAL));
 }
 
+TEST(EncodeSetLinkInfoTest, TellsWhatCanBeChanged) {
+  ExpectMessage(EncodeSetLinkInfo(3, MacvlanInfo{.lower = 0, .mode = MacvlanMode::kSource, .flags = 0, .sources = {}}),
+                "RTM_NEWLINK ifindex 3", R"(
+    48 00 00 00  10 00 05 00  # 72 bytes, RTM_NEWLINK, NLM_F_REQUEST|NLM_F_ACK
+    00 00 00 00  00 00 00 00
+    00 00 00 00  03 00 00 00  00 00 00 00  00 00 00 00  # ifinfomsg: ifi_index 3
+    28 00 12 80               # IFLA_LINKINFO, nested, 40 bytes
+    0c 00 01 00  6d 61 63 76  6c 61 6e 00  #   IFLA_INFO_KIND "macvlan"
+    18 00 02 80               #   IFLA_INFO_DATA, nested, 24 bytes
+    08 00 01 00  10 00 00 00  #     IFLA_MACVLAN_MODE source
+    08 00 03 00  03 00 00 00  #     IFLA_MACVLAN_MACADDR_MODE set
+    04 00 05 80               #     IFLA_MACVLAN_MACADDR_DATA, nested, empty
+  )");
+  // Without the port and the like, which the kernel refuses.
+  ExpectMessage(EncodeSetLinkInfo(3, VxlanInfo{.vni = 42, .ttl = 7, .learning = false}), "RTM_NEWLINK ifindex 3", R"(
+    58 00 00 00  10 00 05 00  # 88 bytes, RTM_NEWLINK, NLM_F_REQUEST|NLM_F_ACK
+    00 00 00 00  00 00 00 00
+    00 00 00 00  03 00 00 00  00 00 00 00  00 00 00 00  # ifinfomsg: ifi_index 3
+    38 00 12 80               # IFLA_LINKINFO, nested, 56 bytes
+    0a 00 01 00  76 78 6c 61  6e 00 00 00  #   IFLA_INFO_KIND "vxlan"
+    24 00 02 80               #   IFLA_INFO_DATA, nested, 36 bytes
+    08 00 01 00  2a 00 00 00  #     IFLA_VXLAN_ID 42
+    05 00 05 00  07 00 00 00  #     IFLA_VXLAN_TTL 7
+    05 00 07 00  00 00 00 00  #     IFLA_VXLAN_LEARNING off
+    08 00 08 00  2c 01 00 00  #     IFLA_VXLAN_AGEING 300
+  )");
+  EXPECT_THAT(EncodeSetLinkInfo(3, DummyInfo{}).error, Eq(EINVAL));
+  EXPECT_THAT(EncodeSetLinkInfo(3, LinkInfo{}).error, Eq(EINVAL));
+}
+
 TEST(DecodeLinkInfoTest, ReadsABridge) {
   ExpectInfo(kBridgeInfo, kBridge);
   ExpectInfo(R"(
