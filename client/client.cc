@@ -268,6 +268,18 @@ absl::StatusOr<v1::ListDevicesResponse> Client::ListDevicesPage(const v1::ListDe
   return connection_->ListDevices(request, Resolve(options, options_));
 }
 
+absl::StatusOr<v1::Device> Client::UpdateDevice(const v1::Device& device, const std::vector<std::string>& mask,
+                                                const Options& options) const {
+  v1::UpdateDeviceRequest request;
+  *request.mutable_device() = device;
+  request.mutable_update_mask()->mutable_paths()->Add(mask.begin(), mask.end());
+  return UpdateDevice(request, options);
+}
+
+absl::StatusOr<v1::Device> Client::UpdateDevice(const v1::UpdateDeviceRequest& request, const Options& options) const {
+  return connection_->UpdateDevice(Named(request, options, options_), Resolve(options, options_));
+}
+
 absl::Status Client::DeleteDevice(std::string_view device_id, const Options& options) const {
   return DeleteDevice(WithName<v1::DeleteDeviceRequest>(kDevices, device_id), options);
 }

@@ -118,6 +118,10 @@ class Client {
   absl::StatusOr<v1::ListDevicesResponse> ListDevicesPage(const v1::ListDevicesRequest& request,
                                                           const Options& options = {}) const;
 
+  absl::StatusOr<v1::Device> UpdateDevice(const v1::Device& device, const std::vector<std::string>& mask,
+                                          const Options& options = {}) const;
+  absl::StatusOr<v1::Device> UpdateDevice(const v1::UpdateDeviceRequest& request, const Options& options = {}) const;
+
   absl::Status DeleteDevice(std::string_view device_id, const Options& options = {}) const;
   absl::Status DeleteDevice(const v1::DeleteDeviceRequest& request, const Options& options = {}) const;
 

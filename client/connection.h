@@ -55,6 +55,8 @@ class Connection {
   virtual absl::StatusOr<v1::Device> GetDevice(const v1::GetDeviceRequest& request, const CallOptions& options) = 0;
   virtual absl::StatusOr<v1::ListDevicesResponse> ListDevices(const v1::ListDevicesRequest& request,
                                                               const CallOptions& options) = 0;
+  virtual absl::StatusOr<v1::Device> UpdateDevice(const v1::UpdateDeviceRequest& request,
+                                                  const CallOptions& options) = 0;
   virtual absl::Status DeleteDevice(const v1::DeleteDeviceRequest& request, const CallOptions& options) = 0;
 
   virtual absl::StatusOr<v1::RenewLeaseResponse> RenewLease(const v1::RenewLeaseRequest& request,

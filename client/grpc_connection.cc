@@ -136,6 +136,10 @@ class GrpcConnection final : public Connection {
     return Call<v1::ListDevicesResponse>(*devices_, &v1::DeviceService::Stub::ListDevices, request, options, true);
   }
 
+  absl::StatusOr<v1::Device> UpdateDevice(const v1::UpdateDeviceRequest& request, const CallOptions& options) override {
+    return Call<v1::Device>(*devices_, &v1::DeviceService::Stub::UpdateDevice, request, options, IsRepeatable(request));
+  }
+
   absl::Status DeleteDevice(const v1::DeleteDeviceRequest& request, const CallOptions& options) override {
     return Call<google::protobuf::Empty>(*devices_, &v1::DeviceService::Stub::DeleteDevice, request, options,
                                          IsRepeatable(request))

@@ -38,6 +38,8 @@ class MockConnection : public Connection {
   MOCK_METHOD(absl::StatusOr<v1::Device>, GetDevice, (const v1::GetDeviceRequest&, const CallOptions&), (override));
   MOCK_METHOD(absl::StatusOr<v1::ListDevicesResponse>, ListDevices, (const v1::ListDevicesRequest&, const CallOptions&),
               (override));
+  MOCK_METHOD(absl::StatusOr<v1::Device>, UpdateDevice, (const v1::UpdateDeviceRequest&, const CallOptions&),
+              (override));
   MOCK_METHOD(absl::Status, DeleteDevice, (const v1::DeleteDeviceRequest&, const CallOptions&), (override));
   MOCK_METHOD(absl::StatusOr<v1::RenewLeaseResponse>, RenewLease, (const v1::RenewLeaseRequest&, const CallOptions&),
               (override));

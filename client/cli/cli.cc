@@ -200,6 +200,13 @@ class Runner {
                     [&] { return PrintDevice(format_, *device, now_()); });
   }
 
+  absl::StatusOr<std::string> operator()(const v1::UpdateDeviceRequest& request) const {
+    const absl::StatusOr<v1::Device> device = client_.UpdateDevice(request);
+    if (!device.ok()) return device.status();
+    return Sentence(format_, Updated(request.validate_only(), "device", DescribeDevice(*device)),
+                    [&] { return PrintDevice(format_, *device, now_()); });
+  }
+
   absl::StatusOr<std::string> operator()(const v1::DeleteDeviceRequest& request) const {
     if (const absl::Status status = client_.DeleteDevice(request); !status.ok()) return status;
     return Sentence(format_,

@@ -285,7 +285,7 @@ TEST_F(CliTest, DeleteVeth) {
   EXPECT_EQ(out_.str(), "Deleted veth pair: veth-host\n");
 }
 
-TEST_F(CliTest, Devices) {
+TEST_F(CliTest, CreateDevice) {
   v1::Device device;
   device.set_name("devices/m0");
   device.set_interface_name("m0");
@@ -294,7 +294,9 @@ TEST_F(CliTest, Devices) {
   EXPECT_CALL(mock(), CreateDevice(Property(&v1::CreateDeviceRequest::device_id, "m0"), _)).WillOnce(Return(device));
   EXPECT_EQ(RunCli({"net", "device", "create", "m0", "--kind", "macvlan", "--lower", "eth0", "--ns", "blue"}), 0);
   EXPECT_EQ(out_.str(), "Created device: macvlan m0 (in blue)\n");
-  out_.str("");
+}
+
+TEST_F(CliTest, DeleteDevice) {
   EXPECT_CALL(mock(), DeleteDevice(Property(&v1::DeleteDeviceRequest::name, "devices/m0"), _))
       .WillOnce(Return(absl::OkStatus()));
   EXPECT_EQ(RunCli({"net", "device", "delete", "m0"}), 0);
@@ -320,6 +322,17 @@ TEST_F(CliTest, Updates) {
   EXPECT_CALL(mock(), UpdateBridge).WillOnce(Return(bridge));
   EXPECT_EQ(RunCli({"net", "set", "bridges/br0", "stp=yes"}), 0);
   EXPECT_EQ(out_.str(), "Updated bridge: br0\n");
+}
+
+TEST_F(CliTest, AnUpdateOfADevice) {
+  v1::Device device;
+  device.set_name("devices/x0");
+  device.set_interface_name("x0");
+  device.mutable_host();
+  device.mutable_vxlan();
+  EXPECT_CALL(mock(), UpdateDevice).WillOnce(Return(device));
+  EXPECT_EQ(RunCli({"net", "set", "devices/x0", "vxlan.ttl=9"}), 0);
+  EXPECT_EQ(out_.str(), "Updated device: x0\n");
 }
 
 TEST_F(CliTest, AnUpdateForTrial) {

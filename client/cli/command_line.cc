@@ -411,7 +411,7 @@ class DeviceFlags {
     Of("vxlan", app.add_option("--remote", remote_, "Where to send what no entry is for: a host or a multicast group")
                     ->type_name("ADDRESS"));
     Of("vxlan", Number(app, "--port", port_, "PORT", "The UDP port. Default: 4789"));
-    Of("vxlan", Number(app, "--ttl", ttl_, "N", "Hops of what it sends, 1 to 255. Default: the kernel's"));
+    Of("vxlan", Number(app, "--outer-ttl", ttl_, "N", "Hops of what it sends, 1 to 255. Default: the kernel's"));
     learning_option_ = app.add_flag("--learning,!--no-learning", learning_, "Learn where senders are. Default: yes");
     Of("vxlan", learning_option_);
     Of("vxlan", app.add_flag("--proxy", proxy_, "Answer for neighbors that it knows"));
@@ -1103,8 +1103,9 @@ void Grammar::BuildDevice(CLI::App& net) {
 void Grammar::BuildUpdate(CLI::App& net) {
   set_ =
       Add(net, "set",
-          "Change fields of a namespace, a veth pair or a bridge that is in use: all of them or, where one can't be, "
-          "none.\nA field is named by its path in the JSON of `show`, in lower case with underscores. A list gets "
+          "Change fields of a namespace, a veth pair, a bridge or another device that is in use: all of them or, where "
+          "one can't be, none.\nA field is named by its path in the JSON of `show`, in lower case with underscores. A "
+          "list gets "
           "all the values\nthat are given and loses those that it had; without a value, as in "
           "`endpoint_b.routes=`, it becomes empty.",
           "Examples:\n"
@@ -1112,10 +1113,11 @@ void Grammar::BuildUpdate(CLI::App& net) {
           "  contain net set veths/uplink0 endpoint_a.mtu=1400 endpoint_b.mtu=1400\n"
           "  contain net set veths/uplink0 endpoint_b.addresses=10.0.0.3/24 endpoint_b.gateways=10.0.0.1\n"
           "  contain net set veths/uplink0 endpoint_a.bridge=bridges/br0 endpoint_a.bridge_port='isolated on'\n"
-          "  contain net set bridges/br0 ageing_time=1m stp=yes");
+          "  contain net set bridges/br0 ageing_time=1m stp=yes\n"
+          "  contain net set devices/x0 vxlan.fdb='00:00:00:00:00:00 dst 192.0.2.3'");
   set_->add_option("RESOURCE", name_,
-                   "A namespace, as NAME or namespaces/NAME, a pair, as veths/ID, or a bridge, as "
-                   "bridges/ID")
+                   "A namespace, as NAME or namespaces/NAME, a pair, as veths/ID, a bridge, as bridges/ID, or "
+                   "another device, as devices/ID")
       ->required();
   set_->add_option("FIELD=VALUE", settings_, "What to change; can be repeated")->required();
   mutation_.AddOptions(*set_);
@@ -1237,6 +1239,9 @@ std::variant<Command, Exit> Grammar::InterpretUpdate() const {
   } else if (absl::StartsWith(name_, kBridges)) {
     auto& request = command.emplace<v1::UpdateBridgeRequest>();
     status = fill(name_, *request.mutable_bridge(), request);
+  } else if (absl::StartsWith(name_, kDevices)) {
+    auto& request = command.emplace<v1::UpdateDeviceRequest>();
+    status = fill(name_, *request.mutable_device(), request);
   } else {
     auto& request = command.emplace<v1::UpdateNamespaceRequest>();
     status = fill(Name(kNamespaces, name_), *request.mutable_namespace_(), request);

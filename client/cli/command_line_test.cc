@@ -317,7 +317,7 @@ TEST(DeviceTest, EachKindAndWhatItHas) {
                                               "--local",       "192.0.2.1",
                                               "--remote",      "192.0.2.2",
                                               "--port",        "4790",
-                                              "--ttl",         "3",
+                                              "--outer-ttl",   "3",
                                               "--no-learning", "--proxy",
                                               "--ageing-time", "1m",
                                               "--fdb",         "00:00:00:00:00:00 dst 192.0.2.3"});
@@ -856,6 +856,13 @@ TEST(CommandLineTest, SetIsAnUpdateOfWhatIsNamed) {
   parsed = ParseCommandLine({"net", "set", "bridges/br", "stp=yes"});
   ASSERT_TRUE(std::holds_alternative<CommandLine>(parsed)) << std::get<Exit>(parsed).text;
   EXPECT_TRUE(std::get<v1::UpdateBridgeRequest>(std::get<CommandLine>(parsed).command).bridge().stp());
+  parsed = ParseCommandLine({"net", "set", "devices/x0", "vxlan.fdb=00:00:00:00:00:00 dst 192.0.2.3 vni 7"});
+  ASSERT_TRUE(std::holds_alternative<CommandLine>(parsed)) << std::get<Exit>(parsed).text;
+  const auto& device = std::get<v1::UpdateDeviceRequest>(std::get<CommandLine>(parsed).command);
+  EXPECT_EQ(device.device().name(), "devices/x0");
+  ASSERT_EQ(device.device().vxlan().fdb_size(), 1);
+  EXPECT_EQ(device.device().vxlan().fdb(0).vni(), 7U);
+  EXPECT_EQ(device.update_mask().paths(0), "vxlan.fdb");
   for (const char* name : {"blue", "namespaces/blue"}) {
     parsed = ParseCommandLine({"net", "set", name, "sysctls=net.ipv4.ip_forward=1"});
     ASSERT_TRUE(std::holds_alternative<CommandLine>(parsed)) << std::get<Exit>(parsed).text;

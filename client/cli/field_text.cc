@@ -14,6 +14,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "client/cli/bridge_text.h"
+#include "client/cli/device_text.h"
 #include "client/cli/ip_text.h"
 #include "client/cli/rate_text.h"
 #include "google/protobuf/descriptor.h"
@@ -65,6 +66,7 @@ absl::Status SetMessage(const std::string& text, Message& message) {
   if (type == "netprov.v1.Route") return Copy(ParseRoute(text), message);
   if (type == "netprov.v1.Neighbor") return Copy(ParseNeighbor(text), message);
   if (type == "netprov.v1.BridgePort") return Copy(ParsePort(text), message);
+  if (type == "netprov.v1.Vxlan.FdbEntry") return Copy(ParseFdbEntry(text), message);
   if (type == "netprov.v1.BridgeVlan") return Copy(ParseVlan(text), message);
   if (type == "google.protobuf.Duration") return Copy(ParseTime(text), message);
   if (google::protobuf::util::JsonStringToMessage(text, &message).ok()) return absl::OkStatus();

@@ -14,7 +14,7 @@ namespace netprov::cli {
 // Sets in `message` what `settings` say, each as in `endpoint_b.mtu=1400`, and adds each path to the mask once. A list
 // or a map gets all the values that are given; one without a value, as in `endpoint_b.routes=`, is left out of the
 // message. Values are as in JSON without quotes, and besides:
-// - an address, a route, a neighbor or a VLAN as in the options of `contain net veth`, and a port as in `--port`,
+// - an address, a route, a neighbor, a VLAN or a VXLAN entry as in the options, and a port as in `--port`,
 // - a label or a sysctl as KEY=VALUE,
 // - a duration as in `10m`, a rate as in `10mbit`, a burst as in `32k`,
 // - `yes` and `no`, and of an enumeration the end of the name, as in `down`.

@@ -1,23 +1,53 @@
 #include "server/api/device.h"
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <utility>
+#include <variant>
+#include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "google/protobuf/descriptor.h"
 #include "server/api/device_kind.h"
 #include "server/api/metadata.h"
 #include "server/api/page_token.h"
 #include "server/api/request.h"
 #include "server/api/resource_name.h"
+#include "server/api/text.h"
 #include "server/api/timestamp.h"
+#include "server/api/update.h"
 #include "server/api/veth.h"
+#include "server/netlink/ip_address.h"
+#include "server/netlink/link_info.h"
 
 namespace netprov::api {
 namespace {
 
 constexpr char kListMethod[] = "ListDevices";
+
+// What of a device can become another.
+constexpr absl::string_view kChangeable[] = {"mac_address",
+                                             "mtu",
+                                             "admin_state",
+                                             "addresses",
+                                             "gateways",
+                                             "routes",
+                                             "alternative_names",
+                                             "macvlan.mode",
+                                             "macvlan.source_mac_addresses",
+                                             "vxlan.local",
+                                             "vxlan.remote",
+                                             "vxlan.ttl",
+                                             "vxlan.learning",
+                                             "vxlan.ageing_time",
+                                             "vxlan.fdb",
+                                             "ipvlan.mode",
+                                             "ipvlan.mode_flag",
+                                             "metadata"};
 
 v1::Device::State ToState(engine::State state) {
   switch (state) {
@@ -67,6 +97,54 @@ engine::DeviceSpec ToSpec(const v1::Device& device, Violations& violations) {
   return spec;
 }
 
+// The name of the field that says of which kind it is; empty where none does.
+std::string KindFieldOf(const v1::Device& device) {
+  const google::protobuf::OneofDescriptor* kind = v1::Device::descriptor()->FindOneofByName("kind");
+  const google::protobuf::FieldDescriptor* field = v1::Device::GetReflection()->GetOneofFieldDescriptor(device, kind);
+  return field == nullptr ? "" : field->name();
+}
+
+// That of a VXLAN device's own addresses, which the kernel lets it have from birth to death.
+netlink::IpFamily FamilyOf(const netlink::VxlanInfo& vxlan) {
+  for (const auto* address : {&vxlan.local, &vxlan.remote}) {
+    if (address->has_value()) return (*address)->family();
+  }
+  return netlink::IpFamily::kIpv4;
+}
+
+void CheckFamily(const engine::DeviceOptions& present, const engine::DeviceOptions& wanted, Violations& violations) {
+  const auto* before = std::get_if<engine::VxlanOptions>(&present);
+  const auto* after = std::get_if<engine::VxlanOptions>(&wanted);
+  if (before == nullptr || after == nullptr) return;
+  const netlink::IpFamily family = FamilyOf(before->info);
+  if (FamilyOf(after->info) == family) return;
+  violations.Add(after->info.local.has_value() ? "device.vxlan.local" : "device.vxlan.remote",
+                 absl::StrCat("must be an ", family == netlink::IpFamily::kIpv4 ? "IPv4" : "IPv6",
+                              " address: a vxlan keeps the family that it was created with"));
+}
+
+// The paths of `mask` that a device of this kind has. A path of another kind, or other values than of the kind, are
+// violations, but for the paths of `*`.
+google::protobuf::FieldMask CheckKind(const google::protobuf::FieldMask& mask, bool is_all, const v1::Device& wanted,
+                                      const std::string& kind, Violations& violations) {
+  if (const std::string other = KindFieldOf(wanted); !other.empty() && other != kind) {
+    violations.Add(absl::StrCat("device.", other), absl::StrCat("must not be set: the device is a ", kind));
+  }
+  google::protobuf::FieldMask checked;
+  for (const std::string& path : mask.paths()) {
+    const absl::string_view first = absl::string_view(path).substr(0, path.find('.'));
+    const google::protobuf::FieldDescriptor* field = v1::Device::descriptor()->FindFieldByName(std::string(first));
+    const bool is_of_kind = field->containing_oneof() != nullptr && field->containing_oneof()->name() == "kind";
+    if (!is_of_kind || first == kind) {
+      checked.add_paths(path);
+    } else if (!is_all) {
+      violations.Add("update_mask",
+                     absl::StrCat("must name fields that the device has, but ", Quote(path), " is none of a ", kind));
+    }
+  }
+  return checked;
+}
+
 }  // namespace
 
 absl::StatusOr<engine::CreateDeviceCall> ToCall(const v1::CreateDeviceRequest& request) {
@@ -93,6 +171,38 @@ absl::StatusOr<engine::CreateDeviceCall> ToCall(const v1::CreateDeviceRequest& r
   }
   if (!violations.empty()) return violations.ToStatus();
   if (!call.context.request_id.empty()) call.context.fingerprint = Fingerprint("CreateDevice", request);
+  return call;
+}
+
+absl::StatusOr<engine::UpdateDeviceCall> ToCall(const v1::UpdateDeviceRequest& request) {
+  Violations violations;
+  const v1::Device& wanted = request.device();
+  const google::protobuf::FieldMask mask =
+      CheckUpdateMask("update_mask", request.update_mask(), wanted, kChangeable, violations);
+  const bool is_all = absl::c_linear_search(request.update_mask().paths(), "*");
+  engine::UpdateDeviceCall call{.context = {.request_id = CheckRequestId(request.request_id(), violations),
+                                            .fingerprint = {},
+                                            .validate_only = request.validate_only(),
+                                            .stopped = nullptr},
+                                .name = engine::DeviceName(CheckDeviceName("device.name", wanted.name(), violations)),
+                                .edit = nullptr};
+  if (!violations.empty()) return violations.ToStatus();
+  if (!call.context.request_id.empty()) {
+    call.context.fingerprint = Fingerprint(absl::StrCat("UpdateDevice ", wanted.name()), request);
+  }
+  call.edit = [wanted, mask, is_all](const engine::Asked<engine::DeviceSpec>& present)
+      -> netprov::Result<engine::Asked<engine::DeviceSpec>, std::vector<engine::InvalidField>> {
+    v1::Device device =
+        ToDevice({.link = AsAsked(present.spec.link), .options = present.spec.options, .lower = present.spec.lower});
+    *device.mutable_metadata() = ToProto(present.metadata, std::nullopt);
+    Violations wrong;
+    Merge(CheckKind(mask, is_all, wanted, KindFieldOf(device), wrong), wanted, device);
+    engine::Asked<engine::DeviceSpec> asked{.spec = ToSpec(device, wrong),
+                                            .metadata = ToMetadata("device.metadata", device.metadata(), wrong)};
+    CheckFamily(present.spec.options, asked.spec.options, wrong);
+    if (!wrong.empty()) return ToInvalidFields(wrong);
+    return asked;
+  };
   return call;
 }
 

@@ -14,6 +14,7 @@ namespace netprov::api {
 
 // Checks everything that can be checked without looking at the machine. INVALID_FIELD, with every field that is wrong.
 absl::StatusOr<engine::CreateDeviceCall> ToCall(const v1::CreateDeviceRequest& request);
+absl::StatusOr<engine::UpdateDeviceCall> ToCall(const v1::UpdateDeviceRequest& request);
 absl::StatusOr<engine::DeleteDeviceCall> ToCall(const v1::DeleteDeviceRequest& request);
 absl::StatusOr<ListCall> ToCall(const v1::ListDevicesRequest& request);
 // The resource name of the device to read.

@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "gmock/gmock.h"
@@ -240,6 +241,71 @@ TEST(DeviceTest, NamesOfOtherRequests) {
   v1::ListDevicesRequest list;
   list.set_page_size(-1);
   EXPECT_FALSE(ToCall(list).ok());
+}
+
+v1::UpdateDeviceRequest UpdateRequest(const std::string& things, const std::vector<std::string>& paths) {
+  v1::UpdateDeviceRequest request;
+  request.mutable_device()->set_name("devices/d");
+  EXPECT_TRUE(google::protobuf::TextFormat::MergeFromString(things, request.mutable_device())) << things;
+  request.mutable_update_mask()->mutable_paths()->Add(paths.begin(), paths.end());
+  return request;
+}
+
+TEST(DeviceUpdateTest, ChangesWhatIsNamedAlone) {
+  const auto created = ToCall(Request(R"(
+      vxlan { vni: 7 local: "192.0.2.1" remote: "192.0.2.2" ttl: 3 learning: false proxy: true
+              fdb { mac_address: "02:00:00:00:00:01" destination: "192.0.2.4" } }
+      mtu: 1400 addresses { address: "10.0.0.1/24" })"));
+  ASSERT_TRUE(created.ok()) << created.status();
+  const engine::Asked<engine::DeviceSpec> present{.spec = created->spec, .metadata = {.owner = "ci"}};
+  const auto call = ToCall(UpdateRequest(R"(vxlan { ttl: 9 } mac_address: "02:00:00:00:00:09")",
+                                         {"vxlan.ttl", "vxlan.remote", "vxlan.fdb", "addresses"}));
+  ASSERT_TRUE(call.ok()) << call.status();
+  EXPECT_EQ(call->name, "devices/d");
+  const auto asked = call->edit(present);
+  ASSERT_TRUE(asked.ok()) << asked.error()[0].field << " " << asked.error()[0].description;
+  engine::DeviceSpec expected = present.spec;
+  auto& vxlan = std::get<engine::VxlanOptions>(expected.options);
+  vxlan.info.ttl = 9;
+  vxlan.info.remote.reset();
+  vxlan.fdb.clear();
+  expected.link.config.ip.addresses.clear();
+  EXPECT_EQ(asked->spec, expected);
+  EXPECT_EQ(asked->metadata, present.metadata);
+  // All of its kind, without a word of the others.
+  const auto all = ToCall(UpdateRequest("vxlan { ttl: 9 }", {"*"}));
+  ASSERT_TRUE(all.ok()) << all.status();
+  const auto bare = all->edit(present);
+  ASSERT_TRUE(bare.ok()) << bare.error()[0].field << " " << bare.error()[0].description;
+  EXPECT_EQ(std::get<engine::VxlanOptions>(bare->spec.options).info.vni, 7u);
+  EXPECT_TRUE(std::get<engine::VxlanOptions>(bare->spec.options).info.learning);
+  EXPECT_EQ(bare->spec.link.mtu, std::nullopt);
+}
+
+TEST(DeviceUpdateTest, RefusesWhatNeverChangesAndWhatIsOfAnotherKind) {
+  for (const char* path : {"name", "host", "interface_name", "lower_interface", "vxlan.vni", "vxlan.port", "vlan",
+                           "vlan.id", "dummy", "uid", "vxlan.fdb.port", "macvlan.color"}) {
+    EXPECT_EQ(ReasonOf(ToCall(UpdateRequest("", {path})).status()), "INVALID_FIELD") << path;
+  }
+  const auto created = ToCall(Request("vxlan { vni: 7 }"));
+  const engine::Asked<engine::DeviceSpec> present{.spec = created->spec, .metadata = {}};
+  const auto other = ToCall(UpdateRequest("macvlan { mode: MODE_VEPA }", {"macvlan.mode"}))->edit(present);
+  ASSERT_FALSE(other.ok());
+  EXPECT_EQ(other.error()[0].field, "device.macvlan");
+  EXPECT_EQ(other.error()[1].field, "update_mask");
+  EXPECT_THAT(other.error()[1].description, HasSubstr("\"macvlan.mode\" is none of a vxlan"));
+  EXPECT_FALSE(ToCall(UpdateRequest("macvlan {}", {"*"}))->edit(present).ok());
+  EXPECT_FALSE(ToCall(UpdateRequest("", {"ipvlan.mode"}))->edit(present).ok());
+  // The family stays.
+  EXPECT_EQ(ToCall(UpdateRequest("vxlan { local: '2001:db8::1' }", {"vxlan.local"}))->edit(present).error()[0].field,
+            "device.vxlan.local");
+  const auto six = ToCall(Request("vxlan { vni: 7 local: '2001:db8::1' }"));
+  const auto none = ToCall(UpdateRequest("", {"vxlan.local"}))->edit({.spec = six->spec, .metadata = {}});
+  ASSERT_FALSE(none.ok());
+  EXPECT_EQ(none.error()[0].field, "device.vxlan.remote");
+  EXPECT_THAT(none.error()[0].description, HasSubstr("must be an IPv6 address"));
+  EXPECT_EQ(ToCall(UpdateRequest("vxlan { ttl: 256 }", {"vxlan.ttl"}))->edit(present).error()[0].field,
+            "device.vxlan.ttl");
 }
 
 }  // namespace

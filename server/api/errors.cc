@@ -147,7 +147,8 @@ absl::string_view ResourceTypeOf(const engine::Error& error) {
 std::string FieldOf(Method method, const engine::Error& error) {
   if (error.field.empty()) return "";
   if (absl::StartsWith(error.field, "endpoint_")) return absl::StrCat("veth.", error.field);
-  return absl::StrCat(method == Method::kCreateDevice ? "device." : "bridge.", error.field);
+  const bool is_device = method == Method::kCreateDevice || method == Method::kUpdateDevice;
+  return absl::StrCat(is_device ? "device." : "bridge.", error.field);
 }
 
 absl::Status DeviceInUse(const engine::Error& error) {

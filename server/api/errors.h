@@ -43,6 +43,7 @@ enum class Method {
   kDeleteBridge,
   kUpdateBridge,
   kCreateDevice,
+  kUpdateDevice,
   kGetDevice,
   kListDevices,
   kDeleteDevice,

@@ -403,6 +403,8 @@ class Engine {
   // kernel shows them.
   EngineResult<LinkDifference> FindDifference(const DeviceRecord& record, const Endpoint& made, const Link& link,
                                               DeviceOptions& now);
+  // Adds to `now` those entries that were asked for and are there.
+  EngineResult<void> LookAtFdb(const DeviceRecord& record, const Link& link, DeviceOptions& now);
   EngineResult<Device> Describe(const DeviceRecord& record);
   bool IsBeingDeleted(const DeviceRecord& record) const;
   // As MakeVeth().
@@ -430,6 +432,8 @@ class Engine {
   // is.
   EngineResult<void> PrepareTurn(const std::string& object, const std::string& tag, const Endpoint& made,
                                  const Link& link, LinkTurn& turn);
+  // Whether the kernel does not let a device become what `turn` wants.
+  static bool IsRefusedTurn(const DeviceOptions& options, const LinkTurn& turn, const Error& error);
   // Adds the steps. `turn` must outlive the plan.
   void AddTurn(LinkTurn& turn, Plan& plan);
   // Routes that belong to no link.

@@ -43,25 +43,6 @@ Endpoint Expected(const DeviceRecord& record, const Link& link) {
   return made;
 }
 
-// Whether the kernel refuses the device itself, as things are there. EEXIST: of a name that is taken it does not say
-// why.
-bool IsRefusal(const DeviceOptions& options, const KernelError& error) {
-  if (std::holds_alternative<netlink::BridgeInfo>(options)) return false;
-  switch (error.code) {
-    case EEXIST:
-      return !error.extack.empty();
-    case EBUSY:
-    case EINVAL:
-    case ENETDOWN:
-    case EADDRINUSE:
-    case EADDRNOTAVAIL:
-    case ERANGE:
-      return true;
-    default:
-      return false;
-  }
-}
-
 }  // namespace
 
 std::string Engine::TagFor(const DeviceRecord& record) const { return TagOf(registry_.id(), record.uid, record.name); }
@@ -146,17 +127,7 @@ EngineResult<LinkDifference> Engine::FindDifference(const DeviceRecord& record, 
                            FindDifference(record.name, "", made, record.spec.link, TagFor(record), link));
   if (!link.device.has_value()) return difference;
   now = *link.device;
-  if (auto* vxlan = std::get_if<VxlanOptions>(&now); vxlan != nullptr) {
-    const auto& asked = std::get<VxlanOptions>(record.spec.options);
-    // Most have none.
-    if (!asked.fdb.empty()) {
-      KernelResult<std::vector<FdbEntry>> there = kernel_.ListFdb(RefOf(record), link.ifindex);
-      if (!there.ok()) {
-        return KernelFailure(record.name, "look at the forwarding database of " + link.name, there.error());
-      }
-      vxlan->fdb = Present(asked, *there);
-    }
-  }
+  NETPROV_RETURN_IF_ERROR(LookAtFdb(record, link, now));
   // It can't be put back, but by making the device anew.
   if (link.lower_ifindex != record.lower_ifindex) {
     difference.deviations.push_back(
@@ -166,6 +137,18 @@ EngineResult<LinkDifference> Engine::FindDifference(const DeviceRecord& record, 
   }
   CompareOptions(record.spec.options, now, difference);
   return difference;
+}
+
+EngineResult<void> Engine::LookAtFdb(const DeviceRecord& record, const Link& link, DeviceOptions& now) {
+  auto* vxlan = std::get_if<VxlanOptions>(&now);
+  if (vxlan == nullptr) return {};
+  const auto& asked = std::get<VxlanOptions>(record.spec.options);
+  // Most have none.
+  if (asked.fdb.empty()) return {};
+  KernelResult<std::vector<FdbEntry>> there = kernel_.ListFdb(RefOf(record), link.ifindex);
+  if (!there.ok()) return KernelFailure(record.name, "look at the forwarding database of " + link.name, there.error());
+  vxlan->fdb = Present(asked, *there);
+  return {};
 }
 
 EngineResult<void> Engine::AddLower(const DeviceRecord& record, LinkSpec& link) {
@@ -288,7 +271,7 @@ EngineResult<Device> Engine::CreateDevice(const CreateDeviceCall& call) {
     if (made.error().reason != Reason::kKernel) return std::move(made).error();
     const KernelError& refusal = *made.error().kernel;
     const bool is_birth = absl::StartsWith(made.error().step, "create ");
-    if (is_birth && IsRefusal(call.spec.options, refusal)) return DeviceRefused(std::move(made).error());
+    if (is_birth && IsDeviceRefusal(call.spec.options, refusal)) return DeviceRefused(std::move(made).error());
     if (NamespaceIsGone(refusal)) {
       // Gone for a moment, as when somebody mounted another on it: tried again.
       NETPROV_RETURN_IF_ERROR(ResolveByLooking(spec, ""));

@@ -1,11 +1,14 @@
 // Devices that are no bridges. What they share with bridges is in engine_device_test.cc.
 #include <cerrno>
+#include <chrono>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
 #include <variant>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/engine/engine.h"
@@ -71,6 +74,16 @@ class EngineDeviceKindTest : public EngineTest {
                                   .metadata = std::move(metadata)});
   }
   EngineResult<void> Delete(const std::string& id) { return engine_->DeleteDevice({.name = DeviceName(id)}); }
+  EngineResult<Device> Update(const std::string& id, const std::function<void(DeviceSpec&)>& change) {
+    return engine_->UpdateDevice({.context = {},
+                                  .name = DeviceName(id),
+                                  .edit = [&change](const Asked<DeviceSpec>& present)
+                                      -> netprov::Result<Asked<DeviceSpec>, std::vector<InvalidField>> {
+                                    Asked<DeviceSpec> asked = present;
+                                    change(asked.spec);
+                                    return asked;
+                                  }});
+  }
   Device Read(const std::string& id) {
     auto device = engine_->GetDevice(DeviceName(id));
     EXPECT_TRUE(device.ok()) << device.error().message;
@@ -392,6 +405,87 @@ TEST_F(EngineDeviceKindTest, KeysNameBothNamespaces) {
   CreateDeviceCall call{.name = "devices/d", .spec = Spec(Macvlan(MacvlanMode::kBridge))};
   call.spec.lower.namespace_id = "green";
   EXPECT_THAT(engine_->Keys(call), ElementsAre("devices/d", "namespaces/blue", "namespaces/green"));
+}
+
+// Another of everything.
+void ChangeVxlan(DeviceSpec& spec) {
+  auto& vxlan = std::get<VxlanOptions>(spec.options);
+  vxlan.info.local.reset();
+  vxlan.info.remote = IpAddress::Parse("192.0.2.9");
+  vxlan.info.ttl = 9;
+  vxlan.info.learning = true;
+  vxlan.info.ageing = std::chrono::seconds(7);
+  vxlan.fdb = {vxlan.fdb[0], Entry(kSecond, "192.0.2.5")};
+  spec.link.mtu = 1300;
+  spec.link.config.ip.addresses = {{.local = *netlink::IpPrefix::Parse("10.0.0.3/24"), .peer = std::nullopt}};
+}
+
+TEST_F(EngineDeviceKindTest, WhereverAnUpdateFailsOrDiesTheDeviceStaysAsItWas) {
+  for (const DeviceOptions& options : AllKinds()) {
+    for (bool dies : {false, true}) {
+      SCOPED_TRACE(absl::StrCat(KindOf(options), dies ? " dies" : " fails"));
+      auto made = Create("d", Spec(options));
+      ASSERT_TRUE(made.ok()) << made.error().message;
+      const std::string before = kernel_.DumpForTest();
+      auto change = [](DeviceSpec& spec) {
+        if (std::holds_alternative<VxlanOptions>(spec.options)) ChangeVxlan(spec);
+        if (auto* macvlan = std::get_if<MacvlanInfo>(&spec.options); macvlan != nullptr) {
+          if (macvlan->mode != MacvlanMode::kPassthru) *macvlan = Macvlan(MacvlanMode::kSource, {kSecond});
+        }
+        if (auto* ipvlan = std::get_if<IpvlanInfo>(&spec.options); ipvlan != nullptr) {
+          *ipvlan = {.lower = 0, .mode = IpvlanMode::kL2, .flags = 1};
+        }
+        spec.link.config.ip.addresses.push_back(
+            {.local = *netlink::IpPrefix::Parse("10.0.1.1/24"), .peer = std::nullopt});
+      };
+      bool failed = true;
+      for (int point = 0; failed; ++point) {
+        int operation = 0;
+        failed = false;
+        kernel_.SetFaultForTest([&](const std::string& name) -> std::optional<KernelError> {
+          const int at = operation++;
+          if (at < point || (!dies && at > point)) return std::nullopt;
+          failed = true;
+          return KernelError{.code = ENOMEM, .operation = name, .extack = {}, .may_have_effect = false};
+        });
+        const bool ok = Update("d", change).ok();
+        kernel_.SetFaultForTest(nullptr);
+        if (ok) break;
+        if (dies) Restart();
+        EXPECT_EQ(kernel_.DumpForTest(), before) << point;
+        EXPECT_THAT(registry_->ListPending(), IsEmpty()) << point;
+      }
+      const Device changed = Read("d");
+      EXPECT_EQ(changed.state, State::kReady) << ToText(changed.deviations);
+      EXPECT_EQ(changed.options, registry_->FindDevice(DeviceName("d"))->spec.options);
+      EXPECT_NE(kernel_.DumpForTest(), before);
+      ASSERT_TRUE(Delete("d").ok());
+    }
+  }
+}
+
+TEST_F(EngineDeviceKindTest, AnEntryThatSomebodyTookAwayStaysAway) {
+  VxlanOptions vxlan = Vxlan(42);
+  vxlan.fdb = {Entry(kFirst, "192.0.2.3"), Entry(kSecond, "192.0.2.4")};
+  ASSERT_TRUE(Create("d", Spec(vxlan)).ok());
+  kernel_.DeleteFdbForTest(Blue(), "d0");
+  auto updated = Update("d", [](DeviceSpec& spec) {
+    std::get<VxlanOptions>(spec.options).fdb.push_back(Entry(kFirst, "192.0.2.5"));
+    std::get<VxlanOptions>(spec.options).fdb.erase(std::get<VxlanOptions>(spec.options).fdb.begin());
+  });
+  ASSERT_TRUE(updated.ok()) << updated.error().message;
+  EXPECT_THAT(std::get<VxlanOptions>(updated->options).fdb, ElementsAre(Entry(kFirst, "192.0.2.5")));
+  ASSERT_THAT(updated->deviations, SizeIs(1));
+  EXPECT_EQ(updated->deviations[0].field, "vxlan.fdb");
+}
+
+TEST_F(EngineDeviceKindTest, WhatADeviceCannotBecomeIsRefused) {
+  ASSERT_TRUE(Create("d", Spec(Macvlan(MacvlanMode::kBridge))).ok());
+  auto refused =
+      Update("d", [](DeviceSpec& spec) { std::get<MacvlanInfo>(spec.options).mode = MacvlanMode::kPassthru; });
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().reason, Reason::kDeviceRefused);
+  EXPECT_EQ(Read("d").state, State::kReady);
 }
 
 }  // namespace

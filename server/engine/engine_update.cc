@@ -3,9 +3,11 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/algorithm/container.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "server/engine/endpoint.h"
 #include "server/engine/engine.h"
@@ -117,7 +119,9 @@ EngineResult<void> Engine::PrepareTurn(const std::string& object, const std::str
   NETPROV_RETURN_IF_ERROR(CheckOtherNamesAreFree(gained, turn.netns, turn.field, object));
   NETPROV_RETURN_IF_ERROR(ExpectNoRoutesWithoutLink(object, gained, turn.netns, turn.RoutesLost()));
 
-  turn.from = Former(turn.from, turn.to, link, difference.vlans);
+  const LinkShape asked = turn.from;
+  turn.from = Former(asked, turn.to, link, difference.vlans);
+  RemoveLostEntries(asked, turn.from, turn.to);
   if (wanted.config.bridge != old.config.bridge && !difference.is_port) turn.from.link.config.bridge.clear();
   // What somebody else took away, an update of something else neither brings back nor takes away again.
   for (EndpointConfig* config : {&turn.from.link.config, &turn.to.link.config}) {
@@ -320,6 +324,14 @@ EngineResult<Veth> Engine::UpdateVeth(const UpdateVethCall& call) {
   return std::move(done).error();
 }
 
+bool Engine::IsRefusedTurn(const DeviceOptions& options, const LinkTurn& turn, const Error& error) {
+  if (error.reason != Reason::kKernel || error.step != "update " + turn.name) return false;
+  if (IsDeviceRefusal(options, *error.kernel)) return true;
+  // The kind is there, so it is about what was asked of it.
+  return !std::holds_alternative<netlink::BridgeInfo>(options) && error.kernel->code == EOPNOTSUPP &&
+         absl::StartsWith(error.kernel->operation, "RTM_NEWLINK");
+}
+
 EngineResult<Device> Engine::UpdateDevice(const UpdateDeviceCall& call) {
   NETPROV_ASSIGN_OR_RETURN(std::optional<RequestRecord> answered, Replay(call.context, call.name));
   if (answered.has_value() && answered->device.has_value()) return *answered->device;
@@ -344,6 +356,7 @@ EngineResult<Device> Engine::UpdateDevice(const UpdateDeviceCall& call) {
                     .from = {.link = record->spec.link, .options = record->spec.options},
                     .to = {.link = updated.spec.link, .options = updated.spec.options},
                     .turned = {}};
+    if ((*link)->device.has_value()) NETPROV_RETURN_IF_ERROR(LookAtFdb(*record, **link, *(*link)->device));
     NETPROV_RETURN_IF_ERROR(PrepareTurn(call.name, TagFor(*record), record->link, **link, *turn));
   }
   if (call.context.validate_only) {
@@ -360,7 +373,7 @@ EngineResult<Device> Engine::UpdateDevice(const UpdateDeviceCall& call) {
   intent.former.device = record->spec;
   if (turn.has_value()) {
     intent.former.device = {.link = turn->from.link, .options = *turn->from.options};
-    intent.device.spec.link = turn->to.link;
+    intent.device.spec = {.link = turn->to.link, .options = *turn->to.options, .lower = updated.spec.lower};
     AddTurn(*turn, plan);
   }
   Device answer;
@@ -368,6 +381,9 @@ EngineResult<Device> Engine::UpdateDevice(const UpdateDeviceCall& call) {
     if (turn.has_value()) {
       updated.link = TurnedEndpoint(updated.link, record->spec.link, updated.spec.link, turn->turned);
       updated.options = turn->turned.device.value_or(updated.spec.options);
+      if (auto* vxlan = std::get_if<VxlanOptions>(&updated.options); vxlan != nullptr) {
+        vxlan->fdb = std::get<VxlanOptions>(updated.spec.options).fdb;
+      }
     }
     ChangeLease(updated.uid, call.name, record->metadata, updated.metadata);
     EngineResult<Device> now = Describe(updated);
@@ -379,6 +395,9 @@ EngineResult<Device> Engine::UpdateDevice(const UpdateDeviceCall& call) {
   });
   if (done.ok()) return answer;
   ChangeLease(updated.uid, call.name, updated.metadata, record->metadata);
+  if (turn.has_value() && IsRefusedTurn(updated.spec.options, *turn, done.error())) {
+    return DeviceRefused(std::move(done).error());
+  }
   return std::move(done).error();
 }
 

@@ -205,6 +205,23 @@ Error LowerNotFound(const std::string& device, const std::string& interface_name
           .interface_name = interface_name};
 }
 
+bool IsDeviceRefusal(const DeviceOptions& options, const KernelError& error) {
+  if (std::holds_alternative<netlink::BridgeInfo>(options)) return false;
+  switch (error.code) {
+    case EEXIST:
+      return !error.extack.empty();
+    case EBUSY:
+    case EINVAL:
+    case ENETDOWN:
+    case EADDRINUSE:
+    case EADDRNOTAVAIL:
+    case ERANGE:
+      return true;
+    default:
+      return false;
+  }
+}
+
 Error DeviceRefused(Error failure) {
   failure.reason = Reason::kDeviceRefused;
   return failure;

@@ -113,6 +113,9 @@ Error DeviceInUse(const std::string& name, const std::vector<std::string>& users
 Error BridgeUnusable(const std::string& name, const std::string& why);
 // A device that is to stand on the link of that name, in the managed namespace or, with an empty id, the host's.
 Error LowerNotFound(const std::string& device, const std::string& interface_name, const std::string& namespace_id);
+// Whether the kernel refuses the device itself, as things are there. EEXIST: of a name that is taken it does not say
+// why.
+bool IsDeviceRefusal(const DeviceOptions& options, const KernelError& error);
 // `failure` is the kernel's.
 Error DeviceRefused(Error failure);
 // The path of a field of `of`, which is empty where that is the object itself.

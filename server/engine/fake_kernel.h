@@ -139,8 +139,8 @@ class FakeKernel : public Kernel {
     std::vector<netlink::BridgeVlan> vlans;      // of a port
     std::optional<netlink::TokenBucket> bucket;  // at the root
     uint32_t redirected_to = 0;                  // where what it receives goes; 0: nowhere else
-    uint64_t lower_cookie = 0;               // where what it stands on is, or its own packets are
-    std::vector<FdbEntry> fdb;               // of a VXLAN device
+    uint64_t lower_cookie = 0;                   // where what it stands on is, or its own packets are
+    std::vector<FdbEntry> fdb;                   // of a VXLAN device
   };
   struct FakeNetns {
     std::map<uint32_t, FakeLink> links;
@@ -188,6 +188,7 @@ class FakeKernel : public Kernel {
   std::vector<std::pair<uint64_t, uint32_t>> StandingOn(uint64_t cookie, uint32_t ifindex) const;
   // Adds entries to those that it has.
   static void AddFdb(const VxlanOptions& vxlan, FakeLink& link);
+  static void RemoveFdb(FdbEntry entry, FakeLink& link);
   static void Apply(const LinkSettings& settings, FakeLink& link);
   static void DeleteAddress(const AddressSpec& address, IpConfig& ip);
   // EINVAL, EXFULL: as on the machine.

@@ -35,6 +35,13 @@ bool IsGroup(const std::optional<netlink::IpAddress>& address) {
   return address->family() == netlink::IpFamily::kIpv4 ? first >> 4 == 14 : first == 255;
 }
 
+// Without what is the device's own.
+FdbEntry AsShown(FdbEntry entry, const netlink::VxlanInfo& vxlan) {
+  if (entry.port == vxlan.port) entry.port.reset();
+  if (entry.vni == vxlan.vni) entry.vni.reset();
+  return entry;
+}
+
 }  // namespace
 
 KernelResult<void> FakeKernel::CheckMacvlan(const LinkSpec& spec, const MacvlanInfo& macvlan, uint64_t cookie,
@@ -116,13 +123,17 @@ void FakeKernel::Become(const FakeLink& device, const LinkSpec& spec, FakeLink& 
 
 void FakeKernel::AddFdb(const VxlanOptions& vxlan, FakeLink& link) {
   for (FdbEntry entry : vxlan.fdb) {
-    if (entry.port == vxlan.info.port) entry.port.reset();
-    if (entry.vni == vxlan.info.vni) entry.vni.reset();
+    entry = AsShown(std::move(entry), vxlan.info);
     const bool has_several = entry.mac.IsZero() || !entry.mac.IsUnicast();
     std::erase_if(link.fdb,
                   [&](const FdbEntry& other) { return has_several ? other == entry : other.mac == entry.mac; });
     link.fdb.push_back(entry);
   }
+}
+
+void FakeKernel::RemoveFdb(FdbEntry entry, FakeLink& link) {
+  if (link.link.kind != "vxlan") return;
+  std::erase(link.fdb, AsShown(std::move(entry), std::get<VxlanOptions>(*link.link.device).info));
 }
 
 KernelResult<void> FakeKernel::SetDevice(const DeviceOptions& wanted, FakeLink& link) {
@@ -137,8 +148,12 @@ KernelResult<void> FakeKernel::SetDevice(const DeviceOptions& wanted, FakeLink& 
     if (set.mode == MacvlanMode::kSource) set.sources = macvlan->sources;
   } else if (const auto* vxlan = std::get_if<VxlanOptions>(&wanted); vxlan != nullptr) {
     netlink::VxlanInfo& info = std::get<VxlanOptions>(now).info;
-    if (vxlan->info.remote.has_value()) info.remote = vxlan->info.remote;
-    if (vxlan->info.local.has_value()) info.local = vxlan->info.local;
+    for (auto address : {&netlink::VxlanInfo::remote, &netlink::VxlanInfo::local}) {
+      const std::optional<netlink::IpAddress>& set = vxlan->info.*address;
+      if (!set.has_value()) continue;
+      info.*address = set;
+      if (*set == netlink::IpAddress::Any(set->family())) (info.*address).reset();
+    }
     info.ttl = vxlan->info.ttl;
     info.learning = vxlan->info.learning;
     info.ageing = vxlan->info.ageing;

@@ -109,6 +109,7 @@ struct LinkSettings {
   // Of its kind: what is set of a bridge; of other kinds all that can be changed, of a VXLAN device also entries of its
   // forwarding database, which are added to those that it has.
   std::optional<DeviceOptions> device;
+  std::vector<FdbEntry> lost_fdb;  // of a VXLAN device: entries that go before, as far as they are there
 
   friend bool operator==(const LinkSettings&, const LinkSettings&) = default;
 };

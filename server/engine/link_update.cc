@@ -31,6 +31,8 @@ constexpr std::tuple kBridgeOptions(&BridgeInfo::stp, &BridgeInfo::forward_delay
                                     &BridgeInfo::max_age, &BridgeInfo::ageing_time, &BridgeInfo::priority,
                                     &BridgeInfo::vlan_filtering, &BridgeInfo::vlan_protocol, &BridgeInfo::default_pvid,
                                     &BridgeInfo::multicast_snooping, &BridgeInfo::group_forward_mask);
+constexpr std::tuple kVxlanOptions(&netlink::VxlanInfo::local, &netlink::VxlanInfo::remote, &netlink::VxlanInfo::ttl,
+                                   &netlink::VxlanInfo::learning, &netlink::VxlanInfo::ageing);
 
 // What the kernel has now of the fields that differ.
 template <typename T, typename Fields>
@@ -79,6 +81,49 @@ std::vector<AddressSpec> GainedAddresses(const std::vector<AddressSpec>& from, c
   return gained;
 }
 
+DeviceOptions FormerOf(const DeviceOptions& old, const DeviceOptions& wanted, const DeviceOptions& now) {
+  if (const auto* bridge = std::get_if<BridgeInfo>(&old); bridge != nullptr) {
+    return FormerOf(kBridgeOptions, *bridge, std::get<BridgeInfo>(wanted), std::get<BridgeInfo>(now));
+  }
+  if (const auto* vxlan = std::get_if<VxlanOptions>(&old); vxlan != nullptr) {
+    const auto& present = std::get<VxlanOptions>(now);
+    return VxlanOptions{.info = FormerOf(kVxlanOptions, vxlan->info, std::get<VxlanOptions>(wanted).info, present.info),
+                        .fdb = present.fdb};
+  }
+  return wanted == old ? old : now;
+}
+
+// Those of `entries` that are not among `others`.
+std::vector<FdbEntry> Without(std::vector<FdbEntry> entries, const std::vector<FdbEntry>& others) {
+  std::erase_if(entries, [&](const FdbEntry& entry) { return absl::c_linear_search(others, entry); });
+  return entries;
+}
+
+void AddSettings(const VxlanOptions& from, const VxlanOptions& to, LinkSettings& settings) {
+  settings.lost_fdb = Without(from.fdb, to.fdb);
+  VxlanOptions options{.info = to.info, .fdb = Without(to.fdb, from.fdb)};
+  if (options.info == from.info && options.fdb.empty()) return;
+  // What is left out stays.
+  for (auto address : {&netlink::VxlanInfo::remote, &netlink::VxlanInfo::local}) {
+    const std::optional<netlink::IpAddress>& before = from.info.*address;
+    if (before.has_value() && !(to.info.*address).has_value()) {
+      options.info.*address = netlink::IpAddress::Any(before->family());
+    }
+  }
+  settings.device = options;
+}
+
+void AddSettings(const DeviceOptions& from, const DeviceOptions& to, LinkSettings& settings) {
+  if (const auto* bridge = std::get_if<BridgeInfo>(&to); bridge != nullptr) {
+    const BridgeInfo options = SettingsOf(kBridgeOptions, std::get<BridgeInfo>(from), *bridge);
+    if (options != BridgeInfo()) settings.device = options;
+  } else if (const auto* vxlan = std::get_if<VxlanOptions>(&to); vxlan != nullptr) {
+    AddSettings(std::get<VxlanOptions>(from), *vxlan, settings);
+  } else if (to != from) {
+    settings.device = to;
+  }
+}
+
 }  // namespace
 
 LinkShape Former(const LinkShape& old, const LinkShape& wanted, const Link& now,
@@ -105,10 +150,15 @@ LinkShape Former(const LinkShape& old, const LinkShape& wanted, const Link& now,
     }
   }
   if (old.options.has_value() && wanted.options.has_value() && now.device.has_value()) {
-    former.options = FormerOf(kBridgeOptions, std::get<BridgeInfo>(*old.options), std::get<BridgeInfo>(*wanted.options),
-                              std::get<BridgeInfo>(*now.device));
+    former.options = FormerOf(*old.options, *wanted.options, *now.device);
   }
   return former;
+}
+
+void RemoveLostEntries(const LinkShape& old, const LinkShape& former, LinkShape& to) {
+  if (!to.options.has_value() || !std::holds_alternative<VxlanOptions>(*to.options)) return;
+  auto& fdb = std::get<VxlanOptions>(*to.options).fdb;
+  fdb = Without(fdb, Without(std::get<VxlanOptions>(*old.options).fdb, std::get<VxlanOptions>(*former.options).fdb));
 }
 
 LinkSettings SettingsBetween(const LinkShape& from, const LinkShape& to, uint32_t bridge) {
@@ -130,11 +180,7 @@ LinkSettings SettingsBetween(const LinkShape& from, const LinkShape& to, uint32_
     settings.port.settings = SettingsOf(kPortSettings, before.port.settings, config.port.settings);
     if (config.port.vlans != before.port.vlans) settings.port.vlans = config.port.vlans;
   }
-  if (from.options.has_value() && to.options.has_value()) {
-    const BridgeInfo options =
-        SettingsOf(kBridgeOptions, std::get<BridgeInfo>(*from.options), std::get<BridgeInfo>(*to.options));
-    if (options != BridgeInfo()) settings.device = options;
-  }
+  if (from.options.has_value() && to.options.has_value()) AddSettings(*from.options, *to.options, settings);
   return settings;
 }
 

@@ -138,5 +138,50 @@ TEST(Former, IsWhatTheKernelHasOfAllThatChanges) {
   EXPECT_EQ(SettingsBetween(wanted, former, 0).mtu, 9000U);
 }
 
+FdbEntry Entry(const char* destination) {
+  return {.mac = {}, .destination = *netlink::IpAddress::Parse(destination), .port = std::nullopt, .vni = std::nullopt};
+}
+
+TEST(SettingsBetween, OfAVxlanWhatWasLeftOutIsTakenAway) {
+  VxlanOptions before{.info = {.vni = 7}, .fdb = {Entry("192.0.2.1"), Entry("192.0.2.2")}};
+  before.info.remote = netlink::IpAddress::Parse("2001:db8::1");
+  VxlanOptions after{.info = {.vni = 7}, .fdb = {Entry("192.0.2.2"), Entry("192.0.2.3")}};
+  const LinkShape from{.link = {}, .options = before};
+  LinkShape to{.link = {}, .options = after};
+  LinkSettings settings = SettingsBetween(from, to, 0);
+  EXPECT_THAT(settings.lost_fdb, ElementsAre(Entry("192.0.2.1")));
+  const auto& set = std::get<VxlanOptions>(*settings.device);
+  EXPECT_EQ(set.info.remote, netlink::IpAddress::Any(netlink::IpFamily::kIpv6));
+  EXPECT_EQ(set.info.local, std::nullopt);
+  EXPECT_THAT(set.fdb, ElementsAre(Entry("192.0.2.3")));
+  EXPECT_EQ(SettingsBetween(to, to, 0), LinkSettings());
+
+  // What somebody took away, an update of others does not bring back.
+  VxlanOptions now = before;
+  now.info.ttl = 9;
+  now.fdb = {Entry("192.0.2.1")};
+  after.fdb.push_back(Entry("192.0.2.1"));
+  to.options = after;
+  Link link;
+  link.device = now;
+  const LinkShape former = Former(from, to, link, {});
+  RemoveLostEntries(from, former, to);
+  EXPECT_EQ(std::get<VxlanOptions>(*former.options).info, before.info);
+  EXPECT_THAT(SettingsBetween(former, to, 0).lost_fdb, IsEmpty());
+  EXPECT_THAT(std::get<VxlanOptions>(*to.options).fdb, ElementsAre(Entry("192.0.2.3"), Entry("192.0.2.1")));
+}
+
+TEST(SettingsBetween, OfAMacvlanAllOrNothing) {
+  const LinkShape from{.link = {}, .options = netlink::MacvlanInfo{}};
+  const netlink::MacvlanInfo wanted{.lower = 0, .mode = netlink::MacvlanMode::kPrivate, .flags = 0, .sources = {}};
+  const LinkShape to{.link = {}, .options = wanted};
+  EXPECT_EQ(SettingsBetween(from, from, 0), LinkSettings());
+  EXPECT_EQ(SettingsBetween(from, to, 0).device, DeviceOptions(wanted));
+  Link link;
+  link.device = netlink::MacvlanInfo{.lower = 0, .mode = netlink::MacvlanMode::kVepa, .flags = 0, .sources = {}};
+  EXPECT_EQ(Former(from, to, link, {}).options, link.device);
+  EXPECT_EQ(Former(from, from, link, {}).options, from.options);
+}
+
 }  // namespace
 }  // namespace netprov::engine

@@ -24,6 +24,19 @@ using netlink::VxlanInfo;
 // Whether it may have several destinations, to which packets are copied.
 bool HasSeveral(const netlink::MacAddress& mac) { return mac.IsZero() || !mac.IsUnicast(); }
 
+netlink::FdbEntry ToNetlink(uint32_t ifindex, const FdbEntry& entry) {
+  return {.ifindex = static_cast<int>(ifindex),
+          .mac = entry.mac,
+          .flags = NTF_SELF,
+          .state = NUD_PERMANENT,
+          .vlan = std::nullopt,
+          .destination = entry.destination,
+          .port = entry.port,
+          .vni = entry.vni,
+          .lower = std::nullopt,
+          .master = std::nullopt};
+}
+
 }  // namespace
 
 LinkInfo ToLinkInfo(const DeviceOptions& options, uint32_t lower) {
@@ -90,20 +103,14 @@ void AddFdbRequests(uint32_t ifindex, const DeviceOptions& options, std::vector<
   const auto* vxlan = std::get_if<VxlanOptions>(&options);
   if (vxlan == nullptr) return;
   for (const FdbEntry& entry : vxlan->fdb) {
-    const netlink::FdbEntry request{.ifindex = static_cast<int>(ifindex),
-                                    .mac = entry.mac,
-                                    .flags = NTF_SELF,
-                                    .state = NUD_PERMANENT,
-                                    .vlan = std::nullopt,
-                                    .destination = entry.destination,
-                                    .port = entry.port,
-                                    .vni = entry.vni,
-                                    .lower = std::nullopt,
-                                    .master = std::nullopt};
     // One that it has learnt gives way.
-    requests.push_back(HasSeveral(entry.mac) ? netlink::EncodeAppendFdbEntry(request)
-                                             : netlink::EncodeReplaceFdbEntry(request));
+    requests.push_back(HasSeveral(entry.mac) ? netlink::EncodeAppendFdbEntry(ToNetlink(ifindex, entry))
+                                             : netlink::EncodeReplaceFdbEntry(ToNetlink(ifindex, entry)));
   }
+}
+
+netlink::Request DeletionOf(uint32_t ifindex, const FdbEntry& entry) {
+  return netlink::EncodeDeleteFdbEntry(ToNetlink(ifindex, entry));
 }
 
 std::vector<FdbEntry> WithDestination(std::span<const netlink::FdbEntry> entries) {

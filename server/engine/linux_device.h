@@ -26,6 +26,9 @@ void AddDeviceRequests(uint32_t ifindex, const DeviceOptions& options, std::vect
 // What gives a VXLAN device its entries; nothing for another. It does no harm where it has them.
 void AddFdbRequests(uint32_t ifindex, const DeviceOptions& options, std::vector<netlink::Request>& requests);
 
+// Takes one entry out. ENOENT: it is not there.
+netlink::Request DeletionOf(uint32_t ifindex, const FdbEntry& entry);
+
 // Those of a link's entries that say where to send.
 std::vector<FdbEntry> WithDestination(std::span<const netlink::FdbEntry> entries);
 

@@ -759,6 +759,9 @@ KernelResult<void> LinuxKernel::SetLink(const NetnsRef& netns, uint32_t ifindex,
                                .all_multicast = settings.all_multicast,
                                .limits = settings.limits}));
   std::vector<netlink::Request> requests;
+  for (const FdbEntry& entry : settings.lost_fdb) requests.push_back(DeletionOf(ifindex, entry));
+  NETPROV_RETURN_IF_ERROR(ExecuteAll(connection.session(), requests, [](int code) { return code == ENOENT; }));
+  requests.clear();
   if (settings.device.has_value()) AddDeviceRequests(ifindex, *settings.device, requests);
   if (settings.master.has_value()) {
     requests.push_back(netlink::EncodeSetLink(Index(ifindex), {.master = static_cast<int>(*settings.master)}));

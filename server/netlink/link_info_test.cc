@@ -249,10 +249,10 @@ TEST(EncodeSetLinkInfoTest, TellsWhatCanBeChanged) {
   )");
   // Without the port and the like, which the kernel refuses.
   ExpectMessage(EncodeSetLinkInfo(3, VxlanInfo{.vni = 42, .ttl = 7, .learning = false}), "RTM_NEWLINK ifindex 3", R"(
-    58 00 00 00  10 00 05 00  # 88 bytes, RTM_NEWLINK, NLM_F_REQUEST|NLM_F_ACK
+    54 00 00 00  10 00 05 00  # 84 bytes, RTM_NEWLINK, NLM_F_REQUEST|NLM_F_ACK
     00 00 00 00  00 00 00 00
     00 00 00 00  03 00 00 00  00 00 00 00  00 00 00 00  # ifinfomsg: ifi_index 3
-    38 00 12 80               # IFLA_LINKINFO, nested, 56 bytes
+    34 00 12 80               # IFLA_LINKINFO, nested, 52 bytes
     0a 00 01 00  76 78 6c 61  6e 00 00 00  #   IFLA_INFO_KIND "vxlan"
     24 00 02 80               #   IFLA_INFO_DATA, nested, 36 bytes
     08 00 01 00  2a 00 00 00  #     IFLA_VXLAN_ID 42

@@ -14,9 +14,9 @@ using Reactor = grpc::ServerUnaryReactor;
 using Context = grpc::CallbackServerContext;
 using Bytes = grpc::ByteBuffer;
 
-using Base = v1::DeviceService::WithRawCallbackMethod_CreateDevice<
-    v1::DeviceService::WithRawCallbackMethod_GetDevice<v1::DeviceService::WithRawCallbackMethod_ListDevices<
-        v1::DeviceService::WithRawCallbackMethod_DeleteDevice<v1::DeviceService::Service>>>>;
+using Base = v1::DeviceService::WithRawCallbackMethod_CreateDevice<v1::DeviceService::WithRawCallbackMethod_GetDevice<
+    v1::DeviceService::WithRawCallbackMethod_ListDevices<v1::DeviceService::WithRawCallbackMethod_UpdateDevice<
+        v1::DeviceService::WithRawCallbackMethod_DeleteDevice<v1::DeviceService::Service>>>>>;
 
 constexpr auto kToProto = [](const auto& result) { return api::ToDevice(*result); };
 constexpr auto kToList = [](const auto& result) { return api::ToDevices(*result); };
@@ -52,6 +52,14 @@ class DeviceService final : public Base {
                 return engine_.ListDevices(engine::DeviceName(""), call.after, call.limit);
               },
               kToList);
+        });
+  }
+
+  Reactor* UpdateDevice(Context* context, const Bytes* request, Bytes* response) override {
+    return runner_.Start<v1::UpdateDeviceRequest>(
+        {context, request, response, "UpdateDevice"}, [this](const v1::UpdateDeviceRequest& update) {
+          return Change(engine_, api::Method::kUpdateDevice, api::ToCall(update), &engine::Engine::UpdateDevice,
+                        kToProto);
         });
   }
 

@@ -170,6 +170,9 @@ Reply<v1::Device> TestClient::Get(const v1::GetDeviceRequest& request, const Cal
 Reply<v1::ListDevicesResponse> TestClient::List(const v1::ListDevicesRequest& request, const CallOptions& options) {
   return Call(stubs_->devices, &DeviceStub::ListDevices, request, options);
 }
+Reply<v1::Device> TestClient::Update(const v1::UpdateDeviceRequest& request, const CallOptions& options) {
+  return Call(stubs_->devices, &DeviceStub::UpdateDevice, request, options);
+}
 Reply<google::protobuf::Empty> TestClient::Delete(const v1::DeleteDeviceRequest& request, const CallOptions& options) {
   return Call(stubs_->devices, &DeviceStub::DeleteDevice, request, options);
 }

@@ -88,6 +88,7 @@ class TestClient {
   Reply<v1::Device> Create(const v1::CreateDeviceRequest& request, const CallOptions& options = {});
   Reply<v1::Device> Get(const v1::GetDeviceRequest& request, const CallOptions& options = {});
   Reply<v1::ListDevicesResponse> List(const v1::ListDevicesRequest& request, const CallOptions& options = {});
+  Reply<v1::Device> Update(const v1::UpdateDeviceRequest& request, const CallOptions& options = {});
   Reply<google::protobuf::Empty> Delete(const v1::DeleteDeviceRequest& request, const CallOptions& options = {});
   Reply<v1::RenewLeaseResponse> Renew(const v1::RenewLeaseRequest& request, const CallOptions& options = {});
   Reply<v1::CollectGarbageResponse> Collect(const v1::CollectGarbageRequest& request, const CallOptions& options = {});

@@ -925,6 +925,18 @@ TEST_P(KernelContractTest, MakesAVxlanWithItsEntries) {
   EXPECT_EQ(std::get<engine::VxlanOptions>((*kernel_.FindLink(blue, "x0"))->device.value()).info, changed.info);
   EXPECT_THAT(*kernel_.ListFdb(blue, made->ifindex),
               UnorderedElementsAre(asked.fdb[0], asked.fdb[1], changed.fdb[1], remote));
+  // What is there of these goes, and what is not is passed over; entries for one address are told apart.
+  ASSERT_EQ(CodeOf(kernel_.SetLink(blue, made->ifindex, {.lost_fdb = {asked.fdb[0], plain, changed.fdb[1]}})), 0);
+  EXPECT_THAT(*kernel_.ListFdb(blue, made->ifindex), UnorderedElementsAre(asked.fdb[1], remote));
+  // No address stands for none.
+  changed.info.remote = netlink::IpAddress::Any(netlink::IpFamily::kIpv4);
+  changed.info.local = changed.info.remote;
+  changed.fdb.clear();
+  ASSERT_EQ(CodeOf(kernel_.SetLink(blue, made->ifindex, {.device = changed})), 0);
+  changed.info.remote.reset();
+  changed.info.local.reset();
+  EXPECT_EQ(std::get<engine::VxlanOptions>((*kernel_.FindLink(blue, "x0"))->device.value()).info, changed.info);
+  EXPECT_THAT(*kernel_.ListFdb(blue, made->ifindex), ElementsAre(asked.fdb[1]));
   EXPECT_THAT(*kernel_.ListFdb(blue, 9999), IsEmpty());
   // Not the name is taken.
   LinkSpec same = spec;

@@ -171,10 +171,10 @@ INSTANTIATE_TEST_SUITE_P(
     NameOf);
 // The others leave the same intents, or none.
 INSTANTIATE_TEST_SUITE_P(Each, RecoveryCrashPointTest,
-                         ::testing::ValuesIn(MutationsBut({"DeleteConfiguredVeth", "DeleteLimitedVeth", "CreatePort",
-                                                           "CreateDevice", "DeleteVethAtPath", "CollectGarbage",
-                                                           "CheckHost", "Expiry", "HealChangedLink",
-                                                           "HealDeletedLink"})),
+                         ::testing::ValuesIn(MutationsBut({"DeleteConfiguredVeth", "CreateLimitedVeth",
+                                                           "DeleteLimitedVeth", "CreatePort", "CreateDevice",
+                                                           "DeleteVethAtPath", "CollectGarbage", "CheckHost", "Expiry",
+                                                           "HealChangedLink", "HealDeletedLink"})),
                          NameOf);
 
 }  // namespace

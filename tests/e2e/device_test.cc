@@ -14,8 +14,10 @@
 namespace netprov::testing {
 namespace {
 
+using ::testing::AnyOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::SizeIs;
 using ::testing::UnorderedElementsAre;
 
@@ -23,7 +25,9 @@ class DeviceTest : public HostTest {
  protected:
   void SetUp() override {
     HostTest::SetUp();
-    Shell("ip link add low0 type veth peer name low1; ip link set low0 up; ip link set low1 up");
+    Shell(
+        "ip link add low0 type veth peer name low1; "
+        "for i in low0 low1; do ip link set $i addrgenmode none; done; ip link set low0 up; ip link set low1 up");
     StartDaemon();
     for (const char* name : {"blue", "green"}) EXPECT_OK(client_->CreateNamespace(name));
   }
@@ -153,6 +157,60 @@ TEST_F(DeviceTest, AVxlanHasItsOptionsAndEntries) {
   for (const v1::Deviation& deviation : changed.deviations()) fields.push_back(deviation.field());
   EXPECT_THAT(fields, UnorderedElementsAre("vxlan.ttl", "vxlan.fdb"));
   EXPECT_THAT(changed.vxlan().fdb(), SizeIs(1));
+  EXPECT_OK(client_->DeleteDevice("d"));
+  EXPECT_EQ(Everything(), before);
+}
+
+TEST_F(DeviceTest, AnUpdateChangesADeviceInUse) {
+  const std::string before = Everything();
+  ExpectMade(Request(R"(vxlan { vni: 42 local: "192.0.2.1" remote: "192.0.2.2" ttl: 7
+              fdb { mac_address: "02:00:00:00:00:01" destination: "192.0.2.4" } } lower_interface: "low0")"));
+  v1::UpdateDeviceRequest update;
+  ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(R"(
+      device { name: "devices/d" mtu: 1300 addresses { address: "10.0.0.9/24" }
+               vxlan { ttl: 9 learning: false
+                       fdb { mac_address: "00:00:00:00:00:00" destination: "192.0.2.5" } } }
+      update_mask { paths: "mtu" paths: "addresses" paths: "vxlan.ttl" paths: "vxlan.learning" paths: "vxlan.remote"
+                    paths: "vxlan.fdb" })",
+                                                            &update));
+  const Reply<v1::Device> updated = client_->Update(update);
+  EXPECT_OK(updated);
+  EXPECT_EQ(updated.value.state(), v1::Device::STATE_READY) << updated.value.DebugString();
+  EXPECT_EQ(client_->GetDevice("d").value.DebugString(), updated.value.DebugString());
+  EXPECT_EQ(ShownData()["ttl"], 9);
+  EXPECT_EQ(ShownData()["learning"], false);
+  EXPECT_EQ(ShownData()["local"], "192.0.2.1");
+  EXPECT_FALSE(ShownData().contains("remote"));
+  EXPECT_EQ(Shown()["mtu"], 1300);
+  const std::string entries = Shell("ip netns exec blue bridge fdb show dev d0");
+  EXPECT_THAT(entries, HasSubstr("00:00:00:00:00:00 dst 192.0.2.5"));
+  EXPECT_THAT(entries, Not(AnyOf(HasSubstr("192.0.2.2"), HasSubstr("192.0.2.4"))));
+  // All or nothing.
+  Shell("ip -n blue route add blackhole 10.8.0.0/16");
+  update.mutable_device()->mutable_vxlan()->set_ttl(11);
+  update.mutable_device()->mutable_vxlan()->clear_fdb();
+  v1::Route& route = *update.mutable_device()->add_routes();
+  route.set_destination("10.8.0.0/16");
+  route.set_gateway("10.0.0.1");
+  update.mutable_update_mask()->add_paths("routes");
+  EXPECT_EQ(client_->Update(update).Summary(), "ALREADY_EXISTS ROUTE_ALREADY_EXISTS");
+  Shell("ip -n blue route del blackhole 10.8.0.0/16");
+  EXPECT_EQ(client_->GetDevice("d").value.DebugString(), updated.value.DebugString());
+  EXPECT_OK(client_->DeleteDevice("d"));
+
+  ExpectMade(Request(R"(macvlan { mode: MODE_BRIDGE } lower_interface: "low0")"));
+  v1::UpdateDeviceRequest mode;
+  ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(
+      R"(device { name: "devices/d" macvlan { mode: MODE_SOURCE source_mac_addresses: "02:00:00:00:00:01" } }
+         update_mask { paths: "macvlan" })",
+      &mode));
+  EXPECT_OK(client_->Update(mode));
+  EXPECT_EQ(ShownData()["mode"], "source");
+  EXPECT_TRUE(ShownData().contains("macaddr_data"));
+  mode.mutable_device()->mutable_macvlan()->set_mode(v1::Macvlan::MODE_PASSTHRU);
+  mode.mutable_device()->mutable_macvlan()->clear_source_mac_addresses();
+  EXPECT_EQ(client_->Update(mode).Summary(), "FAILED_PRECONDITION DEVICE_REFUSED");
+  EXPECT_EQ(client_->GetDevice("d").value.state(), v1::Device::STATE_READY);
   EXPECT_OK(client_->DeleteDevice("d"));
   EXPECT_EQ(Everything(), before);
 }

@@ -137,22 +137,25 @@ void CheckCall(const engine::DeleteVethCall& call) {
   CheckContext(call.context);
   CheckId(call.id, 63);
 }
+void CheckDevice(const engine::DeviceSpec& spec) {
+  CheckEndpoint(spec.link);
+  const engine::LowerSpec& lower = spec.lower;
+  Require(lower.interface_name.size() <= 15 && lower.interface_name.find('%') == std::string::npos);
+  if (!lower.namespace_id.empty()) CheckFileName(lower.namespace_id);
+  Require(engine::HasLower(spec.options) || lower == engine::LowerSpec());
+  if (const auto* vxlan = std::get_if<engine::VxlanOptions>(&spec.options); vxlan != nullptr) {
+    Require(vxlan->info.vni >= 1 && vxlan->info.vni < 1u << 24 && vxlan->info.port != 0 && vxlan->fdb.size() <= 1024);
+  } else {
+    Require(!engine::HasLower(spec.options) || !lower.interface_name.empty());
+  }
+}
 void CheckCall(const engine::CreateDeviceCall& call) {
   CheckContext(call.context);
   const std::string collection = engine::DeviceName("");
   Require(call.name.rfind(collection, 0) == 0);
   if (call.name != collection) CheckId(call.name.substr(collection.size()), 63);
-  CheckEndpoint(call.spec.link);
+  CheckDevice(call.spec);
   CheckMetadata(call.metadata);
-  const engine::LowerSpec& lower = call.spec.lower;
-  Require(lower.interface_name.size() <= 15 && lower.interface_name.find('%') == std::string::npos);
-  if (!lower.namespace_id.empty()) CheckFileName(lower.namespace_id);
-  Require(engine::HasLower(call.spec.options) || lower == engine::LowerSpec());
-  if (const auto* vxlan = std::get_if<engine::VxlanOptions>(&call.spec.options); vxlan != nullptr) {
-    Require(vxlan->info.vni >= 1 && vxlan->info.vni < 1u << 24 && vxlan->info.port != 0 && vxlan->fdb.size() <= 1024);
-  } else {
-    Require(!engine::HasLower(call.spec.options) || !lower.interface_name.empty());
-  }
 }
 
 // Any edit of what may be there is something that may be there, or is refused with its fields.
@@ -170,6 +173,25 @@ void CheckCall(const engine::UpdateNamespaceCall& call) {
   CheckContext(call.context);
   CheckFileName(call.id);
   CheckEdit(call.edit, {}, [](const engine::NamespaceSpec& spec) { CheckSysctls(spec.sysctls); });
+}
+void CheckCall(const engine::UpdateDeviceCall& call) {
+  CheckContext(call.context);
+  CheckId(call.name.substr(engine::DeviceName("").size()), 63);
+  netlink::MacvlanInfo macvlan;
+  engine::VxlanOptions vxlan;
+  vxlan.info.vni = 7;
+  for (const engine::DeviceOptions& options : {engine::DeviceOptions(macvlan), engine::DeviceOptions(vxlan)}) {
+    const engine::Asked<engine::DeviceSpec> present{.spec = {.link = {.namespace_id = "blue", .interface_name = "d0"},
+                                                             .options = options,
+                                                             .lower = {.interface_name = "eth0"}},
+                                                    .metadata = {}};
+    CheckEdit(call.edit, present, [&](const engine::DeviceSpec& spec) {
+      CheckDevice(spec);
+      // What never changes.
+      Require(spec.lower == present.spec.lower && spec.options.index() == options.index() &&
+              spec.link.namespace_id == "blue" && spec.link.interface_name == "d0");
+    });
+  }
 }
 void CheckCall(const engine::UpdateVethCall& call) {
   CheckContext(call.context);
@@ -208,7 +230,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace netprov::api;  // NOLINT(google-build-using-namespace)
   if (size == 0) return 0;
   const absl::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 17) {
+  switch (data[0] % 18) {
     case 0:
       Serve<v1::CreateNamespaceRequest>(bytes);
       break;
@@ -256,6 +278,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       break;
     case 15:
       Serve<v1::ListNeighborsRequest>(bytes);
+      break;
+    case 16:
+      Serve<v1::UpdateDeviceRequest>(bytes);
       break;
     default:
       Serve<v1::CreateDeviceRequest>(bytes);
