@@ -332,7 +332,7 @@ TEST_F(CliTest, AnUpdateOfADevice) {
   device.mutable_vxlan();
   EXPECT_CALL(mock(), UpdateDevice).WillOnce(Return(device));
   EXPECT_EQ(RunCli({"net", "set", "devices/x0", "vxlan.ttl=9"}), 0);
-  EXPECT_EQ(out_.str(), "Updated device: x0\n");
+  EXPECT_EQ(out_.str(), "Updated device: vxlan x0\n");
 }
 
 TEST_F(CliTest, AnUpdateForTrial) {

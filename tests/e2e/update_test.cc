@@ -40,8 +40,10 @@ constexpr Field kFields[] = {
     {"egress_limit", "egress_limit { rate: 20000000 burst: 20000 latency { nanos: 50000000 } }", "rate 20Mbit"},
 };
 
+// How far the kernel is with its own addresses is no change.
 constexpr char kLook[] =
-    "ip -n blue -d address show dev eth0; ip -n blue -d link show dev eth0; ip -n blue neighbor show nud permanent; "
+    "ip -n blue -d address show dev eth0 | sed 's/ tentative//'; ip -n blue -d link show dev eth0; ip -n blue neighbor "
+    "show nud permanent; "
     "ip -n blue -4 route show table all proto 110; ip -n blue -6 route show table all proto 110; tc qdisc show | grep "
     "tbf; "
     "tc filter show dev h0 ingress; ip -o link show type ifb | wc -l";
