@@ -133,6 +133,23 @@ absl::Status Client::DeleteNamespace(const v1::DeleteNamespaceRequest& request, 
   return connection_->DeleteNamespace(Named(request, options, options_), Resolve(options, options_));
 }
 
+absl::StatusOr<v1::Namespace> Client::AdoptNamespace(std::string_view namespace_id, const Options& options) const {
+  return AdoptNamespace(WithName<v1::AdoptNamespaceRequest>(kNamespaces, namespace_id), options);
+}
+
+absl::StatusOr<v1::Namespace> Client::AdoptNamespace(const v1::AdoptNamespaceRequest& request,
+                                                     const Options& options) const {
+  return connection_->AdoptNamespace(Named(request, options, options_), Resolve(options, options_));
+}
+
+absl::Status Client::ReleaseNamespace(std::string_view namespace_id, const Options& options) const {
+  return ReleaseNamespace(WithName<v1::ReleaseNamespaceRequest>(kNamespaces, namespace_id), options);
+}
+
+absl::Status Client::ReleaseNamespace(const v1::ReleaseNamespaceRequest& request, const Options& options) const {
+  return connection_->ReleaseNamespace(Named(request, options, options_), Resolve(options, options_));
+}
+
 absl::StatusOr<v1::Veth> Client::CreateVeth(std::string_view veth_id, const v1::Veth& veth,
                                             const Options& options) const {
   v1::CreateVethRequest request;

@@ -65,6 +65,13 @@ class Client {
   absl::Status DeleteNamespace(std::string_view namespace_id, const Options& options = {}) const;
   absl::Status DeleteNamespace(const v1::DeleteNamespaceRequest& request, const Options& options = {}) const;
 
+  // Takes a namespace into netprov's care that somebody else made, and lets one go.
+  absl::StatusOr<v1::Namespace> AdoptNamespace(std::string_view namespace_id, const Options& options = {}) const;
+  absl::StatusOr<v1::Namespace> AdoptNamespace(const v1::AdoptNamespaceRequest& request,
+                                               const Options& options = {}) const;
+  absl::Status ReleaseNamespace(std::string_view namespace_id, const Options& options = {}) const;
+  absl::Status ReleaseNamespace(const v1::ReleaseNamespaceRequest& request, const Options& options = {}) const;
+
   // An empty `veth_id` lets the server choose one.
   absl::StatusOr<v1::Veth> CreateVeth(std::string_view veth_id, const v1::Veth& veth,
                                       const Options& options = {}) const;

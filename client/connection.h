@@ -33,6 +33,9 @@ class Connection {
   virtual absl::StatusOr<v1::Namespace> UpdateNamespace(const v1::UpdateNamespaceRequest& request,
                                                         const CallOptions& options) = 0;
   virtual absl::Status DeleteNamespace(const v1::DeleteNamespaceRequest& request, const CallOptions& options) = 0;
+  virtual absl::StatusOr<v1::Namespace> AdoptNamespace(const v1::AdoptNamespaceRequest& request,
+                                                       const CallOptions& options) = 0;
+  virtual absl::Status ReleaseNamespace(const v1::ReleaseNamespaceRequest& request, const CallOptions& options) = 0;
 
   virtual absl::StatusOr<v1::Veth> CreateVeth(const v1::CreateVethRequest& request, const CallOptions& options) = 0;
   virtual absl::StatusOr<v1::Veth> GetVeth(const v1::GetVethRequest& request, const CallOptions& options) = 0;

@@ -77,6 +77,18 @@ class GrpcConnection final : public Connection {
         .status();
   }
 
+  absl::StatusOr<v1::Namespace> AdoptNamespace(const v1::AdoptNamespaceRequest& request,
+                                               const CallOptions& options) override {
+    return Call<v1::Namespace>(*namespaces_, &v1::NamespaceService::Stub::AdoptNamespace, request, options,
+                               IsRepeatable(request));
+  }
+
+  absl::Status ReleaseNamespace(const v1::ReleaseNamespaceRequest& request, const CallOptions& options) override {
+    return Call<google::protobuf::Empty>(*namespaces_, &v1::NamespaceService::Stub::ReleaseNamespace, request, options,
+                                         IsRepeatable(request))
+        .status();
+  }
+
   absl::StatusOr<v1::Veth> CreateVeth(const v1::CreateVethRequest& request, const CallOptions& options) override {
     return Call<v1::Veth>(*veths_, &v1::VethService::Stub::CreateVeth, request, options, IsRepeatable(request));
   }

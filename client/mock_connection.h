@@ -19,6 +19,9 @@ class MockConnection : public Connection {
   MOCK_METHOD(absl::StatusOr<v1::Namespace>, UpdateNamespace, (const v1::UpdateNamespaceRequest&, const CallOptions&),
               (override));
   MOCK_METHOD(absl::Status, DeleteNamespace, (const v1::DeleteNamespaceRequest&, const CallOptions&), (override));
+  MOCK_METHOD(absl::StatusOr<v1::Namespace>, AdoptNamespace, (const v1::AdoptNamespaceRequest&, const CallOptions&),
+              (override));
+  MOCK_METHOD(absl::Status, ReleaseNamespace, (const v1::ReleaseNamespaceRequest&, const CallOptions&), (override));
   MOCK_METHOD(absl::StatusOr<v1::Veth>, CreateVeth, (const v1::CreateVethRequest&, const CallOptions&), (override));
   MOCK_METHOD(absl::StatusOr<v1::Veth>, GetVeth, (const v1::GetVethRequest&, const CallOptions&), (override));
   MOCK_METHOD(absl::StatusOr<v1::ListVethsResponse>, ListVeths, (const v1::ListVethsRequest&, const CallOptions&),

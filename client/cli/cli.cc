@@ -118,6 +118,23 @@ class Runner {
                     [&] { return PrintName(format_, request.name()); });
   }
 
+  absl::StatusOr<std::string> operator()(const v1::AdoptNamespaceRequest& request) const {
+    const absl::StatusOr<v1::Namespace> ns = client_.AdoptNamespace(request);
+    if (!ns.ok()) return ns.status();
+    return Sentence(format_,
+                    Outcome(request.validate_only(), request.allow_existing(), "adopt", "Adopted", "adopted",
+                            "network namespace", ShortName(ns->name())),
+                    [&] { return PrintNamespace(format_, *ns, now_()); });
+  }
+
+  absl::StatusOr<std::string> operator()(const v1::ReleaseNamespaceRequest& request) const {
+    if (const absl::Status status = client_.ReleaseNamespace(request); !status.ok()) return status;
+    return Sentence(format_,
+                    Outcome(request.validate_only(), request.allow_missing(), "release", "Released", "not managed",
+                            "network namespace", ShortName(request.name())),
+                    [&] { return PrintName(format_, request.name()); });
+  }
+
   absl::StatusOr<std::string> operator()(const v1::ListNamespacesRequest&) const {
     const absl::StatusOr<std::vector<v1::Namespace>> namespaces = client_.ListNamespaces();
     if (!namespaces.ok()) return namespaces.status();

@@ -173,6 +173,18 @@ TEST_F(CliTest, DeleteNamespaceTolerantly) {
   EXPECT_EQ(out_.str(), "Network namespace is gone: test-ns\n");
 }
 
+TEST_F(CliTest, AdoptAndReleaseNamespace) {
+  EXPECT_CALL(mock(), AdoptNamespace(Property(&v1::AdoptNamespaceRequest::name, "namespaces/lab"), _))
+      .WillOnce(Return(Namespace("lab")));
+  EXPECT_EQ(RunCli({"net", "adopt", "lab"}), 0);
+  EXPECT_EQ(out_.str(), "Adopted network namespace: lab\n");
+  out_.str("");
+  EXPECT_CALL(mock(), ReleaseNamespace(Property(&v1::ReleaseNamespaceRequest::allow_missing, true), _))
+      .WillOnce(Return(absl::OkStatus()));
+  EXPECT_EQ(RunCli({"net", "release", "lab", "--allow-missing"}), 0);
+  EXPECT_EQ(out_.str(), "Network namespace is not managed: lab\n");
+}
+
 TEST_F(CliTest, DeleteAsName) {
   EXPECT_CALL(mock(), DeleteNamespace).WillOnce(Return(absl::OkStatus()));
   EXPECT_EQ(RunCli({"net", "delete", "test-ns", "-o", "name"}), 0);
@@ -583,6 +595,8 @@ TEST_F(CliTest, EveryCommandReportsItsError) {
     ON_CALL(*connection, GetNamespace).WillByDefault(Return(error));
     ON_CALL(*connection, ListNamespaces).WillByDefault(Return(error));
     ON_CALL(*connection, DeleteNamespace).WillByDefault(Return(error));
+    ON_CALL(*connection, AdoptNamespace).WillByDefault(Return(error));
+    ON_CALL(*connection, ReleaseNamespace).WillByDefault(Return(error));
     ON_CALL(*connection, CreateVeth).WillByDefault(Return(error));
     ON_CALL(*connection, GetVeth).WillByDefault(Return(error));
     ON_CALL(*connection, ListVeths).WillByDefault(Return(error));

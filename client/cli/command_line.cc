@@ -774,6 +774,7 @@ class Grammar {
   // Who calls. An error's message is for the user.
   absl::StatusOr<std::optional<std::string>> InterpretOwner() const;
   std::variant<v1::CreateNamespaceRequest, Exit> InterpretCreateNamespace(const CommandLine& line);
+  std::variant<v1::AdoptNamespaceRequest, Exit> InterpretAdoptNamespace(const CommandLine& line);
   std::variant<v1::CreateVethRequest, Exit> InterpretCreateVeth(const CommandLine& line);
   std::variant<v1::CreateBridgeRequest, Exit> InterpretCreateBridge(const CommandLine& line);
   // nullopt: it is another command, or the creation of one.
@@ -794,6 +795,8 @@ class Grammar {
   CLI::App app_{"Isolated network stacks: network namespaces, veth pairs and bridges.", "contain"};
   CLI::App* net_create_;
   CLI::App* net_delete_;
+  CLI::App* net_adopt_;
+  CLI::App* net_release_;
   CLI::App* net_list_;
   CLI::App* net_show_;
   CLI::App* veth_;
@@ -925,6 +928,27 @@ void Grammar::Build() {
   net_delete_->add_flag("--allow-missing", mutation_.tolerant, "Succeed where it is not there");
   net_delete_->add_flag("--force", force_, "Delete it with processes inside, too; they keep an empty, unnamed one");
   mutation_.AddOptions(*net_delete_);
+
+  net_adopt_ = Add(net, "adopt",
+                   "Take a network namespace into netprov's care that somebody else made, as `ip netns add` does.\n"
+                   "What is in it stays. It belongs to --owner, or else to NETPROV_OWNER.",
+                   "Examples:\n"
+                   "  contain net adopt lab\n"
+                   "  contain net adopt lab --self-heal --sysctl net.ipv4.ip_forward=1");
+  net_adopt_->add_option("NAME", name_, "Its name, as `ip netns` shows it")->required();
+  net_adopt_->add_flag("--allow-existing", mutation_.tolerant, "Succeed where the same was adopted already");
+  namespace_.AddOptions(*net_adopt_);
+  metadata_.AddOptions(*net_adopt_);
+  mutation_.AddOptions(*net_adopt_);
+
+  net_release_ =
+      Add(net, "release", "Let a network namespace go: netprov forgets it, and it stays with all that is in it",
+          "Examples:\n"
+          "  contain net release lab\n"
+          "  contain net release lab --allow-missing");
+  net_release_->add_option("NAME", name_, "Its name")->required();
+  net_release_->add_flag("--allow-missing", mutation_.tolerant, "Succeed where netprov does not manage it");
+  mutation_.AddOptions(*net_release_);
 
   net_list_ = Add(net, "list", "List network namespaces, also those that netprov did not make",
                   "Examples:\n  contain net list\n  contain net list -o json");
@@ -1207,6 +1231,20 @@ std::variant<v1::CreateNamespaceRequest, Exit> Grammar::InterpretCreateNamespace
   return request;
 }
 
+std::variant<v1::AdoptNamespaceRequest, Exit> Grammar::InterpretAdoptNamespace(const CommandLine& line) {
+  v1::AdoptNamespaceRequest request;
+  mutation_.AddTo(request);
+  request.set_name(Name(kNamespaces, name_));
+  request.set_allow_existing(mutation_.tolerant);
+  v1::Namespace ns;
+  if (const absl::Status status = namespace_.AddTo(ns); !status.ok()) return UsageError(status);
+  const auto metadata = metadata_.Interpret(*net_adopt_, line.owner);
+  if (!metadata.ok()) return UsageError(metadata.status());
+  if (metadata->has_value()) *ns.mutable_metadata() = **metadata;
+  if (ns.ByteSizeLong() > 0) *request.mutable_namespace_() = std::move(ns);
+  return request;
+}
+
 absl::StatusOr<std::optional<Command>> Grammar::InterpretInspection(const CommandLine& line) const {
   const auto to_command = [](auto request) -> absl::StatusOr<std::optional<Command>> {
     if (!request.ok()) return request.status();
@@ -1445,6 +1483,16 @@ std::variant<CommandLine, Exit> Grammar::Interpret(const std::vector<std::string
     std::variant<v1::CreateNamespaceRequest, Exit> request = InterpretCreateNamespace(line);
     if (std::holds_alternative<Exit>(request)) return std::get<Exit>(request);
     line.command = std::get<v1::CreateNamespaceRequest>(std::move(request));
+  } else if (net_adopt_->parsed()) {
+    std::variant<v1::AdoptNamespaceRequest, Exit> request = InterpretAdoptNamespace(line);
+    if (std::holds_alternative<Exit>(request)) return std::get<Exit>(request);
+    line.command = std::get<v1::AdoptNamespaceRequest>(std::move(request));
+  } else if (net_release_->parsed()) {
+    v1::ReleaseNamespaceRequest request;
+    mutation_.AddTo(request);
+    request.set_name(Name(kNamespaces, name_));
+    request.set_allow_missing(mutation_.tolerant);
+    line.command = std::move(request);
   } else if (net_delete_->parsed()) {
     v1::DeleteNamespaceRequest request;
     mutation_.AddTo(request);

@@ -29,14 +29,14 @@ struct ExecCommand {
 
 // Each command but exec is a request of the API. Names and ids in it are as typed: the server judges them.
 using Command =
-    std::variant<v1::CreateNamespaceRequest, v1::DeleteNamespaceRequest, v1::ListNamespacesRequest,
-                 v1::GetNamespaceRequest, v1::CreateVethRequest, v1::DeleteVethRequest, v1::ListVethsRequest,
-                 v1::GetVethRequest, v1::CreateBridgeRequest, v1::DeleteBridgeRequest, v1::ListBridgesRequest,
-                 v1::GetBridgeRequest, v1::UpdateNamespaceRequest, v1::UpdateVethRequest, v1::UpdateBridgeRequest,
-                 v1::CreateDeviceRequest, v1::UpdateDeviceRequest, v1::DeleteDeviceRequest, v1::ListDevicesRequest,
-                 v1::GetDeviceRequest, v1::RenewLeaseRequest, v1::CollectGarbageRequest, v1::GetHostReportRequest,
-                 v1::CheckHostRequest, v1::ListLinksRequest, v1::ListAddressesRequest, v1::ListRoutesRequest,
-                 v1::ListNeighborsRequest, ExecCommand>;
+    std::variant<v1::CreateNamespaceRequest, v1::DeleteNamespaceRequest, v1::AdoptNamespaceRequest,
+                 v1::ReleaseNamespaceRequest, v1::ListNamespacesRequest, v1::GetNamespaceRequest, v1::CreateVethRequest,
+                 v1::DeleteVethRequest, v1::ListVethsRequest, v1::GetVethRequest, v1::CreateBridgeRequest,
+                 v1::DeleteBridgeRequest, v1::ListBridgesRequest, v1::GetBridgeRequest, v1::UpdateNamespaceRequest,
+                 v1::UpdateVethRequest, v1::UpdateBridgeRequest, v1::CreateDeviceRequest, v1::UpdateDeviceRequest,
+                 v1::DeleteDeviceRequest, v1::ListDevicesRequest, v1::GetDeviceRequest, v1::RenewLeaseRequest,
+                 v1::CollectGarbageRequest, v1::GetHostReportRequest, v1::CheckHostRequest, v1::ListLinksRequest,
+                 v1::ListAddressesRequest, v1::ListRoutesRequest, v1::ListNeighborsRequest, ExecCommand>;
 
 struct CommandLine {
   // --endpoint; understood by client::ParseEndpoint().

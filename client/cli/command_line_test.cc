@@ -128,6 +128,18 @@ TEST(NetTest, Delete) {
   EXPECT_TRUE(ParseAs<v1::DeleteNamespaceRequest>({"net", "delete", "a", "--force"}).force());
 }
 
+TEST(NetTest, AdoptAndRelease) {
+  const auto adopt = ParseAs<v1::AdoptNamespaceRequest>(
+      {"net", "adopt", "a", "--allow-existing", "--sysctl", "net.ipv4.ip_forward=1", "--self-heal"});
+  EXPECT_EQ(adopt.name(), "namespaces/a");
+  EXPECT_TRUE(adopt.allow_existing());
+  EXPECT_EQ(adopt.namespace_().sysctls().at("net.ipv4.ip_forward"), "1");
+  EXPECT_TRUE(adopt.namespace_().metadata().self_heal());
+  const auto release = ParseAs<v1::ReleaseNamespaceRequest>({"net", "release", "a", "--allow-missing"});
+  EXPECT_EQ(release.name(), "namespaces/a");
+  EXPECT_TRUE(release.allow_missing());
+}
+
 TEST(NetTest, ListAndShow) {
   ParseAs<v1::ListNamespacesRequest>({"net", "list"});
   const auto show = ParseAs<v1::GetNamespaceRequest>({"net", "show", "a"});

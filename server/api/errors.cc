@@ -402,6 +402,10 @@ static absl::Status ByReason(Method method, const engine::Error& error) {
       return Unusable(v1::ERROR_REASON_OBJECT_MISSING, error);
     case engine::Reason::kInvalidChange:
       return InvalidChange(error);
+    case engine::Reason::kNamespaceNotAdoptable:
+      return Unusable(v1::ERROR_REASON_NAMESPACE_NOT_ADOPTABLE, error);
+    case engine::Reason::kNamespaceInUse:
+      return Unusable(v1::ERROR_REASON_NAMESPACE_IN_USE, error);
     case engine::Reason::kVethNotFound:
       return NotFound(v1::ERROR_REASON_VETH_NOT_FOUND, error);
     case engine::Reason::kVethAlreadyExists:

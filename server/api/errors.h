@@ -32,6 +32,8 @@ enum class Method {
   kListNamespaces,
   kDeleteNamespace,
   kUpdateNamespace,
+  kAdoptNamespace,
+  kReleaseNamespace,
   kCreateVeth,
   kGetVeth,
   kListVeths,

@@ -48,19 +48,37 @@ std::map<std::string, std::string> MetadataOf(const absl::Status& status) {
   return {info->metadata().begin(), info->metadata().end()};
 }
 
-constexpr Method kMethods[] = {Method::kCreateNamespace, Method::kGetNamespace, Method::kListNamespaces,
-                               Method::kDeleteNamespace, Method::kCreateVeth,   Method::kGetVeth,
-                               Method::kListVeths,       Method::kDeleteVeth};
+constexpr Method kMethods[] = {Method::kCreateNamespace, Method::kGetNamespace,   Method::kListNamespaces,
+                               Method::kDeleteNamespace, Method::kAdoptNamespace, Method::kReleaseNamespace,
+                               Method::kCreateVeth,      Method::kGetVeth,        Method::kListVeths,
+                               Method::kDeleteVeth};
 
-constexpr Reason kReasons[] = {
-    Reason::kRequestIdReused,     Reason::kNamespaceNotFound,  Reason::kNamespaceAlreadyExists,
-    Reason::kNamespaceNotManaged, Reason::kNamespaceFileStale, Reason::kNamespaceMissing,
-    Reason::kNamespaceBusy,       Reason::kObjectMissing,      Reason::kInvalidChange,
-    Reason::kVethNotFound,        Reason::kVethAlreadyExists,  Reason::kDeviceNotFound,
-    Reason::kDeviceAlreadyExists, Reason::kDeviceInUse,        Reason::kBridgeUnusable,
-    Reason::kLowerNotFound,       Reason::kDeviceRefused,      Reason::kInterfaceNameTaken,
-    Reason::kPlaceNotFound,       Reason::kPlaceUnusable,      Reason::kKernel,
-    Reason::kRollbackFailed,      Reason::kRegistryFailed,     Reason::kStopped};
+constexpr Reason kReasons[] = {Reason::kRequestIdReused,
+                               Reason::kNamespaceNotFound,
+                               Reason::kNamespaceAlreadyExists,
+                               Reason::kNamespaceNotManaged,
+                               Reason::kNamespaceFileStale,
+                               Reason::kNamespaceMissing,
+                               Reason::kNamespaceBusy,
+                               Reason::kObjectMissing,
+                               Reason::kInvalidChange,
+                               Reason::kNamespaceNotAdoptable,
+                               Reason::kNamespaceInUse,
+                               Reason::kVethNotFound,
+                               Reason::kVethAlreadyExists,
+                               Reason::kDeviceNotFound,
+                               Reason::kDeviceAlreadyExists,
+                               Reason::kDeviceInUse,
+                               Reason::kBridgeUnusable,
+                               Reason::kLowerNotFound,
+                               Reason::kDeviceRefused,
+                               Reason::kInterfaceNameTaken,
+                               Reason::kPlaceNotFound,
+                               Reason::kPlaceUnusable,
+                               Reason::kKernel,
+                               Reason::kRollbackFailed,
+                               Reason::kRegistryFailed,
+                               Reason::kStopped};
 
 Error KernelError(int code, const std::string& operation) {
   return {.reason = Reason::kKernel,

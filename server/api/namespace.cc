@@ -116,6 +116,38 @@ absl::StatusOr<engine::DeleteNamespaceCall> ToCall(const v1::DeleteNamespaceRequ
   return call;
 }
 
+absl::StatusOr<engine::AdoptNamespaceCall> ToCall(const v1::AdoptNamespaceRequest& request) {
+  Violations violations;
+  engine::AdoptNamespaceCall call{
+      .context = {.request_id = CheckRequestId(request.request_id(), violations),
+                  .fingerprint = {},
+                  .validate_only = request.validate_only(),
+                  .stopped = nullptr},
+      .id = CheckNamespaceName("name", request.name(), violations),
+      .spec = {.sysctls = ToSysctls("namespace.sysctls", request.namespace_().sysctls(), violations)},
+      .metadata = ToMetadata("namespace.metadata", request.namespace_().metadata(), violations),
+      .allow_existing = request.allow_existing()};
+  if (call.metadata.persistent) {
+    violations.Add("namespace.metadata.persistent", engine::kAdoptedIsNotPersistent);
+  }
+  if (!violations.empty()) return violations.ToStatus();
+  if (!call.context.request_id.empty()) call.context.fingerprint = Fingerprint("AdoptNamespace", request);
+  return call;
+}
+
+absl::StatusOr<engine::ReleaseNamespaceCall> ToCall(const v1::ReleaseNamespaceRequest& request) {
+  Violations violations;
+  engine::ReleaseNamespaceCall call{.context = {.request_id = CheckRequestId(request.request_id(), violations),
+                                                .fingerprint = {},
+                                                .validate_only = request.validate_only(),
+                                                .stopped = nullptr},
+                                    .id = CheckNamespaceName("name", request.name(), violations),
+                                    .allow_missing = request.allow_missing()};
+  if (!violations.empty()) return violations.ToStatus();
+  if (!call.context.request_id.empty()) call.context.fingerprint = Fingerprint("ReleaseNamespace", request);
+  return call;
+}
+
 absl::StatusOr<ListCall> ToCall(const v1::ListNamespacesRequest& request) {
   Violations violations;
   ListCall call = CheckPage(kListMethod, request.page_size(), request.page_token(), violations);
@@ -141,6 +173,7 @@ v1::Namespace ToProto(const engine::Namespace& netns) {
   proto.set_uid(netns.uid);
   if (netns.managed) *proto.mutable_create_time() = ToTimestamp(netns.create_time);
   proto.set_managed(netns.managed);
+  proto.set_adopted(netns.adopted);
   proto.set_state(ToState(netns.state));
   // A string that is not UTF-8 would make the whole answer unreadable.
   if (IsUtf8(netns.id)) proto.set_path(absl::StrCat(kDirectory, netns.id));

@@ -16,6 +16,8 @@ namespace netprov::api {
 absl::StatusOr<engine::CreateNamespaceCall> ToCall(const v1::CreateNamespaceRequest& request);
 absl::StatusOr<engine::UpdateNamespaceCall> ToCall(const v1::UpdateNamespaceRequest& request);
 absl::StatusOr<engine::DeleteNamespaceCall> ToCall(const v1::DeleteNamespaceRequest& request);
+absl::StatusOr<engine::AdoptNamespaceCall> ToCall(const v1::AdoptNamespaceRequest& request);
+absl::StatusOr<engine::ReleaseNamespaceCall> ToCall(const v1::ReleaseNamespaceRequest& request);
 absl::StatusOr<ListCall> ToCall(const v1::ListNamespacesRequest& request);
 // Which namespace to read, and how much of it.
 struct GetNamespaceQuery {

@@ -61,6 +61,30 @@ TEST(NamespaceRequestTest, DeleteBecomesACall) {
   EXPECT_FALSE(ToCall(request).ok());
 }
 
+TEST(NamespaceRequestTest, AdoptAndReleaseBecomeCalls) {
+  v1::AdoptNamespaceRequest adopt;
+  adopt.set_name("namespaces/lab");
+  adopt.mutable_namespace_()->mutable_metadata()->set_owner("ci");
+  (*adopt.mutable_namespace_()->mutable_sysctls())["net.ipv4.ip_forward"] = "1";
+  adopt.set_allow_existing(true);
+  const auto call = ToCall(adopt);
+  ASSERT_TRUE(call.ok()) << call.status();
+  EXPECT_EQ(call->id, "lab");
+  EXPECT_EQ(call->metadata.owner, "ci");
+  EXPECT_EQ(call->spec.sysctls.size(), 1u);
+  EXPECT_TRUE(call->allow_existing);
+  adopt.mutable_namespace_()->mutable_metadata()->set_persistent(true);
+  EXPECT_FALSE(ToCall(adopt).ok());
+
+  v1::ReleaseNamespaceRequest release;
+  release.set_name("namespaces/lab");
+  release.set_allow_missing(true);
+  EXPECT_EQ(ToCall(release)->id, "lab");
+  EXPECT_TRUE(ToCall(release)->allow_missing);
+  release.set_name("lab");
+  EXPECT_FALSE(ToCall(release).ok());
+}
+
 TEST(NamespaceRequestTest, GetAndListBecomeCalls) {
   v1::GetNamespaceRequest get;
   EXPECT_FALSE(ToCall(get).ok());

@@ -112,6 +112,15 @@ std::vector<std::string> Engine::Keys(const DeleteNamespaceCall& call) const {
   return SortedKeys(std::move(keys), call.context);
 }
 
+std::vector<std::string> Engine::Keys(const AdoptNamespaceCall& call) const {
+  // A pair may be on its way to that place.
+  return SortedKeys({NamespaceName(call.id), PlaceName({.path = "/run/netns/" + call.id})}, call.context);
+}
+
+std::vector<std::string> Engine::Keys(const ReleaseNamespaceCall& call) const {
+  return SortedKeys({NamespaceName(call.id)}, call.context);
+}
+
 std::vector<std::string> Engine::Keys(const CreateVethCall& call) const {
   std::vector<std::string> keys;
   if (!call.id.empty()) keys.push_back(VethName(call.id));

@@ -60,6 +60,20 @@ struct DeleteNamespaceCall {
   bool force = false;  // also with processes inside
 };
 
+struct AdoptNamespaceCall {
+  CallContext context;
+  std::string id;
+  NamespaceSpec spec;
+  Metadata metadata;  // not persistent: what others made in it can't be made again
+  bool allow_existing = false;
+};
+
+struct ReleaseNamespaceCall {
+  CallContext context;
+  std::string id;
+  bool allow_missing = false;  // also where it is there and not managed
+};
+
 struct CreateVethCall {
   CallContext context;
   std::string id;  // empty: the engine chooses one
@@ -192,6 +206,12 @@ class Engine {
   // kNamespaceMissing.
   EngineResult<Namespace> UpdateNamespace(const UpdateNamespaceCall& call);
 
+  // Makes a namespace ours that somebody else made, with all that is in it. kNamespaceNotAdoptable; kNamespaceInUse:
+  // pairs end in it by a place.
+  EngineResult<Namespace> AdoptNamespace(const AdoptNamespaceCall& call);
+  // Forgets a namespace, which stays. kNamespaceInUse: pairs or devices of ours are in it.
+  EngineResult<void> ReleaseNamespace(const ReleaseNamespaceCall& call);
+
   EngineResult<Veth> CreateVeth(const CreateVethCall& call);
   EngineResult<Veth> GetVeth(const std::string& id);
   // Up to `limit` pairs with ids greater than `after`, bytewise.
@@ -254,6 +274,8 @@ class Engine {
   // outcome is still serial.
   std::vector<std::string> Keys(const CreateNamespaceCall& call) const;
   std::vector<std::string> Keys(const DeleteNamespaceCall& call) const;
+  std::vector<std::string> Keys(const AdoptNamespaceCall& call) const;
+  std::vector<std::string> Keys(const ReleaseNamespaceCall& call) const;
   std::vector<std::string> Keys(const CreateVethCall& call) const;
   std::vector<std::string> Keys(const DeleteVethCall& call) const;
   std::vector<std::string> Keys(const CreateDeviceCall& call) const;
@@ -311,6 +333,13 @@ class Engine {
   EngineResult<void> CheckIsVacant(const NamespaceRecord& record);
   // Whoever is inside.
   EngineResult<void> DeleteRecordedNamespace(const NamespaceRecord& record, std::optional<RequestRecord> answer);
+
+  // The registered pairs and devices in the namespace with that key (NetnsKey()), by their resource names.
+  std::vector<std::string> UsersOf(const std::string& netns_key) const;
+  EngineResult<void> CheckIsAdoptable(const std::string& id, const NetnsEntry& entry);
+  // Makes it as it was before, as far as it is there.
+  KernelResult<void> UndoAdoption(const NamespaceRecord& record);
+  EngineResult<void> ReleaseRecordedNamespace(const NamespaceRecord& record, std::optional<RequestRecord> answer);
 
   // A managed namespace that is there.
   EngineResult<NetnsRef> FindManaged(const std::string& id);
@@ -449,6 +478,8 @@ class Engine {
 
   // Removes what an unfinished create has left, if it is ours.
   EngineResult<void> RollBack(const NamespaceRecord& record);
+  // Never removes the namespace.
+  EngineResult<void> RollBackAdoption(const NamespaceRecord& record);
   EngineResult<void> RollBack(const VethRecord& record);
   EngineResult<void> RollBackLinks(const VethRecord& record);
   EngineResult<void> RollBack(const DeviceRecord& record);

@@ -76,6 +76,8 @@ EngineResult<void> Engine::HealNamespace(const NamespaceRecord& record) {
   NETPROV_ASSIGN_OR_RETURN(const std::optional<NetnsEntry> entry, FindNetns(record.id));
   if (IsThere(record, entry)) return ResetNamespace(record, *entry);
   if (entry.has_value() && entry->is_netns) return NamespaceNotManaged(record.id);
+  // What others made in it can't be made again.
+  if (record.adoption.has_value()) return NamespaceMissing(record.id);
   // The file is what is left of ours, unless it holds something.
   if (entry.has_value()) {
     KernelResult<void> removed = kernel_.RemoveStaleNetnsFile(record.id);

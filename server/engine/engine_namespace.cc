@@ -25,7 +25,8 @@ constexpr size_t kMostInhabitantsInError = 5;
 }  // namespace
 
 std::string Engine::TagFor(const NamespaceRecord& record) const {
-  return TagOf(registry_.id(), record.uid, NamespaceName(record.id));
+  return TagOf(registry_.id(), record.uid,
+               record.adoption.has_value() ? AdoptedName(record.id) : NamespaceName(record.id));
 }
 
 bool Engine::IsThere(const NamespaceRecord& record, const std::optional<NetnsEntry>& entry) const {

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "server/engine/engine.h"
@@ -24,6 +25,14 @@ namespace {
 
 // More would not help anybody, and not fit into an answer.
 constexpr size_t kMostFindings = 2000;
+
+// `a create`, for a person.
+const char* WhatIs(const Intent& intent) {
+  if (intent.kind == Intent::Kind::kAdoptNamespace) return "an adoption";
+  if (intent.kind == Intent::Kind::kReleaseNamespace) return "a release";
+  if (IsDeletion(intent)) return "a delete";
+  return IsUpdate(intent) ? "an update" : "a create";
+}
 
 // The resource names of all that an intent touches, as far as it says.
 std::vector<std::string> NamesOf(const Intent& intent) {
@@ -143,7 +152,7 @@ void Engine::FinishIntents(const std::vector<PendingIntent>& intents, bool look_
   for (const PendingIntent& item : intents) {
     const Intent& intent = item.intent;
     const bool was_delete = IsDeletion(intent);
-    const std::string what = was_delete ? "a delete" : IsUpdate(intent) ? "an update" : "a create";
+    const std::string what = WhatIs(intent);
     const std::string object = ObjectOf(intent);
     if (look_only) {
       report.Add(Finding::Kind::kUnfinished, object, what + " did not finish");
@@ -161,6 +170,15 @@ void Engine::FinishIntents(const std::vector<PendingIntent>& intents, bool look_
         // Where a later call has deleted it, or made another of the same name since, nothing is left to do.
         if (auto now = registry_.FindNamespace(intent.netns.id); now.has_value() && now->uid == intent.netns.uid) {
           finished = DeleteRecordedNamespace(*now, intent.request);
+        }
+        break;
+      case Intent::Kind::kAdoptNamespace:
+        finished = RollBackAdoption(intent.netns);
+        break;
+      case Intent::Kind::kReleaseNamespace:
+        if (auto now = registry_.FindNamespace(intent.netns.id); now.has_value() && now->uid == intent.netns.uid) {
+          // Where something was made in it since, it is wanted again.
+          if (UsersOf(now->id).empty()) finished = ReleaseRecordedNamespace(*now, intent.request);
         }
         break;
       case Intent::Kind::kDeleteVeth:
@@ -202,7 +220,7 @@ void Engine::FinishIntents(const std::vector<PendingIntent>& intents, bool look_
     }
     if (!finished.ok()) continue;
     if (was_delete) {
-      report.Add(Finding::Kind::kCompleted, object, "a delete that did not finish was completed");
+      report.Add(Finding::Kind::kCompleted, object, what + " that did not finish was completed");
     } else {
       report.Add(Finding::Kind::kRolledBack, object, what + " that did not finish was undone");
     }
@@ -278,6 +296,10 @@ EngineResult<void> Engine::CollectOrphans(bool look_only, HostReport& report) {
       if (!registry_.IsPending(tag->uid)) {
         report.Add(Finding::Kind::kForeignTag, object, absl::StrCat("somebody gave ", tag->object, " this name"));
       }
+      continue;
+    }
+    if (absl::StartsWith(tag->object, kAdopted)) {
+      report.Add(Finding::Kind::kForeignTag, object, "it was adopted, and the registry does not know it");
       continue;
     }
     if (look_only) {

@@ -414,6 +414,9 @@ EngineResult<Namespace> Engine::UpdateNamespace(const UpdateNamespaceCall& call)
   NETPROV_RETURN_IF_ERROR(FinishEarlierUpdate(object, record->uid));
   auto wanted = call.edit({.spec = record->spec, .metadata = record->metadata});
   if (!wanted.ok()) return InvalidChange(object, std::move(wanted).error());
+  if (record->adoption.has_value() && wanted->metadata.persistent) {
+    return InvalidChange(object, {{.field = "namespace.metadata.persistent", .description = kAdoptedIsNotPersistent}});
+  }
 
   NamespaceRecord updated = *record;
   updated.spec = wanted->spec;

@@ -156,6 +156,22 @@ Error PlaceUnusable(const NetnsPlace& place, const std::string& field, const std
           .field = FieldOf(place, field)};
 }
 
+Error NamespaceNotAdoptable(const std::string& id, const std::string& why) {
+  return {.reason = Reason::kNamespaceNotAdoptable,
+          .message = absl::StrCat("the network namespace '", id, "' ", why),
+          .object = NamespaceName(id)};
+}
+
+Error NamespaceInUse(const std::string& id, const std::vector<std::string>& users) {
+  constexpr size_t kMostNamed = 5;
+  const size_t named = std::min(users.size(), kMostNamed);
+  return {.reason = Reason::kNamespaceInUse,
+          .message = absl::StrCat("the network namespace '", id, "' is used by ",
+                                  absl::StrJoin(users.begin(), users.begin() + static_cast<ptrdiff_t>(named), ", "),
+                                  named < users.size() ? " and more" : "", "; delete them first"),
+          .object = NamespaceName(id)};
+}
+
 Error RequestIdReused(const std::string& object) {
   return {.reason = Reason::kRequestIdReused,
           .message = "this request_id belongs to another request, which succeeded",

@@ -24,6 +24,8 @@ enum class Reason {
   kNamespaceBusy,           // `inhabitants` are inside
   kObjectMissing,           // a pair or a device of ours that is gone from the kernel, so that it can't be changed
   kInvalidChange,           // `invalid` says which fields
+  kNamespaceNotAdoptable,   // it is the host's, or may be another netprov's
+  kNamespaceInUse,          // pairs or devices of ours are in it
   kVethNotFound,
   kVethAlreadyExists,  // specs_match says whether it is identical
   kDeviceNotFound,
@@ -85,6 +87,10 @@ struct Error {
 template <typename T>
 using EngineResult = netprov::Result<T, Error>;
 
+// Why a namespace that netprov adopted can't be persistent.
+inline constexpr char kAdoptedIsNotPersistent[] =
+    "must not be set of an adopted namespace: what others made in it can't be made again after a reboot";
+
 // The engine's refusals, each made here. `object` is a resource name.
 
 // A step failed; all before it was undone.
@@ -103,6 +109,10 @@ Error NamespaceMissing(const std::string& id);
 Error NamespaceBusy(const std::string& id, const Inhabitants& inhabitants);
 Error ObjectMissing(const std::string& object);
 Error InvalidChange(const std::string& object, std::vector<InvalidField> invalid);
+// `why` goes on after the name, as in `is the host's own`.
+Error NamespaceNotAdoptable(const std::string& id, const std::string& why);
+// `users` are resource names.
+Error NamespaceInUse(const std::string& id, const std::vector<std::string>& users);
 Error VethNotFound(const std::string& id);
 Error VethAlreadyExists(const std::string& id, bool specs_match);
 // These take the resource name.

@@ -89,7 +89,8 @@ struct Namespace {
   std::string id;          // the file name at /run/netns, as bytes
   std::string uid;         // UUID; empty when not managed
   absl::Time create_time;  // meaningful when managed
-  bool managed = false;    // netprov made it
+  bool managed = false;    // netprov made or adopted it
+  bool adopted = false;    // somebody else made it
   State state = State::kReady;
   uint64_t cookie = 0;  // SO_NETNS_COOKIE; 0 when it is not there
   NamespaceSpec spec;   // as it is now, where it is there

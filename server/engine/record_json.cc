@@ -192,6 +192,18 @@ static void PutSpec(json& to, const NamespaceSpec& spec) { PutUnless({}, to, "sy
 
 static void GetSpec(const json& from, NamespaceSpec& spec) { spec.sysctls = from.value("sysctls", spec.sysctls); }
 
+static void to_json(json& to, const Adoption& adoption) {
+  to["loopback_up"] = adoption.loopback_up;
+  to["loopback_alias"] = adoption.loopback_alias;
+  PutUnless({}, to, "sysctls", adoption.sysctls);
+}
+
+static void from_json(const json& from, Adoption& adoption) {
+  adoption.loopback_up = from.at("loopback_up");
+  adoption.loopback_alias = from.at("loopback_alias");
+  adoption.sysctls = from.value("sysctls", adoption.sysctls);
+}
+
 // An initializer list would make an array of each pair before it becomes a member, which takes twice the time.
 static void to_json(json& to, const NamespaceRecord& record) {
   to["id"] = record.id;
@@ -201,6 +213,7 @@ static void to_json(json& to, const NamespaceRecord& record) {
   to["cookie"] = record.cookie;
   PutSpec(to, record.spec);
   PutMetadata(to, record.metadata);
+  Put(to, "adoption", record.adoption);
 }
 
 static void from_json(const json& from, NamespaceRecord& record) {
@@ -211,6 +224,7 @@ static void from_json(const json& from, NamespaceRecord& record) {
   record.cookie = from.at("cookie");
   GetSpec(from, record.spec);
   GetMetadata(from, record.metadata);
+  Get(from, "adoption", record.adoption);
 }
 
 static void to_json(json& to, const AddressSpec& address) {
@@ -515,6 +529,7 @@ static void to_json(json& to, const Namespace& netns) {
   to["uid"] = netns.uid;
   to["create_time"] = absl::ToUnixNanos(netns.create_time);
   to["cookie"] = netns.cookie;
+  PutUnless(false, to, "adopted", netns.adopted);
   PutSpec(to, netns.spec);
   PutMetadata(to, netns.metadata);
   if (netns.expire_time.has_value()) to["expire_time"] = absl::ToUnixNanos(*netns.expire_time);
@@ -526,6 +541,7 @@ static void from_json(const json& from, Namespace& netns) {
   netns.uid = from.at("uid");
   netns.create_time = TimeFrom(from);
   netns.cookie = from.at("cookie");
+  netns.adopted = from.value("adopted", false);
   GetSpec(from, netns.spec);
   GetMetadata(from, netns.metadata);
   netns.expire_time = ExpireTimeFrom(from);
@@ -614,6 +630,12 @@ static void to_json(json& to, const Intent& intent) {
       to["update_device"] = intent.device;
       to["former"] = intent.former.device;
       break;
+    case Intent::Kind::kAdoptNamespace:
+      to["adopt_namespace"] = intent.netns;
+      break;
+    case Intent::Kind::kReleaseNamespace:
+      to["release_namespace"] = intent.netns;
+      break;
   }
   if (intent.request.has_value()) {
     // A fingerprint is bytes, and JSON is text.
@@ -650,6 +672,12 @@ static void from_json(const json& from, Intent& intent) {
     intent.kind = Intent::Kind::kUpdateDevice;
     intent.device = from["update_device"];
     intent.former.device = from.at("former");
+  } else if (from.contains("adopt_namespace")) {
+    intent.kind = Intent::Kind::kAdoptNamespace;
+    intent.netns = from["adopt_namespace"];
+  } else if (from.contains("release_namespace")) {
+    intent.kind = Intent::Kind::kReleaseNamespace;
+    intent.netns = from["release_namespace"];
   } else {
     intent.kind = Intent::Kind::kDeleteVeth;
     intent.veth = from.at("delete_veth");

@@ -7,6 +7,7 @@ Namespace NamespaceRecord::ToNamespace() const {
           .uid = uid,
           .create_time = create_time,
           .managed = true,
+          .adopted = adoption.has_value(),
           .state = State::kReady,
           .cookie = cookie,
           .spec = spec,
@@ -58,6 +59,8 @@ std::string ObjectOf(const Intent& intent) {
     case Intent::Kind::kCreateNamespace:
     case Intent::Kind::kDeleteNamespace:
     case Intent::Kind::kUpdateNamespace:
+    case Intent::Kind::kAdoptNamespace:
+    case Intent::Kind::kReleaseNamespace:
       return NamespaceName(intent.netns.id);
     case Intent::Kind::kCreateVeth:
     case Intent::Kind::kDeleteVeth:
@@ -76,6 +79,8 @@ const std::string& UidOf(const Intent& intent) {
     case Intent::Kind::kCreateNamespace:
     case Intent::Kind::kDeleteNamespace:
     case Intent::Kind::kUpdateNamespace:
+    case Intent::Kind::kAdoptNamespace:
+    case Intent::Kind::kReleaseNamespace:
       return intent.netns.uid;
     case Intent::Kind::kCreateVeth:
     case Intent::Kind::kDeleteVeth:
@@ -91,7 +96,7 @@ const std::string& UidOf(const Intent& intent) {
 
 bool IsDeletion(const Intent& intent) {
   return intent.kind == Intent::Kind::kDeleteNamespace || intent.kind == Intent::Kind::kDeleteVeth ||
-         intent.kind == Intent::Kind::kDeleteDevice;
+         intent.kind == Intent::Kind::kDeleteDevice || intent.kind == Intent::Kind::kReleaseNamespace;
 }
 
 bool IsUpdate(const Intent& intent) {

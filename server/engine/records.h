@@ -12,7 +12,16 @@
 
 namespace netprov::engine {
 
-// A namespace that netprov made.
+// What a namespace was like before netprov adopted it, as far as that changed it.
+struct Adoption {
+  bool loopback_up = false;
+  std::string loopback_alias;
+  Sysctls sysctls;  // those that the caller gave, without those that the kernel does not have
+
+  friend bool operator==(const Adoption&, const Adoption&) = default;
+};
+
+// A namespace that netprov made or adopted.
 struct NamespaceRecord {
   std::string id;
   std::string uid;
@@ -21,6 +30,7 @@ struct NamespaceRecord {
   uint64_t cookie = 0;  // 0 in an intent to create
   NamespaceSpec spec;   // as asked for
   Metadata metadata;
+  std::optional<Adoption> adoption;  // nullopt: netprov made it
 
   // As it was made.
   Namespace ToNamespace() const;
@@ -87,13 +97,15 @@ struct Intent {
     kUpdateNamespace,
     kUpdateVeth,
     kUpdateDevice,
+    kAdoptNamespace,
+    kReleaseNamespace,
   };
   Kind kind;
   // The one that the kind is about; of an update as it shall be.
   NamespaceRecord netns;
   VethRecord veth;
   DeviceRecord device;
-  // Of a delete: what its caller will be told, also when recovery has to complete it.
+  // Of a delete or a release: what its caller will be told, also when recovery has to complete it.
   std::optional<RequestRecord> request;
   // Of an update: what to go back to, with what the kernel had of all that is changed.
   struct Former {
@@ -107,6 +119,7 @@ struct Intent {
 // The resource name of what an intent is about, and its uid.
 std::string ObjectOf(const Intent& intent);
 const std::string& UidOf(const Intent& intent);
+// Whether recovery completes it: of the object, or of a namespace that is released of its record alone.
 bool IsDeletion(const Intent& intent);
 bool IsUpdate(const Intent& intent);
 

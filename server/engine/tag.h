@@ -14,8 +14,13 @@ std::string NewUid();
 struct Tag {
   std::string registry;  // Registry::id(): whose it is
   std::string uid;       // the object's
-  std::string object;    // its resource name, cut where it is too long for an alias
+  std::string object;    // its resource name, or AdoptedName(); cut where it is too long for an alias
 };
+
+// What stands for the resource name in the tag of a namespace that netprov did not make: whatever became of its record,
+// it is nobody's orphan.
+inline constexpr char kAdopted[] = "adopted/";
+inline std::string AdoptedName(const std::string& id) { return kAdopted + id; }
 
 // `netprov:REGISTRY:UID:RESOURCE_NAME`, cut to the 254 bytes that the kernel takes.
 std::string TagOf(const std::string& registry, const std::string& uid, const std::string& object);

@@ -17,7 +17,9 @@ using Bytes = grpc::ByteBuffer;
 using Base = v1::NamespaceService::WithRawCallbackMethod_CreateNamespace<
     v1::NamespaceService::WithRawCallbackMethod_GetNamespace<v1::NamespaceService::WithRawCallbackMethod_ListNamespaces<
         v1::NamespaceService::WithRawCallbackMethod_UpdateNamespace<
-            v1::NamespaceService::WithRawCallbackMethod_DeleteNamespace<v1::NamespaceService::Service>>>>>;
+            v1::NamespaceService::WithRawCallbackMethod_DeleteNamespace<
+                v1::NamespaceService::WithRawCallbackMethod_AdoptNamespace<
+                    v1::NamespaceService::WithRawCallbackMethod_ReleaseNamespace<v1::NamespaceService::Service>>>>>>>;
 
 constexpr auto kToProto = [](const auto& result) { return api::ToProto(*result); };
 constexpr auto kToEmpty = [](const auto&) { return google::protobuf::Empty(); };
@@ -68,6 +70,22 @@ class NamespaceService final : public Base {
         {context, request, response, "DeleteNamespace"}, [this](const v1::DeleteNamespaceRequest& del) {
           return Change(engine_, api::Method::kDeleteNamespace, api::ToCall(del), &engine::Engine::DeleteNamespace,
                         kToEmpty);
+        });
+  }
+
+  Reactor* AdoptNamespace(Context* context, const Bytes* request, Bytes* response) override {
+    return runner_.Start<v1::AdoptNamespaceRequest>(
+        {context, request, response, "AdoptNamespace"}, [this](const v1::AdoptNamespaceRequest& adopt) {
+          return Change(engine_, api::Method::kAdoptNamespace, api::ToCall(adopt), &engine::Engine::AdoptNamespace,
+                        kToProto);
+        });
+  }
+
+  Reactor* ReleaseNamespace(Context* context, const Bytes* request, Bytes* response) override {
+    return runner_.Start<v1::ReleaseNamespaceRequest>(
+        {context, request, response, "ReleaseNamespace"}, [this](const v1::ReleaseNamespaceRequest& release) {
+          return Change(engine_, api::Method::kReleaseNamespace, api::ToCall(release),
+                        &engine::Engine::ReleaseNamespace, kToEmpty);
         });
   }
 

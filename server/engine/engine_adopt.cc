@@ -1,0 +1,186 @@
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "server/engine/engine.h"
+#include "server/engine/error.h"
+#include "server/engine/plan.h"
+#include "server/engine/tag.h"
+
+namespace netprov::engine {
+
+std::vector<std::string> Engine::UsersOf(const std::string& netns_key) const {
+  std::vector<std::string> users;
+  for (const VethRecord& veth : registry_.ListVethsOf(netns_key)) users.push_back(VethName(veth.id));
+  for (const DeviceRecord& device : registry_.ListDevicesOf(netns_key)) users.push_back(device.name);
+  return users;
+}
+
+EngineResult<void> Engine::CheckIsAdoptable(const std::string& id, const NetnsEntry& entry) {
+  const NetnsPlace place{.path = "/run/netns/" + id};
+  const KernelResult<PlaceEntry> at_place = kernel_.FindPlace(place);
+  if (!at_place.ok()) return KernelFailure(NamespaceName(id), "look at the namespace", at_place.error());
+  // A deletion would delete all of the host's links.
+  if (at_place->is_host) return NamespaceNotAdoptable(id, "is the host's own");
+  if (const std::optional<Tag> tag = ParseTag(entry.loopback_alias); tag.has_value()) {
+    return NamespaceNotAdoptable(
+        id, absl::StrCat("has the tag of ", tag->object, " of the registry ", tag->registry,
+                         ", which may be another netprov's; take it away from the alias of its loopback link first"));
+  }
+  for (const NamespaceRecord& record : registry_.ListNamespaces()) {
+    if (record.boot_id != kernel_.BootId() || record.cookie != entry.cookie) continue;
+    return NamespaceNotAdoptable(id, absl::StrCat("is ", NamespaceName(record.id), " under another name"));
+  }
+  // A pair at a place is not found by the name of its namespace, and would not go with it.
+  std::vector<std::string> users;
+  for (const VethRecord& veth : registry_.ListVethsOf(NetnsKey("", place, entry.cookie))) {
+    if (veth.boot_id == kernel_.BootId()) users.push_back(VethName(veth.id));
+  }
+  if (!users.empty()) return NamespaceInUse(id, users);
+  return {};
+}
+
+KernelResult<void> Engine::UndoAdoption(const NamespaceRecord& record) {
+  const NetnsRef netns{.name = record.id, .cookie = record.cookie};
+  const Adoption& before = *record.adoption;
+  if (!before.sysctls.empty()) NETPROV_RETURN_IF_ERROR(UnlessGone(kernel_.SetSysctls(netns, before.sysctls)));
+  // The tag goes last: by it recovery knows that there is something to undo.
+  LinkSettings settings{.alias = before.loopback_alias};
+  if (!before.loopback_up) settings.up = false;
+  return UnlessGone(kernel_.SetLink(netns, kLoopbackIndex, settings));
+}
+
+EngineResult<void> Engine::RollBackAdoption(const NamespaceRecord& record) {
+  NETPROV_ASSIGN_OR_RETURN(const std::optional<NetnsEntry> entry, FindNetns(record.id));
+  // Without the tag, nothing was begun.
+  if (!IsThere(record, entry) || entry->loopback_alias != TagFor(record)) return {};
+  KernelResult<void> undone = UndoAdoption(record);
+  if (!undone.ok()) {
+    return KernelFailure(NamespaceName(record.id), "undo the adoption of namespace " + record.id, undone.error());
+  }
+  return {};
+}
+
+EngineResult<Namespace> Engine::AdoptNamespace(const AdoptNamespaceCall& call) {
+  const std::string object = NamespaceName(call.id);
+  NETPROV_ASSIGN_OR_RETURN(std::optional<RequestRecord> answered, Replay(call.context, object));
+  if (answered.has_value() && answered->netns.has_value()) return *answered->netns;
+
+  const std::optional<NamespaceRecord> existing = registry_.FindNamespace(call.id);
+  NETPROV_ASSIGN_OR_RETURN(const std::optional<NetnsEntry> entry, FindNetns(call.id));
+  if (existing.has_value()) {
+    if (!IsThere(*existing, entry)) return NamespaceMissing(call.id);
+    const bool matches =
+        existing->adoption.has_value() && existing->metadata == call.metadata && existing->spec == call.spec;
+    if (!call.allow_existing || !matches) return NamespaceAlreadyExists(call.id, matches);
+    if (!call.context.validate_only) leases_.Renew(call.metadata.owner);
+    NETPROV_ASSIGN_OR_RETURN(Namespace netns, Describe(*existing, entry));
+    if (!call.context.validate_only) {
+      NETPROV_RETURN_IF_ERROR(RecordAnswer(call.context, object, Answer(call.context, netns, std::nullopt)));
+    }
+    return netns;
+  }
+  if (!entry.has_value()) return NamespaceNotFound(call.id);
+  if (!entry->is_netns) return NamespaceFileStale(call.id);
+  NETPROV_RETURN_IF_ERROR(CheckIsAdoptable(call.id, *entry));
+
+  const NetnsRef netns{.name = call.id, .cookie = entry->cookie};
+  KernelResult<Sysctls> sysctls = Sysctls();
+  if (!call.spec.sysctls.empty()) sysctls = kernel_.FindSysctls(netns, call.spec.sysctls);
+  if (!sysctls.ok()) return KernelFailure(object, "read the sysctls", sysctls.error());
+  const NamespaceRecord record{
+      .id = call.id,
+      .uid = NewUid(),
+      .create_time = absl::Now(),
+      .boot_id = kernel_.BootId(),
+      .cookie = entry->cookie,
+      .spec = call.spec,
+      .metadata = call.metadata,
+      .adoption = Adoption{
+          .loopback_up = entry->loopback_up, .loopback_alias = entry->loopback_alias, .sysctls = *std::move(sysctls)}};
+  if (call.context.validate_only) {
+    Namespace projected = record.ToNamespace();
+    projected.uid.clear();
+    return projected;
+  }
+  if (call.context.stopped != nullptr && call.context.stopped()) return Stopped(object);
+
+  Plan plan;
+  auto undo = [&] { return UndoAdoption(record); };
+  plan.Add({.name = "tag the loopback link of namespace " + record.id,
+            .run = [&] { return kernel_.SetLink(netns, kLoopbackIndex, {.alias = TagFor(record), .up = true}); },
+            .undo = undo,
+            .sweep = undo});
+  if (!record.spec.sysctls.empty()) {
+    // What a failure leaves of them is undone with the tag.
+    plan.Add({.name = "set the sysctls of namespace " + record.id,
+              .run = [&] { return kernel_.SetSysctls(netns, record.spec.sysctls); },
+              .undo = NothingToUndo});
+  }
+  const Intent intent{.kind = Intent::Kind::kAdoptNamespace, .netns = record, .veth = {}, .device = {}, .request = {}};
+  EngineResult<void> adopted = Transact(object, intent, plan, [&] {
+    leases_.Start(record.uid, object, record.metadata);
+    Namespace answer = record.ToNamespace();
+    answer.expire_time = ExpireTimeOf(record.uid);
+    return Outcome{.put_namespace = record, .request = Answer(call.context, std::move(answer), std::nullopt)};
+  });
+  if (!adopted.ok()) {
+    leases_.End(record.uid);
+    return std::move(adopted).error();
+  }
+  leases_.Renew(record.metadata.owner);
+  Namespace answer = record.ToNamespace();
+  answer.expire_time = ExpireTimeOf(record.uid);
+  return answer;
+}
+
+EngineResult<void> Engine::ReleaseRecordedNamespace(const NamespaceRecord& record,
+                                                    std::optional<RequestRecord> answer) {
+  const std::string object = NamespaceName(record.id);
+  const NetnsRef netns{.name = record.id, .cookie = record.cookie};
+  NETPROV_ASSIGN_OR_RETURN(const std::optional<NetnsEntry> entry, FindNetns(record.id));
+  Plan plan;
+  // An alias that somebody gave it since is theirs.
+  if (IsThere(record, entry) && entry->loopback_alias == TagFor(record)) {
+    auto set = [&](const std::string& alias) {
+      return UnlessGone(kernel_.SetLink(netns, kLoopbackIndex, {.alias = alias}));
+    };
+    auto undo = [this, set, &record] { return set(TagFor(record)); };
+    plan.Add({.name = "take the tag away from namespace " + record.id,
+              .run = [set, &record] { return set(record.adoption.has_value() ? record.adoption->loopback_alias : ""); },
+              .undo = undo,
+              .sweep = undo});
+  }
+  const Intent intent{
+      .kind = Intent::Kind::kReleaseNamespace, .netns = record, .veth = {}, .device = {}, .request = answer};
+  NETPROV_RETURN_IF_ERROR(
+      Transact(object, intent, plan, [&] { return Outcome{.remove_namespace = record, .request = answer}; }));
+  leases_.End(record.uid);
+  return {};
+}
+
+EngineResult<void> Engine::ReleaseNamespace(const ReleaseNamespaceCall& call) {
+  const std::string object = NamespaceName(call.id);
+  NETPROV_ASSIGN_OR_RETURN(std::optional<RequestRecord> answered, Replay(call.context, object));
+  if (answered.has_value()) return {};
+
+  const std::optional<NamespaceRecord> record = registry_.FindNamespace(call.id);
+  if (!record.has_value()) {
+    if (!call.allow_missing) {
+      NETPROV_ASSIGN_OR_RETURN(const std::optional<NetnsEntry> entry, FindNetns(call.id));
+      if (!entry.has_value()) return NamespaceNotFound(call.id);
+      return entry->is_netns ? NamespaceNotManaged(call.id) : NamespaceFileStale(call.id);
+    }
+    if (call.context.validate_only) return {};
+    return RecordAnswer(call.context, object, Answer(call.context, std::nullopt, std::nullopt));
+  }
+  if (const std::vector<std::string> users = UsersOf(call.id); !users.empty()) return NamespaceInUse(call.id, users);
+  if (call.context.validate_only) return {};
+  if (call.context.stopped != nullptr && call.context.stopped()) return Stopped(object);
+  return ReleaseRecordedNamespace(*record, Answer(call.context, std::nullopt, std::nullopt));
+}
+
+}  // namespace netprov::engine
