@@ -334,8 +334,8 @@ class Engine {
   // Whoever is inside.
   EngineResult<void> DeleteRecordedNamespace(const NamespaceRecord& record, std::optional<RequestRecord> answer);
 
-  // The registered pairs and devices in the namespace with that key (NetnsKey()), by their resource names.
-  std::vector<std::string> UsersOf(const std::string& netns_key) const;
+  // The registered pairs and devices that are, or stand on a link, in that managed namespace, by their resource names.
+  std::vector<std::string> UsersOf(const std::string& id) const;
   EngineResult<void> CheckIsAdoptable(const std::string& id, const NetnsEntry& entry);
   // Makes it as it was before, as far as it is there.
   KernelResult<void> UndoAdoption(const NamespaceRecord& record);

@@ -12,10 +12,13 @@
 
 namespace netprov::engine {
 
-std::vector<std::string> Engine::UsersOf(const std::string& netns_key) const {
+std::vector<std::string> Engine::UsersOf(const std::string& id) const {
   std::vector<std::string> users;
-  for (const VethRecord& veth : registry_.ListVethsOf(netns_key)) users.push_back(VethName(veth.id));
-  for (const DeviceRecord& device : registry_.ListDevicesOf(netns_key)) users.push_back(device.name);
+  for (const VethRecord& veth : registry_.ListVethsOf(id)) users.push_back(VethName(veth.id));
+  for (const DeviceRecord& device : registry_.ListDevices()) {
+    // Also what is elsewhere and stands on a link in it: to be made again, it needs that link.
+    if (device.link.namespace_id == id || device.spec.lower.namespace_id == id) users.push_back(device.name);
+  }
   return users;
 }
 

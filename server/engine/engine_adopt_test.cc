@@ -9,6 +9,7 @@
 #include "server/engine/engine.h"
 #include "server/engine/engine_fixture.h"
 #include "server/engine/tag.h"
+#include "server/netlink/link_info.h"
 
 namespace netprov::engine {
 namespace {
@@ -218,6 +219,21 @@ TEST_F(AdoptTest, AReleaseGivesTheAliasBackAndKeepsTheRest) {
   EXPECT_REFUSED(Release(), Reason::kNamespaceNotManaged);
   EXPECT_TRUE(engine_->ReleaseNamespace({.id = "blue", .allow_missing = true}).ok());
   EXPECT_EQ(Restart().findings.size(), 0u);
+}
+
+TEST_F(AdoptTest, ADeviceThatStandsOnALinkInsideIsInTheWay) {
+  ASSERT_TRUE(Adopt().ok());
+  ASSERT_TRUE(engine_
+                  ->CreateDevice({.name = DeviceName("m"),
+                                  .spec = {.link = {.interface_name = "m0"},
+                                           .options = netlink::MacvlanInfo{.mode = netlink::MacvlanMode::kBridge},
+                                           .lower = {.namespace_id = "blue", .interface_name = "theirs"}}})
+                  .ok());
+  const EngineResult<void> refused = Release();
+  EXPECT_REFUSED(refused, Reason::kNamespaceInUse);
+  EXPECT_THAT(refused.error().message, HasSubstr("devices/m"));
+  ASSERT_TRUE(engine_->DeleteDevice({.name = DeviceName("m")}).ok());
+  EXPECT_TRUE(Release().ok());
 }
 
 TEST_F(AdoptTest, WhatNetprovMadeCanBeReleasedToo) {

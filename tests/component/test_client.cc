@@ -131,6 +131,13 @@ Reply<google::protobuf::Empty> TestClient::Delete(const v1::DeleteNamespaceReque
                                                   const CallOptions& options) {
   return Call(stubs_->namespaces, &NamespaceStub::DeleteNamespace, request, options);
 }
+Reply<v1::Namespace> TestClient::Adopt(const v1::AdoptNamespaceRequest& request, const CallOptions& options) {
+  return Call(stubs_->namespaces, &NamespaceStub::AdoptNamespace, request, options);
+}
+Reply<google::protobuf::Empty> TestClient::Release(const v1::ReleaseNamespaceRequest& request,
+                                                   const CallOptions& options) {
+  return Call(stubs_->namespaces, &NamespaceStub::ReleaseNamespace, request, options);
+}
 Reply<v1::Veth> TestClient::Create(const v1::CreateVethRequest& request, const CallOptions& options) {
   return Call(stubs_->veths, &VethStub::CreateVeth, request, options);
 }
@@ -216,6 +223,16 @@ Reply<google::protobuf::Empty> TestClient::DeleteNamespace(const std::string& id
   v1::DeleteNamespaceRequest request;
   request.set_name("namespaces/" + id);
   return Delete(request);
+}
+Reply<v1::Namespace> TestClient::AdoptNamespace(const std::string& id) {
+  v1::AdoptNamespaceRequest request;
+  request.set_name("namespaces/" + id);
+  return Adopt(request);
+}
+Reply<google::protobuf::Empty> TestClient::ReleaseNamespace(const std::string& id) {
+  v1::ReleaseNamespaceRequest request;
+  request.set_name("namespaces/" + id);
+  return Release(request);
 }
 Reply<v1::Veth> TestClient::GetVeth(const std::string& id) {
   v1::GetVethRequest request;

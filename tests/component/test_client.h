@@ -75,6 +75,8 @@ class TestClient {
   Reply<v1::ListNamespacesResponse> List(const v1::ListNamespacesRequest& request, const CallOptions& options = {});
   Reply<v1::Namespace> Update(const v1::UpdateNamespaceRequest& request, const CallOptions& options = {});
   Reply<google::protobuf::Empty> Delete(const v1::DeleteNamespaceRequest& request, const CallOptions& options = {});
+  Reply<v1::Namespace> Adopt(const v1::AdoptNamespaceRequest& request, const CallOptions& options = {});
+  Reply<google::protobuf::Empty> Release(const v1::ReleaseNamespaceRequest& request, const CallOptions& options = {});
   Reply<v1::Veth> Create(const v1::CreateVethRequest& request, const CallOptions& options = {});
   Reply<v1::Veth> Get(const v1::GetVethRequest& request, const CallOptions& options = {});
   Reply<v1::ListVethsResponse> List(const v1::ListVethsRequest& request, const CallOptions& options = {});
@@ -103,6 +105,8 @@ class TestClient {
   Reply<v1::Namespace> CreateNamespace(const std::string& id);
   Reply<v1::Namespace> GetNamespace(const std::string& id);
   Reply<google::protobuf::Empty> DeleteNamespace(const std::string& id);
+  Reply<v1::Namespace> AdoptNamespace(const std::string& id);
+  Reply<google::protobuf::Empty> ReleaseNamespace(const std::string& id);
   Reply<v1::Veth> GetVeth(const std::string& id);
   Reply<google::protobuf::Empty> DeleteVeth(const std::string& id);
   Reply<v1::Bridge> GetBridge(const std::string& id);

@@ -458,6 +458,8 @@ TEST_P(KernelContractTest, SetsOfALinkWhatIsAskedFor) {
   ASSERT_EQ(CodeOf(kernel_.SetLink(blue, engine::kLoopbackIndex, {.alias = "tag", .up = false})), 0);
   EXPECT_FALSE((*kernel_.FindNetns("blue"))->loopback_up);
   EXPECT_EQ((*kernel_.FindNetns("blue"))->loopback_alias, "tag");
+  ASSERT_EQ(CodeOf(kernel_.SetLink(blue, engine::kLoopbackIndex, {.alias = ""})), 0);
+  EXPECT_EQ((*kernel_.FindNetns("blue"))->loopback_alias, "") << "taken away";
 }
 
 void IpConfigContractTest::SetUp() {

@@ -162,20 +162,20 @@ TEST_P(RecoveryCrashPointTest, AtTheSystemCallsOfARecovery) {
 
 INSTANTIATE_TEST_SUITE_P(Each, CrashPointTest, ::testing::ValuesIn(Mutations()), NameOf);
 // In the others, the threads besides the worker do nothing else.
-INSTANTIATE_TEST_SUITE_P(
-    Each, AnyThreadCrashPointTest,
-    ::testing::ValuesIn(MutationsBut({"CreateConfiguredVeth", "DeleteConfiguredVeth", "CreateLimitedVeth",
-                                      "DeleteLimitedVeth", "CreateBridge", "DeleteBridge", "CreatePort", "CreateDevice",
-                                      "UpdateVeth", "CreateVethAtPath", "DeleteVethAtPath", "CollectGarbage",
-                                      "CheckHost", "Expiry", "HealDeletedLink", "HealDeletedNamespace"})),
-    NameOf);
-// The others leave the same intents, or none.
-INSTANTIATE_TEST_SUITE_P(Each, RecoveryCrashPointTest,
-                         ::testing::ValuesIn(MutationsBut({"DeleteConfiguredVeth", "CreateLimitedVeth",
-                                                           "DeleteLimitedVeth", "CreatePort", "CreateDevice",
-                                                           "DeleteVethAtPath", "CollectGarbage", "CheckHost", "Expiry",
-                                                           "HealChangedLink", "HealDeletedLink"})),
+INSTANTIATE_TEST_SUITE_P(Each, AnyThreadCrashPointTest,
+                         ::testing::ValuesIn(MutationsBut(
+                             {"CreateConfiguredVeth", "DeleteConfiguredVeth", "CreateLimitedVeth", "DeleteLimitedVeth",
+                              "CreateBridge", "DeleteBridge", "CreatePort", "CreateDevice", "AdoptNamespace",
+                              "UpdateVeth", "CreateVethAtPath", "DeleteVethAtPath", "CollectGarbage", "CheckHost",
+                              "Expiry", "HealDeletedLink", "HealDeletedNamespace"})),
                          NameOf);
+// The others leave the same intents, or none.
+INSTANTIATE_TEST_SUITE_P(
+    Each, RecoveryCrashPointTest,
+    ::testing::ValuesIn(MutationsBut({"DeleteConfiguredVeth", "CreateLimitedVeth", "DeleteLimitedVeth", "CreatePort",
+                                      "CreateDevice", "AdoptNamespace", "DeleteVethAtPath", "CollectGarbage",
+                                      "CheckHost", "Expiry", "HealChangedLink", "HealDeletedLink"})),
+    NameOf);
 
 }  // namespace
 }  // namespace netprov::testing

@@ -138,6 +138,15 @@ v1::CreateNamespaceRequest BlueRequest(const std::string& request_id, const v1::
   return request;
 }
 
+// Of the foreign namespace.
+v1::AdoptNamespaceRequest AdoptRequest(const std::string& request_id) {
+  v1::AdoptNamespaceRequest request;
+  request.set_name("namespaces/foreign");
+  (*request.mutable_namespace_()->mutable_sysctls())["net.ipv4.ip_forward"] = "1";
+  request.set_request_id(request_id);
+  return request;
+}
+
 // The same with something of everything.
 v1::CreateNamespaceRequest FullBlueRequest(const std::string& request_id) {
   v1::CreateNamespaceRequest request = BlueRequest(request_id);
@@ -531,6 +540,17 @@ const std::vector<Mutation>& Mutations() {
        .prepare = MakeBlueAndPair,
        .revert = [](TestClient& client) { ExpectOk(client.DeleteDevice("m")); },
        .uid = [](TestClient& client) { return client.GetDevice("m").value.uid(); }},
+      {.name = "AdoptNamespace",
+       .call = [](TestClient& client, const std::string& id) { return AnswerOf(client.Adopt(AdoptRequest(id))); },
+       // Once up, the loopback link keeps an address.
+       .prepare = [](TestClient&) { Shell("ip -n foreign link set lo up; ip -n foreign link set lo down"); },
+       .revert =
+           [](TestClient& client) {
+             ExpectOk(client.ReleaseNamespace("foreign"));
+             // A release leaves these.
+             Shell("ip -n foreign link set lo down; ip netns exec foreign sysctl -qw net.ipv4.ip_forward=0");
+           },
+       .uid = [](TestClient& client) { return client.GetNamespace("foreign").value.uid(); }},
       {.name = "UpdateVeth",
        .call = [](TestClient& client, const std::string& id) { return AnswerOf(client.Update(UpdateRequest(id))); },
        .prepare =

@@ -53,8 +53,9 @@ struct Mutation {
   std::function<void(TestClient& client)> await = nullptr;
 };
 
-// All of them: the mutations of the API (CreateNamespace, CreateVeth, DeleteNamespace, DeleteVeth, CollectGarbage,
-// CheckHost), and what the daemon does by itself (Expiry, and Heal... for each way to disturb what heals itself).
+// All of them: the mutations of the API (CreateNamespace, CreateVeth, DeleteNamespace, DeleteVeth, AdoptNamespace,
+// CollectGarbage, CheckHost), and what the daemon does by itself (Expiry, and Heal... for each way to disturb what
+// heals itself).
 const std::vector<Mutation>& Mutations();
 // The same but for these.
 std::vector<Mutation> MutationsBut(const std::set<std::string>& names);

@@ -126,6 +126,17 @@ void CheckCall(const engine::DeleteNamespaceCall& call) {
   CheckContext(call.context);
   CheckFileName(call.id);
 }
+void CheckCall(const engine::AdoptNamespaceCall& call) {
+  CheckContext(call.context);
+  CheckFileName(call.id);
+  CheckSysctls(call.spec.sysctls);
+  CheckMetadata(call.metadata);
+  Require(!call.metadata.persistent);
+}
+void CheckCall(const engine::ReleaseNamespaceCall& call) {
+  CheckContext(call.context);
+  CheckFileName(call.id);
+}
 void CheckCall(const engine::CreateVethCall& call) {
   CheckContext(call.context);
   if (!call.id.empty()) CheckId(call.id, 63);
@@ -230,7 +241,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace netprov::api;  // NOLINT(google-build-using-namespace)
   if (size == 0) return 0;
   const absl::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 18) {
+  switch (data[0] % 20) {
     case 0:
       Serve<v1::CreateNamespaceRequest>(bytes);
       break;
@@ -280,6 +291,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       Serve<v1::ListNeighborsRequest>(bytes);
       break;
     case 16:
+      Serve<v1::AdoptNamespaceRequest>(bytes);
+      break;
+    case 17:
+      Serve<v1::ReleaseNamespaceRequest>(bytes);
+      break;
+    case 18:
       Serve<v1::UpdateDeviceRequest>(bytes);
       break;
     default:
