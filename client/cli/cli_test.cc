@@ -131,7 +131,8 @@ TEST_F(CliTest, CreateNamespaceAsJson) {
   "path": "/run/netns/test-ns",
   "cookie": "77",
   "deviations": [],
-  "sysctls": {}
+  "sysctls": {},
+  "adopted": false
 }
 )");
 }

@@ -272,7 +272,8 @@ TEST(NamespaceTest, JsonOfMetadataAndDeviations) {
       "actual": "down"
     }
   ],
-  "sysctls": {}
+  "sysctls": {},
+  "adopted": false
 }
 )"));
 }
@@ -287,7 +288,8 @@ TEST(NamespaceTest, Json) {
   "path": "/run/netns/blue",
   "cookie": "4097",
   "deviations": [],
-  "sysctls": {}
+  "sysctls": {},
+  "adopted": false
 }
 )");
 }
@@ -302,6 +304,7 @@ path: "/run/netns/blue"
 cookie: "4097"
 deviations: []
 sysctls: {}
+adopted: false
 )");
 }
 
@@ -363,7 +366,7 @@ TEST(NamespaceWithVethsTest, DocumentIsTheNamespaceAndAMemberMore) {
   EXPECT_EQ(*PrintNamespaceWithVeths(Format::kYaml, Blue(), {elsewhere, Network()}, kNow),
             *PrintNamespace(Format::kYaml, Blue(), kNow) + list);
   EXPECT_THAT(*PrintNamespaceWithVeths(Format::kJson, Blue(), {}, kNow),
-              EndsWith("  \"deviations\": [],\n  \"sysctls\": {},\n  \"veths\": []\n}\n"));
+              EndsWith("  \"deviations\": [],\n  \"sysctls\": {},\n  \"adopted\": false,\n  \"veths\": []\n}\n"));
 }
 
 TEST(NamespaceWithVethsTest, NamesAreAsWithoutVeths) {
@@ -401,7 +404,8 @@ TEST(NamespacesTest, JsonHasDefaultsAndLeavesOutWhatIsNotSet) {
       "path": "/run/netns/my own",
       "cookie": "0",
       "deviations": [],
-      "sysctls": {}
+      "sysctls": {},
+      "adopted": false
     }
   ]
 }
@@ -419,6 +423,7 @@ TEST(NamespacesTest, Yaml) {
     cookie: "0"
     deviations: []
     sysctls: {}
+    adopted: false
 )");
   EXPECT_EQ(*PrintNamespaces(Format::kYaml, {}, kNow), "namespaces: []\n");
 }
