@@ -41,27 +41,27 @@ constexpr std::chrono::seconds kPatience(40);
 // queueing disciplines that somebody gave and the filters of the host and of each namespace, the namespaces' sysctls
 // that are set here, then the links. The kernel chooses a root's handle.
 constexpr char kLook[] = R"sh(cd /run/netns
-for name in *; do echo "$name $(stat -f -c %T "$name")"; done
+types="$(stat -f -c '%n %T' *)"
+echo "$types"
 look() {
   ip $1 -4 route show table all proto 110; ip $1 -6 route show table all proto 110
   ip $1 neighbor show nud permanent
-  tc $1 qdisc show | grep -v noqueue | sed 's/ [0-9a-f]*: dev / dev /; s/ refcnt [0-9]*//' | sort
-  for link in $(tc $1 qdisc show | sed -n 's/^qdisc clsact ffff: dev \([^ ]*\) .*/\1/p'); do
+  disciplines="$(tc $1 qdisc show)"
+  case "$disciplines" in *"qdisc "[!n]*) ;; *) return ;; esac
+  echo "$disciplines" | sed '/noqueue/d; s/ [0-9a-f]*: dev / dev /; s/ refcnt [0-9]*//' | sort
+  for link in $(echo "$disciplines" | sed -n 's/^qdisc clsact ffff: dev \([^ ]*\) .*/\1/p'); do
     echo "$link has $(tc $1 filter show dev "$link" ingress | grep -o 'pref [0-9]*\|mirred ([^)]*)' | uniq | tr '\n' ' ')"
   done
 }
 echo "host has"; look
-for name in *; do
-  if [ "$(stat -f -c %T "$name")" = nsfs ]; then
-    echo "$name has"
-    look "-n $name"
-    ip netns exec "$name" sysctl net.ipv4.ip_forward net.ipv4.conf.all.accept_redirects
-  fi
+spaces="$(echo "$types" | sed -n 's/ nsfs$//p')"
+for name in $spaces; do
+  echo "$name has"
+  look "-n $name"
+  nsenter --net="$name" cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/conf/all/accept_redirects
 done
 echo; echo host; ip -j -d addr
-for name in *; do
-  if [ "$(stat -f -c %T "$name")" = nsfs ]; then echo "$name"; ip -n "$name" -j -d addr; fi
-done)sh";
+for name in $spaces; do echo "$name"; ip -n "$name" -j -d addr; done)sh";
 
 // One link of a namespace.
 struct Seen {
