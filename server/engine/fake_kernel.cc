@@ -688,6 +688,9 @@ std::string FakeKernel::DumpForTest() const {
       }
       for (const RouteSpec& route : link.ip.routes) absl::StrAppend(&text, "    ", ToText(route), "\n");
     }
+    for (const netlink::NatElement& element : namespaces_.at(cookie).nat) {
+      absl::StrAppend(&text, "  nat ", ToString(element), " ", element.tag, "\n");
+    }
     for (const RouteSpec& route : namespaces_.at(cookie).routes) absl::StrAppend(&text, "  ", ToText(route), "\n");
   }
   absl::StrAppend(&text, namespaces_.size(), " namespaces\n");

@@ -125,6 +125,11 @@ class FakeKernel : public Kernel {
   KernelResult<std::vector<RouteSpec>> ListRoutesWithoutLink(const NetnsRef& netns) override;
   KernelResult<void> AddRoutes(const NetnsRef& netns, const std::vector<RouteSpec>& routes) override;
   KernelResult<void> DeleteRoutes(const NetnsRef& netns, const std::vector<RouteSpec>& routes) override;
+  KernelResult<void> AddNat(const NetnsRef& netns, const std::string& registry,
+                            const std::vector<netlink::NatElement>& elements) override;
+  KernelResult<void> DeleteNat(const NetnsRef& netns, const std::string& registry,
+                               const std::vector<netlink::NatElement>& elements) override;
+  KernelResult<std::vector<netlink::NatElement>> ListNat(const NetnsRef& netns, const std::string& registry) override;
   KernelResult<std::unique_ptr<KernelWatch>> Watch() override;
 
  private:
@@ -145,8 +150,10 @@ class FakeKernel : public Kernel {
   struct FakeNetns {
     std::map<uint32_t, FakeLink> links;
     uint32_t next_ifindex = 1;
-    std::vector<RouteSpec> routes;  // those that belong to no link
-    Sysctls sysctls;                // all that this kernel has
+    std::vector<RouteSpec> routes;         // those that belong to no link
+    Sysctls sysctls;                       // all that this kernel has
+    std::vector<netlink::NatElement> nat;  // without any, there is no table
+    std::string nat_registry;              // whose it is
     std::vector<Process> processes;
   };
   struct File {

@@ -22,6 +22,7 @@
 #include "server/netlink/link.h"
 #include "server/netlink/link_statistics.h"
 #include "server/netlink/mac_address.h"
+#include "server/netlink/nat.h"
 #include "server/netlink/neighbour.h"
 #include "server/netlink/qdisc.h"
 #include "server/netlink/route.h"
@@ -330,6 +331,21 @@ class Kernel {
   virtual KernelResult<void> AddRoutes(const NetnsRef& netns, const std::vector<RouteSpec>& routes) = 0;
   // Deletes those of them that are there.
   virtual KernelResult<void> DeleteRoutes(const NetnsRef& netns, const std::vector<RouteSpec>& routes) = 0;
+
+  // Adds elements to netprov's table of address translation in a namespace (netlink/nat.h), all of them or none, at
+  // most netlink::Session::kMaxTransactionRequests. Where there is no table, it is made, as that of `registry`
+  // (Registry::id()). EEXIST: there is an element of the same key, whoever's; the error's operation says which one.
+  // EINVAL: one is out of range. EBUSY: the table is another registry's, or somebody changed it into another kind.
+  // EOPNOTSUPP: the kernel has no nf_tables, or too little of it. EAGAIN: others changed the rule set all the time.
+  virtual KernelResult<void> AddNat(const NetnsRef& netns, const std::string& registry,
+                                    const std::vector<netlink::NatElement>& elements) = 0;
+  // Deletes those of them that are there with the same tag, and the table where it has none then. What was translated
+  // stays so until the connection ends.
+  virtual KernelResult<void> DeleteNat(const NetnsRef& netns, const std::string& registry,
+                                       const std::vector<netlink::NatElement>& elements) = 0;
+  // All elements of the registry's table; none where it has none.
+  virtual KernelResult<std::vector<netlink::NatElement>> ListNat(const NetnsRef& netns,
+                                                                 const std::string& registry) = 0;
 
   // One link by its name or by its index; nullopt: there is none. ENOENT, ESTALE: the namespace is not there.
   virtual KernelResult<std::optional<Link>> FindLink(const NetnsRef& netns, const std::string& name) = 0;

@@ -27,6 +27,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
 #include "server/engine/linux_device.h"
+#include "server/engine/linux_nat.h"
 #include "server/engine/linux_shaping.h"
 #include "server/engine/linux_watch.h"
 #include "server/netlink/address.h"
@@ -917,6 +918,41 @@ KernelResult<void> LinuxKernel::DeleteRoutes(const NetnsRef& netns, const std::v
     requests.push_back(netlink::EncodeDeleteRoute(ToRoute(route, std::nullopt)));
   }
   return ExecuteAll(connection.session(), requests, [](int code) { return code == ESRCH; });
+}
+
+KernelResult<std::unique_ptr<netlink::Session>> LinuxKernel::ConnectToNetfilter(const NetnsRef& netns) const {
+  KernelResult<std::unique_ptr<netlink::MnlTransport>> transport = KernelError{};
+  auto open = [&] {
+    transport =
+        netlink::MnlTransport::Open(netlink::MnlTransport::kDefaultTimeout, netlink::NetlinkProtocol::kNetfilter);
+  };
+  if (netns.is_host()) {
+    open();
+  } else {
+    // For its cookie, too.
+    NETPROV_ASSIGN_OR_RETURN(const Connection connection, Connect(netns));
+    NETPROV_RETURN_IF_ERROR(netns::RunInside(connection.netns(), home_.get(), open));
+  }
+  if (!transport.ok()) return std::move(transport).error();
+  return std::make_unique<netlink::Session>(*std::move(transport));
+}
+
+KernelResult<void> LinuxKernel::AddNat(const NetnsRef& netns, const std::string& registry,
+                                       const std::vector<netlink::NatElement>& elements) {
+  NETPROV_ASSIGN_OR_RETURN(const std::unique_ptr<netlink::Session> session, ConnectToNetfilter(netns));
+  return engine::AddNat(*session, registry, elements);
+}
+
+KernelResult<void> LinuxKernel::DeleteNat(const NetnsRef& netns, const std::string& registry,
+                                          const std::vector<netlink::NatElement>& elements) {
+  NETPROV_ASSIGN_OR_RETURN(const std::unique_ptr<netlink::Session> session, ConnectToNetfilter(netns));
+  return engine::DeleteNat(*session, registry, elements);
+}
+
+KernelResult<std::vector<netlink::NatElement>> LinuxKernel::ListNat(const NetnsRef& netns,
+                                                                    const std::string& registry) {
+  NETPROV_ASSIGN_OR_RETURN(const std::unique_ptr<netlink::Session> session, ConnectToNetfilter(netns));
+  return engine::ListNat(*session, registry);
 }
 
 KernelResult<std::unique_ptr<KernelWatch>> LinuxKernel::Watch() {

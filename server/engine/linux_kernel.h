@@ -12,6 +12,7 @@
 #include "server/base/kernel_error.h"
 #include "server/base/unique_fd.h"
 #include "server/engine/kernel.h"
+#include "server/netlink/session.h"
 #include "server/netns/netns_directory.h"
 
 namespace netprov::engine {
@@ -77,6 +78,11 @@ class LinuxKernel : public Kernel {
   KernelResult<std::vector<RouteSpec>> ListRoutesWithoutLink(const NetnsRef& netns) override;
   KernelResult<void> AddRoutes(const NetnsRef& netns, const std::vector<RouteSpec>& routes) override;
   KernelResult<void> DeleteRoutes(const NetnsRef& netns, const std::vector<RouteSpec>& routes) override;
+  KernelResult<void> AddNat(const NetnsRef& netns, const std::string& registry,
+                            const std::vector<netlink::NatElement>& elements) override;
+  KernelResult<void> DeleteNat(const NetnsRef& netns, const std::string& registry,
+                               const std::vector<netlink::NatElement>& elements) override;
+  KernelResult<std::vector<netlink::NatElement>> ListNat(const NetnsRef& netns, const std::string& registry) override;
   KernelResult<std::unique_ptr<KernelWatch>> Watch() override;
 
  private:
@@ -90,6 +96,9 @@ class LinuxKernel : public Kernel {
   KernelResult<Connection> ConnectByName(const std::string& name) const;
   KernelResult<Connection> ConnectByPlace(const NetnsPlace& place) const;
   KernelResult<Connection> ConnectInside(UniqueFd netns) const;
+
+  // A session with nf_tables in a namespace. Errors as Connect().
+  KernelResult<std::unique_ptr<netlink::Session>> ConnectToNetfilter(const NetnsRef& netns) const;
 
   netns::NetnsDirectory directory_;
   UniqueFd home_;  // the host's namespace

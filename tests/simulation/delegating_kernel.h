@@ -133,6 +133,18 @@ class DelegatingKernel : public engine::Kernel {
                                   const std::vector<engine::RouteSpec>& routes) override {
     return kernel_.DeleteRoutes(netns, routes);
   }
+  KernelResult<void> AddNat(const engine::NetnsRef& netns, const std::string& registry,
+                            const std::vector<netlink::NatElement>& elements) override {
+    return kernel_.AddNat(netns, registry, elements);
+  }
+  KernelResult<void> DeleteNat(const engine::NetnsRef& netns, const std::string& registry,
+                               const std::vector<netlink::NatElement>& elements) override {
+    return kernel_.DeleteNat(netns, registry, elements);
+  }
+  KernelResult<std::vector<netlink::NatElement>> ListNat(const engine::NetnsRef& netns,
+                                                         const std::string& registry) override {
+    return kernel_.ListNat(netns, registry);
+  }
   KernelResult<std::unique_ptr<engine::KernelWatch>> Watch() override { return kernel_.Watch(); }
 
  private:

@@ -172,6 +172,21 @@ KernelResult<void> FaultyKernel::DeleteRoutes(const NetnsRef& netns, const std::
   return Around("DeleteRoutes", [&] { return kernel_.DeleteRoutes(netns, routes); });
 }
 
+KernelResult<void> FaultyKernel::AddNat(const NetnsRef& netns, const std::string& registry,
+                                        const std::vector<netlink::NatElement>& elements) {
+  return Around("AddNat", [&] { return kernel_.AddNat(netns, registry, elements); });
+}
+
+KernelResult<void> FaultyKernel::DeleteNat(const NetnsRef& netns, const std::string& registry,
+                                           const std::vector<netlink::NatElement>& elements) {
+  return Around("DeleteNat", [&] { return kernel_.DeleteNat(netns, registry, elements); });
+}
+
+KernelResult<std::vector<netlink::NatElement>> FaultyKernel::ListNat(const NetnsRef& netns,
+                                                                     const std::string& registry) {
+  return Around("ListNat", [&] { return kernel_.ListNat(netns, registry); });
+}
+
 KernelResult<std::optional<Link>> FaultyKernel::FindLink(const NetnsRef& netns, const std::string& name) {
   return Around("FindLink", [&] { return kernel_.FindLink(netns, name); });
 }

@@ -98,6 +98,12 @@ class FaultyKernel : public engine::Kernel {
   KernelResult<std::vector<engine::RouteSpec>> ListRoutesWithoutLink(const engine::NetnsRef& netns) override;
   KernelResult<void> AddRoutes(const engine::NetnsRef& netns, const std::vector<engine::RouteSpec>& routes) override;
   KernelResult<void> DeleteRoutes(const engine::NetnsRef& netns, const std::vector<engine::RouteSpec>& routes) override;
+  KernelResult<void> AddNat(const engine::NetnsRef& netns, const std::string& registry,
+                            const std::vector<netlink::NatElement>& elements) override;
+  KernelResult<void> DeleteNat(const engine::NetnsRef& netns, const std::string& registry,
+                               const std::vector<netlink::NatElement>& elements) override;
+  KernelResult<std::vector<netlink::NatElement>> ListNat(const engine::NetnsRef& netns,
+                                                         const std::string& registry) override;
   KernelResult<std::unique_ptr<engine::KernelWatch>> Watch() override { return kernel_.Watch(); }
 
  private:

@@ -1,0 +1,23 @@
+// netprov's table of address translation as the engine changes it, over a NETLINK_NETFILTER socket.
+#ifndef NETPROV_SERVER_ENGINE_LINUX_NAT_H_
+#define NETPROV_SERVER_ENGINE_LINUX_NAT_H_
+
+#include <string>
+#include <vector>
+
+#include "server/base/kernel_error.h"
+#include "server/netlink/nat.h"
+#include "server/netlink/session.h"
+
+namespace netprov::engine {
+
+// As Kernel::AddNat(), Kernel::DeleteNat() and Kernel::ListNat(), in the namespace of the session.
+KernelResult<void> AddNat(netlink::Session& session, const std::string& registry,
+                          const std::vector<netlink::NatElement>& elements);
+KernelResult<void> DeleteNat(netlink::Session& session, const std::string& registry,
+                             const std::vector<netlink::NatElement>& elements);
+KernelResult<std::vector<netlink::NatElement>> ListNat(netlink::Session& session, const std::string& registry);
+
+}  // namespace netprov::engine
+
+#endif  // NETPROV_SERVER_ENGINE_LINUX_NAT_H_
