@@ -10,6 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "server/engine/address_translation.h"
 #include "server/engine/error.h"
 #include "server/engine/plan.h"
 
@@ -30,6 +31,13 @@ void AddNamespaceKeys(const End& a, const End& b, std::vector<std::string>& keys
     if (!end->namespace_id.empty()) keys.push_back(NamespaceName(end->namespace_id));
     if (end->place.has_value()) keys.push_back(PlaceName(*end->place));
   }
+}
+
+// Of two that switch forwarding on in the host's namespace, which has no key, the second waits for the first.
+void AddForwardingKey(const VethSpec& spec, std::vector<std::string>& keys) {
+  const bool a_wants = spec.a.config.ip_forwarding && spec.b.is_at_host();
+  const bool b_wants = spec.b.config.ip_forwarding && spec.a.is_at_host();
+  if (a_wants || b_wants) keys.push_back(kHostForwardingKey);
 }
 
 }  // namespace
@@ -130,6 +138,7 @@ std::vector<std::string> Engine::Keys(const CreateVethCall& call) const {
     if (end->is_at_host()) keys.push_back("links/" + end->interface_name);
     if (!end->config.bridge.empty()) keys.push_back(end->config.bridge);
   }
+  AddForwardingKey(call.spec, keys);
   return SortedKeys(std::move(keys), call.context);
 }
 
@@ -140,6 +149,7 @@ std::vector<std::string> Engine::Keys(const DeleteVethCall& call) const {
     for (const EndpointSpec* end : {&record->spec.a, &record->spec.b}) {
       if (!end->config.bridge.empty()) keys.push_back(end->config.bridge);
     }
+    AddForwardingKey(record->spec, keys);
   }
   return SortedKeys(std::move(keys), call.context);
 }
@@ -151,6 +161,7 @@ std::vector<std::string> Engine::Keys(const UpdateNamespaceCall& call) const {
 std::vector<std::string> Engine::Keys(const UpdateVethCall& call) const {
   std::vector<std::string> keys = Keys(DeleteVethCall{.context = call.context, .id = call.id});
   keys.insert(keys.end(), call.bridges.begin(), call.bridges.end());
+  if (call.ip_forwarding) keys.push_back(kHostForwardingKey);
   return SortedKeys(std::move(keys), call.context);
 }
 

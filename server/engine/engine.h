@@ -25,6 +25,7 @@
 #include "server/engine/plan.h"
 #include "server/engine/registry.h"
 #include "server/engine/tag.h"
+#include "server/netlink/nat.h"
 #include "server/netlink/route.h"
 
 namespace netprov::engine {
@@ -125,6 +126,7 @@ struct UpdateVethCall {
   std::string id;
   Edit<VethSpec> edit;
   std::vector<std::string> bridges;  // the resource names of those that `edit` may bring in
+  bool ip_forwarding = false;        // `edit` may ask for it
 };
 
 struct UpdateDeviceCall {
@@ -390,6 +392,34 @@ class Engine {
   EngineResult<void> CompareLimits(const VethRecord& record, Veth& veth);
   // Of a pair that is there.
   EngineResult<void> HealLimits(const VethRecord& record);
+  // The index of the link by which the packets of one end of a pair come in where the other end is: that one's, or its
+  // bridge's. 0: it is not there.
+  uint32_t NatIfindex(const VethRecord& record, bool is_a) const;
+  // What is to be in the table of address translation for one end of a pair, where the other is (NatElements()).
+  std::vector<netlink::NatElement> NatOf(const VethRecord& record, bool is_a) const;
+  // Makes of the elements of a pair that is there those of `record.spec`, whatever they were. Idempotent. Where it
+  // fails, some of it may be done; with the record as it was before, the same undoes it.
+  KernelResult<void> ApplyNat(const VethRecord& record);
+  // Deletes the elements of a pair, and the tables where they are empty then.
+  KernelResult<void> DeleteNatOf(const VethRecord& record);
+  // The steps of a plan that makes the pair, which `record` is then; it must outlive the plan.
+  void AddNatSteps(const VethRecord& record, Plan& plan);
+  // What a pair wants translated is nobody's where its ends are to be, but for those with these uids.
+  // kPortForwardTaken; kKernel with EEXIST, as the kernel says it of an address that is another's on the same link.
+  EngineResult<void> CheckNatIsFree(const std::string& object, const VethRecord& record, const NetnsRef& a,
+                                    const NetnsRef& b, const std::vector<std::string>& uids);
+  // Sets what of `veth`, which is there, is translated and forwarded to what is, and adds how that differs.
+  EngineResult<void> CompareNat(const VethRecord& record, Veth& veth);
+  // Of a pair that is there.
+  EngineResult<void> HealNat(const VethRecord& record);
+  // Fills in what of the settings of forwarding a pair changes with `ends`, those of its ends that are to get it, where
+  // these ends are or are to be.
+  EngineResult<void> FindForwarding(const std::string& object, const VethSpec& ends, const NetnsRef& a,
+                                    const NetnsRef& b, Intent::Former& former);
+  // The steps that switch it on; `record` and `former` must outlive the plan.
+  void AddForwardingSteps(const VethRecord& record, const Intent::Former& former, Plan& plan);
+  // Back to what was, unless another pair relies on it by now.
+  KernelResult<void> RestoreForwarding(const VethRecord& record, const Intent::Former& former);
   // What of a pair does not go with its links: ifbs, and routes that belong to no link.
   KernelResult<void> DeleteRestOf(const VethRecord& record);
   // What an end should have and has not.
@@ -482,6 +512,8 @@ class Engine {
   EngineResult<void> RollBackAdoption(const NamespaceRecord& record);
   EngineResult<void> RollBack(const VethRecord& record);
   EngineResult<void> RollBackLinks(const VethRecord& record);
+  // The settings of forwarding, of an intent to make or to update a pair.
+  EngineResult<void> RollBackForwarding(const Intent& intent);
   EngineResult<void> RollBack(const DeviceRecord& record);
 
   // Each adds to the report what it finds.
@@ -491,6 +523,8 @@ class Engine {
   EngineResult<void> RemoveOrphan(const NetnsRef& netns, const std::string& uid);
   void ReportUnclaimedRoutes(const NetnsRef& netns, HostReport& report);
   EngineResult<void> CollectOrphanLinks(const NetnsRef& netns, bool look_only, HostReport& report);
+  // `where` is the namespace, for a person.
+  void CollectOrphanNat(const NetnsRef& netns, bool look_only, const std::string& where, HostReport& report);
   // Persistent objects of an earlier boot, each after what it stands on.
   std::vector<ObjectRef> Unrestored() const;
   void Restore(const std::vector<ObjectRef>& objects, HostReport& report);

@@ -169,6 +169,7 @@ EngineResult<void> Engine::HealVeth(const VethRecord& record) {
       if (!supplied.ok()) healed = std::move(supplied);
     }
     if (EngineResult<void> limited = HealLimits(record); !limited.ok()) healed = std::move(limited);
+    if (EngineResult<void> translated = HealNat(record); !translated.ok()) healed = std::move(translated);
     // Without its bridge an end is no port, whatever was put right.
     for (const End& end : found) {
       EngineResult<uint32_t> bridge = ResolveBridge(*end.spec, "", /*by_looking=*/true);
@@ -188,8 +189,8 @@ EngineResult<void> Engine::HealVeth(const VethRecord& record) {
   // Before that is there, the pair waits.
   NETPROV_ASSIGN_OR_RETURN(const uint32_t bridge_a, ResolveBridge(record.spec.a, "endpoint_a", /*by_looking=*/true));
   NETPROV_ASSIGN_OR_RETURN(const uint32_t bridge_b, ResolveBridge(record.spec.b, "endpoint_b", /*by_looking=*/true));
-  KernelResult<void> cleared;
-  if (found.empty()) cleared = DeleteStrayLinks("veth", TagFor(record));
+  KernelResult<void> cleared = DeleteNatOf(record);
+  if (cleared.ok() && found.empty()) cleared = DeleteStrayLinks("veth", TagFor(record));
   if (cleared.ok()) cleared = found.empty() ? DeleteRestOf(record) : DeleteLinksOf(record);
   if (!cleared.ok()) return KernelFailure(object, "delete what is left of veth " + record.id, cleared.error());
   auto link = [](EndpointSpec spec, const Endpoint& made, const NetnsRef& netns, uint32_t bridge) {

@@ -276,6 +276,13 @@ EngineResult<void> Engine::DeleteRecordedNamespace(const NamespaceRecord& record
   // Somebody may delete it as we do, and another may take its name.
   Plan plan;
   if (IsThere(record, entry)) {
+    // Where their other ends are, before the links go.
+    for (const VethRecord& veth : veths) {
+      if (!veth.spec.a.config.HasNat() && !veth.spec.b.config.HasNat()) continue;
+      plan.Add({.name = "delete what is translated for veth " + veth.id,
+                .run = [&] { return DeleteNatOf(veth); },
+                .undo = nullptr});
+    }
     plan.Add({.name = "delete the links of namespace " + record.id,
               .run = [&] { return UnlessGone(kernel_.DeleteLinksInside(netns)); },
               .undo = nullptr});

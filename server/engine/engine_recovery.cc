@@ -13,6 +13,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "server/engine/address_translation.h"
 #include "server/engine/engine.h"
 #include "server/engine/error.h"
 #include "server/engine/plan.h"
@@ -41,6 +42,10 @@ std::vector<std::string> NamesOf(const Intent& intent) {
     if (!end->namespace_id.empty()) names.push_back(NamespaceName(end->namespace_id));
     if (end->place.has_value()) names.push_back(PlaceName(*end->place));
     if (!end->interface_name.empty()) names.push_back("links/" + end->interface_name);
+  }
+  for (const auto& [spec, other] :
+       {std::pair(&intent.veth.spec.a, &intent.veth.spec.b), std::pair(&intent.veth.spec.b, &intent.veth.spec.a)}) {
+    if (spec->config.ip_forwarding && other->is_at_host()) names.push_back(kHostForwardingKey);
   }
   for (const std::string& shaper : ShaperNames(intent.veth.uid, intent.veth.spec)) names.push_back("links/" + shaper);
   return names;
@@ -165,6 +170,7 @@ void Engine::FinishIntents(const std::vector<PendingIntent>& intents, bool look_
         break;
       case Intent::Kind::kCreateVeth:
         finished = RollBack(intent.veth);
+        if (finished.ok()) finished = RollBackForwarding(intent);
         break;
       case Intent::Kind::kDeleteNamespace:
         // Where a later call has deleted it, or made another of the same name since, nothing is left to do.
@@ -321,6 +327,8 @@ EngineResult<void> Engine::CollectOrphans(bool look_only, HostReport& report) {
   for (const NetnsRef& netns : namespaces) NETPROV_RETURN_IF_ERROR(CollectOrphanLinks(netns, look_only, report));
   ReportUnclaimedRoutes({}, report);
   for (const NetnsRef& netns : namespaces) ReportUnclaimedRoutes(netns, report);
+  CollectOrphanNat({}, look_only, PlaceOf({}), report);
+  for (const NetnsRef& netns : namespaces) CollectOrphanNat(netns, look_only, PlaceOf(netns), report);
   return {};
 }
 
@@ -564,12 +572,17 @@ EngineResult<void> Engine::RollBack(const NamespaceRecord& record) {
 
 EngineResult<void> Engine::RollBack(const VethRecord& record) {
   if (record.boot_id != kernel_.BootId()) return {};
-  NETPROV_RETURN_IF_ERROR(RollBackLinks(record));
-  // Where the attempt was to heal it, they are its own, and the next attempt sees to them.
-  // Of one that was not made in this boot, the ifbs are left from the attempt alone.
   const std::optional<VethRecord> now = registry_.FindVeth(record.id);
   const bool is_its_own = now.has_value() && now->uid == record.uid;
-  if (is_its_own && now->boot_id == record.boot_id) return {};
+  // Where the attempt was to heal it, they are its own, and the next attempt sees to them.
+  const bool is_of_this_boot = is_its_own && now->boot_id == record.boot_id;
+  KernelResult<void> translated = is_of_this_boot ? KernelResult<void>() : DeleteNatOf(record);
+  if (!translated.ok()) {
+    return KernelFailure(VethName(record.id), "delete what is translated for veth " + record.id, translated.error());
+  }
+  NETPROV_RETURN_IF_ERROR(RollBackLinks(record));
+  if (is_of_this_boot) return {};
+  // Of one that was not made in this boot, the ifbs are left from the attempt alone.
   KernelResult<void> deleted = is_its_own ? DeleteShapersOf(record) : DeleteRestOf(record);
   if (!deleted.ok()) {
     return KernelFailure(VethName(record.id), "delete what is left of veth " + record.id, deleted.error());

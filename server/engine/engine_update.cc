@@ -32,6 +32,27 @@ bool HaveOtherLimits(const VethSpec& one, const VethSpec& other) {
   return differ(one.a.config, other.a.config) || differ(one.b.config, other.b.config);
 }
 
+// Whether something else is translated for an end of the pair, or for the same by another way.
+bool HaveOtherNat(const VethSpec& one, const VethSpec& other) {
+  auto differ = [](const EndpointSpec& a, const EndpointSpec& b, const EndpointSpec& a_other,
+                   const EndpointSpec& b_other) {
+    if (!a.config.HasNat() && !b.config.HasNat()) return false;
+    return a.config.masquerade != b.config.masquerade || a.config.port_forwards != b.config.port_forwards ||
+           a.config.ip.addresses != b.config.ip.addresses || a_other.config.bridge != b_other.config.bridge;
+  };
+  return differ(one.a, other.a, one.b, other.b) || differ(one.b, other.b, one.a, other.a);
+}
+
+// Those that are to be switched on by an update.
+VethSpec NewForwarding(const VethSpec& old, const VethSpec& wanted) {
+  VethSpec added = wanted;
+  for (const auto& [end, before] : {std::pair(&added.a, &old.a), std::pair(&added.b, &old.b)}) {
+    const bool is_same = before->config.ip_forwarding && before->config.ip.addresses == end->config.ip.addresses;
+    if (is_same) end->config.ip_forwarding = false;
+  }
+  return added;
+}
+
 // Those that go with the link.
 IpConfig OnLink(IpConfig ip) {
   std::erase_if(ip.routes, [](const RouteSpec& route) { return !route.through_link(); });
@@ -276,6 +297,12 @@ EngineResult<Veth> Engine::UpdateVeth(const UpdateVethCall& call) {
     NETPROV_RETURN_IF_ERROR(PrepareTurn(object, TagFor(*record), *end.made, **link, turn));
     turns.push_back(std::move(turn));
   }
+  const bool translates_otherwise = HaveOtherNat(record->spec, updated.spec);
+  auto check_nat = [&]() -> EngineResult<void> {
+    if (!translates_otherwise) return {};
+    return CheckNatIsFree(object, updated, RefOf(*record, record->a), RefOf(*record, record->b), {record->uid});
+  };
+  NETPROV_RETURN_IF_ERROR(check_nat());
   if (call.context.validate_only) {
     Veth projected = updated.ToVeth();
     projected.a = Projected(updated.spec.a, record->a);
@@ -306,6 +333,22 @@ EngineResult<Veth> Engine::UpdateVeth(const UpdateVethCall& call) {
               .undo = back,
               .sweep = back});
   }
+  if (translates_otherwise) {
+    auto back = [&] { return UnlessGone(ApplyNat(*record)); };
+    plan.Add({.name = "translate addresses of " + object,
+              .run = [&]() -> KernelResult<void> {
+                KernelResult<void> translated = ApplyNat(updated);
+                // Some of it may be done.
+                if (!translated.ok()) translated.error().may_have_effect = true;
+                return translated;
+              },
+              .undo = back,
+              .sweep = back});
+  }
+  const VethSpec forwarding = NewForwarding(record->spec, updated.spec);
+  NETPROV_RETURN_IF_ERROR(
+      FindForwarding(object, forwarding, RefOf(*record, record->a), RefOf(*record, record->b), intent.former));
+  AddForwardingSteps(updated, intent.former, plan);
   Veth answer;
   EngineResult<void> done = Transact(object, intent, plan, [&] {
     for (const LinkTurn& turn : turns) {
@@ -321,6 +364,9 @@ EngineResult<Veth> Engine::UpdateVeth(const UpdateVethCall& call) {
   });
   if (done.ok()) return answer;
   ChangeLease(updated.uid, object, updated.metadata, record->metadata);
+  if (done.error().reason == Reason::kKernel && done.error().kernel->code == EEXIST) {
+    NETPROV_RETURN_IF_ERROR(check_nat());
+  }
   return std::move(done).error();
 }
 
@@ -503,10 +549,14 @@ EngineResult<void> Engine::RollBackUpdate(const Intent& intent) {
         KernelResult<void> end = TurnBack(turn);
         if (!end.ok()) undone = std::move(end);
       }
+      if (is_there && HaveOtherNat(record->spec, intent.veth.spec)) {
+        if (KernelResult<void> nat = UnlessGone(ApplyNat(*record)); !nat.ok()) undone = std::move(nat);
+      }
       if (is_there && HaveOtherLimits(record->spec, intent.veth.spec)) {
         VethRecord limited = *record;
         if (KernelResult<void> rates = UnlessGone(ApplyShaping(limited)); !rates.ok()) undone = std::move(rates);
       }
+      if (undone.ok()) NETPROV_RETURN_IF_ERROR(RollBackForwarding(intent));
       break;
     }
     case Intent::Kind::kUpdateDevice: {

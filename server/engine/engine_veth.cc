@@ -107,6 +107,8 @@ KernelResult<std::optional<Link>> Engine::FindEnd(const VethRecord& record, cons
 }
 
 KernelResult<void> Engine::DeleteLinksOf(const VethRecord& record) {
+  // Before the links: nothing is ever sent on to an address that is not there.
+  NETPROV_RETURN_IF_ERROR(DeleteNatOf(record));
   std::optional<KernelError> closed;
   for (const auto& [end, other] : {std::pair(&record.a, &record.b), std::pair(&record.b, &record.a)}) {
     KernelResult<std::optional<Link>> link = FindEnd(record, *end, *other);
@@ -324,6 +326,7 @@ EngineResult<Veth> Engine::Describe(const VethRecord& record) {
   if (veth.state != State::kMissing) {
     const size_t deviations = veth.deviations.size();
     NETPROV_RETURN_IF_ERROR(CompareLimits(record, veth));
+    NETPROV_RETURN_IF_ERROR(CompareNat(record, veth));
     // As above.
     const bool is_odd = veth.deviations.size() > deviations;
     KernelResult<std::optional<Link>> found = is_odd ? FindEnd(record, record.a, record.b) : std::optional<Link>();
@@ -442,9 +445,15 @@ EngineResult<Veth> Engine::CreateVeth(const CreateVethCall& call) {
     if (call.spec.b.place.has_value() && now_b != netns_b) return PlaceReplaced(*call.spec.b.place, "endpoint_b");
     return {};
   };
+  auto check_nat = [&] {
+    std::vector<std::string> uids = {record.uid};
+    if (existing.has_value()) uids.push_back(existing->uid);
+    return CheckNatIsFree(object, record, netns_a, netns_b, uids);
+  };
   if (looks_first) {
     NETPROV_RETURN_IF_ERROR(check_namespaces());
     NETPROV_RETURN_IF_ERROR(check_names());
+    NETPROV_RETURN_IF_ERROR(check_nat());
   }
 
   const bool is_one_place = netns_a.key() == netns_b.key();
@@ -501,6 +510,9 @@ EngineResult<Veth> Engine::CreateVeth(const CreateVethCall& call) {
                absl::StartsWith(made.error().kernel->operation, "RTM_NEWLINKPROP")) {
       NETPROV_RETURN_IF_ERROR(CheckOtherNamesAreFree(call.spec.a, netns_a, "endpoint_a", object));
       NETPROV_RETURN_IF_ERROR(CheckOtherNamesAreFree(call.spec.b, netns_b, "endpoint_b", object));
+    } else if (made.error().kernel->code == EEXIST &&
+               absl::StartsWith(made.error().kernel->operation, "NFT_MSG_NEWSETELEM")) {
+      NETPROV_RETURN_IF_ERROR(check_nat());
     } else if (made.error().kernel->code != ENODEV) {  // Else somebody deleted it before it was whole.
       return std::move(made).error();
     }
@@ -590,7 +602,10 @@ EngineResult<VethRecord> Engine::MakeVeth(VethRecord record, const LinkSpec& a, 
   AddShapingStep(record, plan);
   AddConfigSteps(record, record.spec.a, a, record.a, plan);
   AddConfigSteps(record, record.spec.b, b, record.b, plan);
-  const Intent intent{.kind = Intent::Kind::kCreateVeth, .netns = {}, .veth = record, .request = {}};
+  AddNatSteps(record, plan);
+  Intent intent{.kind = Intent::Kind::kCreateVeth, .netns = {}, .veth = record, .device = {}, .request = {}};
+  NETPROV_RETURN_IF_ERROR(FindForwarding(object, record.spec, a.netns, b.netns, intent.former));
+  AddForwardingSteps(record, intent.former, plan);
   EngineResult<void> made = Transact(object, intent, plan, [&] {
     if (is_new) leases_.Start(record.uid, object, record.metadata);
     Veth answer = record.ToVeth();

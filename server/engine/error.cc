@@ -119,6 +119,15 @@ Error InterfaceNameTaken(const std::string& object, const std::string& field, co
           .interface_name = interface_name};
 }
 
+Error PortForwardTaken(const std::string& object, const std::string& field, const std::string& port,
+                       const std::string& holder) {
+  return {.reason = Reason::kPortForwardTaken,
+          .message = absl::StrCat(port, " is forwarded already, by ", holder.empty() ? "somebody else" : holder),
+          .object = object,
+          .field = field,
+          .holder = holder};
+}
+
 Error PlaceFailure(const NetnsPlace& place, const std::string& field, const KernelError& error) {
   Error failure = KernelFailure(PlaceName(place), "open the namespace of " + ToText(place), error);
   switch (error.code) {

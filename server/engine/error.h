@@ -35,6 +35,7 @@ enum class Reason {
   kLowerNotFound,        // there is no link of the name that a device is to stand on
   kDeviceRefused,        // the kernel does not make such a device there; `kernel` says why
   kInterfaceNameTaken,   // `field` says which end
+  kPortForwardTaken,     // `field` says which one; it is `holder`'s
   kPlaceNotFound,        // nothing leads to a namespace there, or not to the same any more
   kPlaceUnusable,        // what is there is no network namespace, or one that is named otherwise
   kKernel,               // a system call or a netlink request failed; `kernel` holds it; everything was undone
@@ -73,6 +74,9 @@ struct Error {
 
   // With kInterfaceNameTaken and kLowerNotFound: the name.
   std::string interface_name;
+
+  // With kPortForwardTaken: the resource name of the pair that has it; empty: somebody else's.
+  std::string holder;
 
   // With kRollbackFailed: what could not be undone.
   std::string residue;
@@ -138,6 +142,9 @@ Error AtField(Error error, const std::string& field);
 // `namespace_id` says, empty for the host's namespace.
 Error InterfaceNameTaken(const std::string& object, const std::string& field, const std::string& interface_name,
                          const std::string& namespace_id, const std::optional<NetnsPlace>& place = std::nullopt);
+// `field` is the forward's. `port` says which, as in `tcp 80`.
+Error PortForwardTaken(const std::string& object, const std::string& field, const std::string& port,
+                       const std::string& holder);
 // `field` is the end's. What Kernel::FindPlace() says where it finds no network namespace.
 Error PlaceFailure(const NetnsPlace& place, const std::string& field, const KernelError& error);
 // It led to another namespace before.

@@ -57,7 +57,8 @@ const Sysctls& DefaultSysctls() {
                                                  {"net.ipv4.conf.all.rp_filter", "0"},
                                                  {"net.ipv4.ip_forward", "0"},
                                                  {"net.ipv4.ip_local_port_range", "32768 60999"},
-                                                 {"net.ipv6.conf.all.disable_ipv6", "0"}};
+                                                 {"net.ipv6.conf.all.disable_ipv6", "0"},
+                                                 {"net.ipv6.conf.all.forwarding", "0"}};
   return *sysctls;
 }
 

@@ -56,6 +56,8 @@ class FakeKernel : public Kernel {
   void RemoveFiltersForTest(const NetnsRef& netns, const std::string& name);
   // `bridge fdb del` for all that a VXLAN device was given.
   void DeleteFdbForTest(const NetnsRef& netns, const std::string& name);
+  // `nft flush table inet netprov`, then what is given in place of its elements.
+  void SetNatForTest(const NetnsRef& netns, const std::vector<netlink::NatElement>& elements);
   // `ip netns exec NAME sysctl -w`.
   void SetSysctlForTest(const NetnsRef& netns, const std::string& name, const std::string& value);
   // `ip netns exec NAME COMMAND &`, whose process gets the next number and returns it.

@@ -36,6 +36,12 @@ bool IsValid(const NatElement& element) {
 
 }  // namespace
 
+void FakeKernel::SetNatForTest(const NetnsRef& netns, const std::vector<NatElement>& elements) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  KernelResult<FakeNetns*> inside = Enter(netns);
+  if (inside.ok()) (*inside)->nat = elements;
+}
+
 KernelResult<void> FakeKernel::AddNat(const NetnsRef& netns, const std::string& registry,
                                       const std::vector<NatElement>& elements) {
   if (auto error = Ask("AddNat"); error.has_value()) return *error;

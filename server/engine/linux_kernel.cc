@@ -469,11 +469,20 @@ KernelResult<uint64_t> LinuxKernel::CreateNetns(const std::string& name, const s
   return cookie;
 }
 
+KernelResult<void> LinuxKernel::RunIn(const NetnsRef& netns, const std::function<void()>& work) const {
+  if (netns.is_host()) {
+    work();
+    return {};
+  }
+  // For its cookie, too.
+  NETPROV_ASSIGN_OR_RETURN(const Connection connection, Connect(netns));
+  return netns::RunInside(connection.netns(), home_.get(), work);
+}
+
 KernelResult<Sysctls> LinuxKernel::FindSysctls(const NetnsRef& netns, const Sysctls& wanted) {
-  NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
   Sysctls found;
   std::optional<KernelError> failure;
-  NETPROV_RETURN_IF_ERROR(netns::RunInside(connection.netns(), home_.get(), [&] {
+  NETPROV_RETURN_IF_ERROR(RunIn(netns, [&] {
     for (const auto& [name, value] : wanted) {
       KernelResult<std::string> now = netns::ReadSysctl(name);
       if (now.ok()) {
@@ -489,10 +498,8 @@ KernelResult<Sysctls> LinuxKernel::FindSysctls(const NetnsRef& netns, const Sysc
 }
 
 KernelResult<void> LinuxKernel::SetSysctls(const NetnsRef& netns, const Sysctls& sysctls) {
-  NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
   KernelResult<void> written;
-  NETPROV_RETURN_IF_ERROR(
-      netns::RunInside(connection.netns(), home_.get(), [&] { written = netns::WriteSysctls(sysctls); }));
+  NETPROV_RETURN_IF_ERROR(RunIn(netns, [&] { written = netns::WriteSysctls(sysctls); }));
   return written;
 }
 
@@ -922,17 +929,10 @@ KernelResult<void> LinuxKernel::DeleteRoutes(const NetnsRef& netns, const std::v
 
 KernelResult<std::unique_ptr<netlink::Session>> LinuxKernel::ConnectToNetfilter(const NetnsRef& netns) const {
   KernelResult<std::unique_ptr<netlink::MnlTransport>> transport = KernelError{};
-  auto open = [&] {
+  NETPROV_RETURN_IF_ERROR(RunIn(netns, [&] {
     transport =
         netlink::MnlTransport::Open(netlink::MnlTransport::kDefaultTimeout, netlink::NetlinkProtocol::kNetfilter);
-  };
-  if (netns.is_host()) {
-    open();
-  } else {
-    // For its cookie, too.
-    NETPROV_ASSIGN_OR_RETURN(const Connection connection, Connect(netns));
-    NETPROV_RETURN_IF_ERROR(netns::RunInside(connection.netns(), home_.get(), open));
-  }
+  }));
   if (!transport.ok()) return std::move(transport).error();
   return std::make_unique<netlink::Session>(*std::move(transport));
 }

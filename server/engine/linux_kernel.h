@@ -3,6 +3,7 @@
 #define NETPROV_SERVER_ENGINE_LINUX_KERNEL_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -97,6 +98,8 @@ class LinuxKernel : public Kernel {
   KernelResult<Connection> ConnectByPlace(const NetnsPlace& place) const;
   KernelResult<Connection> ConnectInside(UniqueFd netns) const;
 
+  // Runs `work`, which must not leave the namespace, inside of one. Errors as Connect().
+  KernelResult<void> RunIn(const NetnsRef& netns, const std::function<void()>& work) const;
   // A session with nf_tables in a namespace. Errors as Connect().
   KernelResult<std::unique_ptr<netlink::Session>> ConnectToNetfilter(const NetnsRef& netns) const;
 

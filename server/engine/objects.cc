@@ -33,6 +33,14 @@ std::string NetnsKey(const std::string& namespace_id, const std::optional<NetnsP
   return place.has_value() ? absl::StrCat("/", cookie) : namespace_id;
 }
 
+std::string ToText(const PortForward& forward) {
+  const char* protocol = forward.protocol == netlink::TransportProtocol::kTcp ? "tcp " : "udp ";
+  std::string text = absl::StrCat(protocol, forward.host_port);
+  if (forward.count > 1) absl::StrAppend(&text, "-", forward.host_port + forward.count - 1);
+  if (forward.host_address.has_value()) text = absl::StrCat(forward.host_address->ToString(), " ", text);
+  return absl::StrCat(text, " to port ", forward.port);
+}
+
 IpConfig EndpointConfig::WholeIp() const {
   IpConfig whole = ip;
   for (const netlink::IpAddress& gateway : gateways) whole.routes.push_back(DefaultRoute(gateway));

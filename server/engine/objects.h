@@ -17,6 +17,7 @@
 #include "server/netlink/link.h"
 #include "server/netlink/link_info.h"
 #include "server/netlink/mac_address.h"
+#include "server/netlink/nat.h"
 
 namespace netprov::engine {
 
@@ -129,6 +130,21 @@ struct RateLimit {
   friend bool operator==(const RateLimit&, const RateLimit&) = default;
 };
 
+// Ports of the namespace where the other end is that lead to ports of an end.
+struct PortForward {
+  netlink::TransportProtocol protocol = netlink::TransportProtocol::kTcp;
+  // 0.0.0.0 or `::`: all that the namespace has of the family. nullopt: all of both, as far as the end has addresses.
+  std::optional<netlink::IpAddress> host_address;
+  uint16_t host_port = 0;  // the first of them
+  uint16_t count = 1;
+  uint16_t port = 0;  // of the end, to which the first leads
+
+  friend bool operator==(const PortForward&, const PortForward&) = default;
+};
+
+// `tcp 80 to port 8080`, `192.0.2.1 udp 5000-5009 to port 5000`, for a person.
+std::string ToText(const PortForward& forward);
+
 // What an end has besides name, hardware address, MTU and state.
 struct EndpointConfig {
   LinkOptions options;
@@ -139,6 +155,10 @@ struct EndpointConfig {
   PortOptions port;                          // as which; empty without a bridge
   std::optional<RateLimit> ingress_limit;    // of what the end receives
   std::optional<RateLimit> egress_limit;     // of what it sends
+  // All of this is where the other end is.
+  bool masquerade = false;  // what it sends has the address of the link that it leaves by
+  std::vector<PortForward> port_forwards;
+  bool ip_forwarding = false;  // switched on, for the families that the end has addresses of
 
   // All of it.
   IpConfig WholeIp() const;
@@ -147,6 +167,8 @@ struct EndpointConfig {
   // Takes away what is not there.
   void Remove(const IpConfig& missing);
   bool HasLimits() const { return ingress_limit.has_value() || egress_limit.has_value(); }
+  // Whether addresses are translated for it.
+  bool HasNat() const { return masquerade || !port_forwards.empty(); }
 
   friend bool operator==(const EndpointConfig&, const EndpointConfig&) = default;
 };

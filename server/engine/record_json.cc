@@ -14,6 +14,7 @@
 #include "server/netlink/ip_address.h"
 #include "server/netlink/link_info.h"
 #include "server/netlink/mac_address.h"
+#include "server/netlink/nat.h"
 
 // nlohmann::json finds these by argument-dependent lookup, so each sits in the namespace of its type.
 namespace netprov::netlink {
@@ -287,6 +288,22 @@ static void from_json(const json& from, RateLimit& limit) {
   limit.latency = absl::Nanoseconds(from.at("latency").get<int64_t>());
 }
 
+static void to_json(json& to, const PortForward& forward) {
+  to["protocol"] = forward.protocol;
+  Put(to, "host_address", forward.host_address);
+  to["host_port"] = forward.host_port;
+  PutUnless(uint16_t{1}, to, "count", forward.count);
+  to["port"] = forward.port;
+}
+
+static void from_json(const json& from, PortForward& forward) {
+  forward.protocol = from.at("protocol");
+  Get(from, "host_address", forward.host_address);
+  forward.host_port = from.at("host_port");
+  forward.count = from.value("count", uint16_t{1});
+  forward.port = from.at("port");
+}
+
 static void to_json(json& to, const EndpointConfig& config) {
   to = json::object();
   PutUnless(1u, to, "tx_queues", config.options.tx_queues);
@@ -308,6 +325,9 @@ static void to_json(json& to, const EndpointConfig& config) {
   PutUnless({}, to, "vlans", config.port.vlans);
   Put(to, "ingress_limit", config.ingress_limit);
   Put(to, "egress_limit", config.egress_limit);
+  PutUnless(false, to, "masquerade", config.masquerade);
+  PutUnless({}, to, "port_forwards", config.port_forwards);
+  PutUnless(false, to, "ip_forwarding", config.ip_forwarding);
 }
 
 static void from_json(const json& from, EndpointConfig& config) {
@@ -330,6 +350,9 @@ static void from_json(const json& from, EndpointConfig& config) {
   config.port.vlans = from.value("vlans", config.port.vlans);
   Get(from, "ingress_limit", config.ingress_limit);
   Get(from, "egress_limit", config.egress_limit);
+  config.masquerade = from.value("masquerade", false);
+  config.port_forwards = from.value("port_forwards", config.port_forwards);
+  config.ip_forwarding = from.value("ip_forwarding", false);
 }
 
 // Most ends have none of it.
@@ -637,6 +660,8 @@ static void to_json(json& to, const Intent& intent) {
       to["release_namespace"] = intent.netns;
       break;
   }
+  PutUnless({}, to, "forwarding_a", intent.former.forwarding_a);
+  PutUnless({}, to, "forwarding_b", intent.former.forwarding_b);
   if (intent.request.has_value()) {
     // A fingerprint is bytes, and JSON is text.
     to["request"] = {{"id", intent.request->request_id},
@@ -682,6 +707,8 @@ static void from_json(const json& from, Intent& intent) {
     intent.kind = Intent::Kind::kDeleteVeth;
     intent.veth = from.at("delete_veth");
   }
+  intent.former.forwarding_a = from.value("forwarding_a", Sysctls());
+  intent.former.forwarding_b = from.value("forwarding_b", Sysctls());
   if (auto found = from.find("request"); found != from.end()) {
     RequestRecord& request = intent.request.emplace();
     request.request_id = found->at("id");

@@ -112,6 +112,10 @@ struct Intent {
     NamespaceSpec netns;
     VethSpec veth;
     DeviceSpec device;
+    // And of a creation: the settings of forwarding that the pair's ends change, each where the other end is, as they
+    // were; none where nothing is changed.
+    Sysctls forwarding_a;
+    Sysctls forwarding_b;
   };
   Former former;
 };

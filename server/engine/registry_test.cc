@@ -539,6 +539,14 @@ TEST_F(RegistryTest, DevicesAreKeptWhole) {
   port.spec.b.config.ingress_limit = RateLimit{.rate = 8000, .burst = 1514, .latency = absl::Milliseconds(1)};
   port.spec.b.config.egress_limit = RateLimit{.rate = 8001, .burst = 1515, .latency = absl::Milliseconds(2)};
   port.a.shaper_ifindex = 7;
+  port.spec.b.config.masquerade = true;
+  port.spec.b.config.port_forwards = {{.host_port = 80, .port = 8080},
+                                      {.protocol = netlink::TransportProtocol::kUdp,
+                                       .host_address = netlink::IpAddress::Parse("2001:db8::1"),
+                                       .host_port = 5000,
+                                       .count = 3,
+                                       .port = 6000}};
+  port.spec.b.config.ip_forwarding = true;
   Outcome made;
   made.put_device = device;
   made.put_veth = port;

@@ -176,6 +176,11 @@ TEST_P(KernelContractTest, SysctlsCanBeSetAgain) {
   EXPECT_EQ(CodeOf(kernel_.SetSysctls(netns, sysctls)), 0);
   EXPECT_EQ(*kernel_.FindSysctls(netns, {{"net.ipv4.ip_forward", ""}, {"net.ipv4.no_such_setting", ""}}), sysctls);
   EXPECT_EQ(CodeOf(kernel_.SetSysctls(netns, {{"net.ipv4.no_such_setting", "1"}})), EOPNOTSUPP);
+  // The host's are its own.
+  const NetnsRef host;
+  EXPECT_EQ(CodeOf(kernel_.SetSysctls(host, {{"net.ipv4.ip_forward", "0"}})), 0);
+  EXPECT_EQ(kernel_.FindSysctls(host, {{"net.ipv4.ip_forward", ""}})->at("net.ipv4.ip_forward"), "0");
+  EXPECT_EQ(*kernel_.FindSysctls(netns, {{"net.ipv4.ip_forward", ""}}), sysctls);
   const NetnsRef other{.name = "blue", .cookie = netns.cookie + 1};
   EXPECT_EQ(CodeOf(kernel_.SetSysctls(other, sysctls)), ESTALE);
   EXPECT_EQ(CodeOf(kernel_.FindSysctls(other, sysctls)), ESTALE);

@@ -1,0 +1,46 @@
+// What an end of a pair wants translated, as elements of netprov's table (netlink/nat.h).
+#ifndef NETPROV_SERVER_ENGINE_ADDRESS_TRANSLATION_H_
+#define NETPROV_SERVER_ENGINE_ADDRESS_TRANSLATION_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "server/engine/objects.h"
+#include "server/netlink/ip_address.h"
+#include "server/netlink/nat.h"
+
+namespace netprov::engine {
+
+// The key of calls (Engine::Keys()) that switch on forwarding in the host's namespace.
+inline constexpr char kHostForwardingKey[] = "forwarding/host";
+
+// Writing the first changes the second too (inet_forward_change()).
+inline constexpr char kIpv4ForwardSysctl[] = "net.ipv4.ip_forward";
+inline constexpr char kIpv4RedirectsSysctl[] = "net.ipv4.conf.all.accept_redirects";
+
+// The tag of an element: that of the pair, cut to what an element has room for.
+std::string NatTag(const std::string& tag);
+
+// Whether an address can be masqueraded and forwarded to: all but the link-local ones of IPv6.
+bool IsTranslatable(const netlink::IpAddress& address);
+// The address of an end to which ports are forwarded: the first one that is translatable.
+std::optional<netlink::IpAddress> NatTarget(const EndpointConfig& config, netlink::IpFamily family);
+
+// The elements of one of the end's forwards: for each port one of each family.
+std::vector<netlink::NatElement> NatElements(const PortForward& forward, const EndpointConfig& config,
+                                             const std::string& tag);
+// All elements of an end, each once. `ifindex` is that of the link by which the end's packets come in (Masquerade::
+// ifindex); 0: it is not known, and only forwards are returned.
+std::vector<netlink::NatElement> NatElements(const EndpointConfig& config, uint32_t ifindex, const std::string& tag);
+
+// Equal for elements of which the table can have only one.
+std::string NatKey(const netlink::NatElement& element);
+
+// The settings that let packets of an end's families be forwarded, with the value of that.
+Sysctls ForwardingSysctls(const EndpointConfig& config);
+
+}  // namespace netprov::engine
+
+#endif  // NETPROV_SERVER_ENGINE_ADDRESS_TRANSLATION_H_
