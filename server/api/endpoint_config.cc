@@ -10,6 +10,7 @@
 #include "absl/algorithm/container.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "server/api/port_forward.h"
 #include "server/api/rate_limit.h"
 #include "server/api/text.h"
 #include "server/engine/ip_config.h"
@@ -86,6 +87,7 @@ class Reader {
     // Before the gateways: a route may lead to one.
     for (int i = 0; i < endpoint_.routes_size(); ++i) ReadRoute(Item("routes", i), endpoint_.routes(i));
     for (int i = 0; i < endpoint_.gateways_size(); ++i) ReadGateway(Item("gateways", i), endpoint_.gateways(i));
+    ReadNat(field_, endpoint_, config_, violations_);
     return std::move(config_);
   }
 
@@ -529,6 +531,9 @@ void AddToProto(const engine::EndpointConfig& config, v1::VethEndpoint& endpoint
   if (!config.port.empty()) ToProto(config.port, *endpoint.mutable_bridge_port());
   if (config.ingress_limit.has_value()) *endpoint.mutable_ingress_limit() = ToProto(*config.ingress_limit);
   if (config.egress_limit.has_value()) *endpoint.mutable_egress_limit() = ToProto(*config.egress_limit);
+  endpoint.set_masquerade(config.masquerade);
+  for (const engine::PortForward& forward : config.port_forwards) *endpoint.add_port_forwards() = ToProto(forward);
+  endpoint.set_ip_forwarding(config.ip_forwarding);
   for (const AddressSpec& address : config.ip.addresses) {
     v1::Address& proto = *endpoint.add_addresses();
     proto.set_address(address.local.ToString());

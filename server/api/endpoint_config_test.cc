@@ -146,6 +146,78 @@ TEST(EndpointConfigTest, EachViolationNamesItsFieldAndTheReason) {
   for (const Case& test : cases) EXPECT_THAT(Violation(test.text), HasSubstr(test.violation)) << test.text;
 }
 
+constexpr char kBothFamilies[] = R"(addresses { address: "10.0.0.2/24" } addresses { address: "2001:db8::2/64" } )";
+
+TEST(EndpointConfigTest, AForwardIsFilledInAndKept) {
+  const std::string rest = R"(addresses { address: "10.0.0.2/24" scope: SCOPE_GLOBAL } )"
+                           R"(addresses { address: "2001:db8::2/64" duplicate_detection: DUPLICATE_DETECTION_NONE } )"
+                           R"(tx_queues: 1 rx_queues: 1)";
+  EXPECT_EQ(ReadAndWrite(absl::StrCat(kBothFamilies, "port_forwards { host_port: 80 }")),
+            rest + " port_forwards { protocol: PROTOCOL_TCP host_port: 80 host_port_last: 80 port: 80 }");
+  const std::string whole =
+      R"( masquerade: true )"
+      R"(port_forwards { protocol: PROTOCOL_UDP host_address: "2001:db8::1" host_port: 5000 host_port_last: 5009 port: 6000 } )"
+      R"(port_forwards { protocol: PROTOCOL_TCP host_address: "0.0.0.0" host_port: 80 host_port_last: 80 port: 65535 } )"
+      R"(port_forwards { protocol: PROTOCOL_TCP host_address: "192.0.2.1" host_port: 80 host_port_last: 80 port: 1 } )"
+      R"(ip_forwarding: true)";
+  EXPECT_EQ(ReadAndWrite(kBothFamilies + whole), rest + whole);
+}
+
+TEST(EndpointConfigTest, WhatCannotBeForwardedIsRefused) {
+  for (const auto& [text, why] : {
+           std::pair(R"(masquerade: true)", "b.masquerade needs the endpoint to have an address"),
+           std::pair(R"(addresses { address: "fe80::2/64" } masquerade: true)", "other than a link-local one"),
+           std::pair(R"(ip_forwarding: true)", "b.ip_forwarding needs the endpoint to have an address"),
+           std::pair(R"(port_forwards { host_port: 80 })", "b.port_forwards[0] needs the endpoint to have an address"),
+       }) {
+    EXPECT_THAT(Violation(text), HasSubstr(why)) << text;
+  }
+  EXPECT_THAT(Violation(R"(addresses { address: "10.0.0.2/24" } port_forwards { host_address: "::" host_port: 80 })"),
+              HasSubstr("b.port_forwards[0].host_address needs the endpoint to have an IPv6 address"));
+  for (const auto& [forward, why] : {
+           std::pair("", "b.port_forwards[0].host_port must be 1 to 65535, but is 0"),
+           std::pair("host_port: 65536", "must be 1 to 65535, but is 65536"),
+           std::pair("host_port: 80 host_port_last: 79", "host_port_last must be 80, the first, to 65535, but is 79"),
+           std::pair("host_port: 80 host_port_last: 65536", "host_port_last must be 80"),
+           std::pair("host_port: 80 port: 65536", "port must be 1 to 65535, so that"),
+           std::pair("host_port: 80 host_port_last: 81 port: 65535", "port must be 1 to 65534, so that"),
+           std::pair("host_port: 80 port: 4294967295", "but is 4294967295"),
+           std::pair("host_port: 1 host_port_last: 1025", "must make at most 1024 ports, but makes 1025"),
+           std::pair("host_port: 1 host_port_last: 513",
+                     "at most 1024 ports in all, those of both families counted twice, but has 1026"),
+           std::pair("host_port: 80 protocol: 7", "protocol must be PROTOCOL_TCP or PROTOCOL_UDP, but is 7"),
+           std::pair(R"(host_port: 80 host_address: "host")", "host_address must be an IP address"),
+           std::pair(R"(host_port: 80 host_address: "127.0.0.1")", "must not be a loopback address"),
+           std::pair(R"(host_port: 80 host_address: "::1")", "must not be a loopback address"),
+           std::pair(R"(host_port: 80 host_address: "224.0.0.1")", "must be the address of one host"),
+           std::pair(R"(host_port: 80 host_address: "ff02::1")", "must be the address of one host"),
+           std::pair(R"(host_port: 80 host_address: "255.255.255.255")", "must be the address of one host"),
+       }) {
+    EXPECT_THAT(Violation(absl::StrCat(kBothFamilies, "port_forwards { ", forward, " }")), HasSubstr(why)) << forward;
+  }
+  for (const auto& [first, second] : {
+           std::pair("host_port: 80", "host_port: 80"),
+           std::pair("host_port: 80 host_port_last: 90", "host_port: 90 host_port_last: 91"),
+           std::pair("host_port: 80", R"(host_port: 80 host_address: "::")"),
+           std::pair(R"(host_port: 80 host_address: "192.0.2.1")", R"(host_port: 80 host_address: "192.0.2.1")"),
+       }) {
+    EXPECT_THAT(Violation(absl::StrCat(kBothFamilies, "port_forwards { ", first, " } port_forwards { ", second, " }")),
+                HasSubstr("b.port_forwards[1] must have other ports than"));
+  }
+  for (const auto& [first, second] : {
+           std::pair("host_port: 80", "host_port: 81"),
+           std::pair("host_port: 80", "protocol: PROTOCOL_UDP host_port: 80"),
+           std::pair(R"(host_port: 80 host_address: "0.0.0.0")", R"(host_port: 80 host_address: "::")"),
+           std::pair("host_port: 80", R"(host_port: 80 host_address: "192.0.2.1")"),
+       }) {
+    EXPECT_EQ(Violation(absl::StrCat(kBothFamilies, "port_forwards { ", first, " } port_forwards { ", second, " }")),
+              "");
+  }
+  std::string many = kBothFamilies;
+  for (int i = 1; i <= 65; ++i) absl::StrAppend(&many, "port_forwards { host_port: ", i, " }");
+  EXPECT_THAT(Violation(many), HasSubstr("b.port_forwards must have at most 64 items, but has 65"));
+}
+
 TEST(EndpointConfigTest, ALimitIsFilledInAndKept) {
   const std::string queues = "tx_queues: 1 rx_queues: 1 ";
   EXPECT_EQ(ReadAndWrite("ingress_limit { rate: 10000000 }"),

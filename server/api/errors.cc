@@ -218,6 +218,15 @@ absl::Status InterfaceNameTaken(const engine::Error& error) {
       .Build();
 }
 
+absl::Status PortForwardTaken(const engine::Error& error) {
+  return StatusBuilder(absl::StatusCode::kAlreadyExists, v1::ERROR_REASON_PORT_FORWARD_TAKEN, error.message)
+      .Resource(kVethType, error.holder.empty() ? error.object : error.holder)
+      .Metadata("field", error.field)
+      .Metadata("holder", error.holder)
+      .Field(error.field)
+      .Build();
+}
+
 void AddKernelMetadata(const engine::Error& error, StatusBuilder& builder) {
   builder.Metadata("step", error.step).Metadata("field", error.field);
   if (!error.kernel.has_value()) return;
@@ -266,6 +275,10 @@ constexpr KernelMeaning kKernelMeanings[] = {
     {"RTM_SETLINK", EXFULL, kExhausted, v1::ERROR_REASON_BRIDGE_FULL},
     {"RTM_NEWLINKPROP", EEXIST, absl::StatusCode::kAlreadyExists, v1::ERROR_REASON_INTERFACE_NAME_TAKEN},
     {"duplicate", EADDRINUSE, kPrecondition, v1::ERROR_REASON_ADDRESS_DUPLICATE},
+    // Of what is not a forward: another's address on the same link is translated already. And a table that has another
+    // mark than ours.
+    {"NFT_MSG_NEWSETELEM", EEXIST, kPrecondition, v1::ERROR_REASON_ADDRESS_DUPLICATE},
+    {"table", EBUSY, kPrecondition, v1::ERROR_REASON_NAT_TABLE_TAKEN},
     // A kernel built without CONFIG_NET_NS (unshare(2)).
     {"unshare", EINVAL, kPrecondition, v1::ERROR_REASON_KERNEL_FEATURE_MISSING},
     // The limit user.max_net_namespaces (namespaces(7)).
@@ -428,6 +441,8 @@ static absl::Status ByReason(Method method, const engine::Error& error) {
       return RefusedDevice(error);
     case engine::Reason::kInterfaceNameTaken:
       return InterfaceNameTaken(error);
+    case engine::Reason::kPortForwardTaken:
+      return PortForwardTaken(error);
     case engine::Reason::kKernel:
       return KernelFailed(error);
     case engine::Reason::kRollbackFailed:

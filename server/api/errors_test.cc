@@ -73,6 +73,7 @@ constexpr Reason kReasons[] = {Reason::kRequestIdReused,
                                Reason::kLowerNotFound,
                                Reason::kDeviceRefused,
                                Reason::kInterfaceNameTaken,
+                               Reason::kPortForwardTaken,
                                Reason::kPlaceNotFound,
                                Reason::kPlaceUnusable,
                                Reason::kKernel,
@@ -107,7 +108,8 @@ std::vector<absl::Status> AllStatuses() {
       for (const char* operation :
            {"RTM_NEWLINK veth0", "RTM_NEWLINKPROP veth0", "RTM_SETLINK 7", "RTM_NEWADDR 10.0.0.1/24",
             "RTM_NEWROUTE 10.0.0.0/24", "duplicate address detection of ::1/128", "unshare(CLONE_NEWNET)",
-            "open(/run/netns/x)", "sysctl net.ipv4.ip_forward"}) {
+            "open(/run/netns/x)", "sysctl net.ipv4.ip_forward", "table inet netprov is somebody else's",
+            "NFT_MSG_NEWSETELEM masquerade"}) {
         all.push_back(FromEngine(method, KernelError(code, operation)));
       }
     }
@@ -213,6 +215,22 @@ TEST(ErrorTest, AlreadyExistsSaysWhetherTheSpecsMatch) {
   EXPECT_THAT(MetadataOf(FromEngine(Method::kCreateVeth, error)), ElementsAre(Pair("specs_match", "false")));
 }
 
+TEST(ErrorsTest, APortForwardThatIsTakenNamesItsHolder) {
+  Error error{.reason = Reason::kPortForwardTaken,
+              .message = "TCP port 80 is forwarded already, by veths/web",
+              .object = "veths/v",
+              .field = "endpoint_b.port_forwards[0]",
+              .holder = "veths/web"};
+  const absl::Status taken = FromEngine(Method::kCreateVeth, error);
+  EXPECT_EQ(taken.code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(ReasonOf(taken), "PORT_FORWARD_TAKEN");
+  EXPECT_THAT(MetadataOf(taken),
+              UnorderedElementsAre(Pair("field", "veth.endpoint_b.port_forwards[0]"), Pair("holder", "veths/web")));
+  error.holder.clear();
+  EXPECT_THAT(MetadataOf(FromEngine(Method::kCreateVeth, error)),
+              ElementsAre(Pair("field", "veth.endpoint_b.port_forwards[0]")));
+}
+
 TEST(ErrorTest, ATakenNameIsNamedWithItsEnd) {
   const absl::Status status = FromEngine(Method::kCreateVeth, {.reason = Reason::kInterfaceNameTaken,
                                                                .message = "m",
@@ -303,6 +321,8 @@ TEST(ErrorTest, KernelErrorsAreReadByOperationAndErrno) {
   EXPECT_EQ(code(EEXIST, "RTM_NEWLINKPROP veth0"), "ALREADY_EXISTS INTERFACE_NAME_TAKEN");
   EXPECT_EQ(code(EXFULL, "RTM_SETLINK 7"), "RESOURCE_EXHAUSTED BRIDGE_FULL");
   EXPECT_EQ(code(EADDRINUSE, "duplicate address detection of fe80::1/64"), "FAILED_PRECONDITION ADDRESS_DUPLICATE");
+  EXPECT_EQ(code(EBUSY, "table inet netprov is somebody else's"), "FAILED_PRECONDITION NAT_TABLE_TAKEN");
+  EXPECT_EQ(code(EEXIST, "NFT_MSG_NEWSETELEM x"), "FAILED_PRECONDITION ADDRESS_DUPLICATE");
   EXPECT_EQ(code(ENOPROTOOPT, "getsockopt(SO_NETNS_COOKIE)"), "FAILED_PRECONDITION KERNEL_FEATURE_MISSING");
   EXPECT_EQ(code(ENODEV, "RTM_NEWLINK veth0"), "INTERNAL KERNEL_REFUSED");
   EXPECT_EQ(code(EINVAL, "unshare(CLONE_NEWNET)"), "FAILED_PRECONDITION KERNEL_FEATURE_MISSING");

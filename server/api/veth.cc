@@ -42,6 +42,9 @@ constexpr absl::string_view kChangeable[] = {"endpoint_a.mac_address",
                                              "endpoint_a.bridge_port",
                                              "endpoint_a.ingress_limit",
                                              "endpoint_a.egress_limit",
+                                             "endpoint_a.masquerade",
+                                             "endpoint_a.port_forwards",
+                                             "endpoint_a.ip_forwarding",
                                              "endpoint_b.mac_address",
                                              "endpoint_b.mtu",
                                              "endpoint_b.admin_state",
@@ -57,6 +60,9 @@ constexpr absl::string_view kChangeable[] = {"endpoint_a.mac_address",
                                              "endpoint_b.bridge_port",
                                              "endpoint_b.ingress_limit",
                                              "endpoint_b.egress_limit",
+                                             "endpoint_b.masquerade",
+                                             "endpoint_b.port_forwards",
+                                             "endpoint_b.ip_forwarding",
                                              "metadata.owner",
                                              "metadata.labels",
                                              "metadata.ttl",
@@ -163,6 +169,16 @@ engine::Endpoint AsAsked(const engine::EndpointSpec& spec) {
           .place = spec.place};
 }
 
+// Of an end that is in the same place as the other.
+static void CheckNat(const std::string& field, const engine::EndpointConfig& config, Violations& violations) {
+  auto refuse = [&](bool is_asked, const char* name) {
+    if (is_asked) violations.Add(absl::StrCat(field, ".", name), "needs the other end to be in another place");
+  };
+  refuse(config.masquerade, "masquerade");
+  refuse(!config.port_forwards.empty(), "port_forwards");
+  refuse(config.ip_forwarding, "ip_forwarding");
+}
+
 static engine::VethSpec ToSpec(const v1::Veth& veth, const engine::Metadata& metadata, Violations& violations) {
   engine::VethSpec pair;
   const size_t before = violations.size();
@@ -182,6 +198,8 @@ static engine::VethSpec ToSpec(const v1::Veth& veth, const engine::Metadata& met
       violations.Add("veth.metadata.persistent",
                      absl::StrCat("can't be set where ", field, " has a pid, which says nothing after a reboot"));
     }
+    if (spec->namespace_id == other->namespace_id && spec->place == other->place)
+      CheckNat(field, spec->config, violations);
     for (size_t i = 0; i < spec->config.ip.addresses.size(); ++i) {
       if (!spec->config.ip.addresses[i].detect_duplicates || other->up) continue;
       violations.Add(absl::StrCat(field, ".addresses[", i, "].duplicate_detection"),
@@ -230,6 +248,7 @@ absl::StatusOr<engine::UpdateVethCall> ToCall(const v1::UpdateVethRequest& reque
   if (!violations.empty()) return violations.ToStatus();
   for (const v1::VethEndpoint* end : {&wanted.endpoint_a(), &wanted.endpoint_b()}) {
     if (!end->bridge().empty()) call.bridges.push_back(end->bridge());
+    call.ip_forwarding = call.ip_forwarding || end->ip_forwarding();
   }
   // The name is the server's to set where a pair is created, and so not in what tells requests apart.
   if (!call.context.request_id.empty()) {
