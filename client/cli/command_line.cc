@@ -17,6 +17,7 @@
 #include "client/cli/device_text.h"
 #include "client/cli/field_text.h"
 #include "client/cli/ip_text.h"
+#include "client/cli/publish_text.h"
 #include "client/cli/rate_text.h"
 #include "client/endpoint.h"
 #include "client/owner.h"
@@ -75,7 +76,7 @@ class EndOptions {
     std::vector<std::string> link;
     // Of the MTU, which both ends share unless a prefix says otherwise.
     std::vector<std::string> mtu;
-    // Of addresses, routes and neighbors, and of rates.
+    // Of addresses, routes and neighbors, of rates, and of what is translated.
     std::vector<std::string> ip;
   };
 
@@ -100,6 +101,9 @@ class EndOptions {
   }
   void AddIpText(const std::string& name, std::string& target, const char* type, const std::string& help) {
     Group(app_.add_option(Names(prefixes_.ip, name), target, help))->type_name(type);
+  }
+  void AddIpFlag(const std::string& name, bool& target, const std::string& help) {
+    Group(app_.add_flag(Names(prefixes_.ip, name), target, help));
   }
   void AddIpTexts(const std::string& name, std::vector<std::string>& target, const char* type,
                   const std::string& help) {
@@ -157,6 +161,14 @@ class End {
     options.AddIpText(
         "latency", latency_, "DURATION",
         "With these rates: how long a packet may wait, 1ms to 10s, beyond which it is dropped. Default: 50ms");
+    options.AddIpFlag(
+        "masquerade", masquerade_,
+        "What it sends and leaves the other end's namespace has the address of the link that it leaves by");
+    options.AddIpTexts("publish", publish_, "FORWARD",
+                       "A port where the other end is that leads to it, as in 8080:80, 192.0.2.1:5000-5009:5000/udp or "
+                       "[2001:db8::1]:443:8443. Can be repeated");
+    options.AddIpFlag("ip-forwarding", ip_forwarding_,
+                      "Switch on the forwarding of packets in the other end's namespace, all of it; stays on");
     options.AddLinkText("mac", mac_, "MAC", "The MAC address. Default: a random one");
     options.AddMtu(mtu_, "The MTU, where it is not that of --mtu");
     options.AddLinkFlag("down", down_, "Leave it down");
@@ -191,6 +203,9 @@ class End {
     status.Update(ParseAll(ip_prefix + "address", addresses_, ParseAddress, endpoint.mutable_addresses()));
     status.Update(ParseAll(ip_prefix + "route", routes_, ParseRoute, endpoint.mutable_routes()));
     status.Update(ParseAll(ip_prefix + "neighbor", neighbors_, ParseNeighbor, endpoint.mutable_neighbors()));
+    endpoint.set_masquerade(masquerade_);
+    status.Update(ParseAll(ip_prefix + "publish", publish_, ParsePublish, endpoint.mutable_port_forwards()));
+    endpoint.set_ip_forwarding(ip_forwarding_);
     return status;
   }
 
@@ -275,6 +290,9 @@ class End {
   uint32_t gso_ipv4_max_size_ = 0, gro_ipv4_max_size_ = 0;
   std::vector<std::string> addresses_, gateways_, routes_, neighbors_;
   std::string ingress_rate_, egress_rate_, burst_, latency_;
+  bool masquerade_ = false;
+  std::vector<std::string> publish_;
+  bool ip_forwarding_ = false;
 };
 
 // A bridge, as typed.

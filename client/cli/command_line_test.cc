@@ -243,6 +243,21 @@ TEST(VethTest, EverythingOfIp) {
   }
 }
 
+TEST(VethTest, WhatIsTranslatedForEitherEnd) {
+  for (const std::string prefix : {"--", "--peer-", "--host-", "--from-"}) {
+    const bool first = prefix == "--host-" || prefix == "--from-";
+    const Arguments options = {prefix + "masquerade", prefix + "publish", "8080:80",
+                               prefix + "publish",    "53:53/udp",        prefix + "ip-forwarding"};
+    EXPECT_EQ(ParseEnd(first, options, prefix != "--from-").ShortDebugString(),
+              "masquerade: true port_forwards { host_port: 8080 port: 80 } "
+              "port_forwards { protocol: PROTOCOL_UDP host_port: 53 port: 53 } ip_forwarding: true")
+        << prefix;
+    EXPECT_EQ(ParseEnd(!first, options, prefix != "--from-").ShortDebugString(), "") << prefix;
+  }
+  EXPECT_THAT(UsageError({"net", "veth", "--host", "h", "--ns", "a", "--publish", "80"}),
+              HasSubstr("--publish: must be [HOST_ADDRESS:]HOST_PORT"));
+}
+
 TEST(VethTest, RatesOfEitherEnd) {
   for (const std::string prefix : {"--", "--peer-", "--host-", "--from-"}) {
     const bool first = prefix == "--host-" || prefix == "--from-";

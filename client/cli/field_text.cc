@@ -16,6 +16,7 @@
 #include "client/cli/bridge_text.h"
 #include "client/cli/device_text.h"
 #include "client/cli/ip_text.h"
+#include "client/cli/publish_text.h"
 #include "client/cli/rate_text.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/duration.pb.h"
@@ -68,6 +69,7 @@ absl::Status SetMessage(const std::string& text, Message& message) {
   if (type == "netprov.v1.BridgePort") return Copy(ParsePort(text), message);
   if (type == "netprov.v1.Vxlan.FdbEntry") return Copy(ParseFdbEntry(text), message);
   if (type == "netprov.v1.BridgeVlan") return Copy(ParseVlan(text), message);
+  if (type == "netprov.v1.PortForward") return Copy(ParsePublish(text), message);
   if (type == "google.protobuf.Duration") return Copy(ParseTime(text), message);
   if (google::protobuf::util::JsonStringToMessage(text, &message).ok()) return absl::OkStatus();
   return absl::InvalidArgumentError("must be JSON, as in {\"field\": 1}");

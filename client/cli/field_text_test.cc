@@ -56,6 +56,19 @@ TEST(FieldText, AWholePortAndABridgesTimes) {
   EXPECT_TRUE(bridge.has_stp());
 }
 
+TEST(FieldText, AForwardIsInTheWordsOfItsOption) {
+  v1::Veth veth;
+  google::protobuf::FieldMask mask;
+  const absl::Status status =
+      SetFields({"endpoint_b.port_forwards=8080:80", "endpoint_b.port_forwards=53:53/udp", "endpoint_b.masquerade=yes"},
+                veth, mask);
+  ASSERT_TRUE(status.ok()) << status.message();
+  ASSERT_EQ(veth.endpoint_b().port_forwards_size(), 2);
+  EXPECT_EQ(veth.endpoint_b().port_forwards(1).ShortDebugString(), "protocol: PROTOCOL_UDP host_port: 53 port: 53");
+  EXPECT_TRUE(veth.endpoint_b().masquerade());
+  EXPECT_FALSE(SetFields({"endpoint_b.port_forwards=80"}, veth, mask).ok());
+}
+
 TEST(FieldText, ALimitIsInTheWordsOfTc) {
   v1::Veth veth;
   google::protobuf::FieldMask mask;

@@ -14,6 +14,7 @@
 #include "client/cli/bridge_text.h"
 #include "client/cli/device_text.h"
 #include "client/cli/ip_text.h"
+#include "client/cli/publish_text.h"
 #include "client/cli/rate_text.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/repeated_field.h"
@@ -303,6 +304,9 @@ std::string EndpointDetails(const std::string& heading, const v1::VethEndpoint& 
   if (endpoint.has_ingress_limit()) rates.push_back("receives " + FormatLimit(endpoint.ingress_limit()));
   if (endpoint.has_egress_limit()) rates.push_back("sends " + FormatLimit(endpoint.egress_limit()));
   add("Rates", rates);
+  if (endpoint.masquerade()) add("Masqueraded", {"as the link that it leaves by"});
+  add("Publishes", FormatAll(endpoint.port_forwards(), FormatPublish));
+  if (endpoint.ip_forwarding()) add("Forwarding", {"on, where the other end is"});
   add("Limits", FormatLimits(endpoint.offload_limits()));
   return text.empty() ? text : absl::StrCat("\n", Printable(heading), "\n", text);
 }

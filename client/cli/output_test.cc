@@ -462,7 +462,10 @@ TEST(VethTest, Json) {
     "rx_queues": 0,
     "promiscuous": false,
     "all_multicast": false,
-    "bridge": ""
+    "bridge": "",
+    "masquerade": false,
+    "port_forwards": [],
+    "ip_forwarding": false
   },
   "endpoint_b": {
     "namespace": "namespaces/blue",
@@ -480,7 +483,10 @@ TEST(VethTest, Json) {
     "rx_queues": 0,
     "promiscuous": false,
     "all_multicast": false,
-    "bridge": ""
+    "bridge": "",
+    "masquerade": false,
+    "port_forwards": [],
+    "ip_forwarding": false
   },
   "deviations": []
 }
@@ -509,6 +515,9 @@ endpoint_a:
   promiscuous: false
   all_multicast: false
   bridge: ""
+  masquerade: false
+  port_forwards: []
+  ip_forwarding: false
 endpoint_b:
   namespace: "namespaces/blue"
   interface_name: "veth0"
@@ -526,6 +535,9 @@ endpoint_b:
   promiscuous: false
   all_multicast: false
   bridge: ""
+  masquerade: false
+  port_forwards: []
+  ip_forwarding: false
 deviations: []
 )");
 }
@@ -627,6 +639,26 @@ TEST(VethTest, Rates) {
               EndsWith("  Rates:       receives 10mbit burst 32768 latency 50ms\n"
                        "               sends 64kbit burst 1514 latency 1s\n"));
   EXPECT_THAT(*PrintVeth(Format::kJson, veth, kNow), HasSubstr("\"ingress_limit\": {"));
+}
+
+TEST(VethTest, WhatIsTranslated) {
+  v1::Veth veth = Uplink();
+  v1::VethEndpoint& b = *veth.mutable_endpoint_b();
+  b.set_masquerade(true);
+  v1::PortForward& web = *b.add_port_forwards();
+  web.set_host_port(8080);
+  web.set_host_port_last(8080);
+  web.set_port(80);
+  v1::PortForward& dns = *b.add_port_forwards();
+  dns.set_protocol(v1::PortForward::PROTOCOL_UDP);
+  dns.set_host_address("2001:db8::1");
+  dns.set_host_port(53);
+  b.set_ip_forwarding(true);
+  EXPECT_THAT(*PrintVeth(Format::kTable, veth, kNow), EndsWith("  Masqueraded: as the link that it leaves by\n"
+                                                               "  Publishes:   8080:80/tcp\n"
+                                                               "               [2001:db8::1]:53:53/udp\n"
+                                                               "  Forwarding:  on, where the other end is\n"));
+  EXPECT_THAT(*PrintVeth(Format::kJson, veth, kNow), HasSubstr("\"port_forwards\": ["));
 }
 
 TEST(VethsTest, AddressesAreShownWhereAnyHasOne) {
