@@ -165,16 +165,16 @@ INSTANTIATE_TEST_SUITE_P(Each, CrashPointTest, ::testing::ValuesIn(Mutations()),
 INSTANTIATE_TEST_SUITE_P(Each, AnyThreadCrashPointTest,
                          ::testing::ValuesIn(MutationsBut(
                              {"CreateConfiguredVeth", "DeleteConfiguredVeth", "CreateLimitedVeth", "DeleteLimitedVeth",
-                              "CreateBridge", "DeleteBridge", "CreatePort", "CreateDevice", "AdoptNamespace",
-                              "UpdateVeth", "CreateVethAtPath", "DeleteVethAtPath", "CollectGarbage", "CheckHost",
-                              "Expiry", "HealDeletedLink", "HealDeletedNamespace"})),
+                              "CreateNatVeth", "CreateBridge", "DeleteBridge", "CreatePort", "CreateDevice",
+                              "AdoptNamespace", "UpdateVeth", "CreateVethAtPath", "DeleteVethAtPath", "CollectGarbage",
+                              "CheckHost", "Expiry", "HealDeletedLink", "HealDeletedNamespace"})),
                          NameOf);
 // The others leave the same intents, or none.
 INSTANTIATE_TEST_SUITE_P(
     Each, RecoveryCrashPointTest,
-    ::testing::ValuesIn(MutationsBut({"DeleteConfiguredVeth", "CreateLimitedVeth", "DeleteLimitedVeth", "CreatePort",
-                                      "CreateDevice", "AdoptNamespace", "DeleteVethAtPath", "CollectGarbage",
-                                      "CheckHost", "Expiry", "HealChangedLink", "HealDeletedLink"})),
+    ::testing::ValuesIn(MutationsBut({"DeleteConfiguredVeth", "CreateLimitedVeth", "DeleteLimitedVeth", "CreateNatVeth",
+                                      "CreatePort", "CreateDevice", "AdoptNamespace", "DeleteVethAtPath",
+                                      "CollectGarbage", "CheckHost", "Expiry", "HealChangedLink", "HealDeletedLink"})),
     NameOf);
 
 }  // namespace

@@ -38,14 +38,18 @@ constexpr int kLongLease = 24 * 60 * 60;
 constexpr std::chrono::seconds kPatience(40);
 
 // Each file at /run/netns with the file system under it, the routes that are netprov's, the permanent neighbors, the
-// queueing disciplines that somebody gave and the filters of the host and of each namespace, the namespaces' sysctls
-// that are set here, then the links. The kernel chooses a root's handle.
+// queueing disciplines that somebody gave, the filters, the rule set of nftables, whose elements have no order, and the
+// sysctls that are set here, of the host and of each namespace, then the links. The kernel chooses a root's handle.
 constexpr char kLook[] = R"sh(cd /run/netns
 types="$(stat -f -c '%n %T' *)"
 echo "$types"
+settings="$(printf '/proc/sys/net/%s ' ipv4/ip_forward ipv4/conf/all/accept_redirects ipv6/conf/all/forwarding)"
 look() {
   ip $1 -4 route show table all proto 110; ip $1 -6 route show table all proto 110
   ip $1 neighbor show nud permanent
+  $2 cat $settings
+  rules="$($2 nft list ruleset)"
+  if [ -n "$rules" ]; then echo "$rules" | tr '{},' '\n\n\n' | sed 's/^[[:space:]]*//' | sort; fi
   disciplines="$(tc $1 qdisc show)"
   case "$disciplines" in *"qdisc "[!n]*) ;; *) return ;; esac
   echo "$disciplines" | sed '/noqueue/d; s/ [0-9a-f]*: dev / dev /; s/ refcnt [0-9]*//' | sort
@@ -57,8 +61,7 @@ echo "host has"; look
 spaces="$(echo "$types" | sed -n 's/ nsfs$//p')"
 for name in $spaces; do
   echo "$name has"
-  look "-n $name"
-  nsenter --net="$name" cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/conf/all/accept_redirects
+  look "-n $name" "nsenter --net=$name"
 done
 echo; echo host; ip -j -d addr
 for name in $spaces; do echo "$name"; ip -n "$name" -j -d addr; done)sh";
@@ -225,6 +228,28 @@ v1::CreateVethRequest LimitedPairRequest(const std::string& request_id) {
   }
   return request;
 }
+
+// The end inside is masqueraded, has ports of the host, and the host forwards.
+v1::CreateVethRequest TranslatedPairRequest(const std::string& request_id) {
+  v1::CreateVethRequest request = PairRequest(request_id);
+  v1::VethEndpoint& inside = *request.mutable_veth()->mutable_endpoint_b();
+  inside.add_addresses()->set_address("10.0.0.2/24");
+  inside.add_addresses()->set_address("2001:db8::2/64");
+  inside.set_masquerade(true);
+  inside.add_port_forwards()->set_host_port(8080);
+  v1::PortForward& range = *inside.add_port_forwards();
+  range.set_protocol(v1::PortForward::PROTOCOL_UDP);
+  range.set_host_address("10.0.0.1");
+  range.set_host_port(5000);
+  range.set_host_port_last(5003);
+  inside.set_ip_forwarding(true);
+  return request;
+}
+
+// Forwarding stays on where a pair goes.
+constexpr char kForwardNoMore[] =
+    "sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0 && "
+    "sysctl -qw net.ipv4.conf.all.accept_redirects=1";
 
 // With something of everything that a bridge can have.
 v1::CreateBridgeRequest BridgeRequest(const std::string& request_id) {
@@ -515,6 +540,20 @@ const std::vector<Mutation>& Mutations() {
              ExpectOk(client.Create(LimitedPairRequest("")));
            },
        .revert = [](TestClient& client) { ExpectOk(client.Create(LimitedPairRequest(""))); }},
+      {.name = "CreateNatVeth",
+       .call = [](TestClient& client,
+                  const std::string& id) { return AnswerOf(client.Create(TranslatedPairRequest(id))); },
+       .prepare =
+           [](TestClient& client) {
+             MakeBlue(client);
+             Shell(kForwardNoMore);
+           },
+       .revert =
+           [](TestClient& client) {
+             ExpectOk(client.DeleteVeth("v"));
+             Shell(kForwardNoMore);
+           },
+       .uid = [](TestClient& client) { return client.GetVeth("v").value.uid(); }},
       {.name = "CreateBridge",
        .call = [](TestClient& client, const std::string& id) { return AnswerOf(client.Create(BridgeRequest(id))); },
        .prepare = MakeBlue,

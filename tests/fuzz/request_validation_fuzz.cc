@@ -6,8 +6,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <set>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/cord.h"
@@ -26,6 +28,10 @@
 #include "server/api/namespace.h"
 #include "server/api/request.h"
 #include "server/api/veth.h"
+#include "server/engine/address_translation.h"
+#include "server/engine/objects.h"
+#include "server/netlink/nat.h"
+#include "server/netlink/session.h"
 
 namespace netprov::api {
 namespace {
@@ -67,6 +73,20 @@ void CheckContext(const engine::CallContext& context) {
   Require(context.request_id.empty() == context.fingerprint.empty());
 }
 
+// All of it fits into one transaction, and every port is one.
+void CheckNat(const engine::EndpointConfig& config) {
+  for (const engine::PortForward& forward : config.port_forwards) {
+    Require(forward.host_port != 0 && forward.port != 0 && forward.count != 0);
+    Require(forward.host_port + forward.count <= 65536 && forward.port + forward.count <= 65536);
+    Require(!engine::NatElements(forward, config, "").empty());
+  }
+  const std::vector<netlink::NatElement> elements = engine::NatElements(config, /*ifindex=*/7, "");
+  Require(elements.size() <= netlink::Session::kMaxTransactionRequests);
+  Require(elements.empty() || config.HasNat());
+  std::set<std::string> keys;
+  for (const netlink::NatElement& element : elements) Require(keys.insert(engine::NatKey(element)).second);
+}
+
 void CheckEndpoint(const engine::EndpointSpec& spec) {
   if (!spec.namespace_id.empty()) CheckFileName(spec.namespace_id);
   if (spec.place.has_value()) {
@@ -83,6 +103,7 @@ void CheckEndpoint(const engine::EndpointSpec& spec) {
   }
   Require(!spec.mac.has_value() || (spec.mac->IsUnicast() && !spec.mac->IsZero()));
   Require(!spec.mtu.has_value() || (*spec.mtu >= 68 && *spec.mtu <= 65535));
+  CheckNat(spec.config);
 }
 
 void CheckMetadata(const engine::Metadata& metadata) {
