@@ -1,0 +1,154 @@
+// One CreateVeth call gives a namespace all of its network: on a bridge in the host, of both families, with a way out,
+// a way in, and a limit. What passes is seen from everywhere.
+//
+//   client 192.0.2.2, 2001:db8::2 --- out 192.0.2.1, 2001:db8::1 | the host | br0 10.0.0.1, fd00::1 --- blue 10.0.0.2,
+//   fd00::2 and green 10.0.0.3, fd00::3
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "google/protobuf/text_format.h"
+#include "gtest/gtest.h"
+#include "tests/component/test_client.h"
+#include "tests/e2e/host_fixture.h"
+#include "tests/testing/private_host.h"
+
+namespace netprov::testing {
+namespace {
+
+using ::testing::IsEmpty;
+
+constexpr int64_t kRate = 10'000'000;  // bits a second
+constexpr int64_t kBurst = 32768;      // bytes
+
+// A client elsewhere, which has no way back to what is behind the host.
+constexpr char kWorld[] = R"sh(
+sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0
+ip link set lo up
+ip netns add client
+ip link add out type veth peer name c0 netns client; ip link set out addrgenmode none; ip -n client link set c0 addrgenmode none
+ip addr add 192.0.2.1/24 dev out; ip addr add 2001:db8::1/64 dev out nodad; ip link set out up
+ip -n client addr add 192.0.2.2/24 dev c0; ip -n client addr add 2001:db8::2/64 dev c0 nodad
+ip -n client link set c0 up; ip -n client link set lo up)sh";
+
+// Links, addresses, routes, rules, disciplines and files of all namespaces. How far the kernel is with addresses of its
+// own is left out.
+constexpr char kEverything[] = R"sh(
+ls /run/netns
+look() {
+  ip $1 -d link show; ip $1 address show | sed 's/ tentative//'; ip $1 -4 route show table all; ip $1 -6 route show table all
+  ip $1 rule show; ip $1 -6 rule show; tc $1 qdisc show
+}
+look
+nft list ruleset
+for name in $(ls /run/netns); do look "-n $name"; nsenter --net="/run/netns/$name" nft list ruleset; done)sh";
+
+class StackTest : public HostTest {
+ protected:
+  void SetUp() override {
+    HostTest::SetUp();
+    Shell(kWorld);
+    StartDaemon();
+    for (const char* name : {"blue", "green"}) EXPECT_OK(client_->CreateNamespace(name));
+  }
+  void TearDown() override {
+    for (const char* name : {"blue", "green"}) EXPECT_OK(client_->DeleteNamespace(name));
+    EXPECT_EQ(Shell("nft list ruleset"), "");
+    HostTest::TearDown();
+    Shell("sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0");
+  }
+
+  void MakeBridge() {
+    v1::CreateBridgeRequest bridge;
+    bridge.set_bridge_id("br");
+    bridge.mutable_bridge()->mutable_host();
+    bridge.mutable_bridge()->set_interface_name("br0");
+    bridge.mutable_bridge()->add_addresses()->set_address("10.0.0.1/24");
+    bridge.mutable_bridge()->add_addresses()->set_address("fd00::1/64");
+    EXPECT_OK(client_->Create(bridge));
+  }
+
+  // The whole stack of a namespace, whose addresses end in `host`; the port 8000 and `host` of the host leads to its
+  // port 80.
+  static v1::CreateVethRequest Stack(const std::string& netns, int host) {
+    v1::CreateVethRequest request = VethRequest(netns, absl::StrCat("p-", netns), netns, "eth0");
+    request.mutable_veth()->mutable_endpoint_a()->set_bridge("bridges/br");
+    const std::string inside =
+        absl::StrCat(R"(addresses { address: "10.0.0.)", host, R"(/24" } addresses { address: "fd00::)", host,
+                     R"(/64" } gateways: "10.0.0.1" gateways: "fd00::1" masquerade: true ip_forwarding: true
+                        port_forwards { host_port: )",
+                     8000 + host, " port: 80 } ingress_limit { rate: ", kRate, " burst: ", kBurst,
+                     " } egress_limit { rate: ", kRate, " burst: ", kBurst, " }");
+    EXPECT_TRUE(google::protobuf::TextFormat::MergeFromString(inside, request.mutable_veth()->mutable_endpoint_b()));
+    return request;
+  }
+
+  static bool Pings(const std::string& from, const std::string& address) {
+    return Shell(absl::StrCat("if ip netns exec ", from, " ping -n -q -c 2 -i 0.2 -W 10 ", address,
+                              " >/dev/null; then echo yes; fi")) == "yes\n";
+  }
+
+  // Which address the listener saw.
+  static std::string Talk(const std::string& from, const std::string& to, const std::string& listener) {
+    return std::string(absl::StripAsciiWhitespace(
+        Shell(absl::StrCat("/usr/bin/python3 tests/e2e/talk_through.py tcp ", from, " ", to, " ", listener))));
+  }
+
+  // Expects that so many bytes pass, and not faster than the limit.
+  static void ExpectHeldToTheRate(const std::string& from, const std::string& to, const std::string& address) {
+    constexpr int64_t kBytes = 1'500'000;
+    const auto began = std::chrono::steady_clock::now();
+    const std::string printed =
+        Shell(absl::StrCat("/usr/bin/python3 tests/e2e/send_through.py ", from, " ", to, " ", address, " ", kBytes));
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
+    int64_t received = -1;
+    EXPECT_TRUE(absl::SimpleAtoi(printed, &received)) << printed;
+    EXPECT_EQ(received, kBytes);
+    // A slow machine takes longer, and no machine less.
+    EXPECT_GE(took.count(), static_cast<double>(8 * (kBytes - kBurst)) / kRate);
+  }
+};
+
+TEST_F(StackTest, OneCallGivesANamespaceAWorkingNetwork) {
+  // Forwarding stays on, as others may rely on it.
+  Shell("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
+  const std::string before = Shell(kEverything);
+  MakeBridge();
+  for (const auto& [netns, host] : {std::pair("blue", 2), std::pair("green", 3)}) {
+    const Reply<v1::Veth> made = client_->Create(Stack(netns, host));
+    EXPECT_OK(made);
+    EXPECT_EQ(made.value.state(), v1::Veth::STATE_READY) << made.value.DebugString();
+    EXPECT_EQ(client_->GetVeth(netns).value.DebugString(), made.value.DebugString());
+  }
+  // Between the namespaces.
+  EXPECT_TRUE(Pings("blue", "10.0.0.3"));
+  EXPECT_TRUE(Pings("green", "fd00::2"));
+  EXPECT_EQ(Talk("blue", "10.0.0.3 7000", "green 10.0.0.3 7000"), "10.0.0.2");
+  EXPECT_EQ(Talk("green", "fd00::2 7000", "blue fd00::2 7000"), "fd00::3");
+  // Through the host, out and in.
+  EXPECT_TRUE(Pings("blue", "192.0.2.2"));
+  EXPECT_TRUE(Pings("blue", "2001:db8::2"));
+  EXPECT_EQ(Talk("green", "192.0.2.2 7000", "client 192.0.2.2 7000"), "192.0.2.1");
+  EXPECT_EQ(Talk("green", "2001:db8::2 7000", "client 2001:db8::2 7000"), "2001:db8::1");
+  EXPECT_EQ(Talk("client", "192.0.2.1 8002", "blue 10.0.0.2 80"), "192.0.2.2");
+  EXPECT_EQ(Talk("client", "2001:db8::1 8003", "green fd00::3 80"), "2001:db8::2");
+  // Held to the rate, both ways.
+  ExpectHeldToTheRate("blue", "client", "192.0.2.2");
+  ExpectHeldToTheRate("-", "blue", "10.0.0.2");
+  // And after a crash.
+  KillDaemon();
+  StartDaemon();
+  EXPECT_THAT(Findings(), IsEmpty());
+  EXPECT_TRUE(Pings("blue", "192.0.2.2"));
+  EXPECT_EQ(client_->GetVeth("blue").value.state(), v1::Veth::STATE_READY);
+  for (const char* name : {"blue", "green"}) EXPECT_OK(client_->DeleteVeth(name));
+  EXPECT_OK(client_->DeleteBridge("br"));
+  EXPECT_EQ(Shell(kEverything), before);
+}
+
+}  // namespace
+}  // namespace netprov::testing
