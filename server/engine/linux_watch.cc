@@ -4,8 +4,10 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -20,6 +22,10 @@
 
 namespace netprov::engine {
 namespace {
+
+// What follows on a hint is gathered for so long before it is read. A call changes a namespace in a dozen steps, of
+// which the kernel tells one by one: reading each as it comes would wake a thread for each, beside the very call.
+constexpr std::chrono::milliseconds kGathering(50);
 
 Hint Everything() { return {.kind = Hint::Kind::kEverything, .netns = {}, .ifindex = 0}; }
 
@@ -51,17 +57,26 @@ class LinuxWatch : public KernelWatch {
       KernelResult<std::unique_ptr<netns::DirectoryMonitor>> names = netns::DirectoryMonitor::Open(path_);
       if (names.ok()) names_ = *std::move(names);
     }
+    const auto gathered_for = std::chrono::steady_clock::now() - last_read_;
+    if (gathered_for < kGathering) {
+      const auto rest = std::chrono::ceil<std::chrono::milliseconds>(kGathering - gathered_for);
+      pollfd woken{.fd = wake_.get(), .events = POLLIN, .revents = 0};
+      if (::poll(&woken, 1, static_cast<int>(std::min(rest, timeout).count())) > 0) {
+        Acknowledge();
+        return {};
+      }
+      if (timeout <= rest) return {};
+      timeout -= rest;
+    }
     std::array<pollfd, 3> polled = {
         pollfd{.fd = wake_.get(), .events = POLLIN, .revents = 0},
         pollfd{.fd = links_->fd(), .events = POLLIN, .revents = 0},
         // poll(2) passes over -1.
         pollfd{.fd = names_ == nullptr ? -1 : names_->fd(), .events = POLLIN, .revents = 0}};
     if (::poll(polled.data(), polled.size(), static_cast<int>(timeout.count())) <= 0) return {};
-    if (polled[0].revents != 0) {
-      uint64_t times = 0;
-      (void)!::read(wake_.get(), &times, sizeof(times));
-    }
+    if (polled[0].revents != 0) Acknowledge();
     std::vector<Hint> hints;
+    if (polled[1].revents != 0 || polled[2].revents != 0) last_read_ = std::chrono::steady_clock::now();
     if (polled[1].revents != 0) AddLinks(hints);
     if (polled[2].revents != 0) AddNames(hints);
     return hints;
@@ -73,6 +88,12 @@ class LinuxWatch : public KernelWatch {
   }
 
  private:
+  // That somebody called Wake().
+  void Acknowledge() {
+    uint64_t times = 0;
+    (void)!::read(wake_.get(), &times, sizeof(times));
+  }
+
   void AddLinks(std::vector<Hint>& hints) {
     KernelResult<netlink::LinkMonitor::News> news = links_->Read();
     if (!news.ok() || news->lost) return hints.push_back(Everything());
@@ -106,6 +127,7 @@ class LinuxWatch : public KernelWatch {
   const std::string path_;  // of the directory of names
   std::function<KernelResult<UniqueFd>(const NetnsRef&)> open_;
   std::map<int, NetnsRef> tracked_;  // by nsid
+  std::chrono::steady_clock::time_point last_read_;
 };
 
 }  // namespace
