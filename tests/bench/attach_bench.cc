@@ -53,6 +53,7 @@ constexpr int kInARow = 8;
 // measured is not how one subject suffers from another's deletions.
 constexpr int kSettleMicroseconds = 300000;
 constexpr uint32_t kGroup = 0x6e70;
+constexpr uint8_t kProtocol = 110;  // of addresses and routes
 constexpr char kAlias[] = "netprov:00000000-0000-4000-8000-000000000000:veths/bench";
 
 // 10.200.0.1 and 10.200.0.2, the same for each: what counts is what it costs.
@@ -162,6 +163,7 @@ class Floor {
     header->ifa_index = ifindex;
     ::mnl_attr_put_u32(message, IFA_LOCAL, htonl(address));
     ::mnl_attr_put_u32(message, IFA_ADDRESS, htonl(address));
+    ::mnl_attr_put_u8(message, IFA_PROTO, kProtocol);
     return message;
   }
 
@@ -173,7 +175,7 @@ class Floor {
     auto* header = static_cast<rtmsg*>(::mnl_nlmsg_put_extra_header(message, sizeof(rtmsg)));
     header->rtm_family = AF_INET;
     header->rtm_table = RT_TABLE_MAIN;
-    header->rtm_protocol = RTPROT_STATIC;
+    header->rtm_protocol = kProtocol;
     header->rtm_type = RTN_UNICAST;
     ::mnl_attr_put_u32(message, RTA_GATEWAY, htonl(kHostAddress));
     ::mnl_attr_put_u32(message, RTA_OIF, ifindex);
