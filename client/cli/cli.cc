@@ -147,7 +147,11 @@ class Runner {
     if (format_ == Format::kName) return PrintNamespace(format_, *ns, now_());
     const absl::StatusOr<std::vector<v1::Veth>> veths = client_.ListVeths();
     if (!veths.ok()) return veths.status();
-    return PrintNamespaceWithVeths(format_, *ns, *veths, now_());
+    const absl::StatusOr<std::vector<v1::Bridge>> bridges = client_.ListBridges();
+    if (!bridges.ok()) return bridges.status();
+    const absl::StatusOr<std::vector<v1::Device>> devices = client_.ListDevices();
+    if (!devices.ok()) return devices.status();
+    return PrintNamespaceWithLinks(format_, *ns, {.veths = *veths, .bridges = *bridges, .devices = *devices}, now_());
   }
 
   absl::StatusOr<std::string> operator()(const v1::CreateVethRequest& request) const {

@@ -208,8 +208,11 @@ TEST_F(CliTest, ShowNamespace) {
   EXPECT_CALL(mock(), GetNamespace(Property(&v1::GetNamespaceRequest::name, "namespaces/a"), _))
       .WillOnce(Return(Namespace("a")));
   EXPECT_CALL(mock(), ListVeths).WillOnce(Return(v1::ListVethsResponse()));
+  EXPECT_CALL(mock(), ListBridges).WillOnce(Return(v1::ListBridgesResponse()));
+  EXPECT_CALL(mock(), ListDevices).WillOnce(Return(v1::ListDevicesResponse()));
   EXPECT_EQ(RunCli({"net", "show", "a", "-o", "yaml"}), 0);
-  EXPECT_THAT(out_.str(), AllOf(StartsWith("name: \"namespaces/a\"\n"), EndsWith("veths: []\n")));
+  EXPECT_THAT(out_.str(),
+              AllOf(StartsWith("name: \"namespaces/a\"\n"), EndsWith("veths: []\nbridges: []\ndevices: []\n")));
 }
 
 TEST_F(CliTest, ShowNamespaceLooksForItsLinksOnAllPages) {
@@ -223,6 +226,8 @@ TEST_F(CliTest, ShowNamespaceLooksForItsLinksOnAllPages) {
   EXPECT_CALL(mock(), GetNamespace).WillOnce(Return(Namespace("test-ns")));
   EXPECT_CALL(mock(), ListVeths(Property(&v1::ListVethsRequest::page_token, ""), _)).WillOnce(Return(first));
   EXPECT_CALL(mock(), ListVeths(Property(&v1::ListVethsRequest::page_token, "more"), _)).WillOnce(Return(second));
+  EXPECT_CALL(mock(), ListBridges).WillOnce(Return(v1::ListBridgesResponse()));
+  EXPECT_CALL(mock(), ListDevices).WillOnce(Return(v1::ListDevicesResponse()));
   EXPECT_EQ(RunCli({"net", "show", "test-ns"}), 0);
   EXPECT_EQ(out_.str(),
             "NAME     STATE  MANAGED  CREATED  UID  COOKIE  PATH\n"

@@ -628,22 +628,33 @@ absl::StatusOr<std::string> PrintNamespace(Format format, const v1::Namespace& n
   return table.Print() + Details(ns, now, NamespaceDetails(ns));
 }
 
-absl::StatusOr<std::string> PrintNamespaceWithVeths(Format format, const v1::Namespace& ns,
-                                                    const std::vector<v1::Veth>& veths, absl::Time now) {
-  std::vector<v1::Veth> inside;
-  for (const v1::Veth& veth : veths) {
-    if (IsIn(ns.name(), veth.endpoint_a()) || IsIn(ns.name(), veth.endpoint_b())) inside.push_back(veth);
+absl::StatusOr<std::string> PrintNamespaceWithLinks(Format format, const v1::Namespace& ns, const Links& links,
+                                                    absl::Time now) {
+  Links inside;
+  for (const v1::Veth& veth : links.veths) {
+    if (IsIn(ns.name(), veth.endpoint_a()) || IsIn(ns.name(), veth.endpoint_b())) inside.veths.push_back(veth);
+  }
+  for (const v1::Bridge& bridge : links.bridges) {
+    if (bridge.namespace_() == ns.name()) inside.bridges.push_back(bridge);
+  }
+  for (const v1::Device& device : links.devices) {
+    if (device.namespace_() == ns.name()) inside.devices.push_back(device);
   }
   if (IsDocument(format)) {
     absl::StatusOr<Json> json = ToJson(ns);
     if (!json.ok()) return json.status();
-    const absl::StatusOr<Json> list = ToJsonList("veths", inside);
-    if (!list.ok()) return list.status();
-    json->update(*list);
+    for (const absl::StatusOr<Json>& list : {ToJsonList("veths", inside.veths), ToJsonList("bridges", inside.bridges),
+                                             ToJsonList("devices", inside.devices)}) {
+      if (!list.ok()) return list.status();
+      json->update(*list);
+    }
     return Document(format, *json);
   }
   absl::StatusOr<std::string> text = PrintNamespace(format, ns, now);
-  if (text.ok() && format != Format::kName) *text += LinkTexts(ns.name(), inside);
+  if (!text.ok() || format == Format::kName) return text;
+  *text += LinkTexts(ns.name(), inside.veths);
+  if (!inside.bridges.empty()) absl::StrAppend(&*text, "\n", *PrintBridges(Format::kTable, inside.bridges, now));
+  if (!inside.devices.empty()) absl::StrAppend(&*text, "\n", *PrintDevices(Format::kTable, inside.devices, now));
   return text;
 }
 

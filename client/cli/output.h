@@ -39,10 +39,17 @@ enum class Format {
 // Below the table of one object stands what is special about it, if anything is: owner, labels, lease, flags,
 // deviations.
 absl::StatusOr<std::string> PrintNamespace(Format format, const v1::Namespace& ns, absl::Time now);
-// The same, and which of `veths` end in it: in a document the member `veths`, an array of what PrintVeth() prints;
-// otherwise a line for each end that is there, and below what it has of addresses, routes and the like.
-absl::StatusOr<std::string> PrintNamespaceWithVeths(Format format, const v1::Namespace& ns,
-                                                    const std::vector<v1::Veth>& veths, absl::Time now);
+// What has links somewhere.
+struct Links {
+  std::vector<v1::Veth> veths;
+  std::vector<v1::Bridge> bridges;
+  std::vector<v1::Device> devices;
+};
+// The same, and which of `links` are in it: in a document the members `veths`, `bridges` and `devices`, arrays of what
+// PrintVeth() and the like print; otherwise a line for each end of a pair that is there, and below what it has of
+// addresses, routes and the like, then the bridges and the other devices.
+absl::StatusOr<std::string> PrintNamespaceWithLinks(Format format, const v1::Namespace& ns, const Links& links,
+                                                    absl::Time now);
 absl::StatusOr<std::string> PrintNamespaces(Format format, const std::vector<v1::Namespace>& namespaces,
                                             absl::Time now);
 // The table has a line for each end, and below it stands what the end has of addresses, routes and the like.

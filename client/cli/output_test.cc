@@ -316,10 +316,10 @@ TEST(NamespaceTest, TimeThatJsonCannotExpressIsAnError) {
   EXPECT_TRUE(absl::IsInternal(PrintNamespace(Format::kJson, ns, kNow).status()));
 }
 
-TEST(NamespaceWithVethsTest, TableOfTheEndsInsideAndWhatTheyHave) {
+TEST(NamespaceWithLinksTest, TableOfTheEndsInsideAndWhatTheyHave) {
   v1::Veth elsewhere = Network();
   elsewhere.mutable_endpoint_b()->set_namespace_("namespaces/blue2");
-  EXPECT_EQ(*PrintNamespaceWithVeths(Format::kDefault, Blue(), {elsewhere, Network()}, kNow),
+  EXPECT_EQ(*PrintNamespaceWithLinks(Format::kDefault, Blue(), {.veths = {elsewhere, Network()}}, kNow),
             *PrintNamespace(Format::kTable, Blue(), kNow) +
                 "\n"
                 "INTERFACE  PAIR    STATE  ADMIN  MAC                MTU   PEER       PEER-LOCATION\n"
@@ -334,11 +334,11 @@ TEST(NamespaceWithVethsTest, TableOfTheEndsInsideAndWhatTheyHave) {
                 "  Neighbors:   10.0.0.1=02:00:5e:10:00:01\n");
 }
 
-TEST(NamespaceWithVethsTest, PairInsideOneNamespaceHasTwoLines) {
+TEST(NamespaceWithLinksTest, PairInsideOneNamespaceHasTwoLines) {
   v1::Veth loop = Uplink();
   loop.mutable_endpoint_a()->set_namespace_("namespaces/blue");
   loop.mutable_endpoint_a()->add_addresses()->set_address("10.0.0.1/24");
-  EXPECT_EQ(*PrintNamespaceWithVeths(Format::kTable, Leased(), {loop}, kNow),
+  EXPECT_EQ(*PrintNamespaceWithLinks(Format::kTable, Leased(), {.veths = {loop}}, kNow),
             *PrintNamespace(Format::kTable, Leased(), kNow) +
                 "\n"
                 "INTERFACE  PAIR    STATE  ADMIN  MAC                MTU   PEER       PEER-LOCATION\n"
@@ -349,28 +349,54 @@ TEST(NamespaceWithVethsTest, PairInsideOneNamespaceHasTwoLines) {
                 "  Addresses:   10.0.0.1/24\n");
 }
 
-TEST(NamespaceWithVethsTest, WithoutAnyItIsTheNamespaceAlone) {
+TEST(NamespaceWithLinksTest, WithoutAnyItIsTheNamespaceAlone) {
   v1::Veth elsewhere = Uplink();
   elsewhere.mutable_endpoint_b()->clear_location();
   for (const Format format : {Format::kDefault, Format::kTable, Format::kName}) {
-    EXPECT_EQ(*PrintNamespaceWithVeths(format, Blue(), {elsewhere}, kNow), *PrintNamespace(format, Blue(), kNow));
+    EXPECT_EQ(*PrintNamespaceWithLinks(format, Blue(), {.veths = {elsewhere}}, kNow),
+              *PrintNamespace(format, Blue(), kNow));
   }
 }
 
-TEST(NamespaceWithVethsTest, DocumentIsTheNamespaceAndAMemberMore) {
-  EXPECT_EQ(*PrintNamespaceWithVeths(Format::kYaml, Blue(), {}, kNow),
-            *PrintNamespace(Format::kYaml, Blue(), kNow) + "veths: []\n");
+TEST(NamespaceWithLinksTest, DocumentIsTheNamespaceAndThreeMembersMore) {
+  EXPECT_EQ(*PrintNamespaceWithLinks(Format::kYaml, Blue(), {.veths = {}}, kNow),
+            *PrintNamespace(Format::kYaml, Blue(), kNow) + "veths: []\nbridges: []\ndevices: []\n");
   v1::Veth elsewhere = Uplink();
   elsewhere.mutable_endpoint_b()->set_namespace_("namespaces/red");
   const std::string list = *PrintVeths(Format::kYaml, {Network()}, kNow);
-  EXPECT_EQ(*PrintNamespaceWithVeths(Format::kYaml, Blue(), {elsewhere, Network()}, kNow),
-            *PrintNamespace(Format::kYaml, Blue(), kNow) + list);
-  EXPECT_THAT(*PrintNamespaceWithVeths(Format::kJson, Blue(), {}, kNow),
-              EndsWith("  \"deviations\": [],\n  \"sysctls\": {},\n  \"adopted\": false,\n  \"veths\": []\n}\n"));
+  EXPECT_EQ(*PrintNamespaceWithLinks(Format::kYaml, Blue(), {.veths = {elsewhere, Network()}}, kNow),
+            *PrintNamespace(Format::kYaml, Blue(), kNow) + list + "bridges: []\ndevices: []\n");
+  EXPECT_THAT(
+      *PrintNamespaceWithLinks(Format::kJson, Blue(), {.veths = {}}, kNow),
+      EndsWith(
+          "  \"deviations\": [],\n  \"sysctls\": {},\n  \"adopted\": false,\n  \"veths\": [],\n  \"bridges\": [],\n"
+          "  \"devices\": []\n}\n"));
 }
 
-TEST(NamespaceWithVethsTest, NamesAreAsWithoutVeths) {
-  EXPECT_EQ(*PrintNamespaceWithVeths(Format::kName, Blue(), {Uplink()}, kNow), "namespaces/blue\n");
+TEST(NamespaceWithLinksTest, BridgesAndDevicesStandBelow) {
+  v1::Bridge bridge;
+  bridge.set_name("bridges/inner");
+  bridge.set_namespace_("namespaces/blue");
+  v1::Bridge of_host;
+  of_host.set_name("bridges/outer");
+  of_host.mutable_host();
+  v1::Device device;
+  device.set_name("devices/m0");
+  device.set_namespace_("namespaces/blue");
+  device.mutable_macvlan();
+  v1::Device elsewhere = device;
+  elsewhere.set_namespace_("namespaces/red");
+  const Links links{.bridges = {of_host, bridge}, .devices = {elsewhere, device}};
+  EXPECT_EQ(*PrintNamespaceWithLinks(Format::kTable, Blue(), links, kNow),
+            *PrintNamespace(Format::kTable, Blue(), kNow) + "\n" + *PrintBridges(Format::kTable, {bridge}, kNow) +
+                "\n" + *PrintDevices(Format::kTable, {device}, kNow));
+  EXPECT_EQ(*PrintNamespaceWithLinks(Format::kYaml, Blue(), links, kNow),
+            *PrintNamespace(Format::kYaml, Blue(), kNow) + "veths: []\n" +
+                *PrintBridges(Format::kYaml, {bridge}, kNow) + *PrintDevices(Format::kYaml, {device}, kNow));
+}
+
+TEST(NamespaceWithLinksTest, NamesAreAsWithoutLinks) {
+  EXPECT_EQ(*PrintNamespaceWithLinks(Format::kName, Blue(), {.veths = {Uplink()}}, kNow), "namespaces/blue\n");
 }
 
 TEST(NamespacesTest, Table) {
