@@ -73,6 +73,13 @@ std::vector<std::string> Engine::Keys(const CollectGarbageCall& call) const {
   return keys;
 }
 
+static bool IsOf(const std::string& owner, const ObjectRef& object, const Registry& registry) {
+  auto is_of = [&owner](const auto& record) { return record.has_value() && record->metadata.owner == owner; };
+  if (const auto id = NamespaceIdIn(object.name); id.has_value()) return is_of(registry.FindNamespace(*id));
+  if (const auto id = VethIdIn(object.name); id.has_value()) return is_of(registry.FindVeth(*id));
+  return is_of(registry.FindDevice(object.name));
+}
+
 EngineResult<Garbage> Engine::CollectGarbage(const CollectGarbageCall& call) {
   if (!call.validate_only) leases_.Renew(call.owner);
   Garbage garbage{.deleted = {}, .failures = call.kept};
@@ -86,6 +93,8 @@ EngineResult<Garbage> Engine::CollectGarbage(const CollectGarbageCall& call) {
       garbage.failures.emplace_back(object.name, "the caller gave up before its turn");
       continue;
     }
+    // An update may have given it to another owner since.
+    if (!IsOf(call.owner, object, registry_)) continue;
     // Somebody may have made a pair since.
     if (std::optional<std::string> why = WhyNeeded(object, call.owner, call.keep); why.has_value()) {
       garbage.failures.emplace_back(object.name, *why);

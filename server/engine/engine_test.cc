@@ -897,6 +897,30 @@ TEST_F(EngineTest, AnIntentThatCannotBeWithdrawnIsSaid) {
   EXPECT_EQ(Restart().Count(Finding::Kind::kCompleted), 1) << "as was said";
 }
 
+TEST_F(EngineTest, AnUpdateDoesNotCompleteADeletion) {
+  MakeBlueWithVeth();
+  std::unique_ptr<FullDisk> full;
+  kernel_.SetFaultForTest([&](const std::string& name) -> std::optional<KernelError> {
+    if (name != "DeleteLink") return std::nullopt;
+    full = std::make_unique<FullDisk>();
+    return KernelError{.code = ENOMEM, .operation = name, .extack = {}};
+  });
+  auto refused = DeleteVeth("v");
+  full.reset();
+  kernel_.SetFaultForTest(nullptr);
+  EXPECT_REFUSED(refused, Reason::kRollbackFailed);
+  auto label = [](const Asked<VethSpec>& present) -> netprov::Result<Asked<VethSpec>, std::vector<InvalidField>> {
+    Asked<VethSpec> asked = present;
+    asked.metadata.labels["a"] = "b";
+    return asked;
+  };
+  auto updated = engine_->UpdateVeth({.context = {}, .id = "v", .edit = label, .bridges = {}});
+  ASSERT_TRUE(updated.ok()) << updated.error().message;
+  EXPECT_EQ(updated->state, State::kReady);
+  EXPECT_EQ(Restart().Count(Finding::Kind::kCompleted), 1);
+  EXPECT_REFUSED(engine_->GetVeth("v"), Reason::kVethNotFound);
+}
+
 TEST_F(EngineTest, APairIsNotMadeUnderAnIntentThatCannotBeWithdrawn) {
   ASSERT_TRUE(CreateNamespace("blue").ok());
   const std::string before = kernel_.DumpForTest();

@@ -226,7 +226,7 @@ EngineResult<void> Engine::FinishEarlierUpdate(const std::string& object, const 
   {
     std::lock_guard<std::mutex> lock(mutex_);
     std::erase_if(earlier, [&](const PendingIntent& item) {
-      return UidOf(item.intent) != uid || !unfinished_.contains(item.sequence);
+      return UidOf(item.intent) != uid || !IsUpdate(item.intent) || !unfinished_.contains(item.sequence);
     });
   }
   if (earlier.empty()) return {};
@@ -265,7 +265,7 @@ EngineResult<Veth> Engine::UpdateVeth(const UpdateVethCall& call) {
   if (answered.has_value() && answered->veth.has_value()) return *answered->veth;
   const std::optional<VethRecord> record = registry_.FindVeth(call.id);
   if (!record.has_value()) return VethNotFound(call.id);
-  NETPROV_RETURN_IF_ERROR(FinishEarlierUpdate(object, record->uid));
+  if (!call.context.validate_only) NETPROV_RETURN_IF_ERROR(FinishEarlierUpdate(object, record->uid));
   auto wanted = call.edit({.spec = record->spec, .metadata = record->metadata});
   if (!wanted.ok()) return InvalidChange(object, std::move(wanted).error());
 
@@ -360,6 +360,7 @@ EngineResult<Veth> Engine::UpdateVeth(const UpdateVethCall& call) {
     ChangeLease(updated.uid, object, record->metadata, updated.metadata);
     EngineResult<Veth> now = Describe(updated);
     answer = now.ok() ? *std::move(now) : updated.ToVeth();
+    answer.expire_time = ExpireTimeOf(updated.uid);
     return Outcome{.put_veth = updated, .request = Answer(call.context, std::nullopt, answer)};
   });
   if (done.ok()) return answer;
@@ -383,7 +384,7 @@ EngineResult<Device> Engine::UpdateDevice(const UpdateDeviceCall& call) {
   if (answered.has_value() && answered->device.has_value()) return *answered->device;
   const std::optional<DeviceRecord> record = registry_.FindDevice(call.name);
   if (!record.has_value()) return DeviceNotFound(call.name);
-  NETPROV_RETURN_IF_ERROR(FinishEarlierUpdate(call.name, record->uid));
+  if (!call.context.validate_only) NETPROV_RETURN_IF_ERROR(FinishEarlierUpdate(call.name, record->uid));
   auto wanted = call.edit({.spec = record->spec, .metadata = record->metadata});
   if (!wanted.ok()) return InvalidChange(call.name, std::move(wanted).error());
 
@@ -434,6 +435,7 @@ EngineResult<Device> Engine::UpdateDevice(const UpdateDeviceCall& call) {
     ChangeLease(updated.uid, call.name, record->metadata, updated.metadata);
     EngineResult<Device> now = Describe(updated);
     answer = now.ok() ? *std::move(now) : updated.ToDevice();
+    answer.expire_time = ExpireTimeOf(updated.uid);
     Outcome outcome;
     outcome.put_device = updated;
     outcome.request = Answer(call.context, std::nullopt, std::nullopt, answer);
@@ -457,7 +459,7 @@ EngineResult<Namespace> Engine::UpdateNamespace(const UpdateNamespaceCall& call)
     if (!entry.has_value()) return NamespaceNotFound(call.id);
     return entry->is_netns ? NamespaceNotManaged(call.id) : NamespaceFileStale(call.id);
   }
-  NETPROV_RETURN_IF_ERROR(FinishEarlierUpdate(object, record->uid));
+  if (!call.context.validate_only) NETPROV_RETURN_IF_ERROR(FinishEarlierUpdate(object, record->uid));
   auto wanted = call.edit({.spec = record->spec, .metadata = record->metadata});
   if (!wanted.ok()) return InvalidChange(object, std::move(wanted).error());
   if (record->adoption.has_value() && wanted->metadata.persistent) {
@@ -509,6 +511,7 @@ EngineResult<Namespace> Engine::UpdateNamespace(const UpdateNamespaceCall& call)
     ChangeLease(updated.uid, object, record->metadata, updated.metadata);
     EngineResult<Namespace> now = Describe(call.id, updated);
     answer = now.ok() ? *std::move(now) : updated.ToNamespace();
+    answer.expire_time = ExpireTimeOf(updated.uid);
     return Outcome{.put_namespace = updated, .request = Answer(call.context, answer, std::nullopt)};
   });
   if (done.ok()) return answer;
@@ -525,12 +528,19 @@ EngineResult<void> Engine::RollBackUpdate(const Intent& intent) {
       if (!record.has_value() || record->uid != intent.netns.uid) return {};
       const Sysctls& former = intent.former.netns.sysctls;
       if (former.empty() || record->boot_id != kernel_.BootId()) return {};
+      // One that was made in its stead since is as its record says.
+      if (record->boot_id != intent.netns.boot_id || record->cookie != intent.netns.cookie) return {};
       undone = UnlessGone(kernel_.SetSysctls({.name = record->id, .cookie = record->cookie}, former));
       break;
     }
     case Intent::Kind::kUpdateVeth: {
       const auto record = registry_.FindVeth(intent.veth.id);
       if (!record.has_value() || record->uid != intent.veth.uid) return {};
+      // As above.
+      if (record->boot_id != intent.veth.boot_id || record->a.ifindex != intent.veth.a.ifindex ||
+          record->b.ifindex != intent.veth.b.ifindex) {
+        return {};
+      }
       bool is_there = true;
       for (const bool is_a : {true, false}) {
         const Endpoint& made = is_a ? record->a : record->b;
@@ -562,6 +572,8 @@ EngineResult<void> Engine::RollBackUpdate(const Intent& intent) {
     case Intent::Kind::kUpdateDevice: {
       const auto record = registry_.FindDevice(intent.device.name);
       if (!record.has_value() || record->uid != intent.device.uid) return {};
+      // As above.
+      if (record->boot_id != intent.device.boot_id || record->link.ifindex != intent.device.link.ifindex) return {};
       KernelResult<std::optional<Link>> link = FindLinkOf(*record);
       if (!link.ok()) return KernelFailure(object, "look at " + object, link.error());
       if (!link->has_value()) return {};

@@ -88,6 +88,24 @@ class EngineUpdateTest : public EngineTest {
     DeviceSpec spec{.link = {.interface_name = "br0"}, .options = netlink::BridgeInfo{}};
     ASSERT_TRUE(engine_->CreateDevice({.context = {}, .name = "bridges/br", .spec = spec, .metadata = {}}).ok());
   }
+  // An update of the MTU of h0 to 1400 that fails, and so does its undoing.
+  void LeaveAnUpdateOfTheMtu() {
+    int calls = 0;
+    kernel_.SetFaultForTest([&](const std::string& operation) -> std::optional<KernelError> {
+      KernelError error{.code = ENOMEM, .operation = operation, .extack = {}};
+      if (operation == "Configure") return error;
+      // The second one is the undoing.
+      if (operation == "SetLink" && ++calls > 1) return error;
+      return std::nullopt;
+    });
+    auto change = [](Asked<VethSpec>& asked) {
+      asked.spec.a.mtu = 1400;
+      asked.spec.a.config.alternative_names = {"new-name"};
+    };
+    EXPECT_REFUSED(Update(change), Reason::kRollbackFailed);
+    EXPECT_EQ(HostLink("h0").mtu, 1400U);
+    kernel_.SetFaultForTest(nullptr);
+  }
   Link HostLink(const std::string& name) { return **kernel_.FindLink(kHost, name); }
 
   // Makes each operation fail in turn, by `die` as if the process ended there.
@@ -332,6 +350,82 @@ TEST_F(EngineUpdateTest, AnUpdateThatCouldNotBeUndoneIsUndoneBeforeTheNext) {
   ASSERT_TRUE(Update([](Asked<VethSpec>& asked) { asked.metadata.labels["a"] = "b"; }).ok());
   EXPECT_EQ(kernel_.DumpForTest(), before);
   EXPECT_THAT(registry_->ListPending(), IsEmpty());
+}
+
+TEST_F(EngineUpdateTest, ValidationLeavesAnEarlierUpdateAsItIs) {
+  MakeBlueWithVeth();
+  LeaveAnUpdateOfTheMtu();
+  auto label = [](Asked<VethSpec>& asked) { asked.metadata.labels["a"] = "b"; };
+  ASSERT_TRUE(Update(label, {.validate_only = true}).ok());
+  EXPECT_EQ(HostLink("h0").mtu, 1400U);
+  EXPECT_THAT(registry_->ListPending(), SizeIs(1));
+}
+
+TEST_F(EngineUpdateTest, AnUpdateOfWhatWasMadeAgainSinceIsNotUndone) {
+  MakeBlueWithVeth();
+  LinkSettings theirs;
+  theirs.mtu = 1300;
+  kernel_.SetLinkForTest(kHost, "h0", theirs);
+  LeaveAnUpdateOfTheMtu();
+  ASSERT_TRUE(kernel_.DeleteLink(kHost, HostLink("h0").ifindex).ok());
+  ASSERT_TRUE(engine_->Heal({.name = "veths/v", .uid = engine_->GetVeth("v")->uid}).ok());
+  EXPECT_EQ(HostLink("h0").mtu, 1500U);
+  auto report = engine_->CheckHost(engine_->PlanCheck(/*validate_only=*/false));
+  ASSERT_TRUE(report.ok());
+  EXPECT_THAT(registry_->ListPending(), IsEmpty());
+  EXPECT_EQ(HostLink("h0").mtu, 1500U);
+}
+
+TEST_F(EngineUpdateTest, ARepeatSaysWhatWasMissing) {
+  MakeBlueWithVeth();
+  ASSERT_TRUE(kernel_.DeleteLink(kHost, HostLink("h0").ifindex).ok());
+  kernel_.RemoveForeignNetnsForTest("blue");
+  for (int time : {1, 2}) {
+    SCOPED_TRACE(time);
+    auto veth = Update([](Asked<VethSpec>& asked) { asked.metadata.labels["a"] = "b"; },
+                       {.request_id = "r", .fingerprint = "f"});
+    ASSERT_TRUE(veth.ok());
+    EXPECT_EQ(veth->state, State::kMissing);
+    auto blue = UpdateBlue([](Asked<NamespaceSpec>& asked) { asked.metadata.labels["a"] = "b"; },
+                           {.request_id = "s", .fingerprint = "g"});
+    ASSERT_TRUE(blue.ok());
+    EXPECT_EQ(blue->state, State::kMissing);
+  }
+}
+
+TEST_F(EngineUpdateTest, WhatHasAnotherOwnerIsNoGarbageAnyMore) {
+  MakeBlueWithVeth();
+  auto give_to = [&](const std::string& owner) {
+    ASSERT_TRUE(UpdateBlue([&](Asked<NamespaceSpec>& asked) { asked.metadata.owner = owner; }).ok());
+    ASSERT_TRUE(Update([&](Asked<VethSpec>& asked) { asked.metadata.owner = owner; }).ok());
+  };
+  give_to("ci");
+  const CollectGarbageCall call = engine_->PlanGarbage("ci", {});
+  EXPECT_THAT(call.doomed, SizeIs(2));
+  give_to("lab");
+  auto collected = engine_->CollectGarbage(call);
+  ASSERT_TRUE(collected.ok());
+  EXPECT_THAT(collected->deleted, IsEmpty());
+  EXPECT_THAT(collected->failures, IsEmpty());
+  EXPECT_EQ(engine_->GetVeth("v")->state, State::kReady);
+}
+
+TEST_F(EngineUpdateTest, AnAnswerSaysWhenItExpiresThoughTheKernelCannotBeLookedAt) {
+  MakeBlueWithVeth();
+  auto lease = [](auto& asked) {
+    asked.metadata.owner = "ci";
+    asked.metadata.ttl = absl::Minutes(1);
+  };
+  kernel_.SetFaultForTest([](const std::string& operation) -> std::optional<KernelError> {
+    return KernelError{.code = ENOMEM, .operation = operation, .extack = {}};
+  });
+  auto veth = Update(lease);
+  auto blue = UpdateBlue(lease);
+  kernel_.SetFaultForTest(nullptr);
+  ASSERT_TRUE(veth.ok());
+  EXPECT_TRUE(veth->expire_time.has_value());
+  ASSERT_TRUE(blue.ok());
+  EXPECT_TRUE(blue->expire_time.has_value());
 }
 
 TEST_F(EngineUpdateTest, ALeaseChangesWithItsMetadata) {

@@ -537,11 +537,13 @@ static void from_json(const json& from, Deviation& deviation) {
 }
 
 // What was answered with success was there, so its state follows from these.
-static void PutDeviations(json& to, const std::vector<Deviation>& deviations) {
+static void PutState(json& to, State state, const std::vector<Deviation>& deviations) {
+  PutUnless(false, to, "missing", state == State::kMissing);
   if (!deviations.empty()) to["deviations"] = deviations;
 }
 
-static State GetDeviations(const json& from, std::vector<Deviation>& deviations) {
+static State GetState(const json& from, std::vector<Deviation>& deviations) {
+  if (from.value("missing", false)) return State::kMissing;
   if (auto found = from.find("deviations"); found != from.end()) deviations = *found;
   return deviations.empty() ? State::kReady : State::kDegraded;
 }
@@ -556,7 +558,7 @@ static void to_json(json& to, const Namespace& netns) {
   PutSpec(to, netns.spec);
   PutMetadata(to, netns.metadata);
   if (netns.expire_time.has_value()) to["expire_time"] = absl::ToUnixNanos(*netns.expire_time);
-  PutDeviations(to, netns.deviations);
+  PutState(to, netns.state, netns.deviations);
 }
 
 static void from_json(const json& from, Namespace& netns) {
@@ -569,7 +571,7 @@ static void from_json(const json& from, Namespace& netns) {
   GetMetadata(from, netns.metadata);
   netns.expire_time = ExpireTimeFrom(from);
   netns.managed = true;
-  netns.state = GetDeviations(from, netns.deviations);
+  netns.state = GetState(from, netns.deviations);
 }
 
 static void to_json(json& to, const Veth& veth) {
@@ -580,14 +582,14 @@ static void to_json(json& to, const Veth& veth) {
   to["b"] = veth.b;
   PutMetadata(to, veth.metadata);
   if (veth.expire_time.has_value()) to["expire_time"] = absl::ToUnixNanos(*veth.expire_time);
-  PutDeviations(to, veth.deviations);
+  PutState(to, veth.state, veth.deviations);
 }
 
 static void from_json(const json& from, Veth& veth) {
   veth.id = from.at("id");
   veth.uid = from.at("uid");
   veth.create_time = TimeFrom(from);
-  veth.state = GetDeviations(from, veth.deviations);
+  veth.state = GetState(from, veth.deviations);
   veth.a = from.at("a");
   veth.b = from.at("b");
   GetMetadata(from, veth.metadata);
@@ -604,14 +606,14 @@ static void to_json(json& to, const Device& device) {
   PutUnless({}, to, "ports", device.ports);
   PutMetadata(to, device.metadata);
   if (device.expire_time.has_value()) to["expire_time"] = absl::ToUnixNanos(*device.expire_time);
-  PutDeviations(to, device.deviations);
+  PutState(to, device.state, device.deviations);
 }
 
 static void from_json(const json& from, Device& device) {
   device.name = from.at("name");
   device.uid = from.at("uid");
   device.create_time = TimeFrom(from);
-  device.state = GetDeviations(from, device.deviations);
+  device.state = GetState(from, device.deviations);
   device.link = from.at("link");
   GetOptions(from, device.options);
   GetLower(from, device.lower);
