@@ -24,9 +24,10 @@ const std::vector<std::string> kOwners = {"ci", "lab"};
 
 namespace {
 
-constexpr const char* kMethodNames[] = {"CreateNamespace", "DeleteNamespace", "CreateVeth", "DeleteVeth",
-                                        "CollectGarbage",  "expire",          "tend",       "GetNamespace",
-                                        "GetVeth",         "ListNamespaces",  "ListVeths"};
+constexpr const char* kMethodNames[] = {
+    "CreateNamespace", "DeleteNamespace", "CreateVeth", "DeleteVeth", "UpdateNamespace",
+    "UpdateVeth",      "CollectGarbage",  "expire",     "tend",       "GetNamespace",
+    "GetVeth",         "ListNamespaces",  "ListVeths"};
 
 // Time passes by this, and leases last a multiple.
 constexpr absl::Duration kTick = absl::Seconds(10);
@@ -75,6 +76,41 @@ engine::Metadata MakeMetadata(Random& random) {
   return metadata;
 }
 
+Change::End MakeEndChange(Random& random) {
+  Change::End end;
+  switch (random.Below(4)) {
+    case 0:
+      end.mtu = random.Pick<uint32_t>({1300, 1400, 1500});
+      break;
+    case 1:
+      end.any_mtu = true;
+      break;
+    case 2:
+      end.mtu = random.Pick<uint32_t>({1400, 1450});
+      end.up = random.OneIn(2);
+      break;
+    default:
+      end.up = random.OneIn(2);
+  }
+  return end;
+}
+
+Change MakeChange(Random& random, bool of_veth) {
+  Change change;
+  if (of_veth && !random.OneIn(4)) {
+    const size_t ends = random.Below(3);
+    if (ends != 0) change.a = MakeEndChange(random);
+    if (ends != 1) change.b = MakeEndChange(random);
+    if (!random.OneIn(3)) return change;
+  }
+  if (random.OneIn(2)) change.label = random.Pick({"red", "blue"});
+  if (random.OneIn(3)) change.owner = random.Pick({std::string(), random.Pick(kOwners), random.Pick(kOwners)});
+  if (random.OneIn(3)) change.ttl = kTick * random.Pick({0, 1, 3});
+  if (random.OneIn(4)) change.persistent = random.OneIn(2);
+  if (random.OneIn(4)) change.self_heal = random.OneIn(2);
+  return change;
+}
+
 // What an owner still has in use, as far as it remembers.
 std::vector<std::string> MakeKeep(Random& random) {
   std::vector<std::string> keep;
@@ -89,12 +125,14 @@ std::vector<std::string> MakeKeep(Random& random) {
 
 Call MakeCall(Random& random) {
   Call call;
-  call.method = random.Pick({Call::Method::kCreateNamespace, Call::Method::kCreateNamespace,
-                             Call::Method::kCreateNamespace, Call::Method::kDeleteNamespace,
-                             Call::Method::kDeleteNamespace, Call::Method::kCreateVeth, Call::Method::kCreateVeth,
-                             Call::Method::kCreateVeth, Call::Method::kCreateVeth, Call::Method::kDeleteVeth,
-                             Call::Method::kDeleteVeth, Call::Method::kCollectGarbage, Call::Method::kGetNamespace,
-                             Call::Method::kGetVeth, Call::Method::kListNamespaces, Call::Method::kListVeths});
+  call.method =
+      random.Pick({Call::Method::kCreateNamespace, Call::Method::kCreateNamespace, Call::Method::kCreateNamespace,
+                   Call::Method::kDeleteNamespace, Call::Method::kDeleteNamespace, Call::Method::kCreateVeth,
+                   Call::Method::kCreateVeth,      Call::Method::kCreateVeth,      Call::Method::kCreateVeth,
+                   Call::Method::kDeleteVeth,      Call::Method::kDeleteVeth,      Call::Method::kUpdateNamespace,
+                   Call::Method::kUpdateVeth,      Call::Method::kUpdateVeth,      Call::Method::kUpdateVeth,
+                   Call::Method::kCollectGarbage,  Call::Method::kGetNamespace,    Call::Method::kGetVeth,
+                   Call::Method::kListNamespaces,  Call::Method::kListVeths});
   switch (call.method) {
     case Call::Method::kCreateNamespace:
     case Call::Method::kDeleteNamespace:
@@ -104,6 +142,14 @@ Call MakeCall(Random& random) {
     case Call::Method::kCreateVeth:
       call.spec = MakeSpec(random);
       call.id = random.Pick(kVethIds);
+      break;
+    case Call::Method::kUpdateNamespace:
+      call.id = random.Pick(kNamespaceIds);
+      call.change = MakeChange(random, /*of_veth=*/false);
+      break;
+    case Call::Method::kUpdateVeth:
+      call.id = random.Pick(kVethIds);
+      call.change = MakeChange(random, /*of_veth=*/true);
       break;
     case Call::Method::kDeleteVeth:
     case Call::Method::kGetVeth:
@@ -124,7 +170,7 @@ Call MakeCall(Random& random) {
   if (call.method == Call::Method::kCreateNamespace || call.method == Call::Method::kCreateVeth) {
     call.metadata = MakeMetadata(random);
   }
-  call.allow = random.OneIn(4);
+  call.allow = !call.updates() && random.OneIn(4);
   call.validate = random.OneIn(10);
   if (random.OneIn(2)) call.request_id = absl::StrCat("r", random.Below(4));
   return call;
@@ -193,7 +239,41 @@ std::string ToText(const engine::LinkSettings& settings) {
 std::string ToText(const engine::Metadata& metadata) {
   return absl::StrCat(metadata.owner.empty() ? "" : absl::StrCat(" owner=", metadata.owner),
                       metadata.ttl == absl::ZeroDuration() ? "" : absl::StrCat(" ttl=", ToInt64Seconds(metadata.ttl)),
-                      metadata.persistent ? " persistent" : "", metadata.self_heal ? " self_heal" : "");
+                      metadata.persistent ? " persistent" : "", metadata.self_heal ? " self_heal" : "",
+                      absl::StrJoin(metadata.labels, "", [](std::string* text, const auto& label) {
+                        absl::StrAppend(text, " ", label.first, "=", label.second);
+                      }));
+}
+
+void Change::Apply(VethSpec& spec) const {
+  for (const auto& [end, now] : {std::pair(&a, &spec.a), std::pair(&b, &spec.b)}) {
+    if (end->mtu.has_value() || end->any_mtu) now->mtu = end->mtu;
+    now->up = end->up.value_or(now->up);
+  }
+}
+
+bool Change::Apply(engine::Metadata& metadata) const {
+  metadata.owner = owner.value_or(metadata.owner);
+  metadata.ttl = ttl.value_or(metadata.ttl);
+  metadata.persistent = persistent.value_or(metadata.persistent);
+  metadata.self_heal = self_heal.value_or(metadata.self_heal);
+  if (label.has_value()) metadata.labels["label"] = *label;
+  return metadata.ttl == absl::ZeroDuration() || !metadata.owner.empty();
+}
+
+std::string Change::ToString() const {
+  std::string text;
+  for (const auto& [end, name] : {std::pair(&a, "a"), std::pair(&b, "b")}) {
+    if (end->mtu.has_value()) absl::StrAppend(&text, " ", name, ".mtu=", *end->mtu);
+    if (end->any_mtu) absl::StrAppend(&text, " ", name, ".mtu=any");
+    if (end->up.has_value()) absl::StrAppend(&text, " ", name, *end->up ? ".up" : ".down");
+  }
+  if (owner.has_value()) absl::StrAppend(&text, " owner=", *owner);
+  if (ttl.has_value()) absl::StrAppend(&text, " ttl=", ToInt64Seconds(*ttl));
+  if (label.has_value()) absl::StrAppend(&text, " label=", *label);
+  if (persistent.has_value()) absl::StrAppend(&text, " persistent=", *persistent);
+  if (self_heal.has_value()) absl::StrAppend(&text, " self_heal=", *self_heal);
+  return text;
 }
 
 std::string Call::Fingerprint() const {
@@ -201,7 +281,7 @@ std::string Call::Fingerprint() const {
   if (method == Method::kCreateVeth) absl::StrAppend(&text, " ", ToText(spec.a), " <-> ", ToText(spec.b));
   if (method == Method::kCollectGarbage) absl::StrAppend(&text, " ", owner, " keep=[", absl::StrJoin(keep, " "), "]");
   if (is_chore()) absl::StrAppend(&text, " ", object.name);
-  absl::StrAppend(&text, ToText(metadata));
+  absl::StrAppend(&text, ToText(metadata), change.ToString());
   if (allow)
     absl::StrAppend(&text, method == Method::kCreateNamespace || method == Method::kCreateVeth ? " allow_existing"
                                                                                                : " allow_missing");
@@ -286,6 +366,18 @@ std::vector<Event> MakeHistory(Random& random, bool reboots) {
     if (repeats && call.method == Call::Method::kCreateVeth && random.OneIn(3)) {
       call.id = random.Pick(kVethIds);
       call.request_id.clear();
+    }
+    // What is there is changed more often than what is not.
+    if (!repeats && call.updates() && !random.OneIn(4)) {
+      const bool of_veth = call.method == Call::Method::kUpdateVeth;
+      std::vector<std::string> ids;
+      for (const Event& event : events) {
+        if (event.call.method == (of_veth ? Call::Method::kCreateVeth : Call::Method::kCreateNamespace) &&
+            !event.call.id.empty()) {
+          ids.push_back(event.call.id);
+        }
+      }
+      if (!ids.empty()) call.id = random.Pick(ids);
     }
     if (!call.reads()) made.push_back(call);
     events.push_back({.kind = Event::Kind::kCall, .call = std::move(call), .act = {}});

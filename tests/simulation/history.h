@@ -3,6 +3,8 @@
 #define NETPROV_TESTS_SIMULATION_HISTORY_H_
 
 #include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +16,26 @@
 
 namespace netprov::simulation {
 
+// What an update makes of an object: the fields that it changes.
+struct Change {
+  struct End {
+    std::optional<uint32_t> mtu;
+    bool any_mtu = false;  // it is left to the kernel again
+    std::optional<bool> up;
+  };
+  End a, b;  // of a pair
+  std::optional<std::string> owner;
+  std::optional<absl::Duration> ttl;
+  std::optional<std::string> label;
+  std::optional<bool> persistent;
+  std::optional<bool> self_heal;
+
+  void Apply(engine::VethSpec& spec) const;
+  // False: a lease needs an owner, as server/api says.
+  bool Apply(engine::Metadata& metadata) const;
+  std::string ToString() const;
+};
+
 // One call of the engine, by a client or by the caretaker.
 struct Call {
   enum class Method {
@@ -21,6 +43,8 @@ struct Call {
     kDeleteNamespace,
     kCreateVeth,
     kDeleteVeth,
+    kUpdateNamespace,
+    kUpdateVeth,
     kCollectGarbage,
     kExpire,
     kTend,
@@ -37,6 +61,7 @@ struct Call {
   std::string request_id;  // empty: none
 
   engine::Metadata metadata;      // with the creates
+  Change change;                  // with the updates
   std::string owner;              // with kCollectGarbage
   std::vector<std::string> keep;  // the same
   engine::ObjectRef object;       // with kExpire and kTend
@@ -48,6 +73,7 @@ struct Call {
   bool reads() const { return method >= Method::kGetNamespace; }
   // It is not one act, but one for each object.
   bool is_piecemeal() const { return method == Method::kCollectGarbage && !validate; }
+  bool updates() const { return method == Method::kUpdateNamespace || method == Method::kUpdateVeth; }
   // Nobody waits for its answer.
   bool is_chore() const { return method == Method::kExpire || method == Method::kTend; }
   // All but the request id.

@@ -238,7 +238,8 @@ void CreateNamespace(const State& s, const Call& call, Outcomes& outcomes) {
                                                        .instance = 0,
                                                        .managed = true,
                                                        .presence = Presence::kThere,
-                                                       .metadata = call.metadata},
+                                                       .metadata = call.metadata,
+                                                       .expires = {}},
                                 .veth = {}});
   }
   // What is left of a missing one makes room first, and is not brought back; it is missing until the new one is there.
@@ -373,11 +374,13 @@ void CreateVeth(const State& s, const Call& call, Outcomes& outcomes) {
   if (has_taken_name(call.spec.a) || has_taken_name(call.spec.b)) return outcomes.Refuse(Reason::kInterfaceNameTaken);
   auto make = [&](const VethSpec& spec) {
     if (call.validate) {
-      return outcomes.Succeed(
-          s,
-          {.netns = {},
-           .veth = VethView{
-               .id = call.id, .instance = 0, .presence = Presence::kThere, .spec = spec, .metadata = call.metadata}});
+      return outcomes.Succeed(s, {.netns = {},
+                                  .veth = VethView{.id = call.id,
+                                                   .instance = 0,
+                                                   .presence = Presence::kThere,
+                                                   .spec = spec,
+                                                   .metadata = call.metadata,
+                                                   .expires = {}}});
     }
     State made = room;
     for (bool tagged : {false, true}) {
@@ -423,6 +426,205 @@ void DeleteVeth(const State& s, const Call& call, Outcomes& outcomes) {
   outcomes.LeaveHalfDeleted(after, Intent::Kind::kDeleteVeth, instance);
   after.veths.erase(call.id);
   outcomes.Succeed(std::move(after), {});
+}
+
+// ---- Updates
+
+uint32_t MtuOf(const State::Link& link, const EndpointSpec& made) {
+  return link.mtu.value_or(made.mtu.value_or(kUsualMtu));
+}
+
+void Set(const State::Settings& settings, const EndpointSpec& made, State::Link& link) {
+  if (settings.mtu.has_value()) {
+    link.mtu = settings.mtu == made.mtu.value_or(kUsualMtu) ? std::nullopt : settings.mtu;
+  }
+  if (settings.up.has_value()) link.up = settings.up == made.up ? std::nullopt : settings.up;
+}
+
+// Both ends, or one of them, of a pair as far as it is there.
+void SetEnds(const State::VethRecord& record, const State::Settings& a, const State::Settings& b, State& state) {
+  for (const bool is_a : {true, false}) {
+    const auto where = state.Find(record, is_a);
+    if (where.has_value()) Set(is_a ? a : b, is_a ? record.made.a : record.made.b, state.links.at(*where));
+  }
+}
+
+// What an update did to the pair, and not to one that was made in its stead since. With `a` alone only that end.
+void UndoUpdate(const State::Unfinished& item, bool a, bool b, State& state) {
+  const auto record = state.veths.find(item.id);
+  if (item.kind != Intent::Kind::kUpdateVeth || record == state.veths.end()) return;
+  if (record->second.instance != item.instance || record->second.pair != item.made) return;
+  SetEnds(record->second, a ? item.a : State::Settings(), b ? item.b : State::Settings(), state);
+}
+
+// What an earlier update of the object could not undo is undone first, or the next one fails.
+void FinishEarlierUpdate(const Call& call, int instance, Outcomes& outcomes, State& state) {
+  if (call.validate) return;
+  const auto item = std::find_if(state.unfinished.begin(), state.unfinished.end(), [&](const auto& unfinished) {
+    return (unfinished.kind == Intent::Kind::kUpdateNamespace || unfinished.kind == Intent::Kind::kUpdateVeth) &&
+           unfinished.instance == instance;
+  });
+  if (item == state.unfinished.end()) return;
+  for (const int ends : {0, 1, 2, 3}) {
+    State partly = state;
+    UndoUpdate(*item, (ends & 1) != 0, (ends & 2) != 0, partly);
+    if (outcomes.circumstances().disturbed) outcomes.Add(Outcome::Kind::kRollbackFailed, std::move(partly));
+  }
+  UndoUpdate(*item, /*a=*/true, /*b=*/true, state);
+  state.unfinished.erase(item);
+}
+
+// Another lease begins now, and the same one is renewed.
+void ChangeLease(const Metadata& from, const Metadata& to, State& state) {
+  const bool is_same = from.owner == to.owner && from.ttl == to.ttl;
+  if (is_same || to.ttl != absl::ZeroDuration()) Hear(to.owner, state);
+}
+
+// An update that failed has left this. On its way back it may have begun the lease anew.
+void FailUpdate(Outcome::Kind kind, const Metadata& from, const Metadata& to, const State& after, Outcomes& outcomes) {
+  outcomes.Add(kind, after);
+  State heard = after;
+  ChangeLease(to, from, heard);
+  if (heard.heard != after.heard) outcomes.Add(kind, heard);
+  State heard_of_both = after;
+  ChangeLease(from, to, heard_of_both);
+  ChangeLease(to, from, heard_of_both);
+  if (heard_of_both.heard != heard.heard) outcomes.Add(kind, std::move(heard_of_both));
+}
+
+void UpdateNamespace(const State& s, const Call& call, Outcomes& outcomes) {
+  if (outcomes.Replay()) return;
+  outcomes.Die(s);
+  const auto found = s.namespaces.find(call.id);
+  if (found == s.namespaces.end()) {
+    outcomes.Fail(s);
+    return outcomes.Refuse(NamespaceRefusal(s, call.id));
+  }
+  State now = s;
+  FinishEarlierUpdate(call, found->second.instance, outcomes, now);
+  State::NamespaceRecord updated = found->second;
+  if (!call.change.Apply(updated.metadata)) return outcomes.RefuseAfter(now, Reason::kInvalidChange);
+  const Metadata& old = found->second.metadata;
+  // As the record says, without a look at the kernel.
+  NamespaceView recorded{
+      .id = call.id, .instance = updated.instance, .managed = true, .metadata = updated.metadata, .expires = {}};
+  if (call.validate) {
+    outcomes.Fail(s);
+    recorded.expires = old.ttl != absl::ZeroDuration();
+    return outcomes.Succeed(s, {.netns = recorded, .veth = {}});
+  }
+  FailUpdate(Outcome::Kind::kFailed, old, updated.metadata, now, outcomes);
+  if (outcomes.circumstances().registry_failed) {
+    State stays = now;
+    stays.unfinished.push_back({.kind = Intent::Kind::kUpdateNamespace,
+                                .id = call.id,
+                                .instance = updated.instance,
+                                .boot = now.boot,
+                                .a = {},
+                                .b = {}});
+    FailUpdate(Outcome::Kind::kIntentStays, old, updated.metadata, stays, outcomes);
+  }
+  State after = now;
+  after.namespaces[call.id] = updated;
+  ChangeLease(old, updated.metadata, after);
+  // A failure to look is no failure of what was done.
+  if (outcomes.circumstances().disturbed) outcomes.Succeed(after, {.netns = recorded, .veth = {}});
+  const Expected expected{.netns = after.Describe(call.id), .veth = {}};
+  outcomes.Succeed(std::move(after), expected);
+}
+
+// What an update makes of an end that is there, and what it goes back to.
+struct EndTurn {
+  State::Settings former;
+  State::Settings wanted;
+};
+
+EndTurn TurnOf(const EndpointSpec& old, const EndpointSpec& wanted, const State::Link& link, EndpointSpec& made) {
+  EndTurn turn;
+  if (wanted.mtu != old.mtu) {
+    const uint32_t present = MtuOf(link, made);
+    if (wanted.mtu != present) turn.former.mtu = present;
+    turn.wanted.mtu = wanted.mtu.value_or(present);
+    made.mtu = turn.wanted.mtu;
+  }
+  if (wanted.up != old.up) {
+    const bool present = link.up.value_or(made.up);
+    if (wanted.up != present) turn.former.up = present;
+    turn.wanted.up = wanted.up;
+    made.up = wanted.up;
+  }
+  return turn;
+}
+
+void UpdateVeth(const State& s, const Call& call, Outcomes& outcomes) {
+  if (outcomes.Replay()) return;
+  outcomes.Die(s);
+  const auto found = s.veths.find(call.id);
+  if (found == s.veths.end()) return outcomes.Refuse(Reason::kVethNotFound);
+  State now = s;
+  FinishEarlierUpdate(call, found->second.instance, outcomes, now);
+  const State::VethRecord& record = found->second;
+  State::VethRecord updated = record;
+  if (!call.change.Apply(updated.metadata)) return outcomes.RefuseAfter(now, Reason::kInvalidChange);
+  call.change.Apply(updated.spec);
+  EndTurn a;
+  EndTurn b;
+  for (const bool is_a : {true, false}) {
+    const EndpointSpec& old = is_a ? record.spec.a : record.spec.b;
+    const EndpointSpec& wanted = is_a ? updated.spec.a : updated.spec.b;
+    if (wanted == old) continue;
+    const auto where = now.Find(record, is_a);
+    if (!where.has_value()) {
+      outcomes.Fail(now);
+      return outcomes.RefuseAfter(now, Reason::kObjectMissing);
+    }
+    (is_a ? a : b) = TurnOf(old, wanted, now.links.at(*where), is_a ? updated.made.a : updated.made.b);
+  }
+  // As the record says, without a look at the kernel.
+  VethView recorded{.id = call.id,
+                    .instance = record.instance,
+                    .spec = updated.made,
+                    .a_there = true,
+                    .b_there = true,
+                    .metadata = updated.metadata,
+                    .expires = {}};
+  if (call.validate) {
+    outcomes.Fail(s);
+    recorded.spec.a.mtu = updated.spec.a.mtu.has_value() ? updated.spec.a.mtu : record.made.a.mtu;
+    recorded.spec.b.mtu = updated.spec.b.mtu.has_value() ? updated.spec.b.mtu : record.made.b.mtu;
+    recorded.expires = record.metadata.ttl != absl::ZeroDuration();
+    return outcomes.Succeed(s, {.netns = {}, .veth = recorded});
+  }
+  FailUpdate(Outcome::Kind::kFailed, record.metadata, updated.metadata, now, outcomes);
+  // What one end or both could not go back from.
+  for (const int ends : {0, 1, 2, 3}) {
+    const bool stays_a = (ends & 1) != 0;
+    const bool stays_b = (ends & 2) != 0;
+    if ((stays_a && a.former == State::Settings()) || (stays_b && b.former == State::Settings())) continue;
+    State stays = now;
+    stays.unfinished.push_back({.kind = Intent::Kind::kUpdateVeth,
+                                .id = call.id,
+                                .instance = record.instance,
+                                .made = record.pair,
+                                .boot = now.boot,
+                                .a = a.former,
+                                .b = b.former});
+    SetEnds(record, stays_a ? a.wanted : State::Settings(), stays_b ? b.wanted : State::Settings(), stays);
+    if (outcomes.circumstances().disturbed && updated.spec != record.spec) {
+      FailUpdate(Outcome::Kind::kRollbackFailed, record.metadata, updated.metadata, stays, outcomes);
+    }
+    if (outcomes.circumstances().registry_failed && ends == 0) {
+      FailUpdate(Outcome::Kind::kIntentStays, record.metadata, updated.metadata, stays, outcomes);
+    }
+  }
+  State after = now;
+  after.veths[call.id] = updated;
+  SetEnds(updated, a.wanted, b.wanted, after);
+  ChangeLease(record.metadata, updated.metadata, after);
+  // A failure to look is no failure of what was done.
+  if (outcomes.circumstances().disturbed) outcomes.Succeed(after, {.netns = {}, .veth = recorded});
+  const Expected expected{.netns = {}, .veth = after.DescribeVeth(call.id)};
+  outcomes.Succeed(std::move(after), expected);
 }
 
 bool Learn(State& state, int instance, const std::string& uid) {
@@ -669,11 +871,13 @@ std::vector<Outcome> StepsOf(const State& before, const Call& call, const Circum
     add(std::move(s), nullptr);
     return outcomes;
   }
-  // Nothing else may be planned.
-  if (found->metadata.owner != call.owner ||
-      std::find(call.keep.begin(), call.keep.end(), object.name) != call.keep.end()) {
+  // An update has given it to another owner since.
+  if (found->metadata.owner != call.owner) {
+    add(std::move(s), nullptr);
     return outcomes;
   }
+  // Nothing else may be planned.
+  if (std::find(call.keep.begin(), call.keep.end(), object.name) != call.keep.end()) return outcomes;
   if (found->is_namespace && IsNeeded(s, found->id, call.owner, call.keep)) {
     add(std::move(s), &Expected::kept);
     return outcomes;
@@ -701,13 +905,15 @@ std::vector<Outcome> StepsOf(const State& before, const Call& call, const Circum
 // ---- Comparison with an answer
 
 // An answer that was kept says it too.
-bool MatchesLease(const engine::Metadata& metadata, int instance, const std::optional<absl::Time>& expire_time) {
-  return expire_time.has_value() == (instance != 0 && metadata.ttl != absl::ZeroDuration());
+template <typename View>
+bool MatchesLease(const View& view, const std::optional<absl::Time>& expire_time) {
+  const bool has_lease = view.instance != 0 && view.metadata.ttl != absl::ZeroDuration();
+  return expire_time.has_value() == view.expires.value_or(has_lease);
 }
 
 bool MatchesView(const NamespaceView& view, const engine::Namespace& netns, State& state) {
-  return netns.metadata == view.metadata && MatchesLease(view.metadata, view.instance, netns.expire_time) &&
-         netns.id == view.id && netns.managed == view.managed && PresenceOf(netns.state) == view.presence &&
+  return netns.metadata == view.metadata && MatchesLease(view, netns.expire_time) && netns.id == view.id &&
+         netns.managed == view.managed && PresenceOf(netns.state) == view.presence &&
          Learn(state, view.instance, netns.uid);
 }
 
@@ -729,7 +935,7 @@ bool MatchesEnd(const VethView& view, bool is_a, const engine::Endpoint& end, St
 }
 
 bool MatchesView(const VethView& view, const engine::Veth& veth, State& state) {
-  if (veth.metadata != view.metadata || !MatchesLease(view.metadata, view.instance, veth.expire_time)) return false;
+  if (veth.metadata != view.metadata || !MatchesLease(view, veth.expire_time)) return false;
   if (veth.id != view.id || PresenceOf(veth.state) != view.presence || !Learn(state, view.instance, veth.uid)) {
     return false;
   }
@@ -748,10 +954,16 @@ NamespaceView State::Describe(const std::string& id) const {
             .presence = !IsThere(id, record->second) ? Presence::kMissing
                         : IsAsMade(files.at(id))     ? Presence::kThere
                                                      : Presence::kDegraded,
-            .metadata = record->second.metadata};
+            .metadata = record->second.metadata,
+            .expires = {}};
   }
   const bool is_netns = files.at(id).kind == File::Kind::kNetns;
-  return {.id = id, .instance = 0, .managed = false, .presence = is_netns ? Presence::kThere : Presence::kStale};
+  return {.id = id,
+          .instance = 0,
+          .managed = false,
+          .presence = is_netns ? Presence::kThere : Presence::kStale,
+          .metadata = {},
+          .expires = {}};
 }
 
 VethView State::DescribeVeth(const std::string& id) const {
@@ -760,7 +972,8 @@ VethView State::DescribeVeth(const std::string& id) const {
                 .instance = record.instance,
                 .presence = Presence::kThere,
                 .spec = record.made,
-                .metadata = record.metadata};
+                .metadata = record.metadata,
+                .expires = {}};
   for (bool is_a : {true, false}) {
     const auto where = Find(record, is_a);
     if (!where.has_value()) continue;
@@ -853,6 +1066,12 @@ std::vector<Outcome> OutcomesOf(const State& before, const Call& call, const Cir
       break;
     case Call::Method::kDeleteVeth:
       DeleteVeth(before, call, outcomes);
+      break;
+    case Call::Method::kUpdateNamespace:
+      UpdateNamespace(before, call, outcomes);
+      break;
+    case Call::Method::kUpdateVeth:
+      UpdateVeth(before, call, outcomes);
       break;
     case Call::Method::kCollectGarbage: {
       Expected expected{.kept = call.kept};
@@ -1021,10 +1240,14 @@ void Recover(State& state) {
       }
       case Intent::Kind::kCreateDevice:
       case Intent::Kind::kDeleteDevice:
+      case Intent::Kind::kUpdateDevice:
+      case Intent::Kind::kAdoptNamespace:
+      case Intent::Kind::kReleaseNamespace:
+        // No history has one.
+        break;
       case Intent::Kind::kUpdateNamespace:
       case Intent::Kind::kUpdateVeth:
-      case Intent::Kind::kUpdateDevice:
-        // No history has one.
+        UndoUpdate(item, /*a=*/true, /*b=*/true, state);
         break;
       case Intent::Kind::kCreateVeth:
         // By its tag; one that died without it, by its names alone.
@@ -1279,7 +1502,9 @@ std::string ToString(const State& state) {
   for (const auto& [where, link] : state.links) {
     absl::StrAppend(&text, "  link in #", where.first, " ", where.second, " of ",
                     link.pair == 0 ? "somebody else" : absl::StrCat("pair #", link.pair),
-                    link.tagged ? "" : " (no tag)", link.moved ? " (moved)" : "", "\n");
+                    link.tagged ? "" : " (no tag)", link.moved ? " (moved)" : "",
+                    link.mtu.has_value() ? absl::StrCat(" (mtu ", *link.mtu, ")") : "",
+                    link.up.has_value() ? (*link.up ? " (up)" : " (down)") : "", "\n");
   }
   absl::StrAppend(&text, "  at ", absl::FormatDuration(state.now));
   for (const auto& [owner, heard] : state.heard) {

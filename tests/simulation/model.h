@@ -2,6 +2,7 @@
 #ifndef NETPROV_TESTS_SIMULATION_MODEL_H_
 #define NETPROV_TESTS_SIMULATION_MODEL_H_
 
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <set>
@@ -46,6 +47,7 @@ struct NamespaceView {
   bool managed = false;
   Presence presence = Presence::kThere;
   engine::Metadata metadata;
+  std::optional<bool> expires;  // whether it has a lease now, where the metadata is not what it has
   friend bool operator==(const NamespaceView&, const NamespaceView&) = default;
 };
 
@@ -58,6 +60,7 @@ struct VethView {
   bool a_there = false;
   bool b_there = false;
   engine::Metadata metadata;
+  std::optional<bool> expires;  // as in NamespaceView
   friend bool operator==(const VethView&, const VethView&) = default;
 };
 
@@ -122,16 +125,24 @@ struct State {
     Expected answer;
     friend bool operator==(const Request&, const Request&) = default;
   };
+  // What an update sets of an end.
+  struct Settings {
+    std::optional<uint32_t> mtu;
+    std::optional<bool> up;
+    friend bool operator==(const Settings&, const Settings&) = default;
+  };
   // What a call began, could not undo, and said so (kRollbackFailed).
   struct Unfinished {
     engine::Intent::Kind kind;
     std::string id;
     int instance = 0;
-    int made = 0;  // of a creation: the number of the namespace or the pair
+    int made = 0;  // of a creation: the number of the namespace or the pair; of an update: of the pair
     int boot = 0;
     // Of a deletion, which is answered once it is completed.
     std::string request_id;
     std::string fingerprint;
+    // Of an update of a pair: what its ends go back to.
+    Settings a, b;
     friend bool operator==(const Unfinished&, const Unfinished&) = default;
   };
 

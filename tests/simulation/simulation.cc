@@ -13,6 +13,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -192,6 +193,31 @@ class Simulation final : public Plot {
   std::string log_;
   Statistics statistics_;
 };
+
+// What an update asks for.
+template <typename Spec>
+netprov::Result<engine::Asked<Spec>, std::vector<engine::InvalidField>> Edit(const Change& change,
+                                                                             const engine::Asked<Spec>& present) {
+  engine::Asked<Spec> asked = present;
+  if constexpr (std::is_same_v<Spec, engine::VethSpec>) change.Apply(asked.spec);
+  if (!change.Apply(asked.metadata)) {
+    return std::vector<engine::InvalidField>{{.field = "metadata.ttl", .description = "a lease needs an owner"}};
+  }
+  return asked;
+}
+
+engine::UpdateNamespaceCall NamespaceUpdate(const Call& call, const engine::CallContext& context) {
+  return {.context = context, .id = call.id, .edit = [change = call.change](const auto& present) {
+            return Edit(change, present);
+          }};
+}
+
+engine::UpdateVethCall VethUpdate(const Call& call, const engine::CallContext& context) {
+  return {.context = context,
+          .id = call.id,
+          .edit = [change = call.change](const auto& present) { return Edit(change, present); },
+          .bridges = {}};
+}
 
 // `namespaces` of `namespaces/blue`.
 std::string Collection(const std::string& name) { return name.substr(0, name.find('/')); }
@@ -438,6 +464,12 @@ void Simulation::Submit(const Call& call) {
     case Call::Method::kDeleteVeth:
       flight.keys = engine_->Keys(engine::DeleteVethCall{.context = context, .id = call.id});
       break;
+    case Call::Method::kUpdateNamespace:
+      flight.keys = engine_->Keys(NamespaceUpdate(call, context));
+      break;
+    case Call::Method::kUpdateVeth:
+      flight.keys = engine_->Keys(VethUpdate(call, context));
+      break;
     case Call::Method::kCollectGarbage:
       Plan(flight);
       break;
@@ -511,6 +543,10 @@ void Simulation::Execute(Flight& flight) {
                   veth);
     case Call::Method::kDeleteVeth:
       return take(engine_->DeleteVeth({.context = context, .id = call.id, .allow_missing = call.allow}), nothing);
+    case Call::Method::kUpdateNamespace:
+      return take(engine_->UpdateNamespace(NamespaceUpdate(call, context)), netns);
+    case Call::Method::kUpdateVeth:
+      return take(engine_->UpdateVeth(VethUpdate(call, context)), veth);
     case Call::Method::kCollectGarbage:
       flight.garbage.stopped = context.stopped;
       return take(engine_->CollectGarbage(flight.garbage), [&](const auto& garbage) {
@@ -603,6 +639,26 @@ void Simulation::CountAnswer(const Flight& flight) {
                        answer.healed ? ", healed"
                        : answer.ok   ? ""
                                      : ", not healed"));
+  }
+  if (flight.call.updates()) {
+    const char* kind = flight.call.method == Call::Method::kUpdateVeth ? "veths" : "namespaces";
+    auto how = [&]() -> std::string {
+      if (answer.ok) return flight.call.validate ? "would be done" : "done";
+      switch (answer.error->reason) {
+        case Reason::kObjectMissing:
+          return "missing";
+        case Reason::kRollbackFailed:
+          return "not undone";
+        case Reason::kInvalidChange:
+          return "invalid";
+        case Reason::kKernel:
+        case Reason::kRegistryFailed:
+          return "failed";
+        default:
+          return "refused";
+      }
+    };
+    Count(absl::StrCat("update: ", how(), " ", kind));
   }
   const std::string what = flight.call.method == Call::Method::kExpire ? "expiry: " : "garbage: ";
   for (const std::string& name : answer.deleted) {
@@ -722,8 +778,9 @@ void Simulation::Meddle(const Act& meant) {
   // What is read back as it was made, or has just been looked at, is not changed: the model is too plain for that.
   const bool drifts = meant.kind == Act::Kind::kSetLink || meant.kind == Act::Kind::kMoveLink;
   const bool waits = std::any_of(flights_.begin(), flights_.end(), [&](const auto& flight) {
-    return flight.second.turn != nullptr && (flight.second.call.method == Call::Method::kTend ||
-                                             (drifts && flight.second.call.method == Call::Method::kCreateVeth));
+    return flight.second.turn != nullptr &&
+           (flight.second.call.method == Call::Method::kTend || flight.second.call.updates() ||
+            (drifts && flight.second.call.method == Call::Method::kCreateVeth));
   });
   if (waits) Drain();
   const Act act = Aim(meant);

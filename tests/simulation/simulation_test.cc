@@ -108,7 +108,17 @@ TEST(HarnessTest, EveryKindOfTroubleHappens) {
                            "tended: missing namespaces, not healed",
                            "tended: missing veths, healed",
                            "tended: missing veths, not healed",
-                           "time passes"}) {
+                           "time passes",
+                           "update: done namespaces",
+                           "update: done veths",
+                           "update: failed namespaces",
+                           "update: failed veths",
+                           "update: invalid namespaces",
+                           "update: invalid veths",
+                           "update: missing veths",
+                           "update: not undone namespaces",
+                           "update: not undone veths",
+                           "update: would be done veths"}) {
     EXPECT_GT(statistics.counts[what], 0) << what;
   }
 }
