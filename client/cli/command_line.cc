@@ -688,6 +688,10 @@ struct MetadataFlags {
 // What a namespace is like, as typed.
 struct NamespaceFlags {
   std::vector<std::string> sysctls;
+  std::vector<std::string> nameservers;
+  std::vector<std::string> searches;
+  std::vector<std::string> options;
+  std::vector<std::string> hosts;
 
   void AddOptions(CLI::App& app) {
     app.add_option("--sysctl", sysctls,
@@ -695,10 +699,40 @@ struct NamespaceFlags {
                    "repeated")
         ->type_name("NAME=VALUE")
         ->allow_extra_args(false);
+    const auto add = [&app](const char* name, std::vector<std::string>& to, const char* what, const char* type) {
+      app.add_option(name, to, what)->type_name(type)->allow_extra_args(false);
+    };
+    add("--dns", nameservers,
+        "A name server for what `ip netns exec` starts in it, in /etc/netns/NAME/resolv.conf. Can be repeated",
+        "ADDRESS");
+    add("--dns-search", searches, "A domain in which names are looked for. Can be repeated", "DOMAIN");
+    add("--dns-option", options, "An option of the resolver, as ndots:2. Can be repeated", "OPTION");
+    add("--add-host", hosts, "A line of /etc/netns/NAME/hosts, as db,db.example.org=10.0.0.5. Can be repeated",
+        "NAME[,NAME...]=ADDRESS");
+  }
+
+  // An error's message is for the user.
+  absl::Status AddDnsTo(v1::Namespace& ns) const {
+    v1::Dns dns;
+    dns.mutable_nameservers()->Add(nameservers.begin(), nameservers.end());
+    dns.mutable_searches()->Add(searches.begin(), searches.end());
+    dns.mutable_options()->Add(options.begin(), options.end());
+    for (const std::string& text : hosts) {
+      const size_t mark = text.find('=');
+      if (mark == 0 || mark == std::string::npos) {
+        return absl::InvalidArgumentError("--add-host: must be NAME[,NAME...]=ADDRESS, not `" + text + "`");
+      }
+      v1::Dns::Host& host = *dns.add_hosts();
+      for (const absl::string_view name : absl::StrSplit(text.substr(0, mark), ',')) host.add_names(std::string(name));
+      host.set_address(text.substr(mark + 1));
+    }
+    if (dns.ByteSizeLong() > 0) *ns.mutable_dns() = std::move(dns);
+    return absl::OkStatus();
   }
 
   // An error's message is for the user.
   absl::Status AddTo(v1::Namespace& ns) const {
+    if (const absl::Status status = AddDnsTo(ns); !status.ok()) return status;
     for (const std::string& sysctl : sysctls) {
       const size_t mark = sysctl.find('=');
       if (mark == 0 || mark == std::string::npos) {
@@ -929,7 +963,8 @@ void Grammar::Build() {
           "  contain net create blue --allow-existing -o json\n"
           "  contain net create blue --owner ci/job-17 --ttl 10m --label team=net\n"
           "  contain net create blue --persistent --self-heal\n"
-          "  contain net create router --sysctl net.ipv4.ip_forward=1 --sysctl net.ipv6.conf.all.forwarding=1");
+          "  contain net create router --sysctl net.ipv4.ip_forward=1 --sysctl net.ipv6.conf.all.forwarding=1\n"
+          "  contain net create ci --dns 10.0.0.53 --dns-search example.org --add-host db=10.0.0.5");
   net_create_->add_option("NAME", name_, "Its name, also for `ip netns`")->required();
   net_create_->add_flag("--allow-existing", mutation_.tolerant,
                         "Succeed where the same is there already, made by netprov");

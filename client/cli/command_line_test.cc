@@ -105,6 +105,23 @@ TEST(NetTest, CreateWithSysctls) {
               HasSubstr("`n` is there twice"));
 }
 
+TEST(NetTest, CreateWithDns) {
+  const auto request = ParseAs<v1::CreateNamespaceRequest>(
+      {"net", "create", "blue", "--dns", "10.0.0.53", "--dns", "2001:db8::53", "--dns-search", "example.org",
+       "--dns-option", "ndots:2", "--add-host", "db,db.example.org=10.0.0.5"});
+  const v1::Dns& dns = request.namespace_().dns();
+  EXPECT_THAT(dns.nameservers(), ElementsAre("10.0.0.53", "2001:db8::53"));
+  EXPECT_THAT(dns.searches(), ElementsAre("example.org"));
+  EXPECT_THAT(dns.options(), ElementsAre("ndots:2"));
+  ASSERT_EQ(dns.hosts_size(), 1);
+  EXPECT_EQ(dns.hosts(0).address(), "10.0.0.5");
+  EXPECT_THAT(dns.hosts(0).names(), ElementsAre("db", "db.example.org"));
+  for (const char* host : {"db", "=10.0.0.5"}) {
+    EXPECT_THAT(UsageError({"net", "create", "a", "--add-host", host}), HasSubstr("--add-host: must be NAME"));
+  }
+  EXPECT_FALSE(ParseAs<v1::AdoptNamespaceRequest>({"net", "adopt", "a"}).has_namespace_());
+}
+
 TEST(NetTest, WrongMetadataIsAUsageError) {
   for (const char* label : {"a", "=b", ""}) {
     EXPECT_THAT(UsageError({"net", "create", "a", "--label", label}), HasSubstr("--label: must be KEY=VALUE"));

@@ -242,6 +242,15 @@ std::string NamespaceDetails(const v1::Namespace& ns) {
   for (const auto& [name, value] : ns.sysctls()) sysctls.push_back(absl::StrCat(name, " = ", value));
   std::sort(sysctls.begin(), sysctls.end());
   AddDetail("Sysctls", sysctls, text);
+  const v1::Dns& dns = ns.dns();
+  AddDetail("DNS", {dns.nameservers().begin(), dns.nameservers().end()}, text);
+  AddDetail("Searches", {dns.searches().begin(), dns.searches().end()}, text);
+  AddDetail("Options", {dns.options().begin(), dns.options().end()}, text);
+  std::vector<std::string> hosts;
+  for (const v1::Dns::Host& host : dns.hosts()) {
+    hosts.push_back(absl::StrCat(host.address(), " ", absl::StrJoin(host.names(), " ")));
+  }
+  AddDetail("Hosts", hosts, text);
   std::vector<std::string> processes;
   for (const v1::Namespace::Process& process : ns.processes().first()) {
     processes.push_back(absl::StrCat(process.pid(), " ", process.command()));

@@ -419,6 +419,8 @@ static absl::Status ByReason(Method method, const engine::Error& error) {
       return Unusable(v1::ERROR_REASON_NAMESPACE_NOT_ADOPTABLE, error);
     case engine::Reason::kNamespaceInUse:
       return Unusable(v1::ERROR_REASON_NAMESPACE_IN_USE, error);
+    case engine::Reason::kDnsFileNotManaged:
+      return Unusable(v1::ERROR_REASON_DNS_FILE_NOT_MANAGED, error);
     case engine::Reason::kVethNotFound:
       return NotFound(v1::ERROR_REASON_VETH_NOT_FOUND, error);
     case engine::Reason::kVethAlreadyExists:

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/api/dns.h"
 #include "server/api/metadata.h"
 #include "server/api/page_token.h"
 #include "server/api/request.h"
@@ -22,8 +23,8 @@ constexpr size_t kLongestValueShown = 300;
 // Where ip-netns(8) keeps named namespaces.
 constexpr char kDirectory[] = "/run/netns/";
 
-constexpr absl::string_view kChangeable[] = {"sysctls",      "metadata.owner",      "metadata.labels",
-                                             "metadata.ttl", "metadata.persistent", "metadata.self_heal"};
+constexpr absl::string_view kChangeable[] = {
+    "sysctls", "dns", "metadata.owner", "metadata.labels", "metadata.ttl", "metadata.persistent", "metadata.self_heal"};
 
 v1::Namespace::State ToState(engine::State state) {
   switch (state) {
@@ -60,7 +61,8 @@ absl::StatusOr<engine::CreateNamespaceCall> ToCall(const v1::CreateNamespaceRequ
                   .validate_only = request.validate_only(),
                   .stopped = nullptr},
       .id = request.namespace_id(),
-      .spec = {.sysctls = ToSysctls("namespace.sysctls", request.namespace_().sysctls(), violations)},
+      .spec = {.sysctls = ToSysctls("namespace.sysctls", request.namespace_().sysctls(), violations),
+               .dns = ToDns("namespace.dns", request.namespace_().dns(), violations)},
       .metadata = ToMetadata("namespace.metadata", request.namespace_().metadata(), violations),
       .allow_existing = request.allow_existing()};
   if (netprov::Result<void, NameError> valid = CheckNamespaceId(call.id); !valid.ok()) {
@@ -90,11 +92,13 @@ absl::StatusOr<engine::UpdateNamespaceCall> ToCall(const v1::UpdateNamespaceRequ
       -> netprov::Result<engine::Asked<engine::NamespaceSpec>, std::vector<engine::InvalidField>> {
     v1::Namespace netns;
     for (const auto& [name, value] : present.spec.sysctls) (*netns.mutable_sysctls())[name] = value;
+    *netns.mutable_dns() = ToProto(present.spec.dns);
     *netns.mutable_metadata() = ToProto(present.metadata, std::nullopt);
     Merge(mask, wanted, netns);
     Violations wrong;
     engine::Asked<engine::NamespaceSpec> asked = present;
     asked.spec.sysctls = ToSysctls("namespace.sysctls", netns.sysctls(), wrong);
+    asked.spec.dns = ToDns("namespace.dns", netns.dns(), wrong);
     asked.metadata = ToMetadata("namespace.metadata", netns.metadata(), wrong);
     if (!wrong.empty()) return ToInvalidFields(wrong);
     return asked;
@@ -124,7 +128,8 @@ absl::StatusOr<engine::AdoptNamespaceCall> ToCall(const v1::AdoptNamespaceReques
                   .validate_only = request.validate_only(),
                   .stopped = nullptr},
       .id = CheckNamespaceName("name", request.name(), violations),
-      .spec = {.sysctls = ToSysctls("namespace.sysctls", request.namespace_().sysctls(), violations)},
+      .spec = {.sysctls = ToSysctls("namespace.sysctls", request.namespace_().sysctls(), violations),
+               .dns = ToDns("namespace.dns", request.namespace_().dns(), violations)},
       .metadata = ToMetadata("namespace.metadata", request.namespace_().metadata(), violations),
       .allow_existing = request.allow_existing()};
   if (call.metadata.persistent) {
@@ -179,6 +184,7 @@ v1::Namespace ToProto(const engine::Namespace& netns) {
   if (IsUtf8(netns.id)) proto.set_path(absl::StrCat(kDirectory, netns.id));
   proto.set_cookie(netns.cookie);
   if (netns.managed) *proto.mutable_metadata() = ToProto(netns.metadata, netns.expire_time);
+  if (!netns.spec.dns.empty()) *proto.mutable_dns() = ToProto(netns.spec.dns);
   AddDeviations(netns.deviations, proto.mutable_deviations());
   if (netns.inhabitants.has_value()) *proto.mutable_processes() = ToProto(*netns.inhabitants);
   for (const auto& [name, value] : netns.spec.sysctls)

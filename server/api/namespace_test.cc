@@ -66,12 +66,14 @@ TEST(NamespaceRequestTest, AdoptAndReleaseBecomeCalls) {
   adopt.set_name("namespaces/lab");
   adopt.mutable_namespace_()->mutable_metadata()->set_owner("ci");
   (*adopt.mutable_namespace_()->mutable_sysctls())["net.ipv4.ip_forward"] = "1";
+  adopt.mutable_namespace_()->mutable_dns()->add_nameservers("10.0.0.53");
   adopt.set_allow_existing(true);
   const auto call = ToCall(adopt);
   ASSERT_TRUE(call.ok()) << call.status();
   EXPECT_EQ(call->id, "lab");
   EXPECT_EQ(call->metadata.owner, "ci");
   EXPECT_EQ(call->spec.sysctls.size(), 1u);
+  EXPECT_EQ(call->spec.dns.nameservers.size(), 1u);
   EXPECT_TRUE(call->allow_existing);
   adopt.mutable_namespace_()->mutable_metadata()->set_persistent(true);
   EXPECT_FALSE(ToCall(adopt).ok());

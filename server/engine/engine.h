@@ -343,6 +343,19 @@ class Engine {
   KernelResult<void> UndoAdoption(const NamespaceRecord& record);
   EngineResult<void> ReleaseRecordedNamespace(const NamespaceRecord& record, std::optional<RequestRecord> answer);
 
+  // Its files at /etc/netns become those that `dns` says.
+  KernelResult<void> WriteDns(const NamespaceRecord& record, const DnsSpec& dns);
+  KernelResult<void> RemoveDns(const NamespaceRecord& record);
+  // Looks whether the files that a record asks for can be written; they may be those of `former`, which it replaces.
+  // Sets `owns_etc_directory`. kDnsFileNotManaged.
+  EngineResult<void> PrepareDns(const std::optional<NamespaceRecord>& former, NamespaceRecord& record);
+  // `record` must outlive the plan.
+  void AddDnsStep(const NamespaceRecord& record, Plan& plan);
+  void AddDnsRemoval(const NamespaceRecord& record, const std::function<KernelResult<void>()>& undo, Plan& plan);
+  EngineResult<std::vector<Deviation>> FindDnsDeviations(const NamespaceRecord& record);
+  EngineResult<void> ResetDns(const NamespaceRecord& record);
+  void CollectOrphanFiles(bool look_only, HostReport& report);
+
   // A managed namespace that is there.
   EngineResult<NetnsRef> FindManaged(const std::string& id);
   // What `look` finds in a managed namespace, or with an empty id in the host's. `step` says what it does, for errors.

@@ -48,6 +48,7 @@ EngineResult<void> Engine::CheckIsAdoptable(const std::string& id, const NetnsEn
 
 KernelResult<void> Engine::UndoAdoption(const NamespaceRecord& record) {
   const NetnsRef netns{.name = record.id, .cookie = record.cookie};
+  NETPROV_RETURN_IF_ERROR(RemoveDns(record));
   const Adoption& before = *record.adoption;
   if (!before.sysctls.empty()) NETPROV_RETURN_IF_ERROR(UnlessGone(kernel_.SetSysctls(netns, before.sysctls)));
   // The tag goes last: by it recovery knows that there is something to undo.
@@ -58,8 +59,12 @@ KernelResult<void> Engine::UndoAdoption(const NamespaceRecord& record) {
 
 EngineResult<void> Engine::RollBackAdoption(const NamespaceRecord& record) {
   NETPROV_ASSIGN_OR_RETURN(const std::optional<NetnsEntry> entry, FindNetns(record.id));
-  // Without the tag, nothing was begun.
-  if (!IsThere(record, entry) || entry->loopback_alias != TagFor(record)) return {};
+  // Without the tag, nothing was begun, or the namespace is gone and its files may be there.
+  if (!IsThere(record, entry) || entry->loopback_alias != TagFor(record)) {
+    KernelResult<void> removed = RemoveDns(record);
+    if (removed.ok()) return {};
+    return KernelFailure(NamespaceName(record.id), "undo the adoption of namespace " + record.id, removed.error());
+  }
   KernelResult<void> undone = UndoAdoption(record);
   if (!undone.ok()) {
     return KernelFailure(NamespaceName(record.id), "undo the adoption of namespace " + record.id, undone.error());
@@ -94,7 +99,7 @@ EngineResult<Namespace> Engine::AdoptNamespace(const AdoptNamespaceCall& call) {
   KernelResult<Sysctls> sysctls = Sysctls();
   if (!call.spec.sysctls.empty()) sysctls = kernel_.FindSysctls(netns, call.spec.sysctls);
   if (!sysctls.ok()) return KernelFailure(object, "read the sysctls", sysctls.error());
-  const NamespaceRecord record{
+  NamespaceRecord record{
       .id = call.id,
       .uid = NewUid(),
       .create_time = absl::Now(),
@@ -104,6 +109,7 @@ EngineResult<Namespace> Engine::AdoptNamespace(const AdoptNamespaceCall& call) {
       .metadata = call.metadata,
       .adoption = Adoption{
           .loopback_up = entry->loopback_up, .loopback_alias = entry->loopback_alias, .sysctls = *std::move(sysctls)}};
+  NETPROV_RETURN_IF_ERROR(PrepareDns(std::nullopt, record));
   if (call.context.validate_only) {
     Namespace projected = record.ToNamespace();
     projected.uid.clear();
@@ -123,6 +129,7 @@ EngineResult<Namespace> Engine::AdoptNamespace(const AdoptNamespaceCall& call) {
               .run = [&] { return kernel_.SetSysctls(netns, record.spec.sysctls); },
               .undo = NothingToUndo});
   }
+  AddDnsStep(record, plan);
   const Intent intent{.kind = Intent::Kind::kAdoptNamespace, .netns = record, .veth = {}, .device = {}, .request = {}};
   EngineResult<void> adopted = Transact(object, intent, plan, [&] {
     leases_.Start(record.uid, object, record.metadata);
@@ -146,6 +153,8 @@ EngineResult<void> Engine::ReleaseRecordedNamespace(const NamespaceRecord& recor
   const NetnsRef netns{.name = record.id, .cookie = record.cookie};
   NETPROV_ASSIGN_OR_RETURN(const std::optional<NetnsEntry> entry, FindNetns(record.id));
   Plan plan;
+  AddDnsRemoval(
+      record, [&] { return WriteDns(record, record.spec.dns); }, plan);
   // An alias that somebody gave it since is theirs.
   if (IsThere(record, entry) && entry->loopback_alias == TagFor(record)) {
     auto set = [&](const std::string& alias) {

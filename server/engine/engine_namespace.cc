@@ -76,6 +76,8 @@ EngineResult<Namespace> Engine::Describe(const NamespaceRecord& record, const st
                                 .actual = actual == sysctls->end() ? "" : actual->second});
   }
   netns.spec.sysctls = *std::move(sysctls);
+  NETPROV_ASSIGN_OR_RETURN(std::vector<Deviation> dns, FindDnsDeviations(record));
+  netns.deviations.insert(netns.deviations.end(), dns.begin(), dns.end());
   if (!netns.deviations.empty()) netns.state = State::kDegraded;
   return netns;
 }
@@ -140,6 +142,7 @@ EngineResult<Namespace> Engine::CreateNamespace(const CreateNamespaceCall& call)
                          .cookie = 0,
                          .spec = call.spec,
                          .metadata = call.metadata};
+  NETPROV_RETURN_IF_ERROR(PrepareDns(existing, record));
   if (call.context.validate_only) {
     Namespace projected = record.ToNamespace();
     projected.uid.clear();
@@ -168,6 +171,8 @@ EngineResult<NamespaceRecord> Engine::MakeNamespace(NamespaceRecord record, cons
     // It is missing, and stays so where the new one can't be made.
     AddStepsForRemains(*replaced, replaced_veths, remains, NothingToUndo, plan);
   }
+  // Nobody meets it without them.
+  AddDnsStep(record, plan);
   plan.Add({.name = "create namespace " + record.id,
             .run = [&]() -> KernelResult<void> {
               KernelResult<uint64_t> cookie = kernel_.CreateNetns(record.id, TagFor(record), record.spec.sysctls);
@@ -198,7 +203,8 @@ EngineResult<NamespaceRecord> Engine::MakeNamespace(NamespaceRecord record, cons
     return record;
   }
   if (is_new) leases_.End(record.uid);
-  if (made.error().reason == Reason::kKernel && made.error().kernel->code == EEXIST) {
+  const bool is_of_name = made.error().step == "create namespace " + record.id;
+  if (made.error().reason == Reason::kKernel && is_of_name && made.error().kernel->code == EEXIST) {
     // Somebody took the name since we looked.
     NETPROV_ASSIGN_OR_RETURN(const std::optional<NetnsEntry> entry, FindNetns(record.id));
     const bool is_file = entry.has_value() && !entry->is_netns;
@@ -256,6 +262,7 @@ void Engine::AddStepsForRemains(const NamespaceRecord& record, const std::vector
   for (const VethRecord& veth : veths) {
     plan.Add({.name = "delete veth " + veth.id, .run = [this, &veth] { return DeleteLinksOf(veth); }, .undo = undo});
   }
+  AddDnsRemoval(record, undo, plan);
   if (record.boot_id != kernel_.BootId() || !entry.has_value() || entry->is_netns) return;
   plan.Add({.name = "remove the file " + record.id,
             .run = [this, &record]() -> KernelResult<void> {
@@ -293,6 +300,7 @@ EngineResult<void> Engine::DeleteRecordedNamespace(const NamespaceRecord& record
     plan.Add({.name = "remove the name " + record.id,
               .run = [&] { return UnlessGone(kernel_.RemoveNetns(netns)); },
               .undo = nullptr});
+    AddDnsRemoval(record, /*undo=*/nullptr, plan);
   } else {
     AddStepsForRemains(record, veths, entry, /*undo=*/nullptr, plan);
   }

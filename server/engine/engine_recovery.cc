@@ -322,6 +322,7 @@ EngineResult<void> Engine::CollectOrphans(bool look_only, HostReport& report) {
       report.Add(Finding::Kind::kOrphan, object, removed.error().message);
     }
   }
+  CollectOrphanFiles(look_only, report);
   NETPROV_RETURN_IF_ERROR(CollectOrphanLinks({}, look_only, report));
   const std::vector<NetnsRef> namespaces = NamespacesOfOurs();
   for (const NetnsRef& netns : namespaces) NETPROV_RETURN_IF_ERROR(CollectOrphanLinks(netns, look_only, report));
@@ -550,6 +551,12 @@ void Engine::CompareObjects(HostReport& report) {
 
 EngineResult<void> Engine::RollBack(const NamespaceRecord& record) {
   const std::string object = NamespaceName(record.id);
+  // Where the attempt was to heal it, it has them already, or the next attempt writes them.
+  if (const auto now = registry_.FindNamespace(record.id); !now.has_value() || now->uid != record.uid) {
+    // They outlive a boot.
+    KernelResult<void> removed = RemoveDns(record);
+    if (!removed.ok()) return KernelFailure(object, "remove the DNS files of namespace " + record.id, removed.error());
+  }
   // Links and namespaces of another boot are gone; files at /run/netns too, as it is a tmpfs.
   if (record.boot_id != kernel_.BootId()) return {};
   NETPROV_ASSIGN_OR_RETURN(std::optional<NetnsEntry> entry, FindNetns(record.id));

@@ -484,6 +484,12 @@ EngineResult<Namespace> Engine::UpdateNamespace(const UpdateNamespaceCall& call)
     if (!now.ok()) return KernelFailure(object, "read the sysctls", now.error());
     former = *std::move(now);
   }
+  const bool has_other_dns = updated.spec.dns != record->spec.dns;
+  if (has_other_dns) {
+    NETPROV_ASSIGN_OR_RETURN(const std::optional<NetnsEntry> entry, FindNetns(call.id));
+    if (!IsThere(*record, entry)) return NamespaceMissing(call.id);
+    NETPROV_RETURN_IF_ERROR(PrepareDns(record, updated));
+  }
   if (call.context.validate_only) {
     Namespace projected = updated.ToNamespace();
     projected.expire_time = ExpireTimeOf(record->uid);
@@ -501,6 +507,13 @@ EngineResult<Namespace> Engine::UpdateNamespace(const UpdateNamespaceCall& call)
                     if (!set.ok()) set.error().may_have_effect = true;
                     return set;
                   },
+              .undo = back,
+              .sweep = back});
+  }
+  if (has_other_dns) {
+    auto back = [&] { return WriteDns(updated, record->spec.dns); };
+    plan.Add({.name = "write the DNS files",
+              .run = [&] { return WriteDns(updated, updated.spec.dns); },
               .undo = back,
               .sweep = back});
   }
@@ -526,6 +539,9 @@ EngineResult<void> Engine::RollBackUpdate(const Intent& intent) {
     case Intent::Kind::kUpdateNamespace: {
       const auto record = registry_.FindNamespace(intent.netns.id);
       if (!record.has_value() || record->uid != intent.netns.uid) return {};
+      if (intent.netns.spec.dns != record->spec.dns) {
+        if (undone = WriteDns(intent.netns, record->spec.dns); !undone.ok()) break;
+      }
       const Sysctls& former = intent.former.netns.sysctls;
       if (former.empty() || record->boot_id != kernel_.BootId()) return {};
       // One that was made in its stead since is as its record says.

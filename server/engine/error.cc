@@ -181,6 +181,13 @@ Error NamespaceInUse(const std::string& id, const std::vector<std::string>& user
           .object = NamespaceName(id)};
 }
 
+Error DnsFileNotManaged(const std::string& id, const std::string& file) {
+  return {.reason = Reason::kDnsFileNotManaged,
+          .message = absl::StrCat("the file /etc/netns/", id, "/", file,
+                                  " is not netprov's; remove it, or leave out of `dns` what would be in it"),
+          .object = NamespaceName(id)};
+}
+
 Error RequestIdReused(const std::string& object) {
   return {.reason = Reason::kRequestIdReused,
           .message = "this request_id belongs to another request, which succeeded",

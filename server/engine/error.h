@@ -26,6 +26,7 @@ enum class Reason {
   kInvalidChange,           // `invalid` says which fields
   kNamespaceNotAdoptable,   // it is the host's, or may be another netprov's
   kNamespaceInUse,          // pairs or devices of ours are in it
+  kDnsFileNotManaged,       // somebody else has a file at /etc/netns where one of its own is wanted
   kVethNotFound,
   kVethAlreadyExists,  // specs_match says whether it is identical
   kDeviceNotFound,
@@ -117,6 +118,8 @@ Error InvalidChange(const std::string& object, std::vector<InvalidField> invalid
 Error NamespaceNotAdoptable(const std::string& id, const std::string& why);
 // `users` are resource names.
 Error NamespaceInUse(const std::string& id, const std::vector<std::string>& users);
+// `file` is resolv.conf or hosts.
+Error DnsFileNotManaged(const std::string& id, const std::string& file);
 Error VethNotFound(const std::string& id);
 Error VethAlreadyExists(const std::string& id, bool specs_match);
 // These take the resource name.

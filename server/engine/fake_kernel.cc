@@ -585,6 +585,16 @@ void FakeKernel::SetSysctlForTest(const NetnsRef& netns, const std::string& name
   if (inside.ok()) (*inside)->sysctls[name] = value;
 }
 
+void FakeKernel::SetEtcFileForTest(const std::string& name, const std::string& file,
+                                   const std::optional<std::string>& text) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (text.has_value()) {
+    etc_[name][file] = *text;
+  } else {
+    etc_[name].erase(file);
+  }
+}
+
 uint32_t FakeKernel::StartProcessForTest(const NetnsRef& netns, const std::string& command) {
   std::lock_guard<std::mutex> lock(mutex_);
   KernelResult<FakeNetns*> inside = Enter(netns);
@@ -694,6 +704,10 @@ std::string FakeKernel::DumpForTest() const {
     }
     for (const RouteSpec& route : namespaces_.at(cookie).routes) absl::StrAppend(&text, "  ", ToText(route), "\n");
   }
+  for (const auto& [name, files] : etc_) {
+    absl::StrAppend(&text, "etc ", name, "\n");
+    for (const auto& [file, content] : files) absl::StrAppend(&text, "  ", file, ":\n", content);
+  }
   absl::StrAppend(&text, namespaces_.size(), " namespaces\n");
   return text;
 }
@@ -737,6 +751,43 @@ KernelResult<void> FakeKernel::SetSysctls(const NetnsRef& netns, const Sysctls& 
   std::lock_guard<std::mutex> lock(mutex_);
   NETPROV_ASSIGN_OR_RETURN(FakeNetns * inside, Enter(netns));
   return Write(sysctls, *inside);
+}
+
+KernelResult<void> FakeKernel::SetEtcFiles(const std::string& name, const std::string& mark, const EtcFiles& files,
+                                           bool owns_directory) {
+  if (auto error = Ask("SetEtcFiles"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (!IsFileName(name)) return Fail(EINVAL, "SetEtcFiles");
+  EtcFiles now;
+  if (const auto there = etc_.find(name); there != etc_.end()) {
+    now = there->second;
+  } else if (files.empty()) {
+    return {};
+  }
+  std::erase_if(now, [&mark](const auto& file) { return absl::StartsWith(file.second, mark + "\n"); });
+  for (const auto& [file, text] : files) {
+    if (!now.emplace(file, text).second) return Fail(EMEDIUMTYPE, absl::StrCat("write(/etc/netns/", name, ")"));
+  }
+  etc_[name] = std::move(now);
+  if (files.empty() && owns_directory && etc_[name].empty()) etc_.erase(name);
+  return {};
+}
+
+KernelResult<EtcEntry> FakeKernel::FindEtcFiles(const std::string& name) {
+  if (auto error = Ask("FindEtcFiles"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (!IsFileName(name)) return Fail(EINVAL, "FindEtcFiles");
+  const auto there = etc_.find(name);
+  if (there == etc_.end()) return EtcEntry();
+  return EtcEntry{.exists = true, .files = there->second};
+}
+
+KernelResult<std::vector<std::string>> FakeKernel::ListEtc() {
+  if (auto error = Ask("ListEtc"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  std::vector<std::string> names;
+  for (const auto& [name, files] : etc_) names.push_back(name);
+  return names;
 }
 
 KernelResult<Inhabitants> FakeKernel::FindInhabitants(const NetnsRef& netns, size_t most) {

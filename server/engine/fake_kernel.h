@@ -60,6 +60,8 @@ class FakeKernel : public Kernel {
   void SetNatForTest(const NetnsRef& netns, const std::vector<netlink::NatElement>& elements);
   // `ip netns exec NAME sysctl -w`.
   void SetSysctlForTest(const NetnsRef& netns, const std::string& name, const std::string& value);
+  // Writes /etc/netns/NAME/FILE, or where `text` is none deletes it; the directory stays.
+  void SetEtcFileForTest(const std::string& name, const std::string& file, const std::optional<std::string>& text);
   // `ip netns exec NAME COMMAND &`, whose process gets the next number and returns it.
   uint32_t StartProcessForTest(const NetnsRef& netns, const std::string& command);
   // `unshare -n COMMAND &`.
@@ -93,6 +95,10 @@ class FakeKernel : public Kernel {
   KernelResult<PlaceEntry> FindPlace(const NetnsPlace& place) override;
   KernelResult<std::optional<NetnsPlace>> FindWayIn(uint64_t cookie) override;
   KernelResult<std::vector<std::string>> ListNetns() override;
+  KernelResult<void> SetEtcFiles(const std::string& name, const std::string& mark, const EtcFiles& files,
+                                 bool owns_directory) override;
+  KernelResult<EtcEntry> FindEtcFiles(const std::string& name) override;
+  KernelResult<std::vector<std::string>> ListEtc() override;
   KernelResult<std::pair<Link, Link>> CreateVeth(const LinkSpec& a, const LinkSpec& b,
                                                  const std::string& alias) override;
   KernelResult<Link> CreateDevice(const LinkSpec& link, const DeviceOptions& options,
@@ -218,6 +224,7 @@ class FakeKernel : public Kernel {
   uint64_t host_cookie_ = 0;
   std::map<uint64_t, FakeNetns> namespaces_;  // by cookie; the host's among them
   std::map<std::string, File> files_;         // /run/netns
+  std::map<std::string, EtcFiles> etc_;       // /etc/netns, which outlives a boot
   std::map<std::string, uint64_t> mounts_;    // elsewhere; cookies by path
   std::map<std::string, int> odd_paths_;      // what LookAt() says of them
 };

@@ -63,6 +63,17 @@ struct NetnsEntry {
   friend bool operator==(const NetnsEntry&, const NetnsEntry&) = default;
 };
 
+// Files by their names, whole.
+using EtcFiles = std::map<std::string, std::string>;
+
+// What a name has at /etc/netns.
+struct EtcEntry {
+  bool exists = false;  // the directory does
+  EtcFiles files;       // of resolv.conf and hosts those that are there; one that nobody could have written is empty
+
+  friend bool operator==(const EtcEntry&, const EtcEntry&) = default;
+};
+
 // What a place leads to.
 struct PlaceEntry {
   uint64_t cookie = 0;
@@ -264,6 +275,18 @@ class Kernel {
 
   // Every name at /run/netns, ordered bytewise.
   virtual KernelResult<std::vector<std::string>> ListNetns() = 0;
+
+  // The files at /etc/netns that `ip netns exec` puts in the place of those at /etc; whether there is a namespace of
+  // the name does not matter, and what others have there besides stays. Each is written at once and whole.
+  //
+  // Of resolv.conf and hosts, those that are not there or whose first line is `mark` become those of `files`, and no
+  // others. With `owns_directory` the directory goes with the last of them, if it is empty. EMEDIUMTYPE: what is in the
+  // place of one is somebody else's.
+  virtual KernelResult<void> SetEtcFiles(const std::string& name, const std::string& mark, const EtcFiles& files,
+                                         bool owns_directory) = 0;
+  virtual KernelResult<EtcEntry> FindEtcFiles(const std::string& name) = 0;
+  // Every name that has a directory, ordered bytewise.
+  virtual KernelResult<std::vector<std::string>> ListEtc() = 0;
 
   // Makes a veth pair in one kernel operation, both ends in their namespaces, of group kOwnedGroup, then gives both
   // `alias`, and makes them ports of their bridges. Returns both ends. EEXIST: one of the names is taken where it shall

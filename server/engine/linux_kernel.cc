@@ -548,6 +548,18 @@ KernelResult<void> LinuxKernel::RemoveNetns(const NetnsRef& netns) {
 
 KernelResult<void> LinuxKernel::RemoveStaleNetnsFile(const std::string& name) { return directory_.RemoveFile(name); }
 
+KernelResult<void> LinuxKernel::SetEtcFiles(const std::string& name, const std::string& mark, const EtcFiles& files,
+                                            bool owns_directory) {
+  return etc_.Write(name, mark, files, owns_directory);
+}
+
+KernelResult<EtcEntry> LinuxKernel::FindEtcFiles(const std::string& name) {
+  NETPROV_ASSIGN_OR_RETURN(netns::EtcDirectory::Entry entry, etc_.Read(name));
+  return EtcEntry{.exists = entry.exists, .files = std::move(entry.files)};
+}
+
+KernelResult<std::vector<std::string>> LinuxKernel::ListEtc() { return etc_.List(); }
+
 KernelResult<std::optional<NetnsEntry>> LinuxKernel::FindNetns(const std::string& name) {
   KernelResult<Connection> connection = ConnectByName(name);
   if (connection.ok()) {

@@ -14,6 +14,7 @@
 #include "server/base/unique_fd.h"
 #include "server/engine/kernel.h"
 #include "server/netlink/session.h"
+#include "server/netns/etc_directory.h"
 #include "server/netns/netns_directory.h"
 
 namespace netprov::engine {
@@ -45,6 +46,10 @@ class LinuxKernel : public Kernel {
   KernelResult<PlaceEntry> FindPlace(const NetnsPlace& place) override;
   KernelResult<std::optional<NetnsPlace>> FindWayIn(uint64_t cookie) override;
   KernelResult<std::vector<std::string>> ListNetns() override;
+  KernelResult<void> SetEtcFiles(const std::string& name, const std::string& mark, const EtcFiles& files,
+                                 bool owns_directory) override;
+  KernelResult<EtcEntry> FindEtcFiles(const std::string& name) override;
+  KernelResult<std::vector<std::string>> ListEtc() override;
   KernelResult<std::pair<Link, Link>> CreateVeth(const LinkSpec& a, const LinkSpec& b,
                                                  const std::string& alias) override;
   KernelResult<Link> CreateDevice(const LinkSpec& link, const DeviceOptions& options,
@@ -104,6 +109,7 @@ class LinuxKernel : public Kernel {
   KernelResult<std::unique_ptr<netlink::Session>> ConnectToNetfilter(const NetnsRef& netns) const;
 
   netns::NetnsDirectory directory_;
+  netns::EtcDirectory etc_;
   UniqueFd home_;  // the host's namespace
   std::string boot_id_;
 };

@@ -59,9 +59,29 @@ std::string ToText(const std::vector<Deviation>& deviations);
 // A name is as in `net.ipv4.conf.eth0/1.forwarding`: with dots, and a slash for a dot within a part (sysctl(8)).
 using Sysctls = std::map<std::string, std::string>;
 
+// A line of hosts(5).
+struct HostsEntry {
+  std::string address;             // as netlink::IpAddress writes it
+  std::vector<std::string> names;  // at least one
+
+  friend bool operator==(const HostsEntry&, const HostsEntry&) = default;
+};
+
+// How names are resolved in a namespace (resolv.conf(5), hosts(5)).
+struct DnsSpec {
+  std::vector<std::string> nameservers;  // as netlink::IpAddress writes them
+  std::vector<std::string> searches;
+  std::vector<std::string> options;
+  std::vector<HostsEntry> hosts;
+
+  bool empty() const { return *this == DnsSpec(); }
+  friend bool operator==(const DnsSpec&, const DnsSpec&) = default;
+};
+
 // A namespace as asked for. Already validated by server/api.
 struct NamespaceSpec {
   Sysctls sysctls;
+  DnsSpec dns;  // empty: as everywhere at the host
 
   friend bool operator==(const NamespaceSpec&, const NamespaceSpec&) = default;
 };

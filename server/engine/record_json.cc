@@ -188,10 +188,40 @@ static void PutUnless(const T& usual, json& to, const char* key, const T& value)
   if (value != usual) to[key] = value;
 }
 
-// Most namespaces have none of it.
-static void PutSpec(json& to, const NamespaceSpec& spec) { PutUnless({}, to, "sysctls", spec.sysctls); }
+static void to_json(json& to, const HostsEntry& entry) {
+  to["address"] = entry.address;
+  to["names"] = entry.names;
+}
 
-static void GetSpec(const json& from, NamespaceSpec& spec) { spec.sysctls = from.value("sysctls", spec.sysctls); }
+static void from_json(const json& from, HostsEntry& entry) {
+  entry.address = from.at("address");
+  entry.names = from.at("names").get<std::vector<std::string>>();
+}
+
+static void to_json(json& to, const DnsSpec& dns) {
+  PutUnless({}, to, "nameservers", dns.nameservers);
+  PutUnless({}, to, "searches", dns.searches);
+  PutUnless({}, to, "options", dns.options);
+  PutUnless({}, to, "hosts", dns.hosts);
+}
+
+static void from_json(const json& from, DnsSpec& dns) {
+  dns.nameservers = from.value("nameservers", dns.nameservers);
+  dns.searches = from.value("searches", dns.searches);
+  dns.options = from.value("options", dns.options);
+  dns.hosts = from.value("hosts", dns.hosts);
+}
+
+// Most namespaces have none of it.
+static void PutSpec(json& to, const NamespaceSpec& spec) {
+  PutUnless({}, to, "sysctls", spec.sysctls);
+  PutUnless({}, to, "dns", spec.dns);
+}
+
+static void GetSpec(const json& from, NamespaceSpec& spec) {
+  spec.sysctls = from.value("sysctls", spec.sysctls);
+  spec.dns = from.value("dns", spec.dns);
+}
 
 static void to_json(json& to, const Adoption& adoption) {
   to["loopback_up"] = adoption.loopback_up;
@@ -215,6 +245,7 @@ static void to_json(json& to, const NamespaceRecord& record) {
   PutSpec(to, record.spec);
   PutMetadata(to, record.metadata);
   Put(to, "adoption", record.adoption);
+  PutUnless(false, to, "owns_etc_directory", record.owns_etc_directory);
 }
 
 static void from_json(const json& from, NamespaceRecord& record) {
@@ -226,6 +257,7 @@ static void from_json(const json& from, NamespaceRecord& record) {
   GetSpec(from, record.spec);
   GetMetadata(from, record.metadata);
   Get(from, "adoption", record.adoption);
+  record.owns_etc_directory = from.value("owns_etc_directory", false);
 }
 
 static void to_json(json& to, const AddressSpec& address) {

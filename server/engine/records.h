@@ -31,6 +31,7 @@ struct NamespaceRecord {
   NamespaceSpec spec;   // as asked for
   Metadata metadata;
   std::optional<Adoption> adoption;  // nullopt: netprov made it
+  bool owns_etc_directory = false;   // with `spec.dns`: netprov made /etc/netns/ID too
 
   // As it was made.
   Namespace ToNamespace() const;

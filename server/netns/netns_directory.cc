@@ -27,14 +27,6 @@ namespace {
 constexpr unsigned STATX_ATTR_MOUNT_ROOT = 0x2000;
 #endif
 
-KernelResult<void> CheckName(absl::string_view name) {
-  if (name.empty() || name.size() > 255 || name == "." || name == ".." || absl::StrContains(name, '/') ||
-      absl::StrContains(name, '\0')) {
-    return KernelError{.code = EINVAL, .operation = "the name of a network namespace", .extack = {}};
-  }
-  return {};
-}
-
 // Whether something is mounted right on `path`.
 KernelResult<bool> IsMountPoint(const std::string& path) {
   struct statx status = {};
@@ -53,6 +45,14 @@ KernelResult<bool> AreSame(int a, int b) {
 }
 
 }  // namespace
+
+KernelResult<void> CheckNetnsName(absl::string_view name) {
+  if (name.empty() || name.size() > 255 || name == "." || name == ".." || absl::StrContains(name, '/') ||
+      absl::StrContains(name, '\0')) {
+    return KernelError{.code = EINVAL, .operation = "the name of a network namespace", .extack = {}};
+  }
+  return {};
+}
 
 std::string NetnsDirectory::PathOf(absl::string_view name) const { return absl::StrCat(path_, "/", name); }
 
@@ -89,7 +89,7 @@ bool NetnsDirectory::IsPrepared() const {
 }
 
 KernelResult<void> NetnsDirectory::Publish(absl::string_view name, int netns) const {
-  NETPROV_RETURN_IF_ERROR(CheckName(name));
+  NETPROV_RETURN_IF_ERROR(CheckNetnsName(name));
   const std::string path = PathOf(name);
   NETPROV_ASSIGN_OR_RETURN(UniqueFd directory, OpenDirectory());
   // The mount is prepared on a descriptor of its own and put onto the very file that was created, so no path is looked
@@ -117,7 +117,7 @@ KernelResult<void> NetnsDirectory::Remove(absl::string_view name, int netns) con
 }
 
 KernelResult<void> NetnsDirectory::UnmountAndUnlink(absl::string_view name, int netns, bool& unmounted) const {
-  NETPROV_RETURN_IF_ERROR(CheckName(name));
+  NETPROV_RETURN_IF_ERROR(CheckNetnsName(name));
   const std::string path = PathOf(name);
   // More than once only where somebody stacked mounts, which ip-netns(8) did before it took the lock.
   constexpr int kMostMounts = 16;
@@ -148,7 +148,7 @@ KernelResult<void> NetnsDirectory::UnmountAndUnlink(absl::string_view name, int 
 }
 
 KernelResult<void> NetnsDirectory::RemoveFile(absl::string_view name) const {
-  NETPROV_RETURN_IF_ERROR(CheckName(name));
+  NETPROV_RETURN_IF_ERROR(CheckNetnsName(name));
   const std::string path = PathOf(name);
   const KernelError refused{.code = EMEDIUMTYPE, .operation = absl::StrCat("remove(", path, ")"), .extack = {}};
   struct stat status = {};
@@ -162,7 +162,7 @@ KernelResult<void> NetnsDirectory::RemoveFile(absl::string_view name) const {
 }
 
 KernelResult<UniqueFd> NetnsDirectory::Open(absl::string_view name) const {
-  NETPROV_RETURN_IF_ERROR(CheckName(name));
+  NETPROV_RETURN_IF_ERROR(CheckNetnsName(name));
   const std::string path = PathOf(name);
   const UniqueFd found(::open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
   if (!found.valid()) return ErrnoError(absl::StrCat("open(", path, ")"));

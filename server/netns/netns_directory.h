@@ -80,6 +80,9 @@ class NetnsDirectory {
   std::string path_;
 };
 
+// EINVAL: it is no name that a namespace can have, as said above.
+KernelResult<void> CheckNetnsName(absl::string_view name);
+
 // Unmounts the mount that `file` (O_PATH) was opened on, and not what has its path by now. The kernel offers no way
 // past what was mounted right on top of it since, which is unmounted in its place; nobody who follows ip-netns(8) does
 // that. Errors: umount2(2), EINVAL when it is unmounted already.

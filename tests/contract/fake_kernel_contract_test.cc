@@ -31,6 +31,9 @@ class FakeWorld : public World {
     kernel_.AddOddPathForTest("/run/link", ELOOP);
     return "/run/link";
   }
+  void AddEtcFile(const std::string& name, const std::string& file, const std::string& text) override {
+    kernel_.SetEtcFileForTest(name, file, text);
+  }
   void AddStaleFile(const std::string& name, bool empty) override { kernel_.AddStaleFileForTest(name, empty); }
 
  private:

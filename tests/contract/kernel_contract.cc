@@ -110,6 +110,42 @@ void KernelContractTest::TearDown() {
   }
 }
 
+TEST_P(KernelContractTest, WritesTheFilesOfANameAndTakesItsOwnAway) {
+  const engine::EtcFiles files = {{"hosts", "# tag\n127.0.0.1 localhost\n"}, {"resolv.conf", "# tag\n"}};
+  EXPECT_EQ(*kernel_.FindEtcFiles("etc-a"), engine::EtcEntry());
+  ASSERT_EQ(CodeOf(kernel_.SetEtcFiles("etc-a", "# tag", {}, true)), 0) << "there is nothing";
+  EXPECT_FALSE(kernel_.FindEtcFiles("etc-a")->exists);
+  ASSERT_EQ(CodeOf(kernel_.SetEtcFiles("etc-a", "# tag", files, true)), 0);
+  EXPECT_EQ(*kernel_.FindEtcFiles("etc-a"), (engine::EtcEntry{.exists = true, .files = files}));
+  EXPECT_THAT(*kernel_.ListEtc(), ::testing::Contains("etc-a"));
+  ASSERT_EQ(CodeOf(kernel_.SetEtcFiles("etc-a", "# tag", files, true)), 0) << "again";
+  // Another text, and one less.
+  const engine::EtcFiles fewer = {{"hosts", "# tag\n::1 localhost\n"}};
+  ASSERT_EQ(CodeOf(kernel_.SetEtcFiles("etc-a", "# tag", fewer, true)), 0);
+  EXPECT_EQ(kernel_.FindEtcFiles("etc-a")->files, fewer);
+  ASSERT_EQ(CodeOf(kernel_.SetEtcFiles("etc-a", "# tag", {}, false)), 0);
+  EXPECT_EQ(*kernel_.FindEtcFiles("etc-a"), engine::EtcEntry{.exists = true}) << "the directory is somebody's";
+  ASSERT_EQ(CodeOf(kernel_.SetEtcFiles("etc-a", "# tag", files, true)), 0);
+  ASSERT_EQ(CodeOf(kernel_.SetEtcFiles("etc-a", "# tag", {}, true)), 0);
+  EXPECT_FALSE(kernel_.FindEtcFiles("etc-a")->exists);
+  EXPECT_EQ(CodeOf(kernel_.SetEtcFiles("../etc-a", "# tag", files, true)), EINVAL);
+  EXPECT_EQ(CodeOf(kernel_.FindEtcFiles("a/b")), EINVAL);
+}
+
+TEST_P(KernelContractTest, FilesOfOthersAreNeitherWrittenNorTakenAway) {
+  const engine::EtcFiles files = {{"hosts", "# tag\n127.0.0.1 localhost\n"}, {"resolv.conf", "# tag\n"}};
+  // One that begins like ours, too.
+  world_->AddEtcFile("etc-b", "resolv.conf", "# tagged otherwise\n");
+  EXPECT_EQ(CodeOf(kernel_.SetEtcFiles("etc-b", "# tag", files, true)), EMEDIUMTYPE);
+  const engine::EtcEntry theirs{.exists = true, .files = {{"resolv.conf", "# tagged otherwise\n"}}};
+  EXPECT_EQ(*kernel_.FindEtcFiles("etc-b"), theirs) << "not half of them";
+  ASSERT_EQ(CodeOf(kernel_.SetEtcFiles("etc-b", "# tag", {{"hosts", "# tag\n"}}, true)), 0);
+  EXPECT_EQ(kernel_.FindEtcFiles("etc-b")->files.size(), 2u);
+  ASSERT_EQ(CodeOf(kernel_.SetEtcFiles("etc-b", "# tag", {}, true)), 0);
+  EXPECT_EQ(*kernel_.FindEtcFiles("etc-b"), theirs);
+  ASSERT_EQ(CodeOf(kernel_.SetEtcFiles("etc-b", "# tagged otherwise", {}, true)), 0);
+}
+
 TEST_P(KernelContractTest, MakesANamespaceWithItsLoopbackUpAndTagged) {
   const NetnsRef netns = MakeNetns("blue");
   EXPECT_NE(netns.cookie, 0u);

@@ -34,6 +34,8 @@ class World {
   // A file, and a symbolic link to a network namespace, that only this world has.
   virtual std::string MakeFile() = 0;
   virtual std::string MakeLink() = 0;
+  // Writes /etc/netns/NAME/FILE, of somebody else.
+  virtual void AddEtcFile(const std::string& name, const std::string& file, const std::string& text) = 0;
   // Puts a file at /run/netns that is no namespace.
   virtual void AddStaleFile(const std::string& name, bool empty) = 0;
 };

@@ -162,20 +162,22 @@ TEST_P(RecoveryCrashPointTest, AtTheSystemCallsOfARecovery) {
 
 INSTANTIATE_TEST_SUITE_P(Each, CrashPointTest, ::testing::ValuesIn(Mutations()), NameOf);
 // In the others, the threads besides the worker do nothing else.
-INSTANTIATE_TEST_SUITE_P(Each, AnyThreadCrashPointTest,
-                         ::testing::ValuesIn(MutationsBut(
-                             {"CreateConfiguredVeth", "DeleteConfiguredVeth", "CreateLimitedVeth", "DeleteLimitedVeth",
-                              "CreateNatVeth", "CreateBridge", "DeleteBridge", "CreatePort", "CreateDevice",
-                              "AdoptNamespace", "UpdateVeth", "CreateVethAtPath", "DeleteVethAtPath", "CollectGarbage",
-                              "CheckHost", "Expiry", "HealDeletedLink", "HealDeletedNamespace"})),
-                         NameOf);
-// The others leave the same intents, or none.
 INSTANTIATE_TEST_SUITE_P(
-    Each, RecoveryCrashPointTest,
-    ::testing::ValuesIn(MutationsBut({"DeleteConfiguredVeth", "CreateLimitedVeth", "DeleteLimitedVeth", "CreateNatVeth",
-                                      "CreatePort", "CreateDevice", "AdoptNamespace", "DeleteVethAtPath",
-                                      "CollectGarbage", "CheckHost", "Expiry", "HealChangedLink", "HealDeletedLink"})),
+    Each, AnyThreadCrashPointTest,
+    ::testing::ValuesIn(MutationsBut({"CreateConfiguredVeth", "DeleteConfiguredVeth", "CreateLimitedVeth",
+                                      "DeleteLimitedVeth", "CreateNatVeth", "CreateBridge", "DeleteBridge",
+                                      "CreatePort", "CreateDevice", "CreateNamespaceWithDns", "AdoptNamespace",
+                                      "UpdateVeth", "CreateVethAtPath", "DeleteVethAtPath", "CollectGarbage",
+                                      "CheckHost", "Expiry", "HealDeletedLink", "HealDeletedNamespace"})),
     NameOf);
+// The others leave the same intents, or none.
+INSTANTIATE_TEST_SUITE_P(Each, RecoveryCrashPointTest,
+                         ::testing::ValuesIn(MutationsBut({"DeleteConfiguredVeth", "CreateLimitedVeth",
+                                                           "DeleteLimitedVeth", "CreateNatVeth", "CreatePort",
+                                                           "CreateDevice", "CreateNamespaceWithDns", "AdoptNamespace",
+                                                           "DeleteVethAtPath", "CollectGarbage", "CheckHost", "Expiry",
+                                                           "HealChangedLink", "HealDeletedLink"})),
+                         NameOf);
 
 }  // namespace
 }  // namespace netprov::testing

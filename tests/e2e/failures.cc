@@ -27,6 +27,8 @@ bool IsOfRegistry(const SystemCall& call) { return absl::StrContains(call.line, 
 const std::map<std::string, std::vector<int>>& Failures() {
   static const auto* const failures = new std::map<std::string, std::vector<int>>{
       {"bind", {EACCES, EADDRINUSE, ENOMEM}},
+      {"chmod", {EACCES, EIO, ENOMEM, EPERM, EROFS}},
+      {"fchmod", {EIO, EPERM, EROFS}},
       {"fdatasync", {EDQUOT, EIO, ENOSPC}},
       {"fstatfs", {EINTR, EIO, ENOMEM, ENOSYS}},
       {"ftruncate", {EINTR, EIO}},
@@ -35,6 +37,7 @@ const std::map<std::string, std::vector<int>>& Failures() {
       {"getsockopt", {ENOMEM, ENOPROTOOPT}},
       // Of a security module; the call itself can't fail on a namespace.
       {"ioctl", {EACCES}},
+      {"mkdir", {EACCES, EDQUOT, ENOMEM, ENOSPC, EPERM, EROFS}},
       {"mmap", {ENOMEM}},
       {"move_mount", {EBUSY, EINVAL, ENOMEM, ENOSPC, EPERM}},
       {"mprotect", {ENOMEM}},
@@ -47,6 +50,8 @@ const std::map<std::string, std::vector<int>>& Failures() {
       {"read", {EIO, EINTR}},
       {"readlinkat", {EACCES, EIO, ENOMEM}},
       {"recvmsg", {EAGAIN, EINTR, ENOBUFS, ENOMEM}},
+      {"renameat2", {EACCES, EDQUOT, EIO, ENOMEM, ENOSPC, EPERM, EROFS}},
+      {"rmdir", {EACCES, EBUSY, ENOMEM, EPERM, EROFS}},
       {"sendmsg", {ECONNRESET, EINTR, ENOMEM, EPIPE}},
       {"sendto", {EAGAIN, ECONNREFUSED, EINTR, ENOBUFS, ENOMEM, EPERM}},
       {"setns", {EINVAL, ENOMEM, EPERM}},
@@ -55,6 +60,7 @@ const std::map<std::string, std::vector<int>>& Failures() {
       {"statx", {EACCES, ENOMEM}},
       {"umount2", {EBUSY, EINVAL, ENOMEM, EPERM}},
       {"unlink", {EACCES, EBUSY, EIO, ENOMEM, EPERM, EROFS}},
+      {"unlinkat", {EACCES, EBUSY, EIO, ENOMEM, EPERM, EROFS}},
       {"unshare", {EINVAL, ENOMEM, ENOSPC, EPERM}},
   };
   return *failures;

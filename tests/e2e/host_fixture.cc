@@ -27,7 +27,7 @@ cd /run/netns && for name in *; do
 done
 for link in $(ip -o link show type ifb | sed 's/^[0-9]*: \([^@:]*\).*/\1/'); do ip link del $link 2>/dev/null; done
 for link in $(ip -o link show type veth | sed 's/^[0-9]*: \([^@:]*\).*/\1/'); do ip link del $link 2>/dev/null; done
-rm -rf /var/lib/netprov /run/netprov
+rm -rf /var/lib/netprov /run/netprov /etc/netns
 true)sh";
 
 }  // namespace

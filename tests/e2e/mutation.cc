@@ -39,7 +39,8 @@ constexpr std::chrono::seconds kPatience(40);
 
 // Each file at /run/netns with the file system under it, the routes that are netprov's, the permanent neighbors, the
 // queueing disciplines that somebody gave, the filters, the rule set of nftables, whose elements have no order, and the
-// sysctls that are set here, of the host and of each namespace, then the links. The kernel chooses a root's handle.
+// sysctls that are set here, of the host and of each namespace, the files at /etc/netns, then the links. The kernel
+// chooses a root's handle.
 constexpr char kLook[] = R"sh(cd /run/netns
 types="$(stat -f -c '%n %T' *)"
 echo "$types"
@@ -63,6 +64,7 @@ for name in $spaces; do
   echo "$name has"
   look "-n $name" "nsenter --net=$name"
 done
+[ ! -e /etc/netns ] || (cd /etc/netns && find . -mindepth 1 | sort && grep -r . . | sort)
 echo; echo host; ip -j -d addr
 for name in $spaces; do echo "$name"; ip -n "$name" -j -d addr; done)sh";
 
@@ -138,6 +140,17 @@ v1::CreateNamespaceRequest BlueRequest(const std::string& request_id, const v1::
   request.set_namespace_id("blue");
   *request.mutable_namespace_()->mutable_metadata() = metadata;
   request.set_request_id(request_id);
+  return request;
+}
+
+// With both files of its own.
+v1::CreateNamespaceRequest ResolvingBlueRequest(const std::string& request_id) {
+  v1::CreateNamespaceRequest request = BlueRequest(request_id);
+  v1::Dns& dns = *request.mutable_namespace_()->mutable_dns();
+  dns.add_nameservers("10.0.0.53");
+  v1::Dns::Host& host = *dns.add_hosts();
+  host.set_address("10.0.0.5");
+  host.add_names("db");
   return request;
 }
 
@@ -579,6 +592,12 @@ const std::vector<Mutation>& Mutations() {
        .prepare = MakeBlueAndPair,
        .revert = [](TestClient& client) { ExpectOk(client.DeleteDevice("m")); },
        .uid = [](TestClient& client) { return client.GetDevice("m").value.uid(); }},
+      {.name = "CreateNamespaceWithDns",
+       .call = [](TestClient& client,
+                  const std::string& id) { return AnswerOf(client.Create(ResolvingBlueRequest(id))); },
+       .prepare = [](TestClient&) {},
+       .revert = [](TestClient& client) { ExpectOk(client.DeleteNamespace("blue")); },
+       .uid = [](TestClient& client) { return client.GetNamespace("blue").value.uid(); }},
       {.name = "AdoptNamespace",
        .call = [](TestClient& client, const std::string& id) { return AnswerOf(client.Adopt(AdoptRequest(id))); },
        // Once up, the loopback link keeps an address.
@@ -754,6 +773,7 @@ void MutationTest::TearDown() {
     if (netns.managed()) ExpectOk(client_->DeleteNamespace(netns.name().substr(11)));
   }
   EXPECT_EQ(Shell("ls /run/netns"), "foreign\n");
+  EXPECT_EQ(Shell("[ ! -e /etc/netns ] || ls -A /etc/netns"), "");
   EXPECT_EQ(Shell("ip -o link show type veth"), "");
   EXPECT_EQ(Shell("ip -o link show type ifb"), "");
   EXPECT_EQ(daemon_->Stop(SIGTERM), 0);

@@ -123,6 +123,26 @@ void CheckSysctls(const engine::Sysctls& sysctls) {
   }
 }
 
+// Each is a line, or a word of one.
+void CheckDns(const engine::DnsSpec& dns) {
+  Require(dns.nameservers.size() <= 3 && dns.searches.size() <= 32 && dns.options.size() <= 16);
+  Require(dns.hosts.size() <= 256);
+  auto check = [](const std::vector<std::string>& words) {
+    for (const std::string& word : words) {
+      Require(!word.empty() && word.size() <= 253);
+      for (char c : word) Require(c > 0x20 && c < 0x7f && c != '#' && c != ';');
+    }
+  };
+  check(dns.nameservers);
+  check(dns.searches);
+  check(dns.options);
+  for (const engine::HostsEntry& entry : dns.hosts) {
+    check({entry.address});
+    Require(!entry.names.empty() && entry.names.size() <= 16);
+    check(entry.names);
+  }
+}
+
 // What RenewLease and the gets come to: an owner, or an id.
 void CheckCall(const std::string& text) {
   if (!IsOwner(text)) CheckFileName(text);
@@ -141,6 +161,7 @@ void CheckCall(const engine::CreateNamespaceCall& call) {
   CheckContext(call.context);
   CheckId(call.id, 255);
   CheckSysctls(call.spec.sysctls);
+  CheckDns(call.spec.dns);
   CheckMetadata(call.metadata);
 }
 void CheckCall(const engine::DeleteNamespaceCall& call) {
@@ -151,6 +172,7 @@ void CheckCall(const engine::AdoptNamespaceCall& call) {
   CheckContext(call.context);
   CheckFileName(call.id);
   CheckSysctls(call.spec.sysctls);
+  CheckDns(call.spec.dns);
   CheckMetadata(call.metadata);
   Require(!call.metadata.persistent);
 }
@@ -204,7 +226,10 @@ void CheckEdit(const engine::Edit<Spec>& edit, const engine::Asked<Spec>& presen
 void CheckCall(const engine::UpdateNamespaceCall& call) {
   CheckContext(call.context);
   CheckFileName(call.id);
-  CheckEdit(call.edit, {}, [](const engine::NamespaceSpec& spec) { CheckSysctls(spec.sysctls); });
+  CheckEdit(call.edit, {}, [](const engine::NamespaceSpec& spec) {
+    CheckSysctls(spec.sysctls);
+    CheckDns(spec.dns);
+  });
 }
 void CheckCall(const engine::UpdateDeviceCall& call) {
   CheckContext(call.context);

@@ -60,6 +60,10 @@ class LinuxWorld : public World {
     Shell("ln -sfn /proc/self/ns/net /run/link");
     return "/run/link";
   }
+  void AddEtcFile(const std::string& name, const std::string& file, const std::string& text) override {
+    Shell(absl::StrCat("mkdir -p /etc/netns/", name));
+    std::ofstream(absl::StrCat("/etc/netns/", name, "/", file)) << text;
+  }
   void AddStaleFile(const std::string& name, bool empty) override {
     std::ofstream(absl::StrCat("/run/netns/", name)) << (empty ? "" : "something");
   }

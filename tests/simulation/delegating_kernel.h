@@ -36,6 +36,12 @@ class DelegatingKernel : public engine::Kernel {
     return kernel_.DeleteLinksInside(netns);
   }
   KernelResult<void> RemoveNetns(const engine::NetnsRef& netns) override { return kernel_.RemoveNetns(netns); }
+  KernelResult<void> SetEtcFiles(const std::string& name, const std::string& mark, const engine::EtcFiles& files,
+                                 bool owns_directory) override {
+    return kernel_.SetEtcFiles(name, mark, files, owns_directory);
+  }
+  KernelResult<engine::EtcEntry> FindEtcFiles(const std::string& name) override { return kernel_.FindEtcFiles(name); }
+  KernelResult<std::vector<std::string>> ListEtc() override { return kernel_.ListEtc(); }
   KernelResult<void> RemoveStaleNetnsFile(const std::string& name) override {
     return kernel_.RemoveStaleNetnsFile(name);
   }

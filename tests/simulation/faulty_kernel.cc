@@ -66,6 +66,19 @@ KernelResult<void> FaultyKernel::SetSysctls(const NetnsRef& netns, const engine:
   return Around("SetSysctls", [&] { return kernel_.SetSysctls(netns, sysctls); });
 }
 
+KernelResult<void> FaultyKernel::SetEtcFiles(const std::string& name, const std::string& mark,
+                                             const engine::EtcFiles& files, bool owns_directory) {
+  return Around("SetEtcFiles", [&] { return kernel_.SetEtcFiles(name, mark, files, owns_directory); });
+}
+
+KernelResult<engine::EtcEntry> FaultyKernel::FindEtcFiles(const std::string& name) {
+  return Around("FindEtcFiles", [&] { return kernel_.FindEtcFiles(name); });
+}
+
+KernelResult<std::vector<std::string>> FaultyKernel::ListEtc() {
+  return Around("ListEtc", [&] { return kernel_.ListEtc(); });
+}
+
 KernelResult<engine::Inhabitants> FaultyKernel::FindInhabitants(const NetnsRef& netns, size_t most) {
   return Around("FindInhabitants", [&] { return kernel_.FindInhabitants(netns, most); });
 }

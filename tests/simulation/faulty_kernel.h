@@ -59,6 +59,10 @@ class FaultyKernel : public engine::Kernel {
   KernelResult<engine::PlaceEntry> FindPlace(const engine::NetnsPlace& place) override;
   KernelResult<std::optional<engine::NetnsPlace>> FindWayIn(uint64_t cookie) override;
   KernelResult<std::vector<std::string>> ListNetns() override;
+  KernelResult<void> SetEtcFiles(const std::string& name, const std::string& mark, const engine::EtcFiles& files,
+                                 bool owns_directory) override;
+  KernelResult<engine::EtcEntry> FindEtcFiles(const std::string& name) override;
+  KernelResult<std::vector<std::string>> ListEtc() override;
   KernelResult<std::pair<engine::Link, engine::Link>> CreateVeth(const engine::LinkSpec& a, const engine::LinkSpec& b,
                                                                  const std::string& alias) override;
   KernelResult<engine::Link> CreateDevice(const engine::LinkSpec& link, const engine::DeviceOptions& options,

@@ -12,7 +12,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <string>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
@@ -26,6 +28,26 @@ std::string Failure(const std::string& what) { return absl::StrCat(what, ": ", s
 bool WriteFile(const char* path, const std::string& text) {
   UniqueFd file(::open(path, O_WRONLY | O_CLOEXEC));
   return file.valid() && ::write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
+}
+
+// An /etc in which something can be made without a trace at the host's, which is not empty for that: a tmpfs with a
+// link to each entry of the host's, but for /etc/netns.
+std::string MakePrivateEtc() {
+  namespace fs = std::filesystem;
+  constexpr char kHosts[] = "/run/etc-of-the-host";
+  std::error_code error;
+  fs::create_directory(kHosts, error);
+  if (::mount("/etc", kHosts, nullptr, MS_BIND | MS_REC, nullptr) != 0) return Failure("mount(/etc, MS_BIND)");
+  if (::mount("etc", "/etc", "tmpfs", 0, "mode=0755") != 0) return Failure("mount(/etc)");
+  for (const fs::directory_entry& entry : fs::directory_iterator(kHosts, error)) {
+    const fs::path name = entry.path().filename();
+    if (name == "netns") continue;
+    // One that is relative leads out of /etc.
+    const fs::path target = entry.is_symlink(error) ? fs::read_symlink(entry.path(), error) : entry.path();
+    fs::create_symlink(target, "/etc" / name, error);
+    if (error) return absl::StrCat("symlink(/etc/", name.string(), "): ", error.message());
+  }
+  return "";
 }
 
 }  // namespace
@@ -44,7 +66,7 @@ std::string EnterPrivateHost() {
   if (::mount("run", "/run", "tmpfs", 0, "mode=0755") != 0) return Failure("mount(/run)");
   // Where the state directory is by default.
   if (::mount("state", "/var/lib", "tmpfs", 0, "mode=0755") != 0) return Failure("mount(/var/lib)");
-  return "";
+  return MakePrivateEtc();
 }
 
 bool SkipKernelTests() {

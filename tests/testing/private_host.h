@@ -7,8 +7,8 @@
 namespace netprov::testing {
 
 // Puts the calling process, which must have one thread, into new network and mount namespaces with an empty tmpfs at
-// /run. Without root into a new user namespace first, in which it is root. Returns what went wrong, empty after
-// success.
+// /run, and an /etc of its own, in which all but netns is the host's. Without root into a new user namespace first, in
+// which it is root. Returns what went wrong, empty after success.
 std::string EnterPrivateHost();
 
 // Whether the environment says to leave the kernel tests out: NETPROV_TEST_SKIP_KERNEL=1.
