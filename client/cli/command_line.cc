@@ -172,6 +172,8 @@ class End {
     options.AddLinkText("mac", mac_, "MAC", "The MAC address. Default: a random one");
     options.AddMtu(mtu_, "The MTU, where it is not that of --mtu");
     options.AddLinkFlag("down", down_, "Leave it down");
+    options.AddLinkText("alias", alias_, "TEXT", "A text on the link, as `ip link set alias` gives it");
+    options.AddLinkFlag("announce", announce_, "Tell others of its addresses whenever it comes up");
     options.AddLinkTexts("altname", altnames_, "INTERFACE", "Another name of the link. Can be repeated");
     options.AddLinkText("bridge", bridge_, "BRIDGE", "Make it a port of this bridge, which is in the same place");
     options.AddLinkText(
@@ -264,6 +266,8 @@ class End {
     if (!mac_.empty()) endpoint.set_mac_address(mac_);
     endpoint.set_mtu(mtu_ != 0 ? mtu_ : mtu);
     if (down_) endpoint.set_admin_state(v1::VethEndpoint::ADMIN_STATE_DOWN);
+    endpoint.set_alias(alias_);
+    endpoint.set_announce(announce_);
     endpoint.mutable_alternative_names()->Add(altnames_.begin(), altnames_.end());
     endpoint.set_tx_queues(tx_queues_);
     endpoint.set_rx_queues(rx_queues_);
@@ -286,6 +290,8 @@ class End {
   std::vector<std::string> vlans_;
   uint32_t tx_queues_ = 0, rx_queues_ = 0;
   bool promiscuous_ = false, all_multicast_ = false;
+  std::string alias_;
+  bool announce_ = false;
   uint32_t gso_max_size_ = 0, gso_max_segments_ = 0, gro_max_size_ = 0;
   uint32_t gso_ipv4_max_size_ = 0, gro_ipv4_max_size_ = 0;
   std::vector<std::string> addresses_, gateways_, routes_, neighbors_;

@@ -493,6 +493,9 @@ TEST(VethTest, EverythingOfTheLink) {
                                prefix + "rx-queues=010",
                                prefix + "promiscuous",
                                prefix + "allmulticast",
+                               prefix + "alias",
+                               "to the lab",
+                               prefix + "announce",
                                prefix + "gso-max-size",
                                "1",
                                prefix + "gso-max-segments",
@@ -508,7 +511,7 @@ TEST(VethTest, EverythingOfTheLink) {
               "mac_address: \"02::1\" admin_state: ADMIN_STATE_DOWN alternative_names: \"wan\" "
               "alternative_names: \"[a,b]\" tx_queues: 4 rx_queues: 10 promiscuous: true all_multicast: true "
               "offload_limits { gso_max_size: 1 gso_max_segments: 2 gro_max_size: 3 gso_ipv4_max_size: 4 "
-              "gro_ipv4_max_size: 5 }")
+              "gro_ipv4_max_size: 5 } alias: \"to the lab\" announce: true")
         << prefix;
     EXPECT_EQ(ParseEnd(!first, options, prefix != "--from-").ShortDebugString(), "") << prefix;
   }

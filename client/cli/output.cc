@@ -305,6 +305,8 @@ std::string EndpointDetails(const std::string& heading, const v1::VethEndpoint& 
     add("Queues",
         {absl::StrCat(at_least_one(endpoint.tx_queues()), " tx, ", at_least_one(endpoint.rx_queues()), " rx")});
   }
+  if (!endpoint.alias().empty()) add("Alias", {endpoint.alias()});
+  if (endpoint.announce()) add("Announces", {"its addresses whenever it comes up"});
   std::vector<std::string> receives;
   if (endpoint.promiscuous()) receives.push_back("what is for others (promiscuous)");
   if (endpoint.all_multicast()) receives.push_back("all multicast");

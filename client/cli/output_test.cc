@@ -491,7 +491,9 @@ TEST(VethTest, Json) {
     "bridge": "",
     "masquerade": false,
     "port_forwards": [],
-    "ip_forwarding": false
+    "ip_forwarding": false,
+    "alias": "",
+    "announce": false
   },
   "endpoint_b": {
     "namespace": "namespaces/blue",
@@ -512,7 +514,9 @@ TEST(VethTest, Json) {
     "bridge": "",
     "masquerade": false,
     "port_forwards": [],
-    "ip_forwarding": false
+    "ip_forwarding": false,
+    "alias": "",
+    "announce": false
   },
   "deviations": []
 }
@@ -544,6 +548,8 @@ endpoint_a:
   masquerade: false
   port_forwards: []
   ip_forwarding: false
+  alias: ""
+  announce: false
 endpoint_b:
   namespace: "namespaces/blue"
   interface_name: "veth0"
@@ -564,6 +570,8 @@ endpoint_b:
   masquerade: false
   port_forwards: []
   ip_forwarding: false
+  alias: ""
+  announce: false
 deviations: []
 )");
 }

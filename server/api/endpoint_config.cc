@@ -35,6 +35,7 @@ constexpr int kMostRoutes = 256;
 constexpr int kMostNeighbours = 256;
 constexpr int kMostAlternativeNames = 16;
 constexpr size_t kLongestAlternativeName = 127;  // ALTIFNAMSIZ of linux/if.h, less the terminating zero
+constexpr size_t kLongestAlias = 100;            // IFALIASZ leaves so much beside the longest tag
 constexpr uint32_t kMostQueues = 4096;
 constexpr uint32_t kUsualMtu = 1500;      // of a veth
 constexpr uint32_t kLeastIpv4Mtu = 68;    // RFC 791
@@ -101,6 +102,11 @@ class Reader {
     return false;
   }
 
+  static bool IsAlias(absl::string_view text) {
+    return text.size() <= kLongestAlias &&
+           std::none_of(text.begin(), text.end(), [](char c) { return absl::ascii_iscntrl(c); });
+  }
+
   // In `value`, or `usual` for 0.
   uint32_t CheckRange(absl::string_view name, uint32_t value, uint32_t least, uint32_t greatest, uint32_t usual) {
     if (value == 0) return usual;
@@ -120,6 +126,13 @@ class Reader {
     config_.options.rx_queues = CheckRange("rx_queues", endpoint_.rx_queues(), 1, kMostQueues, 1);
     config_.options.promiscuous = endpoint_.promiscuous();
     config_.options.all_multicast = endpoint_.all_multicast();
+    config_.options.alias = endpoint_.alias();
+    if (!IsAlias(endpoint_.alias())) {
+      violations_.Add(Field("alias"),
+                      absl::StrCat("must be at most ", kLongestAlias, " bytes without control characters, but is ",
+                                   Quote(endpoint_.alias())));
+    }
+    config_.announce = endpoint_.announce();
     const v1::OffloadLimits& limits = endpoint_.offload_limits();
     config_.options.limits = {
         .gso_max_size = CheckLimit("gso_max_size", limits.gso_max_size(), kLeastGsoSize, kGreatestOffloadSize),
@@ -558,6 +571,8 @@ void AddToProto(const engine::EndpointConfig& config, v1::VethEndpoint& endpoint
   endpoint.set_rx_queues(config.options.rx_queues);
   endpoint.set_promiscuous(config.options.promiscuous);
   endpoint.set_all_multicast(config.options.all_multicast);
+  endpoint.set_alias(config.options.alias);
+  endpoint.set_announce(config.announce);
   const auto& limits = config.options.limits;
   if (limits == engine::LinkOptions().limits) return;
   v1::OffloadLimits& proto = *endpoint.mutable_offload_limits();

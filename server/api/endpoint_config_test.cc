@@ -37,6 +37,15 @@ std::string Violation(const std::string& text, const engine::EndpointSpec& spec 
   return violations.empty() ? "" : std::string(violations.ToStatus().message());
 }
 
+TEST(EndpointConfigTest, AnAliasIsALineOfText) {
+  const std::string longest(100, 'a');
+  EXPECT_EQ(ReadAndWrite(R"(alias: "zum Labor \303\274ber" announce: true)"),
+            R"(tx_queues: 1 rx_queues: 1 alias: "zum Labor \303\274ber" announce: true)");
+  EXPECT_EQ(Violation(absl::StrCat("alias: '", longest, "'")), "");
+  EXPECT_THAT(Violation(absl::StrCat("alias: '", longest, "a'")), HasSubstr("b.alias must be at most 100 bytes"));
+  EXPECT_THAT(Violation(R"(alias: "a\nb")"), HasSubstr("b.alias must be"));
+}
+
 TEST(EndpointConfigTest, NothingIsOneQueueEach) { EXPECT_EQ(ReadAndWrite(""), "tx_queues: 1 rx_queues: 1"); }
 
 TEST(EndpointConfigTest, WhatIsLeftOutIsFilledIn) {

@@ -17,6 +17,7 @@
 #include "server/api/resource_name.h"
 #include "server/api/text.h"
 #include "server/base/digest.h"
+#include "server/engine/tag.h"
 #include "server/netlink/ip_address.h"
 #include "server/netlink/link.h"
 
@@ -229,7 +230,7 @@ v1::Link ToProto(const std::string& parent, const engine::InspectedLink& item) {
   proto.set_master_ifindex(item.observed.link.master_ifindex);
   proto.set_peer_ifindex(link.peer_ifindex);
   proto.set_group(link.group);
-  proto.set_alias(Text(link.alias));
+  proto.set_alias(Text(engine::JoinAlias(link.alias, link.options.alias)));
   proto.set_tx_queues(link.options.tx_queues);
   proto.set_rx_queues(link.options.rx_queues);
   proto.set_promiscuous(link.options.promiscuous);

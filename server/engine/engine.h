@@ -453,6 +453,7 @@ class Engine {
   std::vector<std::string> PortsOf(const DeviceRecord& bridge) const;
   // Adds to `plan` what comes after the birth of a link, which `made` is then; all of them must outlive it.
   void AddConfigStep(const EndpointSpec& spec, const LinkSpec& link, const Endpoint& made, Plan& plan);
+  void AddAnnouncement(const EndpointSpec& spec, const LinkSpec& link, const Endpoint& made, Plan& plan);
   // And the routes that belong to no link.
   void AddConfigSteps(const VethRecord& record, const EndpointSpec& spec, const LinkSpec& link, const Endpoint& made,
                       Plan& plan);

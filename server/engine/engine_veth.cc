@@ -312,6 +312,7 @@ EngineResult<Veth> Engine::Describe(const VethRecord& record) {
     EndpointConfig& config = end.now->config;
     config.options.promiscuous = link.options.promiscuous;
     config.options.all_multicast = link.options.all_multicast;
+    config.options.alias = link.options.alias;
     config.Remove(shortage->ip);
     std::erase_if(config.alternative_names,
                   [&](const std::string& name) { return !absl::c_linear_search(link.alternative_names, name); });
@@ -534,9 +535,28 @@ void Engine::AddConfigStep(const EndpointSpec& spec, const LinkSpec& link, const
   }
 }
 
+void Engine::AddAnnouncement(const EndpointSpec& spec, const LinkSpec& link, const Endpoint& made, Plan& plan) {
+  if (!spec.config.announce) return;
+  // What it sets goes with the link.
+  plan.Add({.name = absl::StrCat("announce ", link.name),
+            .run = [this, &link, &made]() -> KernelResult<void> { return kernel_.Announce(link.netns, made.ifindex); },
+            .undo = NothingToUndo,
+            .sweep = nullptr});
+  const std::vector<NeighbourSpec>& neighbours = spec.config.ip.neighbours;
+  if (neighbours.empty()) return;
+  plan.Add({.name = absl::StrCat("add the neighbors of ", link.name),
+            .run =
+                [this, &link, &made, &neighbours] {
+                  return kernel_.Configure(link.netns, made.ifindex, {}, {.neighbours = neighbours}, /*anew=*/false);
+                },
+            .undo = NothingToUndo,
+            .sweep = nullptr});
+}
+
 void Engine::AddConfigSteps(const VethRecord& record, const EndpointSpec& spec, const LinkSpec& link,
                             const Endpoint& made, Plan& plan) {
   AddConfigStep(spec, link, made, plan);
+  AddAnnouncement(spec, link, made, plan);
   const std::vector<RouteSpec> routes = spec.config.RoutesWithoutLink();
   if (routes.empty()) return;
   plan.Add({.name = absl::StrCat("add the routes of ", link.name, " without a link"),

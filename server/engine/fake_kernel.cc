@@ -24,6 +24,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "server/engine/tag.h"
 #include "server/netlink/bridge_port.h"
 #include "server/netlink/ip_address.h"
 #include "server/netlink/link_info.h"
@@ -474,7 +475,11 @@ void FakeKernel::Apply(const LinkSettings& settings, FakeLink& fake) {
   link.mac = settings.mac.value_or(link.mac);
   link.mtu = settings.mtu.value_or(link.mtu);
   link.group = settings.group.value_or(link.group);
-  link.alias = settings.alias.value_or(link.alias);
+  if (settings.alias.has_value() && link.kind.empty()) {
+    link.alias = *settings.alias;
+  } else if (settings.alias.has_value()) {
+    std::tie(link.alias, link.options.alias) = SplitAlias(*settings.alias);
+  }
   link.up = settings.up.value_or(link.up);
   link.options.promiscuous = settings.promiscuous.value_or(link.options.promiscuous);
   link.options.all_multicast = settings.all_multicast.value_or(link.options.all_multicast);
@@ -566,6 +571,16 @@ void FakeKernel::SetBucketForTest(const NetnsRef& netns, const std::string& name
     link.bucket = bucket;
     TellLink(netns.is_host() ? host_cookie_ : netns.cookie, ifindex);
   }
+}
+
+int FakeKernel::AnnouncementsForTest(const NetnsRef& netns, const std::string& name) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  KernelResult<FakeNetns*> inside = Enter(netns);
+  if (!inside.ok()) return 0;
+  for (const auto& [ifindex, link] : (*inside)->links) {
+    if (link.link.name == name) return link.announcements;
+  }
+  return 0;
 }
 
 void FakeKernel::RemoveFiltersForTest(const NetnsRef& netns, const std::string& name) {
@@ -683,7 +698,8 @@ std::string FakeKernel::DumpForTest() const {
     }
     for (const auto& [ifindex, link] : namespaces_.at(cookie).links) {
       absl::StrAppend(&text, "  ", link.link.name, " ", link.link.mtu, " ", link.link.up ? "up" : "down", " ",
-                      link.link.group, " ", link.link.alias, "\n");
+                      link.link.group, " ", JoinAlias(link.link.alias, link.link.options.alias), "\n");
+      if (link.announcements > 0) absl::StrAppend(&text, "    announces\n");
       for (const std::string& other : link.link.alternative_names) absl::StrAppend(&text, "    altname ", other, "\n");
       if (auto bridge = namespaces_.at(cookie).links.find(link.link.master_ifindex);
           bridge != namespaces_.at(cookie).links.end()) {
@@ -1109,6 +1125,17 @@ uint32_t FakeKernel::FindIfb(const FakeNetns& netns, const FakeLink& link, const
     if (is_ours && (ifindex == link.redirected_to || ifb.link.name == wanted.ifb_name)) return ifindex;
   }
   return 0;
+}
+
+KernelResult<void> FakeKernel::Announce(const NetnsRef& netns, uint32_t ifindex) {
+  if (auto error = Ask("Announce"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  NETPROV_ASSIGN_OR_RETURN(FakeNetns * inside, Enter(netns));
+  const auto link = inside->links.find(ifindex);
+  if (link == inside->links.end()) return Fail(ENODEV, "RTM_GETLINK");
+  ++link->second.announcements;
+  if (link->second.link.up) link->second.ip.neighbours.clear();
+  return {};
 }
 
 KernelResult<uint32_t> FakeKernel::Shape(const NetnsRef& netns, uint32_t ifindex, const ShapingSpec& wanted) {

@@ -52,6 +52,8 @@ class FakeKernel : public Kernel {
   // `tc qdisc replace dev NAME root tbf`, or where `bucket` is none `tc qdisc delete dev NAME root`.
   void SetBucketForTest(const NetnsRef& netns, const std::string& name,
                         const std::optional<netlink::TokenBucket>& bucket);
+  // How often a link has told others of its addresses.
+  int AnnouncementsForTest(const NetnsRef& netns, const std::string& name);
   // `tc filter delete dev NAME ingress`.
   void RemoveFiltersForTest(const NetnsRef& netns, const std::string& name);
   // `bridge fdb del` for all that a VXLAN device was given.
@@ -127,6 +129,7 @@ class FakeKernel : public Kernel {
                                bool anew) override;
   KernelResult<void> Unconfigure(const NetnsRef& netns, uint32_t ifindex,
                                  const std::vector<std::string>& alternative_names, const IpConfig& ip) override;
+  KernelResult<void> Announce(const NetnsRef& netns, uint32_t ifindex) override;
   KernelResult<uint32_t> Shape(const NetnsRef& netns, uint32_t ifindex, const ShapingSpec& wanted) override;
   KernelResult<Shaping> FindShaping(const NetnsRef& netns, uint32_t ifindex) override;
   KernelResult<IpConfig> FindIpConfig(const NetnsRef& netns, uint32_t ifindex) override;
@@ -151,6 +154,7 @@ class FakeKernel : public Kernel {
     uint8_t ip_protocol = kOwnedProtocol;        // who made it
     std::vector<netlink::BridgeVlan> vlans;      // of a port
     std::optional<netlink::TokenBucket> bucket;  // at the root
+    int announcements = 0;                       // 0: it makes none
     uint32_t redirected_to = 0;                  // where what it receives goes; 0: nowhere else
     uint64_t lower_cookie = 0;                   // where what it stands on is, or its own packets are
     std::vector<FdbEntry> fdb;                   // of a VXLAN device

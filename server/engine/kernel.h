@@ -111,7 +111,7 @@ struct LinkSettings {
   std::optional<netlink::MacAddress> mac;
   std::optional<uint32_t> mtu;
   std::optional<uint32_t> group;
-  std::optional<std::string> alias;
+  std::optional<std::string> alias;  // the tag, or both (JoinAlias())
   std::optional<bool> up;
   std::optional<bool> promiscuous;
   std::optional<bool> all_multicast;
@@ -137,7 +137,7 @@ struct Link {
   uint32_t mtu = 0;
   bool up = false;
   uint32_t group = 0;
-  std::string alias;
+  std::string alias;          // without the text of its user's, which is in `options`
   std::string kind;           // `veth`; empty for a device without link operations such as `lo`
   uint32_t peer_ifindex = 0;  // of a veth: the other end's, in its own namespace
   LinkOptions options;        // with all limits that the kernel has
@@ -289,9 +289,9 @@ class Kernel {
   virtual KernelResult<std::vector<std::string>> ListEtc() = 0;
 
   // Makes a veth pair in one kernel operation, both ends in their namespaces, of group kOwnedGroup, then gives both
-  // `alias`, and makes them ports of their bridges. Returns both ends. EEXIST: one of the names is taken where it shall
-  // be. ENOENT, ESTALE: a namespace is not there. EINVAL: a bridge is not there. EXFULL: it has no room for another
-  // port.
+  // `alias`, with the text of each, and makes them ports of their bridges. Returns both ends. EEXIST: one of the names
+  // is taken where it shall be. ENOENT, ESTALE: a namespace is not there. EINVAL: a bridge is not there. EXFULL: it has
+  // no room for another port.
   virtual KernelResult<std::pair<Link, Link>> CreateVeth(const LinkSpec& a, const LinkSpec& b,
                                                          const std::string& alias) = 0;
 
@@ -334,6 +334,10 @@ class Kernel {
   // others of it, and with an address the routes whose preferred source it is. ENODEV: there is no such link.
   virtual KernelResult<void> Unconfigure(const NetnsRef& netns, uint32_t ifindex,
                                          const std::vector<std::string>& alternative_names, const IpConfig& ip) = 0;
+
+  // Lets a link tell others of its addresses (arp_notify and ndisc_notify of ip-sysctl), each time that it comes up or
+  // gets another hardware address, and now, where it is up. Its neighbours go. ENODEV: there is no such link.
+  virtual KernelResult<void> Announce(const NetnsRef& netns, uint32_t ifindex) = 0;
 
   // Holds a veth to what `wanted` says, whatever it was held to, without a moment in which a limit that was there and
   // stays is not. Makes an ifb or deletes it; returns its ifindex, 0 without one. A token bucket at the root is taken

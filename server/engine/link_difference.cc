@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "server/engine/device_difference.h"
+#include "server/engine/tag.h"
 #include "server/netlink/link_info.h"
 #include "server/netlink/mac_address.h"
 
@@ -139,7 +140,8 @@ LinkDifference Compare(const LinkExpectation& expected, const Link& link,
     compare.Add("admin_state", made.up ? "up" : "down", link.up ? "up" : "down");
     settings.up = made.up;
   }
-  compare.Value("alias", expected.tag, link.alias, settings.alias);
+  compare.Value("alias", JoinAlias(expected.tag, options.alias), JoinAlias(link.alias, link.options.alias),
+                settings.alias);
   compare.Value("group", kOwnedGroup, link.group, settings.group);
   compare.Value("promiscuous", options.promiscuous, link.options.promiscuous, settings.promiscuous);
   compare.Value("all_multicast", options.all_multicast, link.options.all_multicast, settings.all_multicast);

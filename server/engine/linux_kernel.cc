@@ -30,6 +30,7 @@
 #include "server/engine/linux_nat.h"
 #include "server/engine/linux_shaping.h"
 #include "server/engine/linux_watch.h"
+#include "server/engine/tag.h"
 #include "server/netlink/address.h"
 #include "server/netlink/bridge_port.h"
 #include "server/netlink/ip_address.h"
@@ -68,20 +69,23 @@ KernelResult<std::string> ReadBootId() {
 }
 
 Link ToLink(const netlink::Link& link) {
+  // A tag of a namespace, which is on its loopback link, may have spaces, and there is no text beside it.
+  auto [alias, text] = link.kind.empty() ? std::pair(link.alias, std::string()) : SplitAlias(link.alias);
   return {.ifindex = static_cast<uint32_t>(link.ifindex),
           .name = link.name,
           .mac = link.mac.value_or(netlink::MacAddress{}),
           .mtu = link.mtu,
           .up = link.up,
           .group = link.group,
-          .alias = link.alias,
+          .alias = std::move(alias),
           .kind = link.kind,
           .peer_ifindex = link.kind == "veth" ? static_cast<uint32_t>(link.link.value_or(0)) : 0,
           .options = {.tx_queues = link.tx_queues,
                       .rx_queues = link.rx_queues,
                       .promiscuous = link.promiscuous,
                       .all_multicast = link.all_multicast,
-                      .limits = link.limits},
+                      .limits = link.limits,
+                      .alias = std::move(text)},
           .alternative_names = link.alternative_names,
           .master_ifindex = static_cast<uint32_t>(link.master.value_or(0)),
           .port = std::nullopt,
@@ -657,19 +661,21 @@ KernelResult<std::pair<Link, Link>> LinuxKernel::CreateVeth(const LinkSpec& a, c
     return KernelError{.code = ENODEV, .operation = absl::StrCat("RTM_GETLINK ", a.name), .extack = {}};
   }
 
+  const std::string alias_a = JoinAlias(alias, a.options.alias);
   auto tag = [&]() -> KernelResult<Link> {
     if (a.master == 0) {
-      NETPROV_RETURN_IF_ERROR(session_a.Execute(netlink::EncodeSetLink(Index(link_a->ifindex), {.alias = alias})));
+      NETPROV_RETURN_IF_ERROR(session_a.Execute(netlink::EncodeSetLink(Index(link_a->ifindex), {.alias = alias_a})));
     } else {
-      NETPROV_ASSIGN_OR_RETURN(*link_a, Finish(session_a, link_a->ifindex, {.alias = alias}, a));
+      NETPROV_ASSIGN_OR_RETURN(*link_a, Finish(session_a, link_a->ifindex, {.alias = alias_a}, a));
     }
-    netlink::LinkChange change{.alias = alias};
+    netlink::LinkChange change{.alias = JoinAlias(alias, b.options.alias)};
     if (b.up) change.up = true;
     return Finish(session_b, link_a->peer_ifindex, change, b);
   };
   KernelResult<Link> link_b = tag();
   if (!link_b.ok()) return Unmade(session_a, link_a->ifindex, std::move(link_b).error());
   link_a->alias = alias;
+  link_a->options.alias = a.options.alias;
   return std::pair(*std::move(link_a), *std::move(link_b));
 }
 
@@ -726,7 +732,7 @@ KernelResult<Link> LinuxKernel::CreateDevice(const LinkSpec& spec, const DeviceO
     refused.may_have_effect = false;
     return refused;
   }
-  netlink::LinkChange change{.alias = alias};
+  netlink::LinkChange change{.alias = JoinAlias(alias, spec.options.alias)};
   if (is_bridge) {
     // A bridge takes the lowest hardware address of its ports, unless it was given one.
     change.mac = spec.mac.value_or(born->mac);
@@ -862,6 +868,30 @@ KernelResult<void> LinuxKernel::Unconfigure(const NetnsRef& netns, uint32_t ifin
   if (!names.empty()) requests.push_back(netlink::EncodeDeleteAlternativeNames(Index(ifindex), names));
   return ExecuteAll(session, requests,
                     [](int code) { return code == EADDRNOTAVAIL || code == ESRCH || code == ENOENT; });
+}
+
+KernelResult<void> LinuxKernel::Announce(const NetnsRef& netns, uint32_t ifindex) {
+  NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
+  NETPROV_ASSIGN_OR_RETURN(const std::optional<Link> link, Get(connection.session(), Index(ifindex)));
+  if (!link.has_value()) return KernelError{.code = ENODEV, .operation = "RTM_GETLINK", .extack = {}};
+  // A dot in the name is no separator.
+  const std::string name = absl::StrReplaceAll(link->name, {{".", "/"}});
+  KernelResult<void> written;
+  auto write = [&] {
+    written = netns::WriteSysctls({{absl::StrCat("net.ipv4.conf.", name, ".arp_notify"), "1"}});
+    if (!written.ok()) return;
+    written = netns::WriteSysctls({{absl::StrCat("net.ipv6.conf.", name, ".ndisc_notify"), "1"}});
+    // A host without IPv6, or a link that it does not work on.
+    if (!written.ok() && written.error().code == EOPNOTSUPP) written = {};
+  };
+  NETPROV_RETURN_IF_ERROR(RunIn(netns, write));
+  if (!written.ok()) {
+    written.error().may_have_effect = true;
+    return written;
+  }
+  if (!link->up) return {};
+  // The same one, of which the kernel tells as of another (NETDEV_CHANGEADDR).
+  return connection.session().Execute(netlink::EncodeSetLink(Index(ifindex), {.mac = link->mac}));
 }
 
 KernelResult<uint32_t> LinuxKernel::Shape(const NetnsRef& netns, uint32_t ifindex, const ShapingSpec& wanted) {

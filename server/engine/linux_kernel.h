@@ -78,6 +78,7 @@ class LinuxKernel : public Kernel {
                                bool anew) override;
   KernelResult<void> Unconfigure(const NetnsRef& netns, uint32_t ifindex,
                                  const std::vector<std::string>& alternative_names, const IpConfig& ip) override;
+  KernelResult<void> Announce(const NetnsRef& netns, uint32_t ifindex) override;
   KernelResult<uint32_t> Shape(const NetnsRef& netns, uint32_t ifindex, const ShapingSpec& wanted) override;
   KernelResult<Shaping> FindShaping(const NetnsRef& netns, uint32_t ifindex) override;
   KernelResult<IpConfig> FindIpConfig(const NetnsRef& netns, uint32_t ifindex) override;

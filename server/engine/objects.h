@@ -128,6 +128,7 @@ struct LinkOptions {
   bool promiscuous = false;
   bool all_multicast = false;
   netlink::OffloadLimits limits;
+  std::string alias;  // of its user's, beside the tag
 
   friend bool operator==(const LinkOptions&, const LinkOptions&) = default;
 };
@@ -175,6 +176,7 @@ struct EndpointConfig {
   PortOptions port;                          // as which; empty without a bridge
   std::optional<RateLimit> ingress_limit;    // of what the end receives
   std::optional<RateLimit> egress_limit;     // of what it sends
+  bool announce = false;                     // its addresses to others, each time that it comes up
   // All of this is where the other end is.
   bool masquerade = false;  // what it sends has the address of the link that it leaves by
   std::vector<PortForward> port_forwards;

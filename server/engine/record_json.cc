@@ -342,6 +342,8 @@ static void to_json(json& to, const EndpointConfig& config) {
   PutUnless(1u, to, "rx_queues", config.options.rx_queues);
   PutUnless(false, to, "promiscuous", config.options.promiscuous);
   PutUnless(false, to, "all_multicast", config.options.all_multicast);
+  PutUnless({}, to, "alias", config.options.alias);
+  PutUnless(false, to, "announce", config.announce);
   Put(to, "gso_max_size", config.options.limits.gso_max_size);
   Put(to, "gso_max_segments", config.options.limits.gso_max_segments);
   Put(to, "gro_max_size", config.options.limits.gro_max_size);
@@ -367,6 +369,8 @@ static void from_json(const json& from, EndpointConfig& config) {
   config.options.rx_queues = from.value("rx_queues", 1u);
   config.options.promiscuous = from.value("promiscuous", false);
   config.options.all_multicast = from.value("all_multicast", false);
+  config.options.alias = from.value("alias", config.options.alias);
+  config.announce = from.value("announce", false);
   Get(from, "gso_max_size", config.options.limits.gso_max_size);
   Get(from, "gso_max_segments", config.options.limits.gso_max_segments);
   Get(from, "gro_max_size", config.options.limits.gro_max_size);

@@ -49,4 +49,14 @@ std::optional<Tag> ParseTag(const std::string& alias) {
   return Tag{.registry = std::move(parts[1]), .uid = std::move(parts[2]), .object = std::move(parts[3])};
 }
 
+std::string JoinAlias(const std::string& tag, const std::string& text) {
+  return text.empty() ? tag : absl::StrCat(tag, " ", text);
+}
+
+std::pair<std::string, std::string> SplitAlias(const std::string& alias) {
+  const size_t space = alias.find(' ');
+  if (space == std::string::npos || !ParseTag(alias).has_value()) return {alias, ""};
+  return {alias.substr(0, space), alias.substr(space + 1)};
+}
+
 }  // namespace netprov::engine

@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 
 namespace netprov::engine {
 
@@ -27,6 +28,12 @@ std::string TagOf(const std::string& registry, const std::string& uid, const std
 
 // The reverse; nullopt: no tag of netprov's.
 std::optional<Tag> ParseTag(const std::string& alias);
+
+// The alias of a link that has both a tag and a text of its user's: the tag, a space, and the text. No tag of a link's
+// has a space in it.
+std::string JoinAlias(const std::string& tag, const std::string& text);
+// The reverse. One without a tag is all tag here.
+std::pair<std::string, std::string> SplitAlias(const std::string& alias);
 
 }  // namespace netprov::engine
 

@@ -35,5 +35,18 @@ TEST(TagTest, WhatOthersWriteIsNoTag) {
   }
 }
 
+TEST(TagTest, AUsersTextFollowsIt) {
+  const std::string tag =
+      TagOf("11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222", "veths/v");
+  EXPECT_EQ(JoinAlias(tag, ""), tag);
+  EXPECT_EQ(JoinAlias(tag, "to the lab"), tag + " to the lab");
+  for (const char* text : {"", "uplink", "to the lab", " a: b "}) {
+    EXPECT_EQ(SplitAlias(JoinAlias(tag, text)), std::pair(tag, std::string(text)));
+  }
+  for (const char* other : {"", "of somebody", "netprov:a b"}) {
+    EXPECT_EQ(SplitAlias(other), std::pair(std::string(other), std::string()));
+  }
+}
+
 }  // namespace
 }  // namespace netprov::engine

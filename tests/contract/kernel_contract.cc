@@ -296,6 +296,39 @@ TEST_P(KernelContractTest, RemovesOnlyTheNamespaceThatWasMeant) {
   EXPECT_TRUE((*kernel_.FindNetns("blue")).has_value());
 }
 
+TEST_P(KernelContractTest, AUsersTextStandsBesideTheTag) {
+  const NetnsRef netns = MakeNetns("blue");
+  const std::string tag = "netprov:11111111-1111-4111-8111-111111111111:22222222-2222-4222-8222-222222222222:veths/v";
+  engine::LinkSpec end{.netns = netns, .name = "eth0"};
+  end.options.alias = "to the lab";
+  auto made = kernel_.CreateVeth({.name = "h0"}, end, tag);
+  ASSERT_TRUE(made.ok()) << made.error().ToString();
+  EXPECT_EQ(made->first.options.alias, "");
+  const Link link = **kernel_.FindLink(netns, std::string("eth0"));
+  EXPECT_EQ(link, made->second);
+  EXPECT_EQ(link.alias, tag);
+  EXPECT_EQ(link.options.alias, "to the lab");
+  ASSERT_EQ(CodeOf(kernel_.SetLink(netns, link.ifindex, {.alias = tag + " elsewhere"})), 0);
+  EXPECT_EQ((**kernel_.FindLink(netns, link.ifindex)).options.alias, "elsewhere");
+  ASSERT_EQ(CodeOf(kernel_.SetLink(netns, link.ifindex, {.alias = "of somebody"})), 0);
+  EXPECT_EQ((**kernel_.FindLink(netns, link.ifindex)).alias, "of somebody");
+  // That of a namespace may have a space, and there is nothing beside it.
+  const std::string of_namespace = tag.substr(0, tag.size() - 7) + "adopted/my own";
+  ASSERT_EQ(CodeOf(kernel_.SetLink(netns, engine::kLoopbackIndex, {.alias = of_namespace})), 0);
+  EXPECT_EQ((*kernel_.FindNetns("blue"))->loopback_alias, of_namespace);
+}
+
+TEST_P(KernelContractTest, AnnouncementsAreOfALinkThatIsThere) {
+  const NetnsRef netns = MakeNetns("blue");
+  auto made = kernel_.CreateVeth({.name = "h.0"}, {.netns = netns, .name = "eth0"}, "tag");
+  ASSERT_TRUE(made.ok()) << made.error().ToString();
+  EXPECT_EQ(CodeOf(kernel_.Announce(netns, made->second.ifindex)), 0);
+  EXPECT_EQ(CodeOf(kernel_.Announce(kHost, made->first.ifindex)), 0);
+  EXPECT_EQ(**kernel_.FindLink(netns, made->second.ifindex), made->second) << "nothing else changes";
+  EXPECT_EQ(CodeOf(kernel_.Announce(netns, 4711)), ENODEV);
+  EXPECT_EQ(CodeOf(kernel_.Announce({.name = "none", .cookie = 1}, 1)), ENOENT);
+}
+
 TEST_P(KernelContractTest, RemovesAStaleFileOnlyIfItIsEmpty) {
   world_->AddStaleFile("empty", /*empty=*/true);
   world_->AddStaleFile("full", /*empty=*/false);

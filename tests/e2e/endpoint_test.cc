@@ -85,6 +85,11 @@ std::vector<Thing> Things() {
        {{kLink, "altname a-name-of-more-than-15-bytes"}, {kLink, "altname short"}}},
       {"Queues", "tx_queues: 2 rx_queues: 3", {{kLink, "numtxqueues 2 numrxqueues 3"}}},
       {"Flags", "promiscuous: true all_multicast: true", {{kLink, "PROMISC"}, {kLink, "ALLMULTI"}}},
+      {"Alias", R"(alias: "to the lab")", {{kLink, ":veths/v to the lab"}}},
+      {"Announce",
+       "announce: true",
+       {{"ip netns exec blue sysctl net.ipv4.conf.eth0.arp_notify", "= 1"},
+        {"ip netns exec blue sysctl net.ipv6.conf.eth0.ndisc_notify", "= 1"}}},
       {"OffloadLimits",
        R"(offload_limits { gso_max_size: 20000 gso_max_segments: 100 gro_max_size: 30000 gso_ipv4_max_size: 20000
                            gro_ipv4_max_size: 30000 })",
@@ -262,6 +267,43 @@ TEST_F(EndpointTest, WhatSomebodyTakesAwayIsSeenAndHealed) {
       absl::SleepFor(absl::Milliseconds(20));
     }
     EXPECT_EQ(now, whole);
+    EXPECT_OK(client_->DeleteVeth("v"));
+  }
+}
+
+TEST_F(EndpointTest, OthersLearnOfItsAddresses) {
+  // So that an announcement alone makes an entry.
+  Shell("sysctl -qw net.ipv4.conf.default.arp_accept=1");
+  const std::string heard =
+      "grep Icmp6InNeighborAdvertisements /proc/net/dev_snmp6/h0 | grep -v '[[:space:]]0$' || true";
+  // What arrives is looked at by another thread of the kernel.
+  auto await = [](const std::string& command) {
+    const absl::Time deadline = absl::Now() + absl::Seconds(10);
+    std::string shown = Shell(command);
+    while (shown.empty() && absl::Now() < deadline) {
+      absl::SleepFor(absl::Milliseconds(10));
+      shown = Shell(command);
+    }
+    return shown;
+  };
+  for (const bool announce : {false, true}) {
+    v1::CreateVethRequest request = RequestFor(
+        Parse(absl::StrCat(kV4, kV6, R"( neighbors { address: "10.0.0.9" mac_address: "02:00:00:00:00:09" })")));
+    request.mutable_veth()->mutable_endpoint_b()->set_announce(announce);
+    request.mutable_veth()->mutable_endpoint_a()->add_addresses()->set_address("10.0.0.1/24");
+    EXPECT_OK(client_->Create(request));
+    if (announce) {
+      EXPECT_THAT(await("ip neighbor show dev h0 10.0.0.2"), HasSubstr("lladdr"));
+      EXPECT_THAT(await(heard), HasSubstr("Icmp6InNeighborAdvertisements"));
+    } else {
+      EXPECT_EQ(Shell("ip neighbor show dev h0 10.0.0.2"), "");
+    }
+    EXPECT_THAT(Shell(kNeighbors), HasSubstr("10.0.0.9"));
+    if (announce) {
+      // Again whenever it comes up.
+      Shell("ip neighbor flush dev h0; ip -n blue link set eth0 down; ip -n blue link set eth0 up");
+      EXPECT_THAT(await("ip neighbor show dev h0 10.0.0.2"), HasSubstr("lladdr"));
+    }
     EXPECT_OK(client_->DeleteVeth("v"));
   }
 }

@@ -119,6 +119,9 @@ class DelegatingKernel : public engine::Kernel {
                                  const engine::IpConfig& ip) override {
     return kernel_.Unconfigure(netns, ifindex, alternative_names, ip);
   }
+  KernelResult<void> Announce(const engine::NetnsRef& netns, uint32_t ifindex) override {
+    return kernel_.Announce(netns, ifindex);
+  }
   KernelResult<uint32_t> Shape(const engine::NetnsRef& netns, uint32_t ifindex,
                                const engine::ShapingSpec& wanted) override {
     return kernel_.Shape(netns, ifindex, wanted);

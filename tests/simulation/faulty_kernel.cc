@@ -161,6 +161,10 @@ KernelResult<void> FaultyKernel::Unconfigure(const NetnsRef& netns, uint32_t ifi
   return Around("Unconfigure", [&] { return kernel_.Unconfigure(netns, ifindex, alternative_names, ip); });
 }
 
+KernelResult<void> FaultyKernel::Announce(const NetnsRef& netns, uint32_t ifindex) {
+  return Around("Announce", [&] { return kernel_.Announce(netns, ifindex); });
+}
+
 KernelResult<uint32_t> FaultyKernel::Shape(const NetnsRef& netns, uint32_t ifindex, const engine::ShapingSpec& wanted) {
   return Around("Shape", [&] { return kernel_.Shape(netns, ifindex, wanted); });
 }

@@ -95,6 +95,7 @@ class FaultyKernel : public engine::Kernel {
   KernelResult<void> Unconfigure(const engine::NetnsRef& netns, uint32_t ifindex,
                                  const std::vector<std::string>& alternative_names,
                                  const engine::IpConfig& ip) override;
+  KernelResult<void> Announce(const engine::NetnsRef& netns, uint32_t ifindex) override;
   KernelResult<uint32_t> Shape(const engine::NetnsRef& netns, uint32_t ifindex,
                                const engine::ShapingSpec& wanted) override;
   KernelResult<engine::Shaping> FindShaping(const engine::NetnsRef& netns, uint32_t ifindex) override;
