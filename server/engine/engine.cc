@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -152,6 +153,25 @@ std::vector<std::string> Engine::Keys(const DeleteVethCall& call) const {
     AddForwardingKey(record->spec, keys);
   }
   return SortedKeys(std::move(keys), call.context);
+}
+
+static bool Holds(const CallContext& context, const std::vector<std::string>& places) {
+  return context.keys.empty() ||
+         absl::c_all_of(places, [&](const std::string& place) { return absl::c_linear_search(context.keys, place); });
+}
+
+bool Engine::HoldsPlacesOf(const VethRecord& record, const CallContext& context) {
+  std::vector<std::string> places;
+  AddNamespaceKeys(record.a, record.b, places);
+  return Holds(context, places);
+}
+
+bool Engine::HoldsPlacesOf(const DeviceRecord& record, const CallContext& context) {
+  std::vector<std::string> places;
+  for (const std::string& id : {record.link.namespace_id, record.spec.lower.namespace_id}) {
+    if (!id.empty()) places.push_back(NamespaceName(id));
+  }
+  return Holds(context, places);
 }
 
 std::vector<std::string> Engine::Keys(const UpdateNamespaceCall& call) const {

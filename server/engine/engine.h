@@ -44,6 +44,9 @@ struct CallContext {
 
   // Asked once, before the first change: true ends the call with Reason::kStopped. Null: never.
   std::function<bool()> stopped;
+
+  // What Engine::Keys() said of the call when it came. Empty: no other call runs beside it.
+  std::vector<std::string> keys;
 };
 
 struct CreateNamespaceCall {
@@ -514,6 +517,10 @@ class Engine {
   // The ifindex of the bridge that is named; 0: none.
   uint32_t BridgeIndex(const EndpointSpec& spec) const;
   // Undoes what an update has left that could not be undone then: the next one starts from what is registered.
+  // Whether nothing happens to the namespaces where an object lives until the call ends. Not so of an object that was
+  // made since the call came: it came too early, and the object is none that it knows.
+  static bool HoldsPlacesOf(const VethRecord& record, const CallContext& context);
+  static bool HoldsPlacesOf(const DeviceRecord& record, const CallContext& context);
   EngineResult<void> FinishEarlierUpdate(const std::string& object, const std::string& uid);
   // Of an update that did not finish.
   EngineResult<void> RollBackUpdate(const Intent& intent);

@@ -264,7 +264,7 @@ EngineResult<Veth> Engine::UpdateVeth(const UpdateVethCall& call) {
   NETPROV_ASSIGN_OR_RETURN(std::optional<RequestRecord> answered, Replay(call.context, object));
   if (answered.has_value() && answered->veth.has_value()) return *answered->veth;
   const std::optional<VethRecord> record = registry_.FindVeth(call.id);
-  if (!record.has_value()) return VethNotFound(call.id);
+  if (!record.has_value() || !HoldsPlacesOf(*record, call.context)) return VethNotFound(call.id);
   if (!call.context.validate_only) NETPROV_RETURN_IF_ERROR(FinishEarlierUpdate(object, record->uid));
   auto wanted = call.edit({.spec = record->spec, .metadata = record->metadata});
   if (!wanted.ok()) return InvalidChange(object, std::move(wanted).error());
@@ -383,7 +383,7 @@ EngineResult<Device> Engine::UpdateDevice(const UpdateDeviceCall& call) {
   NETPROV_ASSIGN_OR_RETURN(std::optional<RequestRecord> answered, Replay(call.context, call.name));
   if (answered.has_value() && answered->device.has_value()) return *answered->device;
   const std::optional<DeviceRecord> record = registry_.FindDevice(call.name);
-  if (!record.has_value()) return DeviceNotFound(call.name);
+  if (!record.has_value() || !HoldsPlacesOf(*record, call.context)) return DeviceNotFound(call.name);
   if (!call.context.validate_only) NETPROV_RETURN_IF_ERROR(FinishEarlierUpdate(call.name, record->uid));
   auto wanted = call.edit({.spec = record->spec, .metadata = record->metadata});
   if (!wanted.ok()) return InvalidChange(call.name, std::move(wanted).error());

@@ -352,6 +352,22 @@ TEST_F(EngineUpdateTest, AnUpdateThatCouldNotBeUndoneIsUndoneBeforeTheNext) {
   EXPECT_THAT(registry_->ListPending(), IsEmpty());
 }
 
+TEST_F(EngineUpdateTest, WhatWasMadeSinceTheCallCameIsNotFound) {
+  auto change = [](Asked<VethSpec>& asked) { asked.spec.a.mtu = 1400; };
+  auto call = [&] {
+    return UpdateVethCall{.context = {}, .id = "v", .edit = Editing<VethSpec>(change), .bridges = {}};
+  };
+  UpdateVethCall early = call();
+  early.context.keys = engine_->Keys(early);
+  MakeBlueWithVeth();
+  EXPECT_REFUSED(engine_->UpdateVeth(early), Reason::kVethNotFound);
+  EXPECT_EQ(HostLink("h0").mtu, 1500U);
+  UpdateVethCall now = call();
+  now.context.keys = engine_->Keys(now);
+  EXPECT_TRUE(engine_->UpdateVeth(now).ok());
+  EXPECT_EQ(HostLink("h0").mtu, 1400U);
+}
+
 TEST_F(EngineUpdateTest, ValidationLeavesAnEarlierUpdateAsItIs) {
   MakeBlueWithVeth();
   LeaveAnUpdateOfTheMtu();

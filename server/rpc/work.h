@@ -43,6 +43,7 @@ absl::StatusOr<Work> Change(engine::Engine& engine, api::Method method, absl::St
                             engine::EngineResult<Result> (engine::Engine::*run)(const Call&), ToProto to_proto) {
   if (!call.ok()) return call.status();
   Work work{.keys = engine.Keys(*call), .changes = true, .run = nullptr};
+  if constexpr (requires { call->context; }) call->context.keys = work.keys;
   work.run = [&engine, method, run, to_proto, call = *std::move(call)](const Stopped& stopped) mutable -> Response {
     if constexpr (requires { call.context; }) call.context.stopped = stopped;
     if constexpr (requires { call.stopped; }) call.stopped = stopped;
