@@ -479,6 +479,20 @@ TEST_F(EngineDeviceKindTest, AnEntryThatSomebodyTookAwayStaysAway) {
   EXPECT_EQ(updated->deviations[0].field, "vxlan.fdb");
 }
 
+TEST_F(EngineDeviceKindTest, OnlyTheRequestItselfIsARefusalOfTheDevice) {
+  for (const auto& [operation, reason] : {std::pair("bind(NETLINK_ROUTE)", Reason::kKernel),
+                                          std::pair("RTM_NEWLINK d0 type macvlan", Reason::kDeviceRefused)}) {
+    kernel_.SetFaultForTest([&, where = operation](const std::string& name) -> std::optional<KernelError> {
+      if (name != "CreateDevice") return std::nullopt;
+      return KernelError{.code = EADDRINUSE, .operation = where, .extack = {}};
+    });
+    auto refused = Create("d", Spec(Macvlan(MacvlanMode::kBridge)));
+    kernel_.SetFaultForTest(nullptr);
+    ASSERT_FALSE(refused.ok());
+    EXPECT_EQ(refused.error().reason, reason) << operation;
+  }
+}
+
 TEST_F(EngineDeviceKindTest, WhatADeviceCannotBecomeIsRefused) {
   ASSERT_TRUE(Create("d", Spec(Macvlan(MacvlanMode::kBridge))).ok());
   auto refused =

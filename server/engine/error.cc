@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "server/engine/objects.h"
@@ -239,6 +240,8 @@ Error LowerNotFound(const std::string& device, const std::string& interface_name
 
 bool IsDeviceRefusal(const DeviceOptions& options, const KernelError& error) {
   if (std::holds_alternative<netlink::BridgeInfo>(options)) return false;
+  // Not of a socket that the request needs.
+  if (!absl::StartsWith(error.operation, "RTM_")) return false;
   switch (error.code) {
     case EEXIST:
       return !error.extack.empty();
