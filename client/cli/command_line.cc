@@ -1068,8 +1068,9 @@ void Grammar::BuildVeth(CLI::App& net) {
           "A namespace that netprov did not make is given by the path of its file or by a process inside: --ns-path\n"
           "and --ns-pid, --from-ns-path and --from-ns-pid.\n"
           "Each option of an end has a form that says which: with --host- or, with --from-ns, --from- the first's,\n"
-          "with --peer- the peer's, as in --host-address, --from-mac, --peer-mtu. Without that, --address, --gateway,\n"
-          "--route and --neighbor are the peer's, the others the first end's, and --mtu is of both.\n"
+          "with --peer- the peer's, as in --host-address, --from-mac, --peer-mtu. Without that, addresses, gateways,\n"
+          "routes, neighbors, rates and NAT (--masquerade, --publish, --ip-forwarding) are the peer's, the others the\n"
+          "first end's, and --mtu is of both.\n"
           "A pair belongs to --owner, or else to NETPROV_OWNER.",
           "Examples:\n"
           "  contain net veth --host uplink0 --ns blue\n"

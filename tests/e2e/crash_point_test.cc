@@ -170,7 +170,7 @@ INSTANTIATE_TEST_SUITE_P(
                                       "UpdateVeth", "CreateVethAtPath", "DeleteVethAtPath", "CollectGarbage",
                                       "CheckHost", "Expiry", "HealDeletedLink", "HealDeletedNamespace"})),
     NameOf);
-// The others leave the same intents, or none.
+// What recovery does after the others is in the engine's tests, or is the same.
 INSTANTIATE_TEST_SUITE_P(Each, RecoveryCrashPointTest,
                          ::testing::ValuesIn(MutationsBut({"DeleteConfiguredVeth", "CreateLimitedVeth",
                                                            "DeleteLimitedVeth", "CreateNatVeth", "CreatePort",
