@@ -56,6 +56,14 @@ bool IsAllowed(absl::string_view canonical) {
          std::find(std::begin(kSettings), std::end(kSettings), canonical) != std::end(kSettings);
 }
 
+// Whether it belongs to one link, as net.ipv4.conf.eth0.forwarding: one that the namespace does not have when it is
+// made, and made again after a reboot.
+bool IsOfOneLink(absl::string_view canonical) {
+  const std::vector<absl::string_view> parts = absl::StrSplit(canonical, '.');
+  if (parts.size() < 4 || (parts[2] != "conf" && parts[2] != "neigh")) return false;
+  return parts[3] != "all" && parts[3] != "default" && parts[3] != "lo";
+}
+
 bool IsValue(absl::string_view value) {
   return !value.empty() && value.size() <= kLongestValue &&
          std::none_of(value.begin(), value.end(), [](char c) { return absl::ascii_iscntrl(c) && c != '\t'; });
@@ -82,6 +90,11 @@ engine::Sysctls ToSysctls(absl::string_view field, const google::protobuf::Map<s
       violations.Add(field,
                      absl::StrCat("must be of one namespace: net.ipv4, net.ipv6, net.netfilter, net.mptcp, "
                                   "net.mpls, net.sctp, net.core.somaxconn or net.unix.max_dgram_qlen, but one is ",
+                                  Quote(name)));
+    } else if (IsOfOneLink(canonical)) {
+      violations.Add(field,
+                     absl::StrCat("must not be of one link, as those come after the namespace: of conf and neigh "
+                                  "only all, default and lo, but one is ",
                                   Quote(name)));
     } else if (!IsValue(text) || value.empty()) {
       violations.Add(field,

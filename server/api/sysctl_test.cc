@@ -34,11 +34,11 @@ std::string FaultOf(const std::string& name, const std::string& value = "1") {
 TEST(SysctlTest, NamesHaveOneForm) {
   Violations violations;
   const Map map = MapOf({{"net.ipv4.ip_forward", "1"},
-                         {"net/ipv4/conf/eth0.1/forwarding", "1"},
-                         {"net.ipv4.conf.eth0/2.forwarding", "0"}});
+                         {"net/netfilter/eth0.1/forwarding", "1"},
+                         {"net.netfilter.eth0/2.forwarding", "0"}});
   EXPECT_THAT(ToSysctls("f", map, violations),
-              ElementsAre(Pair("net.ipv4.conf.eth0/1.forwarding", "1"), Pair("net.ipv4.conf.eth0/2.forwarding", "0"),
-                          Pair("net.ipv4.ip_forward", "1")));
+              ElementsAre(Pair("net.ipv4.ip_forward", "1"), Pair("net.netfilter.eth0/1.forwarding", "1"),
+                          Pair("net.netfilter.eth0/2.forwarding", "0")));
   EXPECT_TRUE(violations.empty());
 }
 
@@ -58,6 +58,17 @@ TEST(SysctlTest, TakesWhatIsPerNamespaceAndNothingElse) {
   for (const char* name : {"kernel.hostname", "net.core.rmem_max", "net.core.somaxconn.x", "net.ipv4", "vm.swappiness",
                            "fs.mount-max", "net.core", "NET.ipv4.ip_forward"}) {
     EXPECT_THAT(FaultOf(name), HasSubstr("must be of one namespace")) << name;
+  }
+}
+
+TEST(SysctlTest, RefusesThoseOfOneLink) {
+  for (const char* name : {"net.ipv4.conf.eth0.rp_filter", "net/ipv4/conf/eth0.7/rp_filter",
+                           "net.ipv6.neigh.eth0.gc_stale_time", "net.mpls.conf.eth0.input"}) {
+    EXPECT_THAT(FaultOf(name), HasSubstr("must not be of one link")) << name;
+  }
+  for (const char* name : {"net.ipv4.conf.all.rp_filter", "net.ipv4.conf.default.rp_filter",
+                           "net.ipv6.conf.lo.disable_ipv6", "net.ipv4.neigh.default.gc_thresh1", "net.ipv4.neigh"}) {
+    EXPECT_THAT(FaultOf(name), IsEmpty()) << name;
   }
 }
 
