@@ -143,9 +143,20 @@ void AddEntry(const std::string& field, const v1::Vxlan::FdbEntry& proto, engine
   entry.mac = *mac;
   entry.destination = *destination;
   const bool has_several = mac->IsZero() || !mac->IsUnicast();
+  // As the kernel has it, for which the device's own port and vni are none.
+  auto bare = [&](engine::FdbEntry of) {
+    if (of.port == options.info.port) of.port.reset();
+    if (of.vni == options.info.vni) of.vni.reset();
+    return of;
+  };
   const bool twice = absl::c_any_of(options.fdb, [&](const engine::FdbEntry& other) {
-    return has_several ? other == entry : other.mac == entry.mac;
+    return has_several ? bare(other) == bare(entry) : other.mac == entry.mac;
   });
+  const engine::FdbEntry of_remote{
+      .mac = {}, .destination = options.info.remote.value_or(IpAddress()), .port = std::nullopt, .vni = std::nullopt};
+  if (options.info.remote.has_value() && bare(entry) == of_remote) {
+    violations.Add(field, "must not be what remote is: the kernel has one entry for both");
+  }
   if (twice)
     violations.Add(field, absl::StrCat("must differ from the others, but ", mac->ToString(), " is there twice"));
   options.fdb.push_back(entry);

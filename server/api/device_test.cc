@@ -243,6 +243,19 @@ TEST(DeviceTest, NamesOfOtherRequests) {
   EXPECT_FALSE(ToCall(list).ok());
 }
 
+TEST(DeviceTest, EntriesThatAreOneInTheKernelAreRefused) {
+  const std::string zero = R"(mac_address: "00:00:00:00:00:00" destination: "192.0.2.2")";
+  for (const std::string& things : {"vxlan { vni: 7 fdb { " + zero + " } fdb { " + zero + " port: 4789 } }",
+                                    "vxlan { vni: 7 fdb { " + zero + " vni: 7 } fdb { " + zero + " } }",
+                                    "vxlan { vni: 7 remote: '192.0.2.2' fdb { " + zero + " } }",
+                                    "vxlan { vni: 7 port: 99 remote: '192.0.2.2' fdb { " + zero + " port: 99 } }"}) {
+    const auto call = ToCall(Request(things));
+    ASSERT_FALSE(call.ok()) << things;
+    EXPECT_THAT(std::string(call.status().message()), HasSubstr("device.vxlan.fdb[")) << things;
+  }
+  EXPECT_TRUE(ToCall(Request("vxlan { vni: 7 remote: '192.0.2.2' fdb { " + zero + " port: 99 } }")).ok());
+}
+
 v1::UpdateDeviceRequest UpdateRequest(const std::string& things, const std::vector<std::string>& paths) {
   v1::UpdateDeviceRequest request;
   request.mutable_device()->set_name("devices/d");

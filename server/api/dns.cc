@@ -20,6 +20,7 @@ constexpr int kMostOptions = 16;
 constexpr int kMostHosts = 256;
 constexpr int kMostNames = 16;
 constexpr size_t kLongestName = 253;
+constexpr size_t kLongestHosts = 60000;  // what else is in the file has room within the 64 KiB that are read of it
 constexpr size_t kLongestOption = 64;
 
 bool IsHostName(absl::string_view name) {
@@ -100,6 +101,14 @@ engine::DnsSpec ToDns(absl::string_view field, const v1::Dns& proto, Violations&
     for (int i = 0; i < proto.hosts_size(); ++i) {
       dns.hosts.push_back(ToHost(At(hosts, i), proto.hosts(i), violations));
     }
+  }
+  size_t size = 0;
+  for (const engine::HostsEntry& entry : dns.hosts) {
+    size += entry.address.size() + 1;
+    for (const std::string& name : entry.names) size += name.size() + 1;
+  }
+  if (size > kLongestHosts) {
+    violations.Add(hosts, absl::StrCat("must be at most ", kLongestHosts, " bytes as a file, but are ", size));
   }
   return dns;
 }

@@ -86,6 +86,9 @@ TEST(DnsTest, HasLimits) {
   dns.mutable_hosts(0)->add_names("a");
   EXPECT_THAT(FaultOf(dns), HasSubstr("f.hosts[0].names must be at most 16"));
   dns = most;
+  for (int i = 0; i < 256; ++i) dns.mutable_hosts(i)->set_names(0, std::string(250, 'a'));
+  EXPECT_THAT(FaultOf(dns), HasSubstr("f.hosts must be at most 60000 bytes as a file"));
+  dns = most;
   dns.add_hosts();
   EXPECT_THAT(FaultOf(dns), HasSubstr("f.hosts must be at most 256"));
 }

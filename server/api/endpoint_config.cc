@@ -571,7 +571,9 @@ void AddToProto(const engine::EndpointConfig& config, v1::VethEndpoint& endpoint
   endpoint.set_rx_queues(config.options.rx_queues);
   endpoint.set_promiscuous(config.options.promiscuous);
   endpoint.set_all_multicast(config.options.all_multicast);
-  endpoint.set_alias(config.options.alias);
+  const std::string& alias = config.options.alias;
+  // Somebody inside may have changed it.
+  endpoint.set_alias(IsUtf8(alias) ? alias : Printable(alias, 256));
   endpoint.set_announce(config.announce);
   const auto& limits = config.options.limits;
   if (limits == engine::LinkOptions().limits) return;

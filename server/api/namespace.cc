@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "absl/algorithm/container.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "server/api/dns.h"
 #include "server/api/metadata.h"
@@ -132,6 +134,11 @@ absl::StatusOr<engine::AdoptNamespaceCall> ToCall(const v1::AdoptNamespaceReques
                .dns = ToDns("namespace.dns", request.namespace_().dns(), violations)},
       .metadata = ToMetadata("namespace.metadata", request.namespace_().metadata(), violations),
       .allow_existing = request.allow_existing()};
+  // It stands in the records, and in the first lines of files.
+  if (!IsUtf8(call.id) || absl::c_any_of(call.id, [](char c) { return absl::ascii_iscntrl(c); })) {
+    violations.Add(
+        "name", absl::StrCat("must be UTF-8 without control characters to be adopted, but is ", Quote(request.name())));
+  }
   if (call.metadata.persistent) {
     violations.Add("namespace.metadata.persistent", engine::kAdoptedIsNotPersistent);
   }

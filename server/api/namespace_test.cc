@@ -11,6 +11,8 @@
 namespace netprov::api {
 namespace {
 
+using ::testing::HasSubstr;
+
 constexpr char kUuid[] = "8f14e45f-ceea-467f-a0e6-90ab5d3c1f52";
 
 TEST(NamespaceRequestTest, CreateBecomesACall) {
@@ -77,6 +79,12 @@ TEST(NamespaceRequestTest, AdoptAndReleaseBecomeCalls) {
   EXPECT_TRUE(call->allow_existing);
   adopt.mutable_namespace_()->mutable_metadata()->set_persistent(true);
   EXPECT_FALSE(ToCall(adopt).ok());
+  adopt.mutable_namespace_()->mutable_metadata()->set_persistent(false);
+  for (const char* name : {"namespaces/%FF", "namespaces/a%0Ab"}) {
+    adopt.set_name(name);
+    EXPECT_THAT(std::string(ToCall(adopt).status().message()), HasSubstr("must be UTF-8 without control characters"))
+        << name;
+  }
 
   v1::ReleaseNamespaceRequest release;
   release.set_name("namespaces/lab");

@@ -11,6 +11,12 @@
 #include "server/engine/tag.h"
 
 namespace netprov::engine {
+namespace {
+
+// With the zero that follows, all that the kernel takes (IFALIASZ).
+constexpr size_t kLongestAlias = 254;
+
+}  // namespace
 
 std::vector<std::string> Engine::UsersOf(const std::string& id) const {
   std::vector<std::string> users;
@@ -32,6 +38,9 @@ EngineResult<void> Engine::CheckIsAdoptable(const std::string& id, const NetnsEn
     return NamespaceNotAdoptable(
         id, absl::StrCat("has the tag of ", tag->object, " of the registry ", tag->registry,
                          ", which may be another netprov's; take it away from the alias of its loopback link first"));
+  }
+  if (entry.loopback_alias.size() > kLongestAlias) {
+    return NamespaceNotAdoptable(id, "has a loopback link with an alias of 255 bytes, which could not be put back");
   }
   for (const NamespaceRecord& record : registry_.ListNamespaces()) {
     if (record.boot_id != kernel_.BootId() || record.cookie != entry.cookie) continue;

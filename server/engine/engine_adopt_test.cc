@@ -71,6 +71,40 @@ TEST_F(AdoptTest, TagsTheLoopbackAndKeepsWhatIsThere) {
   EXPECT_FALSE((*kernel_.FindNetns("blue")).has_value());
 }
 
+TEST_F(AdoptTest, AnAliasThatIsNoTextComesBack) {
+  const std::string alias = "\xff\xfe";
+  kernel_.SetLinkForTest(Blue(), "lo", {.alias = alias});
+  ASSERT_TRUE(engine_->AdoptNamespace(Call("r")).ok());
+  Restart();
+  EXPECT_TRUE(engine_->AdoptNamespace(Call("r")).ok());
+  ASSERT_TRUE(Release().ok());
+  EXPECT_EQ(Entry().loopback_alias, alias);
+}
+
+TEST_F(AdoptTest, WhatCouldNotBePutBackIsLeftAlone) {
+  kernel_.SetLinkForTest(Blue(), "lo", {.alias = std::string(255, 'a')});
+  const std::string before = kernel_.DumpForTest();
+  EXPECT_REFUSED(Adopt(), Reason::kNamespaceNotAdoptable);
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+}
+
+TEST_F(AdoptTest, AnAnswerOfWhatIsNoTextIsRemembered) {
+  ASSERT_TRUE(Adopt().ok());
+  // As somebody inside can.
+  kernel_.SetLinkForTest(Blue(), "lo", {.alias = "\xff"});
+  auto label =
+      [](const Asked<NamespaceSpec>& present) -> netprov::Result<Asked<NamespaceSpec>, std::vector<InvalidField>> {
+    return present;
+  };
+  for (int time : {1, 2}) {
+    SCOPED_TRACE(time);
+    auto updated =
+        engine_->UpdateNamespace({.context = {.request_id = "r", .fingerprint = "f"}, .id = "blue", .edit = label});
+    ASSERT_TRUE(updated.ok());
+    EXPECT_EQ(updated->state, State::kDegraded);
+  }
+}
+
 TEST_F(AdoptTest, ARepeatGetsTheFirstAnswer) {
   const EngineResult<Namespace> first = engine_->AdoptNamespace(Call("r"));
   ASSERT_TRUE(first.ok());

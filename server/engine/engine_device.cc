@@ -73,6 +73,7 @@ KernelResult<void> Engine::DeleteLinkOf(const DeviceRecord& record) {
 
 std::vector<std::string> Engine::PortsOf(const DeviceRecord& bridge) const {
   std::vector<std::string> ports;
+  if (!std::holds_alternative<netlink::BridgeInfo>(bridge.spec.options)) return ports;
   for (const VethRecord& veth : registry_.ListVethsOf(bridge.link.namespace_id)) {
     for (const EndpointSpec* end : {&veth.spec.a, &veth.spec.b}) {
       if (end->config.bridge == bridge.name) ports.push_back(VethName(veth.id));

@@ -99,7 +99,9 @@ void Engine::CollectOrphanFiles(bool look_only, HostReport& report) {
     }
     for (const auto& [file, text] : found->files) {
       const std::optional<Tag> tag = TagInFile(text);
-      if (!tag.has_value() || tag->registry != registry_.id() || IsKnown(*tag)) continue;
+      if (!tag.has_value() || tag->registry != registry_.id()) continue;
+      const std::optional<NamespaceRecord> record = registry_.FindNamespace(name);
+      if ((record.has_value() && record->uid == tag->uid) || IsKnown(*tag)) continue;
       // It may have been removed between our look at it and that at the registry.
       KernelResult<EtcEntry> again = kernel_.FindEtcFiles(name);
       const auto now = again.ok() ? again->files.find(file) : found->files.end();

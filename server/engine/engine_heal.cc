@@ -65,11 +65,12 @@ EngineResult<void> Engine::ResetNamespace(const NamespaceRecord& record, const N
     KernelResult<void> set = kernel_.SetLink(netns, kLoopbackIndex, settings);
     if (!set.ok()) return KernelFailure(object, "set the loopback link again", set.error());
   }
-  NETPROV_RETURN_IF_ERROR(ResetDns(record));
-  if (record.spec.sysctls.empty()) return {};
-  KernelResult<void> set = kernel_.SetSysctls(netns, record.spec.sysctls);
-  if (!set.ok()) return KernelFailure(object, "set the sysctls again", set.error());
-  return {};
+  if (!record.spec.sysctls.empty()) {
+    KernelResult<void> set = kernel_.SetSysctls(netns, record.spec.sysctls);
+    if (!set.ok()) return KernelFailure(object, "set the sysctls again", set.error());
+  }
+  // A file of somebody else's may be in the way for long.
+  return ResetDns(record);
 }
 
 EngineResult<void> Engine::HealNamespace(const NamespaceRecord& record) {

@@ -85,7 +85,10 @@ KernelResult<void> Engine::ApplyNat(const VethRecord& record) {
     // Without the bridge, nobody knows by which link its packets come.
     if (of.end->config.HasNat() && NatIfindex(record, of.is_a) == 0) continue;
     const NetnsRef netns = RefOf(record, *of.other);
-    NETPROV_ASSIGN_OR_RETURN(std::vector<NatElement> there, kernel_.ListNat(netns, registry_.id()));
+    KernelResult<std::vector<NatElement>> listed = kernel_.ListNat(netns, registry_.id());
+    // With it went what was there.
+    if (!listed.ok() && NamespaceIsGone(listed.error())) continue;
+    NETPROV_ASSIGN_OR_RETURN(std::vector<NatElement> there, std::move(listed));
     there = OfTag(std::move(there), tag);
     const std::vector<NatElement> wanted = NatOf(record, of.is_a);
     const std::vector<NatElement> lost = Without(there, wanted);
@@ -285,13 +288,15 @@ KernelResult<void> Engine::RestoreForwarding(const VethRecord& record, const Int
     if (before.empty()) continue;
     const std::string key = of.other->netns_key();
     const std::vector<VethRecord> others = registry_.ListVethsOf(key);
-    const bool is_relied_on = absl::c_any_of(others, [&](const VethRecord& other) {
-      if (other.boot_id != record.boot_id) return false;
-      return absl::c_any_of(BothOf(other), [&](const Translated& end) {
-        return end.end->config.ip_forwarding && end.other->netns_key() == key;
-      });
-    });
-    if (is_relied_on) continue;
+    for (const VethRecord& other : others) {
+      if (other.boot_id != record.boot_id) continue;
+      for (const Translated& end : BothOf(other)) {
+        if (!end.end->config.ip_forwarding || end.other->netns_key() != key) continue;
+        for (const auto& relied_on : ForwardingSysctls(end.end->config)) before.erase(relied_on.first);
+      }
+    }
+    if (!before.contains(kIpv4ForwardSysctl)) before.erase(kIpv4RedirectsSysctl);
+    if (before.empty()) continue;
     NETPROV_ASSIGN_OR_RETURN(const Endpoint reached, ByAnyWay(record, *of.other));
     NETPROV_RETURN_IF_ERROR(UnlessGone(kernel_.SetSysctls(RefOf(record, reached), before)));
   }

@@ -299,6 +299,13 @@ TEST_F(EngineNatTest, OfOneFamilyOnlyThatIsForwarded) {
   EXPECT_EQ(SysctlOf(kIpv4ForwardSysctl), "1");
   EXPECT_EQ(SysctlOf(kIpv6Forwarding), "0");
   EXPECT_THAT(Deviations(), IsEmpty());
+  // One that fails leaves on the family that others rely on, and not the other one.
+  ASSERT_TRUE(CreateNamespace("green").ok());
+  VethSpec second = Forwarding("green");
+  second.a.interface_name = "h1";
+  second.b.config.port_forwards.clear();
+  ExpectNothingIsLeft([&] { return CreateVeth("w", second).ok(); });
+  EXPECT_EQ(SysctlOf(kIpv6Forwarding), "1");
 }
 
 TEST_F(EngineNatTest, TwoThatSwitchForwardingOnInTheHostWaitForEachOther) {
@@ -358,6 +365,23 @@ TEST_F(EngineNatTest, AnUnfinishedUpdateIsUndone) {
   kernel_.SetSysctlForTest(kHost, kIpv6Forwarding, "1");
   EXPECT_EQ(Restart().Count(Finding::Kind::kRolledBack), 1);
   EXPECT_EQ(kernel_.DumpForTest(), before);
+}
+
+TEST_F(EngineNatTest, AnUnfinishedUpdateOfWhatIsGoneSinceLeavesNothing) {
+  VethSpec plain = Translated("blue");
+  plain.b.config.masquerade = false;
+  plain.b.config.port_forwards.clear();
+  const Veth veth = Make(plain);
+  Intent intent{.kind = Intent::Kind::kUpdateVeth, .veth = *registry_->FindVeth("v")};
+  intent.former.veth = intent.veth.spec;
+  intent.veth.spec = Translated("blue");
+  ASSERT_TRUE(registry_->Begin(intent).ok());
+  const std::string tag = TagOf(registry_->id(), veth.uid, "veths/v");
+  ASSERT_TRUE(kernel_.AddNat(kHost, registry_->id(), NatElements(intent.veth.spec.b.config, veth.a.ifindex, tag)).ok());
+  kernel_.RemoveForeignNetnsForTest("blue");
+  Restart();
+  EXPECT_THAT(Nat(), IsEmpty());
+  EXPECT_EQ(engine_->GetVeth("v")->state, State::kMissing);
 }
 
 TEST_F(EngineNatTest, ItGoesWithTheNamespaceBeforeItsLinksDo) {

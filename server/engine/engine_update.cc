@@ -114,9 +114,11 @@ KernelResult<Link> Engine::Turn(const LinkTurn& turn) {
   if (!change.lost.empty() || !names_lost.empty()) {
     NETPROV_RETURN_IF_ERROR(kernel_.Unconfigure(turn.netns, turn.ifindex, names_lost, change.lost));
   }
-  // A link that goes down loses its routes and its IPv6 addresses, and an address may take others and routes with it.
+  // A link that goes down loses its routes and its IPv6 addresses, one that gets another hardware address its
+  // neighbours (neigh_changeaddr()), and an address may take others and routes with it.
   const IpConfig wanted = OnLink(to.WholeIp());
-  if (!wanted.empty() && (settings.up.has_value() || settings.mtu.has_value() || !change.empty())) {
+  const bool may_lose = settings.up.has_value() || settings.mtu.has_value() || settings.mac.has_value();
+  if (!wanted.empty() && (may_lose || !change.empty())) {
     NETPROV_ASSIGN_OR_RETURN(const IpConfig now, kernel_.FindIpConfig(turn.netns, turn.ifindex));
     if (const IpConfig missing = Missing(wanted, now); !missing.empty()) {
       NETPROV_RETURN_IF_ERROR(kernel_.Configure(turn.netns, turn.ifindex, {}, missing, /*anew=*/true));
@@ -552,10 +554,13 @@ EngineResult<void> Engine::RollBackUpdate(const Intent& intent) {
     case Intent::Kind::kUpdateVeth: {
       const auto record = registry_.FindVeth(intent.veth.id);
       if (!record.has_value() || record->uid != intent.veth.uid) return {};
-      // As above.
+      const bool has_other_nat = HaveOtherNat(record->spec, intent.veth.spec);
+      const bool has_other_limits = HaveOtherLimits(record->spec, intent.veth.spec);
+      // As above, but what stands beside the links may still be that of the update.
       if (record->boot_id != intent.veth.boot_id || record->a.ifindex != intent.veth.a.ifindex ||
           record->b.ifindex != intent.veth.b.ifindex) {
-        return {};
+        if (has_other_nat && record->boot_id == kernel_.BootId()) undone = UnlessGone(ApplyNat(*record));
+        break;
       }
       bool is_there = true;
       for (const bool is_a : {true, false}) {
@@ -575,12 +580,15 @@ EngineResult<void> Engine::RollBackUpdate(const Intent& intent) {
         KernelResult<void> end = TurnBack(turn);
         if (!end.ok()) undone = std::move(end);
       }
-      if (is_there && HaveOtherNat(record->spec, intent.veth.spec)) {
-        if (KernelResult<void> nat = UnlessGone(ApplyNat(*record)); !nat.ok()) undone = std::move(nat);
+      // Of a pair that is not whole all goes that was beside its links; what the record says comes with the pair again.
+      if (has_other_nat) {
+        KernelResult<void> nat = is_there ? UnlessGone(ApplyNat(*record)) : DeleteNatOf(intent.veth);
+        if (!nat.ok()) undone = std::move(nat);
       }
-      if (is_there && HaveOtherLimits(record->spec, intent.veth.spec)) {
+      if (has_other_limits) {
         VethRecord limited = *record;
-        if (KernelResult<void> rates = UnlessGone(ApplyShaping(limited)); !rates.ok()) undone = std::move(rates);
+        KernelResult<void> rates = is_there ? UnlessGone(ApplyShaping(limited)) : DeleteShapersOf(intent.veth);
+        if (!rates.ok()) undone = std::move(rates);
       }
       if (undone.ok()) NETPROV_RETURN_IF_ERROR(RollBackForwarding(intent));
       break;

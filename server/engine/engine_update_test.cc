@@ -368,6 +368,22 @@ TEST_F(EngineUpdateTest, WhatWasMadeSinceTheCallCameIsNotFound) {
   EXPECT_EQ(HostLink("h0").mtu, 1400U);
 }
 
+TEST_F(EngineUpdateTest, WithAnotherHardwareAddressTheNeighborsStay) {
+  ASSERT_TRUE(CreateNamespace("blue").ok());
+  VethSpec spec = Full();
+  spec.b.config.ip.neighbours = {
+      {.address = *netlink::IpAddress::Parse("10.0.0.1"), .mac = netlink::MacAddress{{2, 0, 0, 0, 0, 1}}}};
+  ASSERT_TRUE(CreateVeth("v", spec).ok());
+  auto change = [](Asked<VethSpec>& asked) {
+    asked.spec.b.mac = netlink::MacAddress{{2, 0, 0, 0, 0, 9}};
+    asked.spec.b.config.alternative_names = {"different"};
+  };
+  ExpectAllOrNothing([&] { return Update(change).ok(); }, /*die=*/false);
+  auto veth = engine_->GetVeth("v");
+  EXPECT_EQ(veth->state, State::kReady) << ToText(veth->deviations);
+  EXPECT_THAT(veth->b.config.ip.neighbours, SizeIs(1));
+}
+
 TEST_F(EngineUpdateTest, ValidationLeavesAnEarlierUpdateAsItIs) {
   MakeBlueWithVeth();
   LeaveAnUpdateOfTheMtu();

@@ -472,6 +472,8 @@ void FakeKernel::DeleteAddress(const AddressSpec& address, IpConfig& ip) {
 void FakeKernel::Apply(const LinkSettings& settings, FakeLink& fake) {
   Link& link = fake.link;
   link.name = settings.name.value_or(link.name);
+  // neigh_changeaddr()
+  if (settings.mac.has_value() && *settings.mac != link.mac) fake.ip.neighbours.clear();
   link.mac = settings.mac.value_or(link.mac);
   link.mtu = settings.mtu.value_or(link.mtu);
   link.group = settings.group.value_or(link.group);

@@ -351,7 +351,11 @@ KernelResult<Link> Finish(netlink::Session& session, uint32_t ifindex, netlink::
   if (options != nullptr) AddFdbRequests(ifindex, *options, requests);
   if (up.has_value()) requests.push_back(netlink::EncodeSetLink(Index(ifindex), {.up = up}));
   requests.push_back(netlink::EncodeGetLink(Index(ifindex)));
-  std::vector<netlink::Outcome> outcomes = session.ExecuteBatch(requests);
+  // What does not go with the last of them goes before.
+  const size_t before = requests.size() - std::min(requests.size(), netlink::Session::kMaxBatchRequests);
+  const std::span<const netlink::Request> all(requests);
+  NETPROV_RETURN_IF_ERROR(ExecuteAll(session, all.first(before), ToleratesNothing));
+  std::vector<netlink::Outcome> outcomes = session.ExecuteBatch(all.subspan(before));
   for (netlink::Outcome& outcome : outcomes) {
     if (!outcome.ok()) return *std::move(outcome.error);
   }

@@ -225,13 +225,14 @@ static void GetSpec(const json& from, NamespaceSpec& spec) {
 
 static void to_json(json& to, const Adoption& adoption) {
   to["loopback_up"] = adoption.loopback_up;
-  to["loopback_alias"] = adoption.loopback_alias;
+  // Any bytes.
+  to["loopback_alias"] = absl::Base64Escape(adoption.loopback_alias);
   PutUnless({}, to, "sysctls", adoption.sysctls);
 }
 
 static void from_json(const json& from, Adoption& adoption) {
   adoption.loopback_up = from.at("loopback_up");
-  adoption.loopback_alias = from.at("loopback_alias");
+  absl::Base64Unescape(from.at("loopback_alias").get<std::string>(), &adoption.loopback_alias);
   adoption.sysctls = from.value("sysctls", adoption.sysctls);
 }
 
@@ -771,6 +772,12 @@ static void from_json(const json& from, RequestRecord& record) {
 
 namespace {
 
+// Names and aliases that others gave need not be UTF-8, which JSON is: what of an answer is not becomes U+FFFD.
+template <typename T>
+std::string Text(const T& value) {
+  return json(value).dump(/*indent=*/-1, ' ', /*ensure_ascii=*/false, json::error_handler_t::replace);
+}
+
 template <typename T>
 std::optional<T> Parse(const std::string& text) {
   // The library reports what is missing or of another type by exceptions only; they go no further than this.
@@ -783,11 +790,11 @@ std::optional<T> Parse(const std::string& text) {
 
 }  // namespace
 
-std::string ToJson(const NamespaceRecord& record) { return json(record).dump(); }
-std::string ToJson(const VethRecord& record) { return json(record).dump(); }
-std::string ToJson(const DeviceRecord& record) { return json(record).dump(); }
-std::string ToJson(const Intent& intent) { return json(intent).dump(); }
-std::string AnswerToJson(const RequestRecord& record) { return json(record).dump(); }
+std::string ToJson(const NamespaceRecord& record) { return Text(record); }
+std::string ToJson(const VethRecord& record) { return Text(record); }
+std::string ToJson(const DeviceRecord& record) { return Text(record); }
+std::string ToJson(const Intent& intent) { return Text(intent); }
+std::string AnswerToJson(const RequestRecord& record) { return Text(record); }
 
 std::optional<NamespaceRecord> NamespaceRecordFromJson(const std::string& text) { return Parse<NamespaceRecord>(text); }
 std::optional<VethRecord> VethRecordFromJson(const std::string& text) { return Parse<VethRecord>(text); }

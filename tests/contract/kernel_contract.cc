@@ -1015,6 +1015,18 @@ TEST_P(KernelContractTest, MakesAVxlanWithItsEntries) {
   EXPECT_EQ(std::get<engine::VxlanOptions>((*kernel_.FindLink(blue, "x0"))->device.value()).info, changed.info);
   EXPECT_THAT(*kernel_.ListFdb(blue, made->ifindex), ElementsAre(asked.fdb[1]));
   EXPECT_THAT(*kernel_.ListFdb(blue, 9999), IsEmpty());
+  // As many entries as may be asked for.
+  engine::VxlanOptions large{.info = {.vni = 45}, .fdb = {}};
+  for (int i = 0; i < 1024; ++i) {
+    const auto low = static_cast<uint8_t>(i);
+    const auto high = static_cast<uint8_t>(i / 256);
+    large.fdb.push_back({.mac = {{2, 0, 0, 0, high, low}}, .destination = Ip("192.0.2.7"), .port = {}, .vni = {}});
+  }
+  LinkSpec spacious = spec;
+  spacious.name = "x9";
+  KernelResult<Link> big = kernel_.CreateDevice(spacious, large, "");
+  ASSERT_TRUE(big.ok()) << big.error().ToString();
+  EXPECT_EQ(kernel_.ListFdb(blue, big->ifindex)->size(), 1024u);
   // Not the name is taken.
   LinkSpec same = spec;
   same.name = "x1";
