@@ -244,9 +244,7 @@ TEST_F(NatTest, AnUpdateChangesIt) {
 }
 
 TEST_F(NatTest, WhatTheHostChangesIsShownAndHealed) {
-  v1::CreateVethRequest request = TranslatedRequest();
-  request.mutable_veth()->mutable_metadata()->set_self_heal(true);
-  EXPECT_OK(client_->Create(request));
+  EXPECT_OK(client_->Create(TranslatedRequest()));
   const std::string rules = Shell("nft list ruleset | tr ',' '\\n' | sort");
   Shell(
       "nft flush map inet netprov forward4_any; nft flush set inet netprov masquerade4; sysctl -qw "
@@ -257,6 +255,11 @@ TEST_F(NatTest, WhatTheHostChangesIsShownAndHealed) {
   EXPECT_FALSE(changed.endpoint_b().masquerade());
   EXPECT_FALSE(changed.endpoint_b().ip_forwarding());
   EXPECT_EQ(changed.endpoint_b().port_forwards_size(), 2);
+  v1::UpdateVethRequest heal;
+  heal.mutable_veth()->set_name("veths/v");
+  heal.mutable_veth()->mutable_metadata()->set_self_heal(true);
+  heal.mutable_update_mask()->add_paths("metadata.self_heal");
+  EXPECT_OK(client_->Update(heal));
   // The daemon looks at a pair when its link changes, and else within a minute.
   const size_t logged = daemon_->log().size();
   Shell("ip link set h0 mtu 1400");
