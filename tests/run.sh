@@ -46,6 +46,7 @@ done
 cache="${NETPROV_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/netprov}"
 export NETPROV_CACHE="$cache"
 mkdir -p "$cache"
+jobs=$(($(nproc) + 1))
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 
@@ -67,8 +68,9 @@ bazel_test() {
   shift
   echo
   echo "== $name: bazel test $*"
+  # One more at a time than there are processors: tests that kill daemons wait half of the time.
   bazel test --symlink_prefix=/ --disk_cache="$cache/bazel" --nocache_test_results --keep_going --noshow_progress \
-    --build_event_json_file="$work/$name.json" "$@" </dev/null || status=$?
+    --jobs="$jobs" --local_cpu_resources="$jobs" --build_event_json_file="$work/$name.json" "$@" </dev/null || status=$?
   # 4: nothing to test was selected, which the requirements below judge.
   [[ $status -ne 4 ]] || status=0
   counts="$(/usr/bin/python3 tests/count_cases.py "$work/$name.json" --failures "$work/failures" \

@@ -171,13 +171,13 @@ INSTANTIATE_TEST_SUITE_P(
                                       "CheckHost", "Expiry", "HealDeletedLink", "HealDeletedNamespace"})),
     NameOf);
 // What recovery does after the others is in the engine's tests, or is the same.
-INSTANTIATE_TEST_SUITE_P(Each, RecoveryCrashPointTest,
-                         ::testing::ValuesIn(MutationsBut({"DeleteConfiguredVeth", "CreateLimitedVeth",
-                                                           "DeleteLimitedVeth", "CreateNatVeth", "CreatePort",
-                                                           "CreateDevice", "CreateNamespaceWithDns", "AdoptNamespace",
-                                                           "DeleteVethAtPath", "CollectGarbage", "CheckHost", "Expiry",
-                                                           "HealChangedLink", "HealDeletedLink"})),
-                         NameOf);
+INSTANTIATE_TEST_SUITE_P(
+    Each, RecoveryCrashPointTest,
+    ::testing::ValuesIn(MutationsBut({"UpdateVeth", "DeleteBridge", "DeleteConfiguredVeth", "CreateLimitedVeth",
+                                      "DeleteLimitedVeth", "CreateNatVeth", "CreatePort", "CreateDevice",
+                                      "CreateNamespaceWithDns", "AdoptNamespace", "DeleteVethAtPath", "CollectGarbage",
+                                      "CheckHost", "Expiry", "HealChangedLink", "HealDeletedLink"})),
+    NameOf);
 
 }  // namespace
 }  // namespace netprov::testing

@@ -211,16 +211,12 @@ v1::UpdateVethRequest UpdateRequest(const std::string& request_id, bool back = f
   request.set_request_id(request_id);
   *request.mutable_veth() = ConfiguredPairRequest("").veth();
   request.mutable_veth()->set_name("veths/v");
-  for (const char* path : {"endpoint_a.mtu", "endpoint_a.addresses", "endpoint_a.routes", "endpoint_b"}) {
-    request.mutable_update_mask()->add_paths(path);
-  }
+  for (const char* path : {"endpoint_a.mtu", "endpoint_b"}) request.mutable_update_mask()->add_paths(path);
   v1::VethEndpoint& host = *request.mutable_veth()->mutable_endpoint_a();
   v1::VethEndpoint& inside = *request.mutable_veth()->mutable_endpoint_b();
   host.set_mtu(back ? 1500 : 1400);
   inside.set_mtu(1500);
   if (back) return request;
-  host.clear_routes();
-  host.add_addresses()->set_address("10.0.1.1/24");
   inside.mutable_addresses()->DeleteSubrange(1, 1);
   inside.add_addresses()->set_address("10.0.1.2/24");
   inside.set_gateways(0, "10.0.1.1");
