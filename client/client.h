@@ -32,9 +32,9 @@ namespace netprov::client {
 // Every call whose request has rarer fields (request_id, validate_only, allow_existing, allow_missing) has an overload
 // that takes the whole request. The other overloads take ids, without `namespaces/` or `veths/`.
 //
-// A call that changes something and whose request has no request_id gets a fresh one unless it only validates or Options say
-// otherwise, so it can be retried. Options of a call come before the client's, and those before the defaults
-// (client/options.h).
+// A call that changes something and whose request has no request_id gets a fresh one unless it only validates or
+// Options say otherwise, so it can be retried. Options of a call come before the client's, and those before the
+// defaults (client/options.h).
 //
 // A value type: copies are cheap and share the connection. Thread-safe.
 class Client {

@@ -1049,7 +1049,7 @@ KernelResult<void> FakeKernel::SetLink(const NetnsRef& netns, uint32_t ifindex, 
     const uint32_t master = settings.master.value_or(found->second.link.master_ifindex);
     NETPROV_RETURN_IF_ERROR(Join(*inside, ifindex, master, settings.port));
   }
-  for (FdbEntry entry : settings.lost_fdb) RemoveFdb(std::move(entry), found->second);
+  for (const FdbEntry& entry : settings.lost_fdb) RemoveFdb(entry, found->second);
   if (settings.device.has_value() && found->second.link.kind != "bridge") {
     NETPROV_RETURN_IF_ERROR(SetDevice(*settings.device, found->second));
   }

@@ -207,7 +207,7 @@ class FakeKernel : public Kernel {
   std::vector<std::pair<uint64_t, uint32_t>> StandingOn(uint64_t cookie, uint32_t ifindex) const;
   // Adds entries to those that it has.
   static void AddFdb(const VxlanOptions& vxlan, FakeLink& link);
-  static void RemoveFdb(FdbEntry entry, FakeLink& link);
+  static void RemoveFdb(const FdbEntry& entry, FakeLink& link);
   static void Apply(const LinkSettings& settings, FakeLink& link);
   static void DeleteAddress(const AddressSpec& address, IpConfig& ip);
   // EINVAL, EXFULL: as on the machine.

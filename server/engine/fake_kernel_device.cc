@@ -123,7 +123,7 @@ void FakeKernel::Become(const FakeLink& device, const LinkSpec& spec, FakeLink& 
 
 void FakeKernel::AddFdb(const VxlanOptions& vxlan, FakeLink& link) {
   for (FdbEntry entry : vxlan.fdb) {
-    entry = AsShown(std::move(entry), vxlan.info);
+    entry = AsShown(entry, vxlan.info);
     const bool has_several = entry.mac.IsZero() || !entry.mac.IsUnicast();
     std::erase_if(link.fdb,
                   [&](const FdbEntry& other) { return has_several ? other == entry : other.mac == entry.mac; });
@@ -131,9 +131,9 @@ void FakeKernel::AddFdb(const VxlanOptions& vxlan, FakeLink& link) {
   }
 }
 
-void FakeKernel::RemoveFdb(FdbEntry entry, FakeLink& link) {
+void FakeKernel::RemoveFdb(const FdbEntry& entry, FakeLink& link) {
   if (link.link.kind != "vxlan") return;
-  std::erase(link.fdb, AsShown(std::move(entry), std::get<VxlanOptions>(*link.link.device).info));
+  std::erase(link.fdb, AsShown(entry, std::get<VxlanOptions>(*link.link.device).info));
 }
 
 KernelResult<void> FakeKernel::SetDevice(const DeviceOptions& wanted, FakeLink& link) {
