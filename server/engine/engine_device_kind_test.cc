@@ -255,7 +255,7 @@ TEST_F(EngineDeviceKindTest, WhateverFailsNothingIsLeft) {
 TEST_F(EngineDeviceKindTest, WhatACrashLeftIsPutInOrder) {
   const std::string before = kernel_.DumpForTest();
   // Born, and nothing else was done.
-  kernel_.SetFaultForTest([this](const std::string& operation) -> std::optional<KernelError> {
+  kernel_.SetFaultForTest([](const std::string& operation) -> std::optional<KernelError> {
     if (operation != "Configure" && operation != "DeleteLink") return std::nullopt;
     return KernelError{.code = ENOMEM, .operation = operation, .extack = {}};
   });
