@@ -18,27 +18,22 @@ Executor::Executor(const Options& options) : options_(options), paused_(options.
 Executor::~Executor() { Shutdown(); }
 
 Executor::Submission Executor::Submit(const std::vector<std::string>& keys, std::function<void()> task) {
-  bool is_ready = false;
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    if (shut_down_) return Submission::kShutDown;
-    if (tasks_.size() - running_ >= options_.queue_limit) return Submission::kFull;
-    Task& added = tasks_.emplace_back();
-    added.run = std::move(task);
-    added.self = std::prev(tasks_.end());
-    for (const std::string& key : keys) {
-      const auto line = lines_.try_emplace(key).first;
-      if (!line->second.empty()) ++added.not_first_in;
-      line->second.push_back(&added);
-      added.lines.push_back(line);
-    }
-    if (added.not_first_in == 0) {
-      ready_.push_back(&added);
-      is_ready = !paused_;
-    }
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (shut_down_) return Submission::kShutDown;
+  if (tasks_.size() - running_ >= options_.queue_limit) return Submission::kFull;
+  Task& added = tasks_.emplace_back();
+  added.run = std::move(task);
+  added.self = std::prev(tasks_.end());
+  for (const std::string& key : keys) {
+    const auto line = lines_.try_emplace(key).first;
+    if (!line->second.empty()) ++added.not_first_in;
+    line->second.push_back(&added);
+    added.lines.push_back(line);
   }
-  // Without the lock, which the thread that wakes would wait for.
-  if (is_ready) work_.notify_one();
+  if (added.not_first_in == 0) {
+    ready_.push_back(&added);
+    if (!paused_) work_.notify_one();
+  }
   return Submission::kAccepted;
 }
 
