@@ -919,6 +919,7 @@ class Grammar {
   CLI::Option* interface_option_;
   InNamespace first_where_, peer_where_;
   std::string host_, interface_, peer_, veth_id_;
+  bool create_namespaces_ = false;
   uint32_t mtu_ = 0;
   End first_end_, peer_end_;
   BridgeFlags bridge_;
@@ -1074,7 +1075,7 @@ void Grammar::BuildVeth(CLI::App& net) {
           "A pair belongs to --owner, or else to NETPROV_OWNER.",
           "Examples:\n"
           "  contain net veth --host uplink0 --ns blue\n"
-          "  contain net veth --host h0 --ns blue --address 10.0.0.2/24 --host-address 10.0.0.1/24 \\\n"
+          "  contain net veth --host h0 --ns blue --create-ns --address 10.0.0.2/24 --host-address 10.0.0.1/24 \\\n"
           "      --gateway 10.0.0.1\n"
           "  contain net veth --host uplink0 --ns blue --peer eth0 --mtu 1400\n"
           "  contain net veth --from-ns red --interface to-blue --ns blue --peer to-red --id red-blue \\\n"
@@ -1114,6 +1115,8 @@ void Grammar::BuildVeth(CLI::App& net) {
   veth_->add_option("--mtu", mtu_, "The MTU of both ends, 68 to 65535. Default: 1500")
       ->transform(Decimal())
       ->type_name("BYTES");
+  veth_->add_flag("--create-ns", create_namespaces_,
+                  "Make --ns and --from-ns too where they do not exist, with the pair's owner, lease and labels");
   veth_->add_flag("--allow-existing", mutation_.tolerant, "Succeed where the same pair is there already under this id");
   metadata_.AddOptions(*veth_);
   mutation_.AddOptions(*veth_);
@@ -1388,6 +1391,10 @@ std::variant<v1::CreateVethRequest, Exit> Grammar::InterpretCreateVeth(const Com
   v1::CreateVethRequest request;
   mutation_.AddTo(request);
   request.set_allow_existing(mutation_.tolerant);
+  request.set_create_namespaces(create_namespaces_);
+  if (create_namespaces_ && peer_where_.name.empty() && first_where_.name.empty()) {
+    return UsageError("--create-ns needs --ns or --from-ns");
+  }
   if (!veth_id_.empty()) {
     request.set_veth_id(Id(kVeths, veth_id_));
   } else if (IsVethId(host_)) {

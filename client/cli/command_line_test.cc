@@ -202,16 +202,28 @@ TEST(VethTest, TutorialForm) {
 }
 
 TEST(VethTest, EverythingSaid) {
-  const auto request = ParseAs<v1::CreateVethRequest>(
-      {"net",          "veth", "--host",         "h0",    "--ns",   "a",           "--peer",
-       "p0",           "--id", "pair",           "--mac", "02::1",  "--peer-mac",  "02::2",
-       "--mtu",        "1400", "--peer-mtu",     "9000",  "--down", "--peer-down", "--allow-existing",
-       "--request-id", "x",    "--validate-only"});
+  const auto request = ParseAs<v1::CreateVethRequest>({"net",          "veth",        "--host",
+                                                       "h0",           "--ns",        "a",
+                                                       "--peer",       "p0",          "--id",
+                                                       "pair",         "--mac",       "02::1",
+                                                       "--peer-mac",   "02::2",       "--mtu",
+                                                       "1400",         "--peer-mtu",  "9000",
+                                                       "--down",       "--peer-down", "--allow-existing",
+                                                       "--request-id", "x",           "--validate-only",
+                                                       "--create-ns"});
   EXPECT_EQ(request.ShortDebugString(),
             "veth_id: \"pair\" veth { endpoint_a { host { } interface_name: \"h0\" mac_address: \"02::1\" mtu: 1400 "
             "admin_state: ADMIN_STATE_DOWN } endpoint_b { namespace: \"namespaces/a\" interface_name: \"p0\" "
             "mac_address: \"02::2\" mtu: 9000 admin_state: ADMIN_STATE_DOWN } } "
-            "request_id: \"x\" validate_only: true allow_existing: true");
+            "request_id: \"x\" validate_only: true allow_existing: true create_namespaces: true");
+}
+
+TEST(VethTest, OnlyNamespacesByNameCanBeCreated) {
+  EXPECT_TRUE(ParseAs<v1::CreateVethRequest>(
+                  {"net", "veth", "--from-ns", "a", "--ns-path", "/run/x", "--id", "v", "--create-ns"})
+                  .create_namespaces());
+  EXPECT_THAT(UsageError({"net", "veth", "--host", "h0", "--ns-pid", "42", "--create-ns"}),
+              HasSubstr("--create-ns needs --ns or --from-ns"));
 }
 
 // The end that the options are about, of a pair from the host or from a namespace.

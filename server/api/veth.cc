@@ -218,7 +218,8 @@ absl::StatusOr<engine::CreateVethCall> ToCall(const v1::CreateVethRequest& reque
                               .id = request.veth_id(),
                               .spec = {},
                               .metadata = ToMetadata("veth.metadata", request.veth().metadata(), violations),
-                              .allow_existing = request.allow_existing()};
+                              .allow_existing = request.allow_existing(),
+                              .create_namespaces = request.create_namespaces()};
   if (!call.id.empty()) {
     if (netprov::Result<void, NameError> valid = CheckVethId(call.id); !valid.ok()) {
       violations.Add("veth_id", absl::StrCat("must ", valid.error().message, "; left out, the server chooses one"));
@@ -228,6 +229,10 @@ absl::StatusOr<engine::CreateVethCall> ToCall(const v1::CreateVethRequest& reque
   }
   if (!request.has_veth()) violations.Add("veth", "must be set: it says what to create");
   if (request.has_veth()) call.spec = ToSpec(request.veth(), call.metadata, violations);
+  if (call.create_namespaces && !request.veth().endpoint_a().has_namespace_() &&
+      !request.veth().endpoint_b().has_namespace_()) {
+    violations.Add("create_namespaces", "must not be set where neither end has a namespace");
+  }
   if (!violations.empty()) return violations.ToStatus();
   if (!call.context.request_id.empty()) call.context.fingerprint = Fingerprint("CreateVeth", request);
   return call;

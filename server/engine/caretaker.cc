@@ -178,8 +178,8 @@ void Caretaker::Watch(std::vector<Notice>& notices) {
     if (record.boot_id != kernel_.BootId()) continue;
     for (const Endpoint* end : {&record.a, &record.b}) {
       if (!end->place.has_value()) continue;
-      const NetnsRef netns{.name = "", .cookie = end->place_cookie, .place = end->place};
-      track(absl::StrCat(PlaceName(*end->place), " ", end->place_cookie), netns);
+      const NetnsRef netns{.name = "", .cookie = end->netns_cookie, .place = end->place};
+      track(absl::StrCat(PlaceName(*end->place), " ", end->netns_cookie), netns);
     }
   }
   tracked_ = std::move(present);

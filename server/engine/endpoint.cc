@@ -46,7 +46,7 @@ Endpoint ToEndpoint(const Endpoint& where, const Link& link) {
                     .up = link.up,
                     .ifindex = link.ifindex,
                     .place = where.place,
-                    .place_cookie = where.place_cookie};
+                    .netns_cookie = where.netns_cookie};
   if (link.port.has_value()) endpoint.config.port.settings = *link.port;
   return endpoint;
 }

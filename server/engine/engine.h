@@ -84,6 +84,8 @@ struct CreateVethCall {
   VethSpec spec;
   Metadata metadata;
   bool allow_existing = false;
+  // Namespaces that the ends name and nobody has are made with the pair, with its metadata and else as by default.
+  bool create_namespaces = false;
 };
 
 struct DeleteVethCall {
@@ -326,6 +328,12 @@ class Engine {
   EngineResult<Namespace> Describe(const std::string& id, const std::optional<NamespaceRecord>& record);
   // One of ours, as a look at its name has shown it.
   EngineResult<Namespace> Describe(const NamespaceRecord& record, const std::optional<NetnsEntry>& entry);
+  // The step that makes a namespace, whose cookie `record` has then; it must outlive the plan.
+  void AddBirth(NamespaceRecord& record, Plan& plan);
+  // What it is that has the name of a namespace, which could not be made for that.
+  Error NameTaken(const std::string& id);
+  // Whether that step failed since somebody has the name.
+  static bool IsOfName(const Error& error, const std::string& id);
   // Makes a namespace as the record says, and writes the record with what the kernel chose.
   // `is_new`: its lease begins. `replaced` is a missing one of the same id, which goes then with its pairs.
   EngineResult<NamespaceRecord> MakeNamespace(NamespaceRecord record, const CallContext& context, bool is_new,
@@ -465,10 +473,15 @@ class Engine {
   // Deletes what was moved away, wherever a name leads to it.
   KernelResult<void> DeleteStrayLinks(const std::string& kind, const std::string& tag);
   EngineResult<Veth> Describe(const VethRecord& record);
+  // Where an end of a new pair lives. If that is to be made with it, what it then is comes to `births`.
+  EngineResult<NetnsRef> ResolveOrPlan(const CreateVethCall& call, const EndpointSpec& spec, const std::string& field,
+                                       std::vector<NamespaceRecord>& births);
   // Makes a pair with the names that the record's ends have, in these namespaces, and writes the record with what the
-  // kernel chose. `replaced` is a missing one of the same id, which goes then.
-  EngineResult<VethRecord> MakeVeth(VethRecord record, const LinkSpec& a, const LinkSpec& b, const CallContext& context,
-                                    bool is_new, const std::optional<VethRecord>& replaced);
+  // kernel chose. `replaced` is a missing one of the same id, which goes then; `births` are namespaces that are made
+  // with it.
+  EngineResult<VethRecord> MakeVeth(VethRecord record, LinkSpec a, LinkSpec b, const CallContext& context, bool is_new,
+                                    const std::optional<VethRecord>& replaced,
+                                    std::vector<NamespaceRecord> births = {});
   EngineResult<void> DeleteRecordedVeth(const VethRecord& record, std::optional<RequestRecord> answer);
   // The link of a device, if it is where we put it.
   KernelResult<std::optional<Link>> FindLinkOf(const DeviceRecord& record);
@@ -533,6 +546,8 @@ class Engine {
   EngineResult<void> RollBackAdoption(const NamespaceRecord& record);
   EngineResult<void> RollBack(const VethRecord& record);
   EngineResult<void> RollBackLinks(const VethRecord& record);
+  // The creation of a pair with all that belongs to it.
+  EngineResult<void> RollBackPair(const Intent& intent);
   // The settings of forwarding, of an intent to make or to update a pair.
   EngineResult<void> RollBackForwarding(const Intent& intent);
   EngineResult<void> RollBack(const DeviceRecord& record);

@@ -144,7 +144,7 @@ EngineResult<Namespace> Engine::AdoptNamespace(const AdoptNamespaceCall& call) {
     leases_.Start(record.uid, object, record.metadata);
     Namespace answer = record.ToNamespace();
     answer.expire_time = ExpireTimeOf(record.uid);
-    return Outcome{.put_namespace = record, .request = Answer(call.context, std::move(answer), std::nullopt)};
+    return Outcome{.put_namespaces = {record}, .request = Answer(call.context, std::move(answer), std::nullopt)};
   });
   if (!adopted.ok()) {
     leases_.End(record.uid);

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "server/engine/engine.h"
@@ -21,6 +22,9 @@ namespace {
 // How many processes a namespace is shown with, and how many an error names.
 constexpr size_t kMostInhabitants = 100;
 constexpr size_t kMostInhabitantsInError = 5;
+
+// The name of the step that makes a namespace.
+std::string BirthOf(const std::string& id) { return "create namespace " + id; }
 
 }  // namespace
 
@@ -41,9 +45,11 @@ EngineResult<std::optional<NetnsEntry>> Engine::FindNetns(const std::string& id)
 
 bool Engine::IsInTheMaking(const std::string& id) const {
   for (const PendingIntent& item : registry_.ListPending()) {
+    const Intent& intent = item.intent;
     const bool is_it =
-        (item.intent.kind == Intent::Kind::kCreateNamespace || item.intent.kind == Intent::Kind::kDeleteNamespace) &&
-        item.intent.netns.id == id;
+        ((intent.kind == Intent::Kind::kCreateNamespace || intent.kind == Intent::Kind::kDeleteNamespace) &&
+         intent.netns.id == id) ||
+        absl::c_any_of(intent.new_namespaces, [&id](const NamespaceRecord& record) { return record.id == id; });
     std::lock_guard<std::mutex> lock(mutex_);
     if (is_it && !unfinished_.contains(item.sequence)) return true;
   }
@@ -157,6 +163,33 @@ EngineResult<Namespace> Engine::CreateNamespace(const CreateNamespaceCall& call)
   return netns;
 }
 
+void Engine::AddBirth(NamespaceRecord& record, Plan& plan) {
+  plan.Add({.name = BirthOf(record.id),
+            .run = [this, &record]() -> KernelResult<void> {
+              KernelResult<uint64_t> cookie = kernel_.CreateNetns(record.id, TagFor(record), record.spec.sysctls);
+              // Somebody deleted its file before it was mounted there: as if that had come first.
+              for (int i = 1; i < kMostBirths && !cookie.ok() && cookie.error().code == ENOENT; ++i) {
+                cookie = kernel_.CreateNetns(record.id, TagFor(record), record.spec.sysctls);
+              }
+              NETPROV_ASSIGN_OR_RETURN(record.cookie, std::move(cookie));
+              return {};
+            },
+            .undo = [this, &record] { return kernel_.RemoveNetns({.name = record.id, .cookie = record.cookie}); },
+            .sweep = nullptr});
+}
+
+bool Engine::IsOfName(const Error& error, const std::string& id) {
+  return error.reason == Reason::kKernel && error.kernel->code == EEXIST && error.step == BirthOf(id);
+}
+
+Error Engine::NameTaken(const std::string& id) {
+  const EngineResult<std::optional<NetnsEntry>> entry = FindNetns(id);
+  if (!entry.ok()) return entry.error();
+  const bool is_file = entry->has_value() && !(*entry)->is_netns;
+  // Where it is gone again, it was there when it mattered.
+  return is_file ? NamespaceFileStale(id) : NamespaceNotManaged(id);
+}
+
 EngineResult<NamespaceRecord> Engine::MakeNamespace(NamespaceRecord record, const CallContext& context, bool is_new,
                                                     const std::optional<NamespaceRecord>& replaced) {
   const std::string object = NamespaceName(record.id);
@@ -173,23 +206,13 @@ EngineResult<NamespaceRecord> Engine::MakeNamespace(NamespaceRecord record, cons
   }
   // Nobody meets it without them.
   AddDnsStep(record, plan);
-  plan.Add({.name = "create namespace " + record.id,
-            .run = [&]() -> KernelResult<void> {
-              KernelResult<uint64_t> cookie = kernel_.CreateNetns(record.id, TagFor(record), record.spec.sysctls);
-              // Somebody deleted its file before it was mounted there: as if that had come first.
-              for (int i = 1; i < kMostBirths && !cookie.ok() && cookie.error().code == ENOENT; ++i) {
-                cookie = kernel_.CreateNetns(record.id, TagFor(record), record.spec.sysctls);
-              }
-              NETPROV_ASSIGN_OR_RETURN(record.cookie, std::move(cookie));
-              return {};
-            },
-            .undo = [&] { return kernel_.RemoveNetns({.name = record.id, .cookie = record.cookie}); }});
+  AddBirth(record, plan);
   const Intent intent{.kind = Intent::Kind::kCreateNamespace, .netns = record, .veth = {}, .device = {}, .request = {}};
   EngineResult<void> made = Transact(object, intent, plan, [&] {
     if (is_new) leases_.Start(record.uid, object, record.metadata);
     Namespace answer = record.ToNamespace();
     answer.expire_time = ExpireTimeOf(record.uid);
-    Outcome outcome{.put_namespace = record, .request = Answer(context, std::move(answer), std::nullopt)};
+    Outcome outcome{.put_namespaces = {record}, .request = Answer(context, std::move(answer), std::nullopt)};
     outcome.remove_namespace = replaced;
     outcome.remove_veths = replaced_veths;
     outcome.remove_devices = replaced_devices;
@@ -203,14 +226,8 @@ EngineResult<NamespaceRecord> Engine::MakeNamespace(NamespaceRecord record, cons
     return record;
   }
   if (is_new) leases_.End(record.uid);
-  const bool is_of_name = made.error().step == "create namespace " + record.id;
-  if (made.error().reason == Reason::kKernel && is_of_name && made.error().kernel->code == EEXIST) {
-    // Somebody took the name since we looked.
-    NETPROV_ASSIGN_OR_RETURN(const std::optional<NetnsEntry> entry, FindNetns(record.id));
-    const bool is_file = entry.has_value() && !entry->is_netns;
-    // Where it is gone again, it was there when it mattered.
-    return is_file ? NamespaceFileStale(record.id) : NamespaceNotManaged(record.id);
-  }
+  // Somebody took the name since we looked.
+  if (IsOfName(made.error(), record.id)) return NameTaken(record.id);
   return std::move(made).error();
 }
 

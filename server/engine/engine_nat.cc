@@ -142,7 +142,9 @@ EngineResult<void> Engine::CheckNatIsFree(const std::string& object, const VethR
   for (const Translated& of : BothOf(record)) {
     const EndpointConfig& config = of.end->config;
     if (!config.HasNat()) continue;
-    KernelResult<std::vector<NatElement>> there = kernel_.ListNat(of.is_a ? b : a, registry_.id());
+    const NetnsRef& netns = of.is_a ? b : a;
+    if (netns.is_unborn()) continue;
+    KernelResult<std::vector<NatElement>> there = kernel_.ListNat(netns, registry_.id());
     if (!there.ok()) return KernelFailure(object, "look at what is translated", there.error());
     std::map<std::string, std::string> tags;  // by the keys
     for (const NatElement& element : *there) {
@@ -243,11 +245,16 @@ EngineResult<void> Engine::FindForwarding(const std::string& object, const VethS
     const EndpointConfig& config = is_a ? ends.a.config : ends.b.config;
     if (!config.ip_forwarding) continue;
     const Sysctls wanted = ForwardingSysctls(config);
+    Sysctls& changed = is_a ? former.forwarding_a : former.forwarding_b;
+    if ((is_a ? b : a).is_unborn()) {
+      // It goes with all its settings.
+      for (const auto& item : wanted) changed.emplace(item.first, "");
+      continue;
+    }
     Sysctls looked_for = wanted;
     looked_for.emplace(kIpv4RedirectsSysctl, "");
     KernelResult<Sysctls> now = kernel_.FindSysctls(is_a ? b : a, looked_for);
     if (!now.ok()) return KernelFailure(object, "look at the settings of forwarding", now.error());
-    Sysctls& changed = is_a ? former.forwarding_a : former.forwarding_b;
     for (const auto& [name, value] : wanted) {
       // What the kernel does not have, it will refuse.
       if ((*now)[name] != value) changed[name] = (*now)[name];

@@ -272,8 +272,8 @@ TEST_F(EnginePlaceTest, AnUnfinishedPairIsRolledBack) {
   kernel_.StartProcessForTest(at_process, "helper");
   for (const bool place_is_gone : {false, true}) {
     for (const std::string& alias : {std::string(), TagOf(registry_->id(), kUid, "veths/v")}) {
-      Endpoint a{.interface_name = "p0", .place = at_path.place, .place_cookie = at_path.cookie};
-      Endpoint b{.interface_name = "eth0", .place = at_process.place, .place_cookie = at_process.cookie};
+      Endpoint a{.interface_name = "p0", .place = at_path.place, .netns_cookie = at_path.cookie};
+      Endpoint b{.interface_name = "eth0", .place = at_process.place, .netns_cookie = at_process.cookie};
       const VethRecord record{.id = "v", .uid = kUid, .boot_id = kernel_.BootId(), .a = a, .b = b};
       ASSERT_TRUE(registry_->Begin({.kind = Intent::Kind::kCreateVeth, .veth = record}).ok());
       ASSERT_TRUE(
@@ -383,7 +383,7 @@ TEST_F(EnginePlaceTest, ACookieOfAnotherBootIsNotBelieved) {
   kernel_.RebootForTest();
   const uint32_t others = kernel_.StartProcessInNewNetnsForTest("pause");
   kernel_.MountForTest(others, kPath);
-  ASSERT_EQ(RefTo(Path()).cookie, registry_->FindVeth("v")->b.place_cookie);
+  ASSERT_EQ(RefTo(Path()).cookie, registry_->FindVeth("v")->b.netns_cookie);
   ASSERT_TRUE(kernel_.AddRoutes(RefTo(Path()), {route}).ok());
   Restart();
   EXPECT_EQ(StateOf(), State::kMissing);

@@ -169,8 +169,7 @@ void Engine::FinishIntents(const std::vector<PendingIntent>& intents, bool look_
         finished = RollBack(intent.netns);
         break;
       case Intent::Kind::kCreateVeth:
-        finished = RollBack(intent.veth);
-        if (finished.ok()) finished = RollBackForwarding(intent);
+        finished = RollBackPair(intent);
         break;
       case Intent::Kind::kDeleteNamespace:
         // Where a later call has deleted it, or made another of the same name since, nothing is left to do.
@@ -343,7 +342,7 @@ std::vector<NetnsRef> Engine::NamespacesOfOurs() const {
     for (const Endpoint* end : {&record.a, &record.b}) {
       if (!end->place.has_value()) continue;
       const KernelResult<PlaceEntry> entry = kernel_.FindPlace(*end->place);
-      if (!entry.ok() || entry->cookie != end->place_cookie) continue;
+      if (!entry.ok() || entry->cookie != end->netns_cookie) continue;
       auto is_it = [end](const NetnsRef& netns) { return netns.key() == end->netns_key(); };
       if (std::none_of(namespaces.begin(), namespaces.end(), is_it)) namespaces.push_back(RefOf(record, *end));
     }
@@ -594,6 +593,21 @@ EngineResult<void> Engine::RollBack(const VethRecord& record) {
   if (!deleted.ok()) {
     return KernelFailure(VethName(record.id), "delete what is left of veth " + record.id, deleted.error());
   }
+  return {};
+}
+
+EngineResult<void> Engine::RollBackPair(const Intent& intent) {
+  VethRecord record = intent.veth;
+  for (const NamespaceRecord& made : intent.new_namespaces) {
+    NETPROV_ASSIGN_OR_RETURN(const std::optional<NetnsEntry> entry, FindNetns(made.id));
+    if (!entry.has_value() || entry->loopback_alias != TagFor(made)) continue;
+    for (Endpoint* end : {&record.a, &record.b}) {
+      if (end->namespace_id == made.id) end->netns_cookie = entry->cookie;
+    }
+  }
+  NETPROV_RETURN_IF_ERROR(RollBack(record));
+  NETPROV_RETURN_IF_ERROR(RollBackForwarding(intent));
+  for (const NamespaceRecord& made : intent.new_namespaces) NETPROV_RETURN_IF_ERROR(RollBack(made));
   return {};
 }
 

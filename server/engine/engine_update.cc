@@ -527,7 +527,7 @@ EngineResult<Namespace> Engine::UpdateNamespace(const UpdateNamespaceCall& call)
     EngineResult<Namespace> now = Describe(call.id, updated);
     answer = now.ok() ? *std::move(now) : updated.ToNamespace();
     answer.expire_time = ExpireTimeOf(updated.uid);
-    return Outcome{.put_namespace = updated, .request = Answer(call.context, answer, std::nullopt)};
+    return Outcome{.put_namespaces = {updated}, .request = Answer(call.context, answer, std::nullopt)};
   });
   if (done.ok()) return answer;
   ChangeLease(updated.uid, object, updated.metadata, record->metadata);

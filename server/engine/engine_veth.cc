@@ -3,12 +3,14 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
 #include "server/engine/endpoint.h"
 #include "server/engine/engine.h"
@@ -22,6 +24,14 @@ namespace {
 
 // The name of the step that makes a pair.
 std::string BirthOf(const std::string& a, const std::string& b) { return absl::StrCat("create veth ", a, " <-> ", b); }
+
+// By a pattern, in a namespace where nothing is.
+std::string FirstName(const std::string& pattern, const std::vector<std::string>& taken) {
+  for (int number = 0;; ++number) {
+    std::string name = absl::StrReplaceAll(pattern, {{"%d", absl::StrCat(number)}});
+    if (name != kLoopbackName && !absl::c_linear_search(taken, name)) return name;
+  }
+}
 
 }  // namespace
 
@@ -48,6 +58,28 @@ EngineResult<NetnsRef> Engine::ResolveByLooking(const EndpointSpec& spec, const 
   return netns;
 }
 
+EngineResult<NetnsRef> Engine::ResolveOrPlan(const CreateVethCall& call, const EndpointSpec& spec,
+                                             const std::string& field, std::vector<NamespaceRecord>& births) {
+  const std::string& id = spec.namespace_id;
+  if (!call.create_namespaces || id.empty() || registry_.FindNamespace(id).has_value()) return Resolve(spec, field);
+  // Else the kernel says it when the name is used.
+  if (call.context.validate_only) {
+    NETPROV_ASSIGN_OR_RETURN(const std::optional<NetnsEntry> entry, FindNetns(id));
+    if (entry.has_value()) return AtField(NameTaken(id), FieldIn(field, "namespace"));
+  }
+  if (absl::c_none_of(births, [&id](const NamespaceRecord& birth) { return birth.id == id; })) {
+    births.push_back({.id = id,
+                      .uid = NewUid(),
+                      .create_time = absl::Now(),
+                      .boot_id = kernel_.BootId(),
+                      .cookie = 0,
+                      .spec = {},
+                      .metadata = call.metadata,
+                      .adoption = std::nullopt});
+  }
+  return NetnsRef{.name = id, .cookie = 0, .place = std::nullopt};
+}
+
 EngineResult<NetnsRef> Engine::ResolvePlace(const NetnsPlace& place, const std::string& field) {
   const KernelResult<PlaceEntry> entry = kernel_.FindPlace(place);
   if (!entry.ok()) return PlaceFailure(place, field, entry.error());
@@ -64,7 +96,7 @@ EngineResult<NetnsRef> Engine::ResolveAgain(const Endpoint& made, const std::str
   const EndpointSpec where{
       .namespace_id = made.namespace_id, .interface_name = made.interface_name, .place = made.place};
   NETPROV_ASSIGN_OR_RETURN(NetnsRef netns, ResolveByLooking(where, field));
-  if (made.place.has_value() && made.place->path.empty() && netns.cookie != made.place_cookie) {
+  if (made.place.has_value() && made.place->path.empty() && netns.cookie != made.netns_cookie) {
     return PlaceReplaced(*made.place, field);
   }
   return netns;
@@ -73,11 +105,13 @@ EngineResult<NetnsRef> Engine::ResolveAgain(const Endpoint& made, const std::str
 NetnsRef Engine::RefOf(const VethRecord& record, const Endpoint& end) const {
   // A cookie is never 0, so a reference to a namespace that we do not know matches none.
   if (end.place.has_value()) {
-    return {.name = "", .cookie = record.boot_id == kernel_.BootId() ? end.place_cookie : 0, .place = end.place};
+    return {.name = "", .cookie = record.boot_id == kernel_.BootId() ? end.netns_cookie : 0, .place = end.place};
   }
   if (end.namespace_id.empty()) return {};
   std::optional<NamespaceRecord> netns = registry_.FindNamespace(end.namespace_id);
-  return {.name = end.namespace_id, .cookie = netns.has_value() ? netns->cookie : 0};
+  if (netns.has_value()) return {.name = end.namespace_id, .cookie = netns->cookie};
+  // One that is being made with the pair.
+  return {.name = end.namespace_id, .cookie = record.boot_id == kernel_.BootId() ? end.netns_cookie : 0};
 }
 
 NetnsRef Engine::RefOf(const DeviceRecord& record) const {
@@ -144,8 +178,8 @@ KernelResult<void> Engine::DeleteRestOf(const VethRecord& record) {
 KernelResult<Endpoint> Engine::ByAnyWay(const VethRecord& record, const Endpoint& end) {
   if (!end.place.has_value() || record.boot_id != kernel_.BootId()) return end;
   const KernelResult<PlaceEntry> entry = kernel_.FindPlace(*end.place);
-  if (entry.ok() && entry->cookie == end.place_cookie) return end;
-  NETPROV_ASSIGN_OR_RETURN(std::optional<NetnsPlace> way, kernel_.FindWayIn(end.place_cookie));
+  if (entry.ok() && entry->cookie == end.netns_cookie) return end;
+  NETPROV_ASSIGN_OR_RETURN(std::optional<NetnsPlace> way, kernel_.FindWayIn(end.netns_cookie));
   Endpoint reached = end;
   if (way.has_value()) reached.place = std::move(way);
   return reached;
@@ -177,7 +211,7 @@ KernelResult<void> Engine::DeleteRoutesWithoutLinkOf(const VethRecord& record) {
 EngineResult<void> Engine::ExpectNoRoutesWithoutLink(const std::string& object, const EndpointSpec& spec,
                                                      const NetnsRef& netns, const std::vector<RouteSpec>& leaving) {
   const std::vector<RouteSpec> routes = spec.config.RoutesWithoutLink();
-  if (routes.empty()) return {};
+  if (routes.empty() || netns.is_unborn()) return {};
   KernelResult<std::vector<RouteSpec>> there = kernel_.ListRoutesWithoutLink(netns);
   if (!there.ok()) return KernelFailure(object, "look at the routes where " + object + " shall end", there.error());
   std::erase_if(*there, [&](const RouteSpec& route) { return absl::c_linear_search(leaving, route); });
@@ -354,6 +388,7 @@ EngineResult<void> Engine::DeleteRecordedVeth(const VethRecord& record, std::opt
 EngineResult<std::string> Engine::ChooseName(const EndpointSpec& spec, const NetnsRef& netns, const std::string& field,
                                              const std::vector<std::string>& taken, const std::string& object) {
   if (!IsPattern(spec.interface_name)) return spec.interface_name;
+  if (netns.is_unborn()) return FirstName(spec.interface_name, taken);
   KernelResult<std::string> name = kernel_.FreeLinkName(netns, spec.interface_name, taken);
   if (name.ok()) return *std::move(name);
   Error error = KernelFailure(object, "choose a name for " + spec.interface_name, name.error());
@@ -364,6 +399,10 @@ EngineResult<std::string> Engine::ChooseName(const EndpointSpec& spec, const Net
 EngineResult<void> Engine::CheckNameIsFree(const EndpointSpec& spec, const NetnsRef& netns, const std::string& field,
                                            const std::string& object, const std::optional<VethRecord>& replaced) {
   if (IsPattern(spec.interface_name)) return {};
+  if (netns.is_unborn()) {
+    if (spec.interface_name != kLoopbackName) return {};
+    return InterfaceNameTaken(object, field, spec.interface_name, spec.namespace_id, spec.place);
+  }
   KernelResult<std::optional<Link>> link = kernel_.FindLink(netns, spec.interface_name);
   if (!link.ok()) return KernelFailure(object, "look for " + spec.interface_name, link.error());
   if (!link->has_value()) return {};
@@ -385,6 +424,7 @@ EngineResult<void> Engine::CheckNameIsFree(const EndpointSpec& spec, const Netns
 EngineResult<void> Engine::CheckOtherNamesAreFree(const EndpointSpec& spec, const NetnsRef& netns,
                                                   const std::string& field, const std::string& object) {
   const std::vector<std::string>& names = spec.config.alternative_names;
+  if (netns.is_unborn()) return {};
   for (size_t i = 0; i < names.size(); ++i) {
     KernelResult<std::optional<Link>> link = kernel_.FindLink(netns, names[i]);
     if (!link.ok()) return KernelFailure(object, "look for " + names[i], link.error());
@@ -426,8 +466,9 @@ EngineResult<Veth> Engine::CreateVeth(const CreateVethCall& call) {
     }
   }
 
-  NETPROV_ASSIGN_OR_RETURN(const NetnsRef netns_a, Resolve(call.spec.a, "endpoint_a"));
-  NETPROV_ASSIGN_OR_RETURN(const NetnsRef netns_b, Resolve(call.spec.b, "endpoint_b"));
+  std::vector<NamespaceRecord> births;
+  NETPROV_ASSIGN_OR_RETURN(const NetnsRef netns_a, ResolveOrPlan(call, call.spec.a, "endpoint_a", births));
+  NETPROV_ASSIGN_OR_RETURN(const NetnsRef netns_b, ResolveOrPlan(call, call.spec.b, "endpoint_b", births));
   // Nor may what is left of an old pair of the same id go before it is clear that the new one can be made.
   const bool looks_first = call.context.validate_only || existing.has_value();
   NETPROV_ASSIGN_OR_RETURN(const uint32_t bridge_a, ResolveBridge(call.spec.a, "endpoint_a", looks_first));
@@ -440,10 +481,12 @@ EngineResult<Veth> Engine::CreateVeth(const CreateVethCall& call) {
   };
   // A namespace is gone: says which.
   auto check_namespaces = [&]() -> EngineResult<void> {
-    NETPROV_ASSIGN_OR_RETURN(const NetnsRef now_a, ResolveByLooking(call.spec.a, "endpoint_a"));
-    NETPROV_ASSIGN_OR_RETURN(const NetnsRef now_b, ResolveByLooking(call.spec.b, "endpoint_b"));
-    if (call.spec.a.place.has_value() && now_a != netns_a) return PlaceReplaced(*call.spec.a.place, "endpoint_a");
-    if (call.spec.b.place.has_value() && now_b != netns_b) return PlaceReplaced(*call.spec.b.place, "endpoint_b");
+    for (const auto& [spec, netns, field] :
+         {std::tuple(&call.spec.a, &netns_a, "endpoint_a"), std::tuple(&call.spec.b, &netns_b, "endpoint_b")}) {
+      if (netns->is_unborn()) continue;
+      NETPROV_ASSIGN_OR_RETURN(const NetnsRef now, ResolveByLooking(*spec, field));
+      if (spec->place.has_value() && now != *netns) return PlaceReplaced(*spec->place, field);
+    }
     return {};
   };
   auto check_nat = [&] {
@@ -489,13 +532,18 @@ EngineResult<Veth> Engine::CreateVeth(const CreateVethCall& call) {
     EngineResult<VethRecord> made =
         MakeVeth(record, ToLinkSpec(call.spec.a, netns_a, *name_a, bridge_a),
                  ToLinkSpec(call.spec.b, netns_b, *name_b, bridge_b), call.context, /*is_new=*/true,
-                 /*replaced=*/existing);
+                 /*replaced=*/existing, births);
     if (made.ok()) {
       Veth veth = made->ToVeth();
       veth.expire_time = ExpireTimeOf(made->uid);
       return veth;
     }
     if (made.error().reason != Reason::kKernel) return std::move(made).error();
+    for (const NamespaceRecord& birth : births) {
+      if (!IsOfName(made.error(), birth.id)) continue;
+      const bool is_of_a = birth.id == call.spec.a.namespace_id;
+      return AtField(NameTaken(birth.id), FieldIn(is_of_a ? "endpoint_a" : "endpoint_b", "namespace"));
+    }
     if (NamespaceIsGone(*made.error().kernel)) {
       // Gone for a moment, as when somebody mounted another on it: tried again.
       NETPROV_RETURN_IF_ERROR(check_namespaces());
@@ -565,13 +613,13 @@ void Engine::AddConfigSteps(const VethRecord& record, const EndpointSpec& spec, 
             .sweep = [this, &record] { return DeleteRoutesWithoutLinkOf(record); }});
 }
 
-EngineResult<VethRecord> Engine::MakeVeth(VethRecord record, const LinkSpec& a, const LinkSpec& b,
-                                          const CallContext& context, bool is_new,
-                                          const std::optional<VethRecord>& replaced) {
+EngineResult<VethRecord> Engine::MakeVeth(VethRecord record, LinkSpec a, LinkSpec b, const CallContext& context,
+                                          bool is_new, const std::optional<VethRecord>& replaced,
+                                          std::vector<NamespaceRecord> births) {
   const std::string object = VethName(record.id);
   // For the intent too.
-  if (record.a.place.has_value()) record.a.place_cookie = a.netns.cookie;
-  if (record.b.place.has_value()) record.b.place_cookie = b.netns.cookie;
+  if (record.a.place.has_value()) record.a.netns_cookie = a.netns.cookie;
+  if (record.b.place.has_value()) record.b.netns_cookie = b.netns.cookie;
   NETPROV_RETURN_IF_ERROR(ExpectNoRoutesWithoutLink(object, record.spec.a, a.netns));
   NETPROV_RETURN_IF_ERROR(ExpectNoRoutesWithoutLink(object, record.spec.b, b.netns));
   netlink::OffloadLimits limits_a;
@@ -584,8 +632,14 @@ EngineResult<VethRecord> Engine::MakeVeth(VethRecord record, const LinkSpec& a, 
               .undo = NothingToUndo,
               .sweep = nullptr});
   }
+  for (NamespaceRecord& birth : births) AddBirth(birth, plan);
   plan.Add({.name = BirthOf(a.name, b.name),
             .run = [&]() -> KernelResult<void> {
+              for (const NamespaceRecord& birth : births) {
+                for (const auto& [link, end] : {std::pair(&a, &record.a), std::pair(&b, &record.b)}) {
+                  if (end->namespace_id == birth.id) link->netns.cookie = end->netns_cookie = birth.cookie;
+                }
+              }
               auto ends = kernel_.CreateVeth(a, b, TagFor(record));
               // Somebody deleted the pair before it had its tag: as if that had come first.
               for (int i = 1; i < kMostBirths && !ends.ok() && ends.error().code == ENODEV; ++i) {
@@ -623,14 +677,21 @@ EngineResult<VethRecord> Engine::MakeVeth(VethRecord record, const LinkSpec& a, 
   AddConfigSteps(record, record.spec.a, a, record.a, plan);
   AddConfigSteps(record, record.spec.b, b, record.b, plan);
   AddNatSteps(record, plan);
-  Intent intent{.kind = Intent::Kind::kCreateVeth, .netns = {}, .veth = record, .device = {}, .request = {}};
+  Intent intent{.kind = Intent::Kind::kCreateVeth,
+                .netns = {},
+                .veth = record,
+                .device = {},
+                .new_namespaces = births,
+                .request = {}};
   NETPROV_RETURN_IF_ERROR(FindForwarding(object, record.spec, a.netns, b.netns, intent.former));
   AddForwardingSteps(record, intent.former, plan);
   EngineResult<void> made = Transact(object, intent, plan, [&] {
     if (is_new) leases_.Start(record.uid, object, record.metadata);
+    for (const NamespaceRecord& birth : births) leases_.Start(birth.uid, NamespaceName(birth.id), birth.metadata);
     Veth answer = record.ToVeth();
     answer.expire_time = ExpireTimeOf(record.uid);
-    Outcome outcome{.put_veth = record, .request = Answer(context, std::nullopt, std::move(answer))};
+    Outcome outcome{
+        .put_namespaces = births, .put_veth = record, .request = Answer(context, std::nullopt, std::move(answer))};
     if (replaced.has_value()) outcome.remove_veths = {*replaced};
     return outcome;
   });
@@ -640,6 +701,7 @@ EngineResult<VethRecord> Engine::MakeVeth(VethRecord record, const LinkSpec& a, 
     return record;
   }
   if (is_new) leases_.End(record.uid);
+  for (const NamespaceRecord& birth : births) leases_.End(birth.uid);
   return std::move(made).error();
 }
 

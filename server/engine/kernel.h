@@ -46,6 +46,8 @@ struct NetnsRef {
   std::optional<NetnsPlace> place;
 
   bool is_host() const { return name.empty() && !place.has_value(); }
+  // Whether it is still to be made: there is nothing in it.
+  bool is_unborn() const { return !is_host() && cookie == 0; }
   // Equal for references to one namespace, whichever place leads there.
   std::string key() const { return NetnsKey(name, place, cookie); }
   friend bool operator==(const NetnsRef&, const NetnsRef&) = default;
@@ -128,6 +130,7 @@ struct LinkSettings {
 
 // The index of the loopback link in every namespace.
 inline constexpr uint32_t kLoopbackIndex = 1;
+inline constexpr char kLoopbackName[] = "lo";
 
 // A link as the kernel reports it.
 struct Link {

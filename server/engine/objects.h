@@ -245,11 +245,12 @@ struct Endpoint {
   uint32_t ifindex = 0;  // 0: not there
   EndpointConfig config;
   std::optional<NetnsPlace> place;
-  uint64_t place_cookie = 0;  // SO_NETNS_COOKIE of the namespace that `place` led to when the end was made
+  // SO_NETNS_COOKIE of the namespace that `place` led to when the end was made, or that was made with the pair; else 0.
+  uint64_t netns_cookie = 0;
   // Of the ifb in the same namespace that holds the other end to its egress_limit; 0: none.
   uint32_t shaper_ifindex = 0;
 
-  std::string netns_key() const { return NetnsKey(namespace_id, place, place_cookie); }
+  std::string netns_key() const { return NetnsKey(namespace_id, place, netns_cookie); }
 };
 
 // A pair.

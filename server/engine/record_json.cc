@@ -443,7 +443,7 @@ static void from_json(const json& from, EndpointSpec& spec) {
 
 static void to_json(json& to, const Endpoint& endpoint) {
   PutWhere(to, endpoint.namespace_id, endpoint.place);
-  PutUnless(uint64_t{0}, to, "netns_cookie", endpoint.place_cookie);
+  PutUnless(uint64_t{0}, to, "netns_cookie", endpoint.netns_cookie);
   to["interface_name"] = endpoint.interface_name;
   to["mtu"] = endpoint.mtu;
   to["up"] = endpoint.up;
@@ -455,7 +455,7 @@ static void to_json(json& to, const Endpoint& endpoint) {
 
 static void from_json(const json& from, Endpoint& endpoint) {
   GetWhere(from, endpoint.namespace_id, endpoint.place);
-  endpoint.place_cookie = from.value("netns_cookie", uint64_t{0});
+  endpoint.netns_cookie = from.value("netns_cookie", uint64_t{0});
   endpoint.interface_name = from.at("interface_name");
   endpoint.mtu = from.at("mtu");
   endpoint.up = from.at("up");
@@ -669,6 +669,7 @@ static void to_json(json& to, const Intent& intent) {
       break;
     case Intent::Kind::kCreateVeth:
       to["create_veth"] = intent.veth;
+      if (!intent.new_namespaces.empty()) to["new_namespaces"] = intent.new_namespaces;
       break;
     case Intent::Kind::kDeleteVeth:
       to["delete_veth"] = intent.veth;
@@ -718,6 +719,7 @@ static void from_json(const json& from, Intent& intent) {
   } else if (from.contains("create_veth")) {
     intent.kind = Intent::Kind::kCreateVeth;
     intent.veth = from["create_veth"];
+    intent.new_namespaces = from.value("new_namespaces", intent.new_namespaces);
   } else if (from.contains("create_device")) {
     intent.kind = Intent::Kind::kCreateDevice;
     intent.device = from["create_device"];

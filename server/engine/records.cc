@@ -1,5 +1,7 @@
 #include "server/engine/records.h"
 
+#include "absl/algorithm/container.h"
+
 namespace netprov::engine {
 
 Namespace NamespaceRecord::ToNamespace() const {
@@ -92,6 +94,11 @@ const std::string& UidOf(const Intent& intent) {
       break;
   }
   return intent.device.uid;
+}
+
+bool IsOf(const Intent& intent, const std::string& uid) {
+  return UidOf(intent) == uid ||
+         absl::c_any_of(intent.new_namespaces, [&uid](const NamespaceRecord& record) { return record.uid == uid; });
 }
 
 bool IsDeletion(const Intent& intent) {

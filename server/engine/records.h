@@ -106,6 +106,8 @@ struct Intent {
   NamespaceRecord netns;
   VethRecord veth;
   DeviceRecord device;
+  // Of the creation of a pair: namespaces that are made with it.
+  std::vector<NamespaceRecord> new_namespaces;
   // Of a delete or a release: what its caller will be told, also when recovery has to complete it.
   std::optional<RequestRecord> request;
   // Of an update: what to go back to, with what the kernel had of all that is changed.
@@ -124,6 +126,8 @@ struct Intent {
 // The resource name of what an intent is about, and its uid.
 std::string ObjectOf(const Intent& intent);
 const std::string& UidOf(const Intent& intent);
+// Whether it is about the object with that uid, or makes it.
+bool IsOf(const Intent& intent, const std::string& uid);
 // Whether recovery completes it: of the object, or of a namespace that is released of its record alone.
 bool IsDeletion(const Intent& intent);
 bool IsUpdate(const Intent& intent);
@@ -136,7 +140,7 @@ struct PendingIntent {
 
 // What a change did: these records are written and removed together, and the intent with them.
 struct Outcome {
-  std::optional<NamespaceRecord> put_namespace;
+  std::vector<NamespaceRecord> put_namespaces;
   std::optional<VethRecord> put_veth;
   std::optional<DeviceRecord> put_device;
   std::optional<NamespaceRecord> remove_namespace;  // by id, where the uid is the same

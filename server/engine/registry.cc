@@ -161,14 +161,14 @@ class Runner {
 struct Registry::Operation {
   explicit Operation(const Intent& begun) : intent(&begun), intent_text(ToJson(begun)), statements(1) {}
   explicit Operation(const Outcome& committed, int64_t of) : outcome(&committed), sequence(of) {
-    if (outcome->put_namespace.has_value()) namespace_text = ToJson(*outcome->put_namespace);
+    for (const NamespaceRecord& record : outcome->put_namespaces) namespace_texts.push_back(ToJson(record));
     if (outcome->put_veth.has_value()) veth_text = ToJson(*outcome->put_veth);
     if (outcome->put_device.has_value()) device_text = ToJson(*outcome->put_device);
     if (outcome->request.has_value()) answer_text = AnswerToJson(*outcome->request);
-    statements = (sequence != 0 || outcome->request.has_value() ? 1 : 0) +
-                 (outcome->put_namespace.has_value() ? 1 : 0) + (outcome->put_veth.has_value() ? 1 : 0) +
+    statements = (sequence != 0 || outcome->request.has_value() ? 1 : 0) + (outcome->put_veth.has_value() ? 1 : 0) +
                  (outcome->put_device.has_value() ? 1 : 0) + (outcome->remove_namespace.has_value() ? 1 : 0) +
-                 static_cast<int>(outcome->remove_veths.size() + outcome->remove_devices.size());
+                 static_cast<int>(outcome->put_namespaces.size() + outcome->remove_veths.size() +
+                                  outcome->remove_devices.size());
   }
   Operation() : statements(1) {}
 
@@ -176,7 +176,7 @@ struct Registry::Operation {
   const Outcome* outcome = nullptr;
   int64_t sequence = 0;  // the row of the journal
   std::string intent_text;
-  std::string namespace_text;
+  std::vector<std::string> namespace_texts;
   std::string veth_text;
   std::string device_text;
   std::string answer_text;
@@ -487,7 +487,7 @@ std::vector<PendingIntent> Registry::ListPending() const {
 
 bool Registry::IsPending(const std::string& uid) const {
   std::lock_guard<std::mutex> lock(memory_mutex_);
-  return std::any_of(pending_.begin(), pending_.end(), [&](const auto& item) { return UidOf(item.second) == uid; });
+  return std::any_of(pending_.begin(), pending_.end(), [&](const auto& item) { return IsOf(item.second, uid); });
 }
 
 std::optional<std::string> Registry::Fault() const {
@@ -579,9 +579,10 @@ RegistryResult<void> Registry::WriteOne(const Operation& operation) {
     NETPROV_PREPARE(remove, "DELETE FROM devices WHERE name = ? AND uid = ?");
     NETPROV_RETURN_IF_ERROR(remove.Bind(record.name).Bind(record.uid).Run());
   }
-  if (const auto& record = outcome.put_namespace; record.has_value()) {
+  for (size_t i = 0; i < outcome.put_namespaces.size(); ++i) {
+    const NamespaceRecord& record = outcome.put_namespaces[i];
     NETPROV_PREPARE(put, "INSERT OR REPLACE INTO namespaces (id, uid, record) VALUES (?, ?, ?)");
-    NETPROV_RETURN_IF_ERROR(put.Bind(record->id).Bind(record->uid).Bind(operation.namespace_text).Run());
+    NETPROV_RETURN_IF_ERROR(put.Bind(record.id).Bind(record.uid).Bind(operation.namespace_texts[i]).Run());
   }
   if (const auto& record = outcome.put_veth; record.has_value()) {
     NETPROV_PREPARE(put, "INSERT OR REPLACE INTO veths (id, uid, record) VALUES (?, ?, ?)");
@@ -631,7 +632,7 @@ void Registry::Remember(const Operation& operation) {
     if (found != devices_.end() && found->second.uid == record.uid) devices_.erase(found);
   }
   if (outcome.put_device.has_value()) devices_[outcome.put_device->name] = *outcome.put_device;
-  if (outcome.put_namespace.has_value()) namespaces_[outcome.put_namespace->id] = *outcome.put_namespace;
+  for (const NamespaceRecord& record : outcome.put_namespaces) namespaces_[record.id] = record;
   if (outcome.put_veth.has_value()) Put(*outcome.put_veth);
   if (outcome.request.has_value()) answers_.emplace(HashOf(outcome.request->request_id), operation.sequence);
 }

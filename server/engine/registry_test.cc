@@ -274,7 +274,8 @@ class RegistryTest : public ::testing::Test {
 };
 
 TEST_F(RegistryTest, EveryFieldComesBackAfterARestart) {
-  ASSERT_TRUE(registry_->Commit(0, {.put_namespace = NamespaceNamed("blue"), .put_veth = VethNamed("v", "blue")}).ok());
+  ASSERT_TRUE(
+      registry_->Commit(0, {.put_namespaces = {NamespaceNamed("blue")}, .put_veth = VethNamed("v", "blue")}).ok());
   for (bool reopened : {false, true}) {
     if (reopened) Open();
     EXPECT_EQ(ToJson(registry_->FindNamespace("blue").value()), ToJson(NamespaceNamed("blue")));
@@ -308,7 +309,7 @@ TEST_F(RegistryTest, AnIntentIsPendingUntilItsOutcome) {
   EXPECT_EQ(pending[2].intent.kind, Intent::Kind::kDeleteNamespace);
   EXPECT_EQ(pending[3].intent.kind, Intent::Kind::kCreateVeth);
 
-  ASSERT_TRUE(registry_->Commit(*first, {.put_namespace = NamespaceNamed("blue")}).ok());
+  ASSERT_TRUE(registry_->Commit(*first, {.put_namespaces = {NamespaceNamed("blue")}}).ok());
   ASSERT_TRUE(registry_->Abort(*second).ok());
   ASSERT_TRUE(registry_->Abort(*third).ok());
   ASSERT_TRUE(registry_->Abort(*fourth).ok());
@@ -319,7 +320,7 @@ TEST_F(RegistryTest, AnIntentIsPendingUntilItsOutcome) {
 }
 
 TEST_F(RegistryTest, ARemovalIsForOneUidOnly) {
-  ASSERT_TRUE(registry_->Commit(0, {.put_namespace = NamespaceNamed("blue"), .put_veth = VethNamed("v")}).ok());
+  ASSERT_TRUE(registry_->Commit(0, {.put_namespaces = {NamespaceNamed("blue")}, .put_veth = VethNamed("v")}).ok());
   NamespaceRecord older = NamespaceNamed("blue");
   older.uid = "older";
   VethRecord older_veth = VethNamed("v");
@@ -353,10 +354,10 @@ TEST_F(RegistryTest, ListsInOrderAndByNamespace) {
 TEST_F(RegistryTest, APairAtAPlaceComesBackAndIsFoundByTheCookie) {
   VethRecord record = VethNamed("v", "blue");
   record.spec.a.place = record.a.place = NetnsPlace{.path = "/run/x", .pid = 0};
-  record.a.place_cookie = 18446744073709551615u;
+  record.a.netns_cookie = 18446744073709551615u;
   VethRecord other = VethNamed("w");
   other.spec.a.place = other.a.place = other.spec.b.place = other.b.place = NetnsPlace{.path = "", .pid = 7};
-  other.a.place_cookie = other.b.place_cookie = 5;
+  other.a.netns_cookie = other.b.netns_cookie = 5;
   ASSERT_TRUE(registry_->Commit(0, {.put_veth = record}).ok());
   ASSERT_TRUE(registry_->Commit(0, {.put_veth = other}).ok());
   ASSERT_TRUE(registry_->Commit(0, {.put_veth = VethNamed("x", "blue")}).ok());
@@ -365,7 +366,7 @@ TEST_F(RegistryTest, APairAtAPlaceComesBackAndIsFoundByTheCookie) {
     const VethRecord found = registry_->FindVeth("v").value();
     EXPECT_EQ(found.spec, record.spec);
     EXPECT_EQ(found.a.place, record.a.place);
-    EXPECT_EQ(found.a.place_cookie, record.a.place_cookie);
+    EXPECT_EQ(found.a.netns_cookie, record.a.netns_cookie);
     EXPECT_EQ(found.b.place, std::nullopt);
     EXPECT_EQ(registry_->FindVeth("w")->spec, other.spec);
     EXPECT_THAT(IdsOf(registry_->ListVethsOf("blue")), ElementsAre("v", "x"));
@@ -443,7 +444,7 @@ TEST_F(RegistryTest, IsPendingFromTheIntentToItsOutcome) {
     EXPECT_TRUE(registry_->IsPending("uid of v"));
     EXPECT_FALSE(registry_->IsPending(""));
   }
-  ASSERT_TRUE(registry_->Commit(*netns, {.put_namespace = NamespaceNamed("blue")}).ok());
+  ASSERT_TRUE(registry_->Commit(*netns, {.put_namespaces = {NamespaceNamed("blue")}}).ok());
   ASSERT_TRUE(registry_->Abort(*veth).ok());
   EXPECT_FALSE(registry_->IsPending("uid of blue"));
   EXPECT_FALSE(registry_->IsPending("uid of v"));
@@ -577,7 +578,7 @@ TEST_F(RegistryTest, DevicesAreKeptWhole) {
 
 TEST_F(RegistryTest, ACheckpointKeepsAll) {
   for (int i = 0; i < 300; ++i) {
-    ASSERT_TRUE(registry_->Commit(0, {.put_namespace = NamespaceNamed(absl::StrCat("n", i % 20))}).ok());
+    ASSERT_TRUE(registry_->Commit(0, {.put_namespaces = {NamespaceNamed(absl::StrCat("n", i % 20))}}).ok());
   }
   const std::vector<std::string> content = ContentOf(*registry_);
   registry_->Checkpoint();
@@ -599,14 +600,14 @@ class RegistryFaultTest : public RegistryTest, public ::testing::WithParamInterf
   void Remake() {
     Remove();
     Open(GetParam());
-    ASSERT_TRUE(registry_->Commit(0, {.put_namespace = NamespaceNamed("blue"), .put_veth = VethNamed("v")}).ok());
+    ASSERT_TRUE(registry_->Commit(0, {.put_namespaces = {NamespaceNamed("blue")}, .put_veth = VethNamed("v")}).ok());
     auto begun = registry_->Begin({.kind = Intent::Kind::kCreateVeth, .veth = VethNamed("w")});
     ASSERT_TRUE(begun.ok());
     sequence_ = *begun;
   }
 
   RegistryResult<void> Change() {
-    return registry_->Commit(sequence_, {.put_namespace = NamespaceNamed("green"),
+    return registry_->Commit(sequence_, {.put_namespaces = {NamespaceNamed("green")},
                                          .put_veth = VethNamed("w"),
                                          .remove_namespace = NamespaceNamed("blue"),
                                          .remove_veths = {VethNamed("v")},
@@ -689,7 +690,7 @@ TEST_P(RegistryFaultTest, ADiskThatFailsWhileItIsOpenedIsAnErrorOrNone) {
 TEST_P(RegistryFaultTest, WhatNoDiskIsToBlameForIsNoFault) {
   Sql("CREATE TRIGGER refuse BEFORE INSERT ON namespaces WHEN new.id = 'red' BEGIN SELECT raise(ABORT, 'no red'); END");
   Open(GetParam());
-  RegistryResult<void> refused = registry_->Commit(0, {.put_namespace = NamespaceNamed("red")});
+  RegistryResult<void> refused = registry_->Commit(0, {.put_namespaces = {NamespaceNamed("red")}});
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().message, "registry: no red");
   EXPECT_FALSE(refused.error().storage);
@@ -733,7 +734,7 @@ TEST_F(RegistryTest, WritersThatComeDuringASyncShareTheNext) {
       writers.emplace_back([&, i] {
         const std::string id = absl::StrCat("n", i == 3 && !one_is_refused ? 9 : i);
         ids[i] = ::gettid();
-        const RegistryResult<void> written = registry_->Commit(0, {.put_namespace = NamespaceNamed(id)});
+        const RegistryResult<void> written = registry_->Commit(0, {.put_namespaces = {NamespaceNamed(id)}});
         EXPECT_EQ(written.ok(), id != "n3");
         EXPECT_EQ(registry_->FindNamespace(id).has_value(), id != "n3");
       });
@@ -768,7 +769,7 @@ TEST_F(RegistryTest, ManyThreadsWriteAndRead) {
           auto sequence = registry_->Begin({.kind = Intent::Kind::kCreateNamespace, .netns = NamespaceNamed(id)});
           ASSERT_TRUE(sequence.ok());
           EXPECT_TRUE(registry_->IsPending("uid of " + id));
-          const Outcome outcome{.put_namespace = NamespaceNamed(id), .request = RequestRecord{.request_id = id}};
+          const Outcome outcome{.put_namespaces = {NamespaceNamed(id)}, .request = RequestRecord{.request_id = id}};
           ASSERT_TRUE(registry_->Commit(*sequence, outcome).ok());
           EXPECT_FALSE(registry_->IsPending("uid of " + id));
           EXPECT_TRUE(registry_->FindNamespace(id).has_value());
@@ -790,7 +791,7 @@ TEST_F(RegistryTest, ManyThreadsWriteAndRead) {
 // ---- A database that is not as it was left.
 
 TEST_F(RegistryTest, AFileThatIsNoDatabaseIsRefused) {
-  ASSERT_TRUE(registry_->Commit(0, {.put_namespace = NamespaceNamed("blue")}).ok());
+  ASSERT_TRUE(registry_->Commit(0, {.put_namespaces = {NamespaceNamed("blue")}}).ok());
   registry_.reset();
   std::ofstream(path_, std::ios::in | std::ios::out) << "this is no database";
   EXPECT_THAT(WhyNotOpened(), HasSubstr("cannot use the registry"));
@@ -798,7 +799,7 @@ TEST_F(RegistryTest, AFileThatIsNoDatabaseIsRefused) {
 
 TEST_F(RegistryTest, ATruncatedDatabaseIsRefusedUnlessNothingIsMissing) {
   for (int i = 0; i < 50; ++i) {
-    ASSERT_TRUE(registry_->Commit(0, {.put_namespace = NamespaceNamed(absl::StrCat("n", i))}).ok());
+    ASSERT_TRUE(registry_->Commit(0, {.put_namespaces = {NamespaceNamed(absl::StrCat("n", i))}}).ok());
   }
   const std::vector<std::string> content = ContentOf(*registry_);
   registry_.reset();
@@ -817,7 +818,7 @@ TEST_F(RegistryTest, ATruncatedDatabaseIsRefusedUnlessNothingIsMissing) {
 }
 
 TEST_F(RegistryTest, AnEmptyDatabaseWithALogIsRefused) {
-  ASSERT_TRUE(registry_->Commit(0, {.put_namespace = NamespaceNamed("blue")}).ok());
+  ASSERT_TRUE(registry_->Commit(0, {.put_namespaces = {NamespaceNamed("blue")}}).ok());
   const std::string copy = CopyOfFiles();
   std::filesystem::resize_file(copy, 0);
   auto registry = Registry::Open(copy);
@@ -828,7 +829,7 @@ TEST_F(RegistryTest, AnEmptyDatabaseWithALogIsRefused) {
 TEST_F(RegistryTest, ADamagedPageIsRefusedUnlessNothingIsOnIt) {
   for (int i = 0; i < 50; ++i) {
     ASSERT_TRUE(registry_
-                    ->Commit(0, {.put_namespace = NamespaceNamed(absl::StrCat("n", i)),
+                    ->Commit(0, {.put_namespaces = {NamespaceNamed(absl::StrCat("n", i))},
                                  .put_veth = VethNamed(absl::StrCat("v", i)),
                                  .request = RequestRecord{.request_id = absl::StrCat("r", i)}})
                     .ok());
@@ -858,7 +859,7 @@ TEST_F(RegistryTest, OfATruncatedLogTheBeginningCounts) {
   std::vector<std::string> all;
   for (int i = 0; i < 20; ++i) {
     all.push_back(absl::StrCat("n", 10 + i));
-    ASSERT_TRUE(registry_->Commit(0, {.put_namespace = NamespaceNamed(all.back())}).ok());
+    ASSERT_TRUE(registry_->Commit(0, {.put_namespaces = {NamespaceNamed(all.back())}}).ok());
   }
   const std::string copy = CopyOfFiles();
   registry_.reset();

@@ -58,29 +58,21 @@ AttachRecords::AttachRecords(const std::string& id)
                   .mtu = 1500,
                   .up = true,
                   .ifindex = 2}},
-      namespace_request_(engine::NewUid()),
-      veth_request_(engine::NewUid()) {}
+      request_id_(engine::NewUid()) {}
 
-void AttachRecords::BeginNamespace(Registry& registry) {
-  LookFor(namespace_request_, registry);
-  sequence_ =
-      Need(registry.Begin({.kind = Intent::Kind::kCreateNamespace, .netns = netns_, .veth = {}, .request = {}}));
+void AttachRecords::Begin(Registry& registry) {
+  LookFor(request_id_, registry);
+  sequence_ = Need(registry.Begin({.kind = Intent::Kind::kCreateVeth,
+                                   .netns = {},
+                                   .veth = veth_,
+                                   .device = {},
+                                   .new_namespaces = {netns_},
+                                   .request = {}}));
 }
 
-void AttachRecords::CommitNamespace(Registry& registry) {
-  RequestRecord answer{
-      .request_id = namespace_request_, .fingerprint = Fingerprint(), .netns = netns_.ToNamespace(), .veth = {}};
-  Need(registry.Commit(sequence_, {.put_namespace = netns_, .request = std::move(answer)}));
-}
-
-void AttachRecords::BeginVeth(Registry& registry) {
-  LookFor(veth_request_, registry);
-  sequence_ = Need(registry.Begin({.kind = Intent::Kind::kCreateVeth, .netns = {}, .veth = veth_, .request = {}}));
-}
-
-void AttachRecords::CommitVeth(Registry& registry) {
-  RequestRecord answer{.request_id = veth_request_, .fingerprint = Fingerprint(), .netns = {}, .veth = veth_.ToVeth()};
-  Need(registry.Commit(sequence_, {.put_veth = veth_, .request = std::move(answer)}));
+void AttachRecords::Commit(Registry& registry) {
+  RequestRecord answer{.request_id = request_id_, .fingerprint = Fingerprint(), .netns = {}, .veth = veth_.ToVeth()};
+  Need(registry.Commit(sequence_, {.put_namespaces = {netns_}, .put_veth = veth_, .request = std::move(answer)}));
 }
 
 void AttachRecords::Remove(Registry& registry) const {

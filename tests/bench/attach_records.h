@@ -1,4 +1,4 @@
-// What the registry writes for one attach: a CreateNamespace and a CreateVeth, each with a request id.
+// What the registry writes for one attach: a CreateVeth that makes the namespace too, with a request id.
 #ifndef NETPROV_TESTS_BENCH_ATTACH_RECORDS_H_
 #define NETPROV_TESTS_BENCH_ATTACH_RECORDS_H_
 
@@ -15,13 +15,9 @@ class AttachRecords {
  public:
   explicit AttachRecords(const std::string& id);
 
-  // Before and after the namespace is made.
-  void BeginNamespace(engine::Registry& registry);
-  void CommitNamespace(engine::Registry& registry);
-
-  // Before and after the pair is made.
-  void BeginVeth(engine::Registry& registry);
-  void CommitVeth(engine::Registry& registry);
+  // Before and after the namespace and the pair are made.
+  void Begin(engine::Registry& registry);
+  void Commit(engine::Registry& registry);
 
   // Forgets both.
   void Remove(engine::Registry& registry) const;
@@ -29,8 +25,7 @@ class AttachRecords {
  private:
   engine::NamespaceRecord netns_;
   engine::VethRecord veth_;
-  std::string namespace_request_;
-  std::string veth_request_;
+  std::string request_id_;
   int64_t sequence_ = 0;
 };
 

@@ -1,4 +1,4 @@
-// One CreateVeth call gives a namespace all of its network: on a bridge in the host, of both families, with a way out,
+// One CreateVeth call makes a namespace and gives it all of its network: on a bridge in the host, of both families, with a way out,
 // a way in, and a limit. What passes is seen from everywhere.
 //
 //   client 192.0.2.2, 2001:db8::2 --- out 192.0.2.1, 2001:db8::1 | the host | br0 10.0.0.1, fd00::1 --- blue 10.0.0.2,
@@ -53,10 +53,8 @@ class StackTest : public HostTest {
     HostTest::SetUp();
     Shell(kWorld);
     StartDaemon();
-    for (const char* name : {"blue", "green"}) EXPECT_OK(client_->CreateNamespace(name));
   }
   void TearDown() override {
-    for (const char* name : {"blue", "green"}) EXPECT_OK(client_->DeleteNamespace(name));
     EXPECT_EQ(Shell("nft list ruleset"), "");
     HostTest::TearDown();
     Shell("sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0");
@@ -76,6 +74,7 @@ class StackTest : public HostTest {
   // port 80.
   static v1::CreateVethRequest Stack(const std::string& netns, int host) {
     v1::CreateVethRequest request = VethRequest(netns, absl::StrCat("p-", netns), netns, "eth0");
+    request.set_create_namespaces(true);
     request.mutable_veth()->mutable_endpoint_a()->set_bridge("bridges/br");
     const std::string inside =
         absl::StrCat(R"(addresses { address: "10.0.0.)", host, R"(/24" } addresses { address: "fd00::)", host,
@@ -145,7 +144,7 @@ TEST_F(StackTest, OneCallGivesANamespaceAWorkingNetwork) {
   EXPECT_THAT(Findings(), IsEmpty());
   EXPECT_TRUE(Pings("blue", "192.0.2.2"));
   EXPECT_EQ(client_->GetVeth("blue").value.state(), v1::Veth::STATE_READY);
-  for (const char* name : {"blue", "green"}) EXPECT_OK(client_->DeleteVeth(name));
+  for (const char* name : {"blue", "green"}) EXPECT_OK(client_->DeleteNamespace(name));
   EXPECT_OK(client_->DeleteBridge("br"));
   EXPECT_EQ(Shell(kEverything), before);
 }
