@@ -72,7 +72,13 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
     auto task = [this, taken = taken_, run = std::move(work.run)] {
       if (!taken->exchange(true)) Execute(run);
     };
-    switch (executor.Submit(keys, std::move(task))) {
+    CallRunner& runner = runner_;
+    // One at a time: gRPC has two threads for all of its work, and the other one must be free.
+    const bool may_run_here = runner.may_run_here_ && !runner.runs_here_.exchange(true);
+    const Executor::Submission submitted =
+        may_run_here ? executor.RunOrSubmit(keys, std::move(task)) : executor.Submit(keys, std::move(task));
+    if (may_run_here) runner.runs_here_ = false;
+    switch (submitted) {
       case Executor::Submission::kAccepted:
         return;
       case Executor::Submission::kFull:
@@ -128,19 +134,23 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
   void Answer(const absl::Status& status) {
     // What fails inside of the server is the operator's concern; all else is the caller's.
     const auto level = status.code() == absl::StatusCode::kInternal ? spdlog::level::err : spdlog::level::info;
-    if (runner_.log_->should_log(level)) {
-      runner_.log_->log(level, FormatCall({.method = call_.method,
-                                           .resource = summary_.resource,
-                                           .status = status,
-                                           .duration = absl::Now() - arrival_,
-                                           .queued = queued_,
-                                           .peer = call_.context->peer(),
-                                           .request_id = summary_.request_id,
-                                           .validate_only = summary_.validate_only}));
+    const std::shared_ptr<spdlog::logger> log = runner_.log_;
+    std::string line;
+    if (log->should_log(level)) {
+      line = FormatCall({.method = call_.method,
+                         .resource = summary_.resource,
+                         .status = status,
+                         .duration = absl::Now() - arrival_,
+                         .queued = queued_,
+                         .peer = call_.context->peer(),
+                         .request_id = summary_.request_id,
+                         .validate_only = summary_.validate_only});
     }
     HandOver(this);
     // Frees the call, maybe before it returns.
     Finish(ToGrpcStatus(status));
+    // The caller need not wait until the log's thread is awake.
+    if (!line.empty()) log->log(level, line);
   }
 
   CallRunner& runner_;
@@ -157,6 +167,7 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
 CallRunner::CallRunner(const Options& options)
     : log_(options.log),
       on_owner_(options.on_owner),
+      may_run_here_(options.workers > 1),
       workers_({.name = "worker", .threads = options.workers, .queue_limit = options.queue_limit, .paused = true}),
       readers_({.name = "reader", .threads = options.readers, .queue_limit = options.queue_limit, .paused = true}) {}
 

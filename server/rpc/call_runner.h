@@ -27,7 +27,7 @@
 namespace netprov::rpc {
 
 // Takes a call from gRPC, reads and checks its request, waits for its turn on an executor, does it, answers, and logs
-// one line.
+// one line. Where nobody else is at work, the thread that took a call also does it (ADR 19).
 //
 // Requests are read here and not by gRPC, which answers a message that it can't parse with INTERNAL and no word about
 // the field.
@@ -36,11 +36,11 @@ namespace netprov::rpc {
 // and never reaches the engine, and one that has begun to change things is finished, answered to nobody, and can be
 // asked for again by its request id.
 //
-// Threading: thread-safe. Start() is called on gRPC's callback threads and never blocks.
+// Threading: thread-safe. Start() is called on gRPC's callback threads, of which it keeps at most one at a time.
 class CallRunner {
  public:
   struct Options {
-    int workers = 4;            // threads for mutations
+    int workers = 4;            // threads for mutations; with one, no call runs anywhere else
     int readers = 2;            // threads for reads
     size_t queue_limit = 1024;  // of each of the two
     std::shared_ptr<spdlog::logger> log;
@@ -98,6 +98,8 @@ class CallRunner {
 
   const std::shared_ptr<spdlog::logger> log_;
   const std::function<void(const std::string&)> on_owner_;
+  const bool may_run_here_;
+  std::atomic<bool> runs_here_ = false;  // one of gRPC's threads does a call itself
   std::atomic<bool> refusing_ = false;
   std::atomic<bool> abandoning_ = false;
 

@@ -21,6 +21,28 @@ Executor::Submission Executor::Submit(const std::vector<std::string>& keys, std:
   std::lock_guard<std::mutex> lock(mutex_);
   if (shut_down_) return Submission::kShutDown;
   if (tasks_.size() - running_ >= options_.queue_limit) return Submission::kFull;
+  Task& added = Add(keys, std::move(task));
+  if (added.not_first_in == 0) {
+    ready_.push_back(&added);
+    if (!paused_) work_.notify_one();
+  }
+  return Submission::kAccepted;
+}
+
+Executor::Submission Executor::RunOrSubmit(const std::vector<std::string>& keys, std::function<void()> task) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  if (shut_down_ || paused_ || !tasks_.empty()) {
+    lock.unlock();
+    return Submit(keys, std::move(task));
+  }
+  runs_here_ = true;
+  RunAndRetire(Add(keys, std::move(task)), lock);
+  runs_here_ = false;
+  if (shut_down_) work_.notify_all();
+  return Submission::kAccepted;
+}
+
+Executor::Task& Executor::Add(const std::vector<std::string>& keys, std::function<void()> task) {
   Task& added = tasks_.emplace_back();
   added.run = std::move(task);
   added.self = std::prev(tasks_.end());
@@ -30,11 +52,7 @@ Executor::Submission Executor::Submit(const std::vector<std::string>& keys, std:
     line->second.push_back(&added);
     added.lines.push_back(line);
   }
-  if (added.not_first_in == 0) {
-    ready_.push_back(&added);
-    if (!paused_) work_.notify_one();
-  }
-  return Submission::kAccepted;
+  return added;
 }
 
 void Executor::Resume() {
@@ -68,20 +86,25 @@ size_t Executor::waiting() const {
 void Executor::Work() {
   std::unique_lock<std::mutex> lock(mutex_);
   while (true) {
-    // After a shutdown, a task that is not ready is so behind one that runs, whose thread will see to it.
-    work_.wait(lock, [this] { return (!ready_.empty() && !paused_) || (shut_down_ && ready_.empty()); });
+    // After a shutdown, a task that is not ready is so behind one that runs, whose thread will see to it, unless that
+    // is none of these.
+    work_.wait(lock, [this] { return (!ready_.empty() && !paused_) || (shut_down_ && ready_.empty() && !runs_here_); });
     if (ready_.empty()) return;
     Task& task = *ready_.front();
     ready_.pop_front();
-    ++running_;
-    lock.unlock();
-    task.run();
-    // What the task holds is destroyed outside of the lock, and before others learn that it is done.
-    task.run = nullptr;
-    lock.lock();
-    --running_;
-    Retire(task);
+    RunAndRetire(task, lock);
   }
+}
+
+void Executor::RunAndRetire(Task& task, std::unique_lock<std::mutex>& lock) {
+  ++running_;
+  lock.unlock();
+  task.run();
+  // What the task holds is destroyed outside of the lock, and before others learn that it is done.
+  task.run = nullptr;
+  lock.lock();
+  --running_;
+  Retire(task);
 }
 
 void Executor::Retire(Task& task) {

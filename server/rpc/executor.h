@@ -50,6 +50,10 @@ class Executor {
   // another one.
   Submission Submit(const std::vector<std::string>& keys, std::function<void()> task);
 
+  // Runs `task` right here, before it returns, where nothing runs and nothing waits: waking a thread would cost more
+  // than many a task does. Else as Submit(). At most one thread at a time is kept that way.
+  Submission RunOrSubmit(const std::vector<std::string>& keys, std::function<void()> task);
+
   // Ends a pause.
   void Resume();
 
@@ -76,6 +80,10 @@ class Executor {
   };
 
   void Work();
+  // Takes a task in, whose keys stand in line then. With the lock held.
+  Task& Add(const std::vector<std::string>& keys, std::function<void()> task);
+  // Runs a task that stands first in each of its lines.
+  void RunAndRetire(Task& task, std::unique_lock<std::mutex>& lock);
   // Gives up the task's places in line. With the lock held.
   void Retire(Task& task);
 
@@ -88,6 +96,7 @@ class Executor {
   bool shut_down_ = false;
   std::list<Task> tasks_;  // all that wait or run
   size_t running_ = 0;
+  bool runs_here_ = false;             // RunOrSubmit() runs one of them
   std::map<std::string, Line> lines_;  // by key
   std::deque<Task*> ready_;            // first in each of their lines, not yet running
 

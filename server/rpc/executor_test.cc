@@ -214,6 +214,75 @@ TEST(ExecutorTest, WhatATaskHoldsIsGoneWhenItIsDone) {
 
 // Tasks of random keys from several threads: each runs once; tasks that share a key never overlap, and those of one
 // submitter keep their order.
+TEST(ExecutorTest, ATaskThatComesAloneCanRunRightHere) {
+  Executor executor({.threads = 1});
+  const std::thread::id here = std::this_thread::get_id();
+  std::thread::id ran_at;
+  EXPECT_EQ(executor.RunOrSubmit({"k"}, [&] { ran_at = std::this_thread::get_id(); }), Submission::kAccepted);
+  EXPECT_EQ(ran_at, here) << "and it is done already";
+  // Not beside another, whether that runs or waits.
+  Gate gate;
+  Gate ran;
+  executor.Submit({"a"}, [&] { gate.Wait(); });
+  executor.RunOrSubmit({"b"}, [&] {
+    ran_at = std::this_thread::get_id();
+    ran.Open();
+  });
+  gate.Open();
+  ran.Wait();
+  EXPECT_NE(ran_at, here);
+  executor.Drain();
+}
+
+TEST(ExecutorTest, WhatRunsRightHereHoldsItsKeys) {
+  Executor executor({.threads = 2});
+  Trace trace;
+  Gate other;
+  executor.RunOrSubmit({"a", "b"}, [&] {
+    executor.Submit({"b"}, [&] { trace.Add("b"); });
+    executor.Submit({"c"}, [&] {
+      trace.Add("c");
+      other.Open();
+    });
+    other.Wait();
+    trace.Add("ab");
+  });
+  executor.Drain();
+  EXPECT_THAT(trace.events(), ElementsAre("c", "ab", "b"));
+}
+
+TEST(ExecutorTest, AShutdownWaitsForWhatRunsElsewhere) {
+  Executor executor({.threads = 1});
+  Trace trace;
+  Gate begun;
+  Gate gate;
+  std::thread caller([&] {
+    executor.RunOrSubmit({"a"}, [&] {
+      begun.Open();
+      gate.Wait();
+      trace.Add("here");
+    });
+  });
+  begun.Wait();
+  executor.Submit({"a"}, [&] { trace.Add("behind"); });
+  std::thread shutdown([&] { executor.Shutdown(); });
+  while (executor.Submit({}, [] {}) != Submission::kShutDown) std::this_thread::yield();
+  EXPECT_EQ(executor.RunOrSubmit({}, [] {}), Submission::kShutDown);
+  gate.Open();
+  shutdown.join();
+  caller.join();
+  EXPECT_THAT(trace.events(), ElementsAre("here", "behind"));
+}
+
+TEST(ExecutorTest, PausedItRunsNothingHereEither) {
+  Executor executor({.threads = 1, .paused = true});
+  bool ran = false;
+  EXPECT_EQ(executor.RunOrSubmit({}, [&] { ran = true; }), Submission::kAccepted);
+  EXPECT_EQ(executor.waiting(), 1u);
+  executor.Shutdown();
+  EXPECT_TRUE(ran);
+}
+
 TEST(ExecutorTest, RandomTasksKeepThePromises) {
   constexpr int kSubmitters = 4;
   constexpr int kTasks = 3000;

@@ -39,7 +39,7 @@ struct ServerOptions {
   // Serve TCP without TLS and without knowing who calls.
   bool insecure = false;
 
-  int workers = 4;            // threads that change things
+  int workers = 4;            // threads that change things; with one, no call runs anywhere else
   int readers = 2;            // threads that only look
   size_t queue_limit = 1024;  // calls that may wait, of changes and of reads each
 

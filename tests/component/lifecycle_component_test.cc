@@ -155,6 +155,19 @@ TEST_F(LifecycleTest, CallsOnOneNameKeepTheirOrder) {
   EXPECT_TRUE(second.get().ok());
 }
 
+TEST_F(LifecycleTest, ACallThatIsDoneInPlaceHoldsNobodyUp) {
+  StartServer({.workers = 4});
+  auto held = HoldTheWorker();
+  for (int i = 0; i < 20; ++i) {
+    TestClient other(target());
+    EXPECT_TRUE(other.CreateNamespace(absl::StrCat("other", i)).ok());
+    EXPECT_TRUE(client_->GetNamespace(absl::StrCat("other", i)).ok());
+  }
+  EXPECT_EQ(client_->Health("").value, kServing);
+  go_on_.Open();
+  EXPECT_TRUE(held.get().ok());
+}
+
 TEST_F(LifecycleTest, HealthSaysNotServingUntilTheEngineHasRecovered) {
   StartServer({}, /*serve=*/false);
   EXPECT_EQ(client_->Health("").value, kNotServing);
