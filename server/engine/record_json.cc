@@ -232,7 +232,9 @@ static void to_json(json& to, const Adoption& adoption) {
 
 static void from_json(const json& from, Adoption& adoption) {
   adoption.loopback_up = from.at("loopback_up");
-  absl::Base64Unescape(from.at("loopback_alias").get<std::string>(), &adoption.loopback_alias);
+  if (!absl::Base64Unescape(from.at("loopback_alias").get<std::string>(), &adoption.loopback_alias)) {
+    throw json::other_error::create(500, "not an alias", &from);
+  }
   adoption.sysctls = from.value("sysctls", adoption.sysctls);
 }
 

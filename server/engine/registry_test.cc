@@ -887,6 +887,17 @@ TEST_F(RegistryTest, ADirectoryInItsPlaceIsRefused) {
   EXPECT_EQ(WhyNotOpened(), "cannot open the registry " + path_ + ": Is a directory");
 }
 
+TEST_F(RegistryTest, AnAliasThatCannotBeReadIsNotTakenForAnother) {
+  NamespaceRecord record = NamespaceNamed("blue");
+  record.adoption = Adoption{.loopback_alias = "theirs"};
+  std::string text = ToJson(record);
+  ASSERT_EQ(NamespaceRecordFromJson(text)->adoption->loopback_alias, "theirs");
+  const std::string alias = "\"dGhlaXJz\"";
+  ASSERT_THAT(text, HasSubstr(alias));
+  text.replace(text.find(alias), alias.size(), "\"!\"");
+  EXPECT_FALSE(NamespaceRecordFromJson(text).has_value());
+}
+
 TEST_F(RegistryTest, AnUnreadableRecordIsRefusedByItsTableAndRow) {
   Sql("INSERT INTO namespaces VALUES ('blue', 'u', '{}')");
   EXPECT_THAT(WhyNotOpened(), HasSubstr("table namespaces has an unreadable record in row blue: {}"));
