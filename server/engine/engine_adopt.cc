@@ -42,9 +42,8 @@ EngineResult<void> Engine::CheckIsAdoptable(const std::string& id, const NetnsEn
   if (entry.loopback_alias.size() > kLongestAlias) {
     return NamespaceNotAdoptable(id, "has a loopback link with an alias of 255 bytes, which could not be put back");
   }
-  for (const NamespaceRecord& record : registry_.ListNamespaces()) {
-    if (record.boot_id != kernel_.BootId() || record.cookie != entry.cookie) continue;
-    return NamespaceNotAdoptable(id, absl::StrCat("is ", NamespaceName(record.id), " under another name"));
+  if (const auto other = registry_.FindNamespaceId(kernel_.BootId(), entry.cookie); other.has_value()) {
+    return NamespaceNotAdoptable(id, absl::StrCat("is ", NamespaceName(*other), " under another name"));
   }
   // A pair at a place is not found by the name of its namespace, and would not go with it.
   std::vector<std::string> users;

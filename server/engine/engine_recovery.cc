@@ -234,18 +234,7 @@ void Engine::FinishIntents(const std::vector<PendingIntent>& intents, bool look_
 
 bool Engine::IsKnown(const Tag& tag) const {
   // An intent gives way to its record, so it is looked for first.
-  if (registry_.IsPending(tag.uid)) return true;
-  if (const auto id = VethIdIn(tag.object); id.has_value()) {
-    const std::optional<VethRecord> record = registry_.FindVeth(*id);
-    return record.has_value() && record->uid == tag.uid;
-  }
-  if (const std::optional<DeviceRecord> record = registry_.FindDevice(tag.object); record.has_value()) {
-    return record->uid == tag.uid;
-  }
-  // The name of a namespace may be cut.
-  const std::vector<NamespaceRecord> records = registry_.ListNamespaces();
-  return std::any_of(records.begin(), records.end(),
-                     [&tag](const NamespaceRecord& record) { return record.uid == tag.uid; });
+  return registry_.IsPending(tag.uid) || registry_.HasUid(tag.uid);
 }
 
 bool Engine::IsRegistered(const NetnsRef& netns, uint32_t ifindex) const {

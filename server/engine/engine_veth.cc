@@ -85,9 +85,8 @@ EngineResult<NetnsRef> Engine::ResolvePlace(const NetnsPlace& place, const std::
   if (!entry.ok()) return PlaceFailure(place, field, entry.error());
   if (entry->is_host) return PlaceUnusable(place, field, "is in the host's namespace: use `host`");
   // A namespace has one name in the API, by which its calls are ordered and its pairs go with it.
-  for (const NamespaceRecord& record : registry_.ListNamespaces()) {
-    if (record.boot_id != kernel_.BootId() || record.cookie != entry->cookie) continue;
-    return PlaceUnusable(place, field, absl::StrCat("is in ", NamespaceName(record.id), ": use `namespace`"));
+  if (const auto id = registry_.FindNamespaceId(kernel_.BootId(), entry->cookie); id.has_value()) {
+    return PlaceUnusable(place, field, absl::StrCat("is in ", NamespaceName(*id), ": use `namespace`"));
   }
   return NetnsRef{.name = "", .cookie = entry->cookie, .place = place};
 }

@@ -311,7 +311,7 @@ RegistryResult<void> Registry::LoadRecords() {
     if (!record.has_value() || record->id != read_namespaces.Text(0)) {
       return Unreadable("namespaces", read_namespaces.Text(0), read_namespaces.Text(1));
     }
-    namespaces_.emplace(record->id, *record);
+    Put(*record);
   }
   NETPROV_PREPARE(read_veths, "SELECT id, record FROM veths");
   while (true) {
@@ -331,7 +331,7 @@ RegistryResult<void> Registry::LoadRecords() {
     if (!record.has_value() || record->name != read_devices.Text(0)) {
       return Unreadable("devices", read_devices.Text(0), read_devices.Text(1));
     }
-    devices_.emplace(record->name, *record);
+    Put(*record);
   }
   NETPROV_PREPARE(read_journal, "SELECT sequence, intent, request_id FROM journal ORDER BY sequence");
   while (true) {
@@ -425,9 +425,24 @@ std::vector<DeviceRecord> Registry::ListDevicesOf(const std::string& namespace_i
   return records;
 }
 
+void Registry::Put(const NamespaceRecord& record) {
+  NamespaceRecord& present = namespaces_[record.id];
+  uids_.erase(present.uid);
+  uids_.insert(record.uid);
+  present = record;
+}
+
+void Registry::Put(const DeviceRecord& record) {
+  DeviceRecord& present = devices_[record.name];
+  uids_.erase(present.uid);
+  uids_.insert(record.uid);
+  present = record;
+}
+
 void Registry::Put(const VethRecord& record) {
   Remove(record.id);
   veths_.emplace(record.id, record);
+  uids_.insert(record.uid);
   for (const Endpoint* end : {&record.a, &record.b}) ends_.emplace(end->netns_key(), record.id);
 }
 
@@ -435,6 +450,7 @@ void Registry::Remove(const std::string& veth_id) {
   auto found = veths_.find(veth_id);
   if (found == veths_.end()) return;
   for (const Endpoint* end : {&found->second.a, &found->second.b}) ends_.erase({end->netns_key(), veth_id});
+  uids_.erase(found->second.uid);
   veths_.erase(found);
 }
 
@@ -483,6 +499,19 @@ std::vector<PendingIntent> Registry::ListPending() const {
   std::vector<PendingIntent> pending;
   for (const auto& [sequence, intent] : pending_) pending.push_back({sequence, intent});
   return pending;
+}
+
+bool Registry::HasUid(const std::string& uid) const {
+  std::lock_guard<std::mutex> lock(memory_mutex_);
+  return uids_.contains(uid);
+}
+
+std::optional<std::string> Registry::FindNamespaceId(const std::string& boot_id, uint64_t cookie) const {
+  std::lock_guard<std::mutex> lock(memory_mutex_);
+  for (const auto& [id, record] : namespaces_) {
+    if (record.cookie == cookie && record.boot_id == boot_id) return id;
+  }
+  return std::nullopt;
 }
 
 bool Registry::IsPending(const std::string& uid) const {
@@ -621,7 +650,10 @@ void Registry::Remember(const Operation& operation) {
   pending_.erase(operation.sequence);
   if (const auto& record = outcome.remove_namespace; record.has_value()) {
     auto found = namespaces_.find(record->id);
-    if (found != namespaces_.end() && found->second.uid == record->uid) namespaces_.erase(found);
+    if (found != namespaces_.end() && found->second.uid == record->uid) {
+      uids_.erase(record->uid);
+      namespaces_.erase(found);
+    }
   }
   for (const VethRecord& record : outcome.remove_veths) {
     auto found = veths_.find(record.id);
@@ -629,10 +661,13 @@ void Registry::Remember(const Operation& operation) {
   }
   for (const DeviceRecord& record : outcome.remove_devices) {
     auto found = devices_.find(record.name);
-    if (found != devices_.end() && found->second.uid == record.uid) devices_.erase(found);
+    if (found != devices_.end() && found->second.uid == record.uid) {
+      uids_.erase(record.uid);
+      devices_.erase(found);
+    }
   }
-  if (outcome.put_device.has_value()) devices_[outcome.put_device->name] = *outcome.put_device;
-  for (const NamespaceRecord& record : outcome.put_namespaces) namespaces_[record.id] = record;
+  if (outcome.put_device.has_value()) Put(*outcome.put_device);
+  for (const NamespaceRecord& record : outcome.put_namespaces) Put(record);
   if (outcome.put_veth.has_value()) Put(*outcome.put_veth);
   if (outcome.request.has_value()) answers_.emplace(HashOf(outcome.request->request_id), operation.sequence);
 }

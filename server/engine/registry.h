@@ -13,6 +13,7 @@
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -104,6 +105,11 @@ class Registry {
   // What has no outcome, oldest first.
   std::vector<PendingIntent> ListPending() const;
 
+  // Whether an object with that uid is registered.
+  bool HasUid(const std::string& uid) const;
+  // The id of the namespace of that boot with that cookie; nullopt: there is none.
+  std::optional<std::string> FindNamespaceId(const std::string& boot_id, uint64_t cookie) const;
+
   // Whether an intent of the object with that uid has no outcome yet. It gives way to its record in one moment, so who
   // looks for both asks for the intent first.
   bool IsPending(const std::string& uid) const;
@@ -149,7 +155,9 @@ class Registry {
 
   // With memory_mutex_ held.
   void Remember(const Operation& operation);
+  void Put(const NamespaceRecord& record);
   void Put(const VethRecord& record);
+  void Put(const DeviceRecord& record);
   void Remove(const std::string& veth_id);
 
   std::string id_;
@@ -172,6 +180,7 @@ class Registry {
   std::map<std::string, VethRecord> veths_;
   std::set<std::pair<std::string, std::string>> ends_;  // the keys of namespaces that pairs end in, and the pairs' ids
   std::map<std::string, DeviceRecord> devices_;         // by resource name
+  std::unordered_set<std::string> uids_;                // of all of them
   std::map<int64_t, Intent> pending_;                   // by sequence
   std::unordered_multimap<size_t, int64_t> answers_;    // sequences by the hash of the request id
   std::optional<std::string> fault_;

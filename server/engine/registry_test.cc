@@ -340,6 +340,36 @@ TEST_F(RegistryTest, ARemovalIsForOneUidOnly) {
   }
 }
 
+TEST_F(RegistryTest, KnowsTheUidsOfAllThatIsRegistered) {
+  DeviceRecord device{.name = "bridges/br", .uid = "uid of br", .boot_id = "boot"};
+  Outcome made{.put_namespaces = {NamespaceNamed("blue")}, .put_veth = VethNamed("v")};
+  made.put_device = device;
+  ASSERT_TRUE(registry_->Commit(0, made).ok());
+  for (bool reopened : {false, true}) {
+    if (reopened) Open();
+    for (const char* uid : {"uid of blue", "uid of v", "uid of br"}) EXPECT_TRUE(registry_->HasUid(uid)) << uid;
+    EXPECT_FALSE(registry_->HasUid("uid of w"));
+    EXPECT_EQ(registry_->FindNamespaceId("boot", NamespaceNamed("blue").cookie), "blue");
+    EXPECT_EQ(registry_->FindNamespaceId("boot", 1), std::nullopt);
+    EXPECT_EQ(registry_->FindNamespaceId("another", NamespaceNamed("blue").cookie), std::nullopt);
+  }
+  // Another takes its place under the same name.
+  Outcome replaced{.put_namespaces = {NamespaceNamed("blue")}, .put_veth = VethNamed("v")};
+  replaced.put_device = device;
+  replaced.put_namespaces[0].uid = "another";
+  replaced.put_veth->uid = "another veth";
+  replaced.put_device->uid = "another device";
+  ASSERT_TRUE(registry_->Commit(0, replaced).ok());
+  for (const char* uid : {"uid of blue", "uid of v", "uid of br"}) EXPECT_FALSE(registry_->HasUid(uid)) << uid;
+  for (const char* uid : {"another", "another veth", "another device"}) EXPECT_TRUE(registry_->HasUid(uid)) << uid;
+  ASSERT_TRUE(registry_
+                  ->Commit(0, {.remove_namespace = replaced.put_namespaces[0],
+                               .remove_veths = {*replaced.put_veth},
+                               .remove_devices = {*replaced.put_device}})
+                  .ok());
+  for (const char* uid : {"another", "another veth", "another device"}) EXPECT_FALSE(registry_->HasUid(uid)) << uid;
+}
+
 TEST_F(RegistryTest, ListsInOrderAndByNamespace) {
   for (const auto& [id, netns] : {std::pair("c", "blue"), std::pair("a", "green"), std::pair("b", "blue")}) {
     ASSERT_TRUE(registry_->Commit(0, {.put_veth = VethNamed(id, netns)}).ok());
