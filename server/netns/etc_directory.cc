@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,8 +25,12 @@ namespace {
 
 constexpr size_t kLongestFile = 65536;
 
-// What a file is before it is whole; one that a crash leaves is taken away by the next write.
-std::string DraftOf(absl::string_view file) { return absl::StrCat(".", file, ".netprov"); }
+// FNV-1a: the same in each process, so that the next one finds what this one left.
+uint64_t HashOf(absl::string_view text) {
+  uint64_t hash = 0xcbf29ce484222325;
+  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  return hash;
+}
 
 // It is a link, or no directory: somebody's.
 bool IsOdd(int code) { return code == ENOTDIR || code == ELOOP; }
@@ -71,9 +76,8 @@ KernelResult<void> Fill(int draft, absl::string_view text, const std::string& pa
 }
 
 // Puts a file in its place, of one that may be there only with `replace`.
-KernelResult<void> WriteFile(int directory, const std::string& file, absl::string_view text, bool replace,
-                             const std::string& path) {
-  const std::string draft = DraftOf(file);
+KernelResult<void> WriteFile(int directory, const std::string& file, const std::string& draft, absl::string_view text,
+                             bool replace, const std::string& path) {
   const UniqueFd opened(::openat(directory, draft.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
   if (!opened.valid()) return ErrnoError(absl::StrCat("open(", path, ")"));
   KernelResult<void> written = Fill(opened.get(), text, path);
@@ -102,6 +106,10 @@ bool HasMark(absl::string_view text, absl::string_view mark) {
 }
 
 }  // namespace
+
+std::string EtcDirectory::DraftOf(absl::string_view file, absl::string_view mark) {
+  return absl::StrCat(".", file, ".", absl::Hex(HashOf(mark), absl::kZeroPad16), ".netprov");
+}
 
 std::string EtcDirectory::PathOf(absl::string_view name) const { return absl::StrCat(path_, "/", name); }
 
@@ -169,7 +177,8 @@ KernelResult<void> EtcDirectory::Write(absl::string_view name, absl::string_view
   }
   for (const absl::string_view name_of_file : kFiles) {
     const std::string file(name_of_file);
-    ::unlinkat(directory.get(), DraftOf(file).c_str(), 0);
+    const std::string draft = DraftOf(file, mark);
+    ::unlinkat(directory.get(), draft.c_str(), 0);
     const auto present = entry.files.find(file);
     const bool is_ours = present != entry.files.end() && HasMark(present->second, mark);
     const auto wanted = files.find(file);
@@ -179,7 +188,7 @@ KernelResult<void> EtcDirectory::Write(absl::string_view name, absl::string_view
         written = ErrnoError(absl::StrCat("unlink(", path, "/", file, ")"));
       }
     } else if (!is_ours || present->second != wanted->second) {
-      written = WriteFile(directory.get(), file, wanted->second, is_ours, absl::StrCat(path, "/", file));
+      written = WriteFile(directory.get(), file, draft, wanted->second, is_ours, absl::StrCat(path, "/", file));
     }
     if (written.ok()) continue;
     written.error().may_have_effect = true;

@@ -16,7 +16,8 @@ namespace netprov::netns {
 // /etc/netns: a directory per name, of whose files `ip netns exec` mounts each over that of the same name at /etc. Here
 // resolv.conf and hosts alone are read and written. A file belongs to whoever its first line says.
 //
-// Names are those of NetnsDirectory, and no link below /etc/netns is followed. Two calls for one name must not overlap.
+// Names are those of NetnsDirectory, and no link below /etc/netns is followed. Two calls for one name must not overlap
+// where their marks are the same; of others, each writes as if it were alone.
 class EtcDirectory {
  public:
   static constexpr char kPath[] = "/etc/netns";
@@ -40,6 +41,10 @@ class EtcDirectory {
   // Others: open(2), mkdir(2), rename(2); something may have been.
   KernelResult<void> Write(absl::string_view name, absl::string_view mark,
                            const std::map<std::string, std::string>& files, bool owns_directory) const;
+
+  // What a file is called before it is whole: one that a crash leaves is taken away by the next write with the same
+  // mark. Others leave it alone, as it may be one that is being written.
+  static std::string DraftOf(absl::string_view file, absl::string_view mark);
 
   // The names that have a directory, ordered bytewise.
   KernelResult<std::vector<std::string>> List() const;

@@ -113,8 +113,6 @@ TEST_F(DnsTest, OrphansAreRemoved) {
       "/etc/netns/red/hosts");
   Shell("sed -i 's/:[0-9a-f-]*:namespaces/:11111111-2222-4333-8444-555555555555:namespaces/' /etc/netns/red/hosts");
   KillDaemon();
-  // What a crash leaves of a file that was being written.
-  Shell("touch /etc/netns/blue/.resolv.conf.netprov");
   StartDaemon();
   EXPECT_THAT(Findings(), ElementsAre(HasSubstr("ORPHAN_REMOVED namespaces/red")));
   EXPECT_EQ(Shell("ls /etc/netns/red"), "");
