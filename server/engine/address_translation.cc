@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 #include <variant>
 
 #include "absl/strings/str_cat.h"
@@ -91,6 +92,22 @@ std::string NatKey(const NatElement& element) {
   // The maps of the two families are apart.
   const IpAddress host = forward->host_address.value_or(IpAddress::Any(forward->target.family()));
   return absl::StrCat("forward ", static_cast<int>(forward->protocol), " ", host.ToString(), " ", forward->host_port);
+}
+
+EngineResult<void> ExpectPlaceForNat(const std::string& object, const VethSpec& spec, bool is_one_place) {
+  if (!is_one_place) return {};
+  std::vector<InvalidField> invalid;
+  for (const auto& [end, field] : {std::pair(&spec.a, "veth.endpoint_a"), std::pair(&spec.b, "veth.endpoint_b")}) {
+    auto refuse = [&invalid, of = field](bool is_asked, const char* name) {
+      if (!is_asked) return;
+      invalid.push_back({.field = FieldIn(of, name), .description = "needs the other end to be in another place"});
+    };
+    refuse(end->config.masquerade, "masquerade");
+    refuse(!end->config.port_forwards.empty(), "port_forwards");
+    refuse(end->config.ip_forwarding, "ip_forwarding");
+  }
+  if (invalid.empty()) return {};
+  return InvalidChange(object, std::move(invalid));
 }
 
 Sysctls ForwardingSysctls(const EndpointConfig& config) {

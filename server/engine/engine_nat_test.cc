@@ -532,6 +532,38 @@ TEST_F(EngineNatTest, ItIsRestoredAfterAReboot) {
   EXPECT_THAT(Deviations(), IsEmpty());
 }
 
+TEST_F(EngineNatTest, WhatIsTranslatedNeedsTheOtherEndElsewhereByWhicheverWay) {
+  const uint32_t pid = kernel_.StartProcessInNewNetnsForTest("sleep");
+  kernel_.MountForTest(pid, "/run/theirs");
+  VethSpec spec = Forwarding("");
+  spec.a.place = NetnsPlace{.path = "/run/theirs", .pid = 0};
+  spec.b.place = NetnsPlace{.path = "", .pid = pid};
+  const std::string before = kernel_.DumpForTest();
+  for (const bool validate_only : {true, false}) {
+    auto refused = CreateVeth("v", spec, {.validate_only = validate_only});
+    EXPECT_REFUSED(refused, Reason::kInvalidChange);
+    std::vector<std::string> fields;
+    for (const InvalidField& field : refused.error().invalid) fields.push_back(field.field);
+    EXPECT_THAT(fields, ElementsAre("veth.endpoint_b.masquerade", "veth.endpoint_b.port_forwards",
+                                    "veth.endpoint_b.ip_forwarding"));
+    EXPECT_EQ(kernel_.DumpForTest(), before);
+  }
+  VethSpec plain = spec;
+  plain.b.config.masquerade = plain.b.config.ip_forwarding = false;
+  plain.b.config.port_forwards.clear();
+  ASSERT_TRUE(CreateVeth("v", plain).ok());
+  EXPECT_REFUSED(Update(spec), Reason::kInvalidChange);
+  EXPECT_THAT(Deviations(), IsEmpty());
+  // A path that leads to the other end by now: the pair can't be made again there.
+  ASSERT_TRUE(DeleteVeth("v").ok());
+  const uint32_t other = kernel_.StartProcessInNewNetnsForTest("sleep");
+  kernel_.MountForTest(other, "/run/theirs");
+  ASSERT_TRUE(CreateVeth("v", spec).ok());
+  EXPECT_THAT(Deviations(), IsEmpty());
+  kernel_.MountForTest(pid, "/run/theirs");
+  EXPECT_REFUSED(Heal(), Reason::kInvalidChange);
+}
+
 TEST_F(EngineNatTest, AnEndAtAPlaceIsTranslatedInTheHost) {
   const uint32_t pid = kernel_.StartProcessInNewNetnsForTest("sleep");
   const std::string before = kernel_.DumpForTest();

@@ -9,6 +9,7 @@
 #include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "server/engine/address_translation.h"
 #include "server/engine/endpoint.h"
 #include "server/engine/engine.h"
 #include "server/engine/error.h"
@@ -270,6 +271,9 @@ EngineResult<Veth> Engine::UpdateVeth(const UpdateVethCall& call) {
   if (!call.context.validate_only) NETPROV_RETURN_IF_ERROR(FinishEarlierUpdate(object, record->uid));
   auto wanted = call.edit({.spec = record->spec, .metadata = record->metadata});
   if (!wanted.ok()) return InvalidChange(object, std::move(wanted).error());
+
+  const bool is_one_place = record->a.netns_key() == record->b.netns_key();
+  NETPROV_RETURN_IF_ERROR(ExpectPlaceForNat(object, wanted->spec, is_one_place));
 
   VethRecord updated = *record;
   updated.spec = wanted->spec;

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
+#include "server/engine/address_translation.h"
 #include "server/engine/endpoint.h"
 #include "server/engine/engine.h"
 #include "server/engine/error.h"
@@ -500,6 +501,7 @@ EngineResult<Veth> Engine::CreateVeth(const CreateVethCall& call) {
   }
 
   const bool is_one_place = netns_a.key() == netns_b.key();
+  NETPROV_RETURN_IF_ERROR(ExpectPlaceForNat(object, call.spec, is_one_place));
   // Two ways may lead to one place, and then the kernel refuses a name that is free.
   if (is_one_place && !IsPattern(call.spec.b.interface_name) &&
       call.spec.a.interface_name == call.spec.b.interface_name) {
@@ -619,6 +621,8 @@ EngineResult<VethRecord> Engine::MakeVeth(VethRecord record, LinkSpec a, LinkSpe
   // For the intent too.
   if (record.a.place.has_value()) record.a.netns_cookie = a.netns.cookie;
   if (record.b.place.has_value()) record.b.netns_cookie = b.netns.cookie;
+  // A path may lead to the other end by now.
+  NETPROV_RETURN_IF_ERROR(ExpectPlaceForNat(object, record.spec, a.netns.key() == b.netns.key()));
   NETPROV_RETURN_IF_ERROR(ExpectNoRoutesWithoutLink(object, record.spec.a, a.netns));
   NETPROV_RETURN_IF_ERROR(ExpectNoRoutesWithoutLink(object, record.spec.b, b.netns));
   netlink::OffloadLimits limits_a;
