@@ -39,8 +39,8 @@ std::vector<netlink::NatElement> NatElements(const EndpointConfig& config, uint3
 // Equal for elements of which the table can have only one.
 std::string NatKey(const netlink::NatElement& element);
 
-// What is done for an end is done where the other one is, which must be another namespace, by whichever ways the two are
-// reached: what is translated for one could not be told from what is translated for the other. kInvalidChange.
+// What is done for an end is done where the other one is, which must be another namespace, by whichever ways the two
+// are reached: what is translated for one could not be told from what is translated for the other. kInvalidChange.
 EngineResult<void> ExpectPlaceForNat(const std::string& object, const VethSpec& spec, bool is_one_place);
 
 // The settings that let packets of an end's families be forwarded, with the value of that.

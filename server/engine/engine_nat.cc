@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/algorithm/container.h"
@@ -53,6 +54,14 @@ std::vector<NatElement> OfTag(std::vector<NatElement> elements, const std::strin
   return elements;
 }
 
+// Whether an element is one that an end wants, on whichever link it hangs.
+bool IsWantedSomewhere(const NatElement& element, const EndpointConfig& config) {
+  int ifindex = 0;
+  if (const auto* masquerade = std::get_if<netlink::Masquerade>(&element.rule)) ifindex = masquerade->ifindex;
+  if (const auto* hairpin = std::get_if<netlink::Hairpin>(&element.rule)) ifindex = hairpin->ifindex;
+  return absl::c_linear_search(NatElements(config, static_cast<uint32_t>(ifindex), element.tag), element);
+}
+
 // A port of the host, for a person.
 std::string PortOf(const netlink::PortForward& forward) {
   std::string port =
@@ -82,8 +91,6 @@ std::vector<NatElement> Engine::NatOf(const VethRecord& record, bool is_a) const
 KernelResult<void> Engine::ApplyNat(const VethRecord& record) {
   const std::string tag = NatTag(TagFor(record));
   for (const Translated& of : BothOf(record)) {
-    // Without the bridge, nobody knows by which link its packets come.
-    if (of.end->config.HasNat() && NatIfindex(record, of.is_a) == 0) continue;
     const NetnsRef netns = RefOf(record, *of.other);
     KernelResult<std::vector<NatElement>> listed = kernel_.ListNat(netns, registry_.id());
     // With it went what was there.
@@ -91,7 +98,11 @@ KernelResult<void> Engine::ApplyNat(const VethRecord& record) {
     NETPROV_ASSIGN_OR_RETURN(std::vector<NatElement> there, std::move(listed));
     there = OfTag(std::move(there), tag);
     const std::vector<NatElement> wanted = NatOf(record, of.is_a);
-    const std::vector<NatElement> lost = Without(there, wanted);
+    std::vector<NatElement> lost = Without(there, wanted);
+    // Without the bridge, nobody knows by which link its packets come: what hangs on one is not among the wanted.
+    if (NatIfindex(record, of.is_a) == 0) {
+      std::erase_if(lost, [&](const NatElement& element) { return IsWantedSomewhere(element, of.end->config); });
+    }
     const std::vector<NatElement> gained = Without(wanted, there);
     // An attempt may have left an empty table.
     if (!lost.empty() || wanted.empty()) NETPROV_RETURN_IF_ERROR(kernel_.DeleteNat(netns, registry_.id(), lost));
@@ -189,8 +200,8 @@ EngineResult<void> Engine::CompareNat(const VethRecord& record, Veth& veth) {
       config.ip_forwarding = now.ok() && *now == wanted;
       if (!config.ip_forwarding) add("ip_forwarding", "true", "false");
     }
-    // Of an end whose bridge is gone, that is said already.
-    if (!asked.HasNat() || NatIfindex(record, of.is_a) == 0) continue;
+    // Of an end whose bridge is gone, what hangs on it is not known, and that the bridge is gone is said already.
+    if (!asked.HasNat()) continue;
     KernelResult<std::vector<NatElement>> now = kernel_.ListNat(netns, registry_.id());
     if (!now.ok() && !NamespaceIsGone(now.error())) {
       return KernelFailure(VethName(record.id), "look at what is translated for veth " + record.id, now.error());

@@ -180,6 +180,40 @@ TEST_F(EngineNatTest, OfAPortThePacketsComeByTheBridge) {
   EXPECT_EQ(kernel_.DumpForTest(), before);
 }
 
+TEST_F(EngineNatTest, WithoutTheBridgeWhatIsNotWantedAnyMoreGoesAndTheRestStays) {
+  ASSERT_TRUE(CreateNamespace("blue").ok());
+  ASSERT_TRUE(engine_->CreateDevice({.name = "bridges/br0", .spec = {.link = {.interface_name = "br0"}}}).ok());
+  VethSpec spec = Translated("blue");
+  spec.a.config.bridge = "bridges/br0";
+  ASSERT_TRUE(CreateVeth("v", spec).ok());
+  ASSERT_TRUE(registry_->Commit(0, {.remove_devices = {*registry_->FindDevice("bridges/br0")}}).ok());
+  auto count = [this](auto is_it) {
+    const std::vector<NatElement> elements = Nat();
+    return std::count_if(elements.begin(), elements.end(), is_it);
+  };
+  auto is_masquerade = [](const NatElement& element) {
+    return std::holds_alternative<netlink::Masquerade>(element.rule);
+  };
+  auto is_hairpin = [](const NatElement& element) { return std::holds_alternative<netlink::Hairpin>(element.rule); };
+  VethSpec fewer = spec;
+  fewer.b.config.port_forwards.erase(fewer.b.config.port_forwards.begin());
+  auto updated = Update(fewer);
+  ASSERT_TRUE(updated.ok()) << updated.error().message;
+  EXPECT_THAT(Nat(), SizeIs(2 + 1 + 3)) << "of the second forward, of IPv4 alone";
+  EXPECT_EQ(count(is_masquerade), 2);
+  EXPECT_EQ(count(is_hairpin), 1);
+  fewer.b.config.masquerade = false;
+  ASSERT_TRUE(Update(fewer).ok());
+  EXPECT_THAT(Nat(), SizeIs(1 + 3));
+  // A port can be added, which hangs on no link.
+  fewer.b.config.port_forwards.push_back({.host_port = 9, .port = 9});
+  ASSERT_TRUE(Update(fewer).ok());
+  EXPECT_THAT(Nat(), SizeIs(1 + 3 + 2));
+  fewer.b.config.port_forwards.clear();
+  ASSERT_TRUE(Update(fewer).ok());
+  EXPECT_THAT(Nat(), IsEmpty());
+}
+
 TEST_F(EngineNatTest, APortThatIsForwardedIsTaken) {
   Make(Translated("blue"));
   ASSERT_TRUE(CreateNamespace("green").ok());
