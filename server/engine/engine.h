@@ -3,7 +3,9 @@
 #define NETPROV_SERVER_ENGINE_ENGINE_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -350,6 +352,15 @@ class Engine {
   // The registered pairs and devices that are, or stand on a link, in that managed namespace, by their resource names.
   std::vector<std::string> UsersOf(const std::string& id) const;
   EngineResult<void> CheckIsAdoptable(const std::string& id, const NetnsEntry& entry);
+  // Two calls may reach one namespace that is not managed by ways that share no key. So each claims it, from before its
+  // last look at the registry to after its outcome: while pairs are on their way into it, it is not adopted; while it
+  // is being adopted, no pair is made there and nobody else adopts it. Gives the claim back where it is destroyed;
+  // null: nothing is to be claimed.
+  using Claim = std::shared_ptr<void>;
+  // kPlaceUnusable, also where it was adopted since it was looked at. `field` is the end's.
+  EngineResult<Claim> ClaimForPair(const std::string& object, const NetnsRef& netns, const std::string& field);
+  // kNamespaceInUse, kNamespaceNotAdoptable.
+  EngineResult<Claim> ClaimForAdoption(const std::string& id, uint64_t cookie);
   // Makes it as it was before, as far as it is there.
   KernelResult<void> UndoAdoption(const NamespaceRecord& record);
   EngineResult<void> ReleaseRecordedNamespace(const NamespaceRecord& record, std::optional<RequestRecord> answer);
@@ -599,7 +610,9 @@ class Engine {
   LeaseBook leases_;
 
   mutable std::mutex mutex_;
-  std::set<int64_t> unfinished_;  // intents that nobody works on any more
+  std::set<int64_t> unfinished_;                   // intents that nobody works on any more
+  std::multimap<uint64_t, std::string> entering_;  // pairs on their way into namespaces, by the cookies of these
+  std::map<uint64_t, std::string> adopting_;       // ids of namespaces that are being adopted, by their cookies
   HostReport report_;
 };
 

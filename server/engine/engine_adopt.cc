@@ -1,3 +1,5 @@
+#include <cstdint>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -54,6 +56,44 @@ EngineResult<void> Engine::CheckIsAdoptable(const std::string& id, const NetnsEn
   return {};
 }
 
+EngineResult<Engine::Claim> Engine::ClaimForPair(const std::string& object, const NetnsRef& netns,
+                                                 const std::string& field) {
+  if (!netns.place.has_value()) return Claim();
+  Claim claim;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (const auto other = adopting_.find(netns.cookie); other != adopting_.end()) {
+      const std::string name = NamespaceName(other->second);
+      return PlaceUnusable(*netns.place, field, absl::StrCat("is being adopted as ", name, ": use `namespace`"));
+    }
+    const auto entry = entering_.emplace(netns.cookie, object);
+    claim = Claim(nullptr, [this, entry](void*) {
+      std::lock_guard<std::mutex> again(mutex_);
+      entering_.erase(entry);
+    });
+  }
+  if (const auto id = registry_.FindNamespaceId(kernel_.BootId(), netns.cookie); id.has_value()) {
+    return PlaceUnusable(*netns.place, field, absl::StrCat("is in ", NamespaceName(*id), ": use `namespace`"));
+  }
+  return claim;
+}
+
+EngineResult<Engine::Claim> Engine::ClaimForAdoption(const std::string& id, uint64_t cookie) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  std::vector<std::string> users;
+  const auto [first, last] = entering_.equal_range(cookie);
+  for (auto entry = first; entry != last; ++entry) users.push_back(entry->second);
+  if (!users.empty()) return NamespaceInUse(id, users);
+  const auto [entry, is_first] = adopting_.emplace(cookie, id);
+  if (!is_first) {
+    return NamespaceNotAdoptable(id, absl::StrCat("is being adopted as ", NamespaceName(entry->second)));
+  }
+  return Claim(nullptr, [this, cookie](void*) {
+    std::lock_guard<std::mutex> again(mutex_);
+    adopting_.erase(cookie);
+  });
+}
+
 KernelResult<void> Engine::UndoAdoption(const NamespaceRecord& record) {
   const NetnsRef netns{.name = record.id, .cookie = record.cookie};
   NETPROV_RETURN_IF_ERROR(RemoveDns(record));
@@ -101,6 +141,7 @@ EngineResult<Namespace> Engine::AdoptNamespace(const AdoptNamespaceCall& call) {
   }
   if (!entry.has_value()) return NamespaceNotFound(call.id);
   if (!entry->is_netns) return NamespaceFileStale(call.id);
+  NETPROV_ASSIGN_OR_RETURN(const Claim claim, ClaimForAdoption(call.id, entry->cookie));
   NETPROV_RETURN_IF_ERROR(CheckIsAdoptable(call.id, *entry));
 
   const NetnsRef netns{.name = call.id, .cookie = entry->cookie};

@@ -153,6 +153,83 @@ TEST_F(AdoptTest, APairThatEndsThereByAPathIsInTheWay) {
   EXPECT_THAT(refused.error().message, HasSubstr("veths/v"));
 }
 
+TEST_F(AdoptTest, APairOnItsWayThereByAnotherWayIsInTheWay) {
+  const uint32_t pid = kernel_.StartProcessForTest(Blue(), "sleep");
+  kernel_.MountForTest(pid, "/run/other");
+  for (const NetnsPlace& place : {NetnsPlace{.path = "", .pid = pid}, NetnsPlace{.path = "/run/other", .pid = 0}}) {
+    const VethSpec spec{.a = {.interface_name = "h0"}, .b = {.interface_name = "eth0", .place = place}};
+    int adoptions = 0;
+    kernel_.SetFaultForTest([&](const std::string& operation) -> std::optional<KernelError> {
+      if (operation != "CreateVeth" || adoptions++ > 0) return std::nullopt;
+      const EngineResult<Namespace> refused = Adopt();
+      EXPECT_FALSE(refused.ok());
+      if (refused.ok()) return std::nullopt;
+      EXPECT_EQ(refused.error().reason, Reason::kNamespaceInUse);
+      EXPECT_THAT(refused.error().message, HasSubstr("veths/v"));
+      return std::nullopt;
+    });
+    auto made = CreateVeth("v", spec);
+    kernel_.SetFaultForTest(nullptr);
+    ASSERT_TRUE(made.ok()) << made.error().message;
+    EXPECT_EQ(adoptions, 1);
+    ASSERT_TRUE(DeleteVeth("v").ok());
+  }
+  // What was in the way is so no more.
+  EXPECT_TRUE(Adopt().ok());
+}
+
+TEST_F(AdoptTest, ItKeepsOffPairsAndOtherAdoptionsMeanwhile) {
+  const uint32_t pid = kernel_.StartProcessForTest(Blue(), "sleep");
+  kernel_.MountForTest(pid, "/run/netns/second");
+  const VethSpec spec{.a = {.interface_name = "h0"},
+                      .b = {.interface_name = "eth0", .place = NetnsPlace{.path = "", .pid = pid}}};
+  int tags = 0;
+  kernel_.SetFaultForTest([&](const std::string& operation) -> std::optional<KernelError> {
+    if (operation != "SetLink" || tags++ > 0) return std::nullopt;
+    auto pair = CreateVeth("v", spec);
+    EXPECT_FALSE(pair.ok());
+    if (!pair.ok()) {
+      EXPECT_EQ(pair.error().reason, Reason::kPlaceUnusable);
+      EXPECT_THAT(pair.error().message, HasSubstr("is being adopted as namespaces/blue"));
+      EXPECT_EQ(pair.error().field, "endpoint_b.pid");
+    }
+    AdoptNamespaceCall second = Call();
+    second.id = "second";
+    const EngineResult<Namespace> refused = engine_->AdoptNamespace(second);
+    EXPECT_FALSE(refused.ok());
+    if (!refused.ok()) {
+      EXPECT_EQ(refused.error().reason, Reason::kNamespaceNotAdoptable);
+      EXPECT_THAT(refused.error().message, HasSubstr("is being adopted as namespaces/blue"));
+    }
+    return std::nullopt;
+  });
+  const EngineResult<Namespace> adopted = Adopt();
+  kernel_.SetFaultForTest(nullptr);
+  ASSERT_TRUE(adopted.ok()) << adopted.error().message;
+  EXPECT_EQ(tags, 1);
+  EXPECT_REFUSED(CreateVeth("v", spec), Reason::kPlaceUnusable);
+  ASSERT_TRUE(Release().ok());
+  EXPECT_TRUE(CreateVeth("v", spec).ok());
+}
+
+TEST_F(AdoptTest, APairThatLookedBeforeItIsRefusedAfterIt) {
+  const uint32_t pid = kernel_.StartProcessForTest(Blue(), "sleep");
+  VethSpec spec{.a = {.interface_name = "h%d"},
+                .b = {.interface_name = "eth0", .place = NetnsPlace{.path = "", .pid = pid}}};
+  // The name is chosen after the look at the place.
+  int adoptions = 0;
+  kernel_.SetFaultForTest([&](const std::string& operation) -> std::optional<KernelError> {
+    if (operation == "FreeLinkName" && adoptions++ == 0) {
+      EXPECT_TRUE(Adopt().ok());
+    }
+    return std::nullopt;
+  });
+  auto refused = CreateVeth("v", spec);
+  kernel_.SetFaultForTest(nullptr);
+  EXPECT_REFUSED(refused, Reason::kPlaceUnusable);
+  EXPECT_THAT(refused.error().message, HasSubstr("is in namespaces/blue: use `namespace`"));
+}
+
 TEST_F(AdoptTest, WhateverFailsLeavesItAsItWas) {
   int failures = 0;
   for (int nth = 1;; ++nth) {

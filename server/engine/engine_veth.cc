@@ -621,6 +621,8 @@ EngineResult<VethRecord> Engine::MakeVeth(VethRecord record, LinkSpec a, LinkSpe
   // For the intent too.
   if (record.a.place.has_value()) record.a.netns_cookie = a.netns.cookie;
   if (record.b.place.has_value()) record.b.netns_cookie = b.netns.cookie;
+  NETPROV_ASSIGN_OR_RETURN(const Claim claim_a, ClaimForPair(object, a.netns, "endpoint_a"));
+  NETPROV_ASSIGN_OR_RETURN(const Claim claim_b, ClaimForPair(object, b.netns, "endpoint_b"));
   // A path may lead to the other end by now.
   NETPROV_RETURN_IF_ERROR(ExpectPlaceForNat(object, record.spec, a.netns.key() == b.netns.key()));
   NETPROV_RETURN_IF_ERROR(ExpectNoRoutesWithoutLink(object, record.spec.a, a.netns));

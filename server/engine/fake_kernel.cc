@@ -651,7 +651,13 @@ void FakeKernel::UnshareForTest(uint32_t pid) {
 
 void FakeKernel::MountForTest(uint32_t pid, const std::string& path) {
   std::lock_guard<std::mutex> lock(mutex_);
-  if (const KernelResult<uint64_t> cookie = LookAt({.path = "", .pid = pid}); cookie.ok()) mounts_[path] = *cookie;
+  const KernelResult<uint64_t> cookie = LookAt({.path = "", .pid = pid});
+  if (!cookie.ok()) return;
+  if (absl::StartsWith(path, kNetnsDirectory)) {
+    files_[path.substr(kNetnsDirectory.size())] = {.cookie = *cookie, .empty = true};
+  } else {
+    mounts_[path] = *cookie;
+  }
 }
 
 void FakeKernel::UnmountForTest(const std::string& path) {
