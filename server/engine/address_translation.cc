@@ -5,7 +5,9 @@
 #include <utility>
 #include <variant>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "server/engine/ip_config.h"
 #include "server/netlink/nft.h"
 
@@ -110,11 +112,36 @@ EngineResult<void> ExpectPlaceForNat(const std::string& object, const VethSpec& 
   return InvalidChange(object, std::move(invalid));
 }
 
+std::string LinkForwardSysctl(const std::string& whole, const std::string& link) {
+  const char* family = whole == kIpv4ForwardSysctl ? "ipv4" : "ipv6";
+  // As netns::ReadSysctl() has names.
+  return absl::StrCat("net.", family, ".conf.", absl::StrReplaceAll(link, {{".", "/"}}), ".forwarding");
+}
+
+Sysctls ForwardingToRestore(const Sysctls& former, const Sysctls& now) {
+  Sysctls restored;
+  for (const char* whole : {kIpv4ForwardSysctl, kIpv6ForwardSysctl}) {
+    const auto before = former.find(whole);
+    const auto present = now.find(whole);
+    if (before == former.end() || present == now.end() || present->second != "1") continue;
+    restored.insert(*before);
+    const char* prefix = whole == kIpv4ForwardSysctl ? "net.ipv4." : "net.ipv6.";
+    for (const auto& [name, value] : former) {
+      const auto single = now.find(name);
+      // Of a link that is gone, there is nothing.
+      if (name == whole || !absl::StartsWith(name, prefix) || single == now.end()) continue;
+      const bool is_as_switched = single->second == (name == kIpv4RedirectsSysctl ? "0" : "1");
+      restored.emplace(name, is_as_switched ? value : single->second);
+    }
+  }
+  return restored;
+}
+
 Sysctls ForwardingSysctls(const EndpointConfig& config) {
   Sysctls sysctls;
   for (const AddressSpec& address : config.ip.addresses) {
     const bool is_ipv4 = address.local.address.family() == IpFamily::kIpv4;
-    sysctls.emplace(is_ipv4 ? kIpv4ForwardSysctl : "net.ipv6.conf.all.forwarding", "1");
+    sysctls.emplace(is_ipv4 ? kIpv4ForwardSysctl : kIpv6ForwardSysctl, "1");
   }
   return sysctls;
 }

@@ -17,8 +17,10 @@ namespace netprov::engine {
 // The key of calls (Engine::Keys()) that switch on forwarding in the host's namespace.
 inline constexpr char kHostForwardingKey[] = "forwarding/host";
 
-// Writing the first changes the second too (inet_forward_change()).
+// Of a whole namespace. Writing one sets that of each link and of those to come, too, and the first one also whether
+// redirects are accepted (inet_forward_change(), addrconf_forward_change()).
 inline constexpr char kIpv4ForwardSysctl[] = "net.ipv4.ip_forward";
+inline constexpr char kIpv6ForwardSysctl[] = "net.ipv6.conf.all.forwarding";
 inline constexpr char kIpv4RedirectsSysctl[] = "net.ipv4.conf.all.accept_redirects";
 
 // The tag of an element: that of the pair, cut to what an element has room for.
@@ -42,6 +44,13 @@ std::string NatKey(const netlink::NatElement& element);
 // What is done for an end is done where the other one is, which must be another namespace, by whichever ways the two
 // are reached: what is translated for one could not be told from what is translated for the other. kInvalidChange.
 EngineResult<void> ExpectPlaceForNat(const std::string& object, const VethSpec& spec, bool is_one_place);
+
+// The setting of a link, or of those to come where the name is `default`, that writing `whole` sets too.
+std::string LinkForwardSysctl(const std::string& whole, const std::string& link);
+
+// What puts settings back that were `former` before forwarding was switched on, and are `now`. What somebody has
+// changed since stays as it is: a single one, or, where the whole is off by now, all of its family.
+Sysctls ForwardingToRestore(const Sysctls& former, const Sysctls& now);
 
 // The settings that let packets of an end's families be forwarded, with the value of that.
 Sysctls ForwardingSysctls(const EndpointConfig& config);

@@ -82,6 +82,38 @@ TEST(AddressTranslationTest, TheFamiliesOfItsAddressesAreForwarded) {
             (Sysctls{{"net.ipv4.ip_forward", "1"}, {"net.ipv6.conf.all.forwarding", "1"}}));
 }
 
+TEST(AddressTranslationTest, WhatSomebodyHasChangedSinceIsNotPutBack) {
+  const std::string of_link = LinkForwardSysctl(kIpv4ForwardSysctl, "eth0.7");
+  EXPECT_EQ(of_link, "net.ipv4.conf.eth0/7.forwarding");
+  const std::string ipv6_of_link = LinkForwardSysctl(kIpv6ForwardSysctl, "eth0");
+  EXPECT_EQ(ipv6_of_link, "net.ipv6.conf.eth0.forwarding");
+  const Sysctls former = {{kIpv4ForwardSysctl, "0"},
+                          {kIpv4RedirectsSysctl, "0"},
+                          {of_link, "1"},
+                          {kIpv6ForwardSysctl, "0"},
+                          {ipv6_of_link, "1"}};
+  Sysctls now = former;
+  now[kIpv4ForwardSysctl] = now[kIpv6ForwardSysctl] = "1";
+  EXPECT_EQ(ForwardingToRestore(former, now), former);
+  // A single one.
+  now[of_link] = "0";
+  now[kIpv4RedirectsSysctl] = "1";
+  Sysctls expected = former;
+  expected[of_link] = "0";
+  expected[kIpv4RedirectsSysctl] = "1";
+  EXPECT_EQ(ForwardingToRestore(former, now), expected);
+  // A link that is gone.
+  now.erase(of_link);
+  expected.erase(of_link);
+  EXPECT_EQ(ForwardingToRestore(former, now), expected);
+  // The whole of a family.
+  now[kIpv4ForwardSysctl] = "0";
+  EXPECT_EQ(ForwardingToRestore(former, now), (Sysctls{{kIpv6ForwardSysctl, "0"}, {ipv6_of_link, "1"}}));
+  // Of one that stays on, and of what was not switched on, nothing.
+  EXPECT_THAT(ForwardingToRestore({{of_link, "1"}}, former), IsEmpty());
+  EXPECT_THAT(ForwardingToRestore({}, former), IsEmpty());
+}
+
 TEST(AddressTranslationTest, ATagIsCutToWhatAnElementHasRoomFor) {
   EXPECT_EQ(NatTag(std::string(300, 'x')), std::string(128, 'x'));
   EXPECT_EQ(NatTag("short"), "short");

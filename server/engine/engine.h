@@ -451,10 +451,13 @@ class Engine {
   // these ends are or are to be.
   EngineResult<void> FindForwarding(const std::string& object, const VethSpec& ends, const NetnsRef& a,
                                     const NetnsRef& b, Intent::Former& former);
+  // Adds those of single links that are not as the whole of their family, which the kernel sets with it.
+  EngineResult<void> FindLinkForwarding(const std::string& object, const NetnsRef& netns, Sysctls& changed);
   // The steps that switch it on; `record` and `former` must outlive the plan.
   void AddForwardingSteps(const VethRecord& record, const Intent::Former& former, Plan& plan);
-  // Back to what was, unless another pair relies on it by now.
+  // Back to what was, unless another pair relies on it by now, and as far as nobody else has changed it since.
   KernelResult<void> RestoreForwarding(const VethRecord& record, const Intent::Former& former);
+  KernelResult<void> RestoreSysctls(const NetnsRef& netns, const Sysctls& former);
   // What of a pair does not go with its links: ifbs, and routes that belong to no link.
   KernelResult<void> DeleteRestOf(const VethRecord& record);
   // What an end should have and has not.

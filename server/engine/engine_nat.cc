@@ -274,6 +274,29 @@ EngineResult<void> Engine::FindForwarding(const std::string& object, const VethS
     if (changed.contains(kIpv4ForwardSysctl) && has_redirects) {
       changed[kIpv4RedirectsSysctl] = (*now)[kIpv4RedirectsSysctl];
     }
+    NETPROV_RETURN_IF_ERROR(FindLinkForwarding(object, is_a ? b : a, changed));
+  }
+  return {};
+}
+
+EngineResult<void> Engine::FindLinkForwarding(const std::string& object, const NetnsRef& netns, Sysctls& changed) {
+  std::vector<const char*> wholes;
+  for (const char* whole : {kIpv4ForwardSysctl, kIpv6ForwardSysctl}) {
+    if (changed.contains(whole)) wholes.push_back(whole);
+  }
+  if (wholes.empty()) return {};
+  const std::string step = "look at the settings of forwarding of single links";
+  KernelResult<std::vector<Link>> links = kernel_.ListLinks(netns);
+  if (!links.ok()) return KernelFailure(object, step, links.error());
+  for (const char* whole : wholes) {
+    Sysctls singles = {{LinkForwardSysctl(whole, "default"), ""}};
+    for (const Link& link : *links) singles.emplace(LinkForwardSysctl(whole, link.name), "");
+    KernelResult<Sysctls> now = kernel_.FindSysctls(netns, singles);
+    if (!now.ok()) return KernelFailure(object, step, now.error());
+    // Those that are as the whole become so again with it.
+    for (const auto& [name, value] : *now) {
+      if (value != changed[whole]) changed[name] = value;
+    }
   }
   return {};
 }
@@ -283,9 +306,10 @@ void Engine::AddForwardingSteps(const VethRecord& record, const Intent::Former& 
     const Sysctls& changed = is_a ? former.forwarding_a : former.forwarding_b;
     if (changed.empty()) continue;
     Sysctls on;
-    for (const auto& [name, value] : changed) {
-      if (name != kIpv4RedirectsSysctl) on.emplace(name, "1");
+    for (const char* whole : {kIpv4ForwardSysctl, kIpv6ForwardSysctl}) {
+      if (changed.contains(whole)) on.emplace(whole, "1");
     }
+    if (on.empty()) continue;
     auto back = [this, &record, &former] { return RestoreForwarding(record, former); };
     plan.Add({.name = "switch on forwarding for veth " + record.id,
               .run = [this, &record, is_a, on]() -> KernelResult<void> {
@@ -313,12 +337,23 @@ KernelResult<void> Engine::RestoreForwarding(const VethRecord& record, const Int
         for (const auto& relied_on : ForwardingSysctls(end.end->config)) before.erase(relied_on.first);
       }
     }
-    if (!before.contains(kIpv4ForwardSysctl)) before.erase(kIpv4RedirectsSysctl);
     if (before.empty()) continue;
     NETPROV_ASSIGN_OR_RETURN(const Endpoint reached, ByAnyWay(record, *of.other));
-    NETPROV_RETURN_IF_ERROR(UnlessGone(kernel_.SetSysctls(RefOf(record, reached), before)));
+    NETPROV_RETURN_IF_ERROR(UnlessGone(RestoreSysctls(RefOf(record, reached), before)));
   }
   return {};
+}
+
+KernelResult<void> Engine::RestoreSysctls(const NetnsRef& netns, const Sysctls& former) {
+  NETPROV_ASSIGN_OR_RETURN(const Sysctls now, kernel_.FindSysctls(netns, former));
+  Sysctls restored = ForwardingToRestore(former, now);
+  if (restored.empty()) return {};
+  KernelResult<void> set = kernel_.SetSysctls(netns, restored);
+  if (set.ok() || set.error().code != EOPNOTSUPP) return set;
+  // A link has gone since the look, and its settings with it.
+  NETPROV_ASSIGN_OR_RETURN(const Sysctls there, kernel_.FindSysctls(netns, restored));
+  std::erase_if(restored, [&there](const auto& item) { return !there.contains(item.first); });
+  return kernel_.SetSysctls(netns, restored);
 }
 
 EngineResult<void> Engine::RollBackForwarding(const Intent& intent) {

@@ -326,6 +326,57 @@ TEST_F(EngineNatTest, ForwardingIsSwitchedOnWhereAskedAndStaysOn) {
   EXPECT_EQ(SysctlOf(kIpv4ForwardSysctl), "1");
 }
 
+TEST_F(EngineNatTest, SingleLinksForwardAgainAsTheyDidBefore) {
+  ASSERT_TRUE(CreateNamespace("blue").ok());
+  kernel_.AddForeignLinkForTest(kHost, "uplink0");
+  kernel_.AddForeignLinkForTest(kHost, "uplink1");
+  kernel_.SetSysctlForTest(kHost, "net.ipv4.conf.uplink0.forwarding", "1");
+  kernel_.SetSysctlForTest(kHost, "net.ipv6.conf.uplink1.forwarding", "1");
+  kernel_.SetSysctlForTest(kHost, kIpv4RedirectsSysctl, "0");
+  ExpectNothingIsLeft([&] { return CreateVeth("v", Forwarding("blue")).ok(); });
+  EXPECT_EQ(SysctlOf("net.ipv6.conf.uplink0.forwarding"), "1");
+  // An update, too.
+  kernel_.SetSysctlForTest(kHost, kIpv4ForwardSysctl, "0");
+  kernel_.SetSysctlForTest(kHost, kIpv6Forwarding, "0");
+  kernel_.SetSysctlForTest(kHost, "net.ipv4.conf.uplink1.forwarding", "1");
+  ASSERT_TRUE(DeleteVeth("v").ok());
+  ASSERT_TRUE(CreateVeth("v", Translated("blue")).ok());
+  ExpectNothingIsLeft([&] { return Update(Forwarding("blue")).ok(); });
+}
+
+TEST_F(EngineNatTest, OfALinkThatIsGoneOrThatSomebodyChangedNothingIsPutBack) {
+  ASSERT_TRUE(CreateNamespace("blue").ok());
+  for (const char* link : {"uplink0", "uplink1", "uplink2"}) {
+    kernel_.AddForeignLinkForTest(kHost, link);
+    kernel_.SetSysctlForTest(kHost, absl::StrCat("net.ipv4.conf.", link, ".forwarding"), "1");
+  }
+  const uint32_t gone = (*kernel_.FindLink(kHost, std::string("uplink1")))->ifindex;
+  int sets = 0;
+  kernel_.SetFaultForTest([&](const std::string& operation) -> std::optional<KernelError> {
+    if (operation != "SetSysctls") return std::nullopt;
+    ++sets;
+    if (sets == 1) {
+      // What was switched on in the meantime is as the call would have done it.
+      kernel_.SetSysctlForTest(kHost, kIpv4ForwardSysctl, "1");
+      kernel_.SetSysctlForTest(kHost, "net.ipv4.conf.uplink2.forwarding", "0");
+      return KernelError{.code = EIO, .operation = operation, .extack = {}};
+    }
+    // Since the look at what is to be put back.
+    if (sets == 2) {
+      EXPECT_TRUE(kernel_.DeleteLink(kHost, gone).ok());
+    }
+    return std::nullopt;
+  });
+  auto failed = CreateVeth("v", Forwarding("blue"));
+  kernel_.SetFaultForTest(nullptr);
+  EXPECT_REFUSED(failed, Reason::kKernel);
+  EXPECT_EQ(sets, 3);
+  EXPECT_EQ(SysctlOf(kIpv4ForwardSysctl), "0");
+  EXPECT_EQ(SysctlOf("net.ipv4.conf.uplink0.forwarding"), "1");
+  EXPECT_EQ(SysctlOf("net.ipv4.conf.uplink2.forwarding"), "0");
+  EXPECT_THAT(registry_->ListPending(), IsEmpty());
+}
+
 TEST_F(EngineNatTest, OfOneFamilyOnlyThatIsForwarded) {
   VethSpec spec = Forwarding("blue");
   spec.b.config.ip.addresses.pop_back();

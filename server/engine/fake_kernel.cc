@@ -52,14 +52,20 @@ bool IsLinkName(const std::string& name) {
                       [](unsigned char c) { return c == '/' || c == ':' || isspace(c) != 0; });
 }
 
+// Of links to come.
+constexpr const char* kForwardsByDefault[] = {"net.ipv4.conf.default.forwarding", "net.ipv6.conf.default.forwarding"};
+
 // Of a new namespace. A few that the machine has too.
 const Sysctls& DefaultSysctls() {
   static const auto* const sysctls = new Sysctls{{"net.core.somaxconn", "4096"},
+                                                 {"net.ipv4.conf.all.accept_redirects", "1"},
                                                  {"net.ipv4.conf.all.rp_filter", "0"},
+                                                 {kForwardsByDefault[0], "0"},
                                                  {"net.ipv4.ip_forward", "0"},
                                                  {"net.ipv4.ip_local_port_range", "32768 60999"},
                                                  {"net.ipv6.conf.all.disable_ipv6", "0"},
-                                                 {"net.ipv6.conf.all.forwarding", "0"}};
+                                                 {"net.ipv6.conf.all.forwarding", "0"},
+                                                 {kForwardsByDefault[1], "0"}};
   return *sysctls;
 }
 
@@ -246,16 +252,39 @@ uint64_t FakeKernel::AddNetns(const std::string& alias) {
   return cookie;
 }
 
+std::string* FakeKernel::FindSysctl(const std::string& name, FakeNetns& netns) {
+  if (auto setting = netns.sysctls.find(name); setting != netns.sysctls.end()) return &setting->second;
+  for (auto& [ifindex, link] : netns.links) {
+    const std::string of_link =
+        absl::StrCat(".conf.", absl::StrReplaceAll(link.link.name, {{".", "/"}}), ".forwarding");
+    if (name == absl::StrCat("net.ipv4", of_link)) return &link.forwards_ipv4;
+    if (name == absl::StrCat("net.ipv6", of_link)) return &link.forwards_ipv6;
+  }
+  return nullptr;
+}
+
+void FakeKernel::WriteSysctl(const std::string& name, const std::string& value, FakeNetns& netns) {
+  std::string* const setting = FindSysctl(name, netns);
+  if (setting == nullptr || *setting == value) return;
+  *setting = value;
+  const bool is_ipv4 = name == "net.ipv4.ip_forward";
+  if (!is_ipv4 && name != "net.ipv6.conf.all.forwarding") return;
+  netns.sysctls[kForwardsByDefault[is_ipv4 ? 0 : 1]] = value;
+  for (auto& [ifindex, link] : netns.links) (is_ipv4 ? link.forwards_ipv4 : link.forwards_ipv6) = value;
+  if (is_ipv4) netns.sysctls["net.ipv4.conf.all.accept_redirects"] = absl::StrCat(value == "0" ? 1 : 0);
+}
+
 KernelResult<void> FakeKernel::Write(const Sysctls& sysctls, FakeNetns& netns) {
   for (const auto& [name, value] : sysctls) {
     const std::string operation = absl::StrCat("sysctl ", name);
-    auto setting = netns.sysctls.find(name);
-    if (setting == netns.sysctls.end()) return Fail(EOPNOTSUPP, operation, "the kernel does not have it");
+    if (FindSysctl(name, netns) == nullptr) return Fail(EOPNOTSUPP, operation, "the kernel does not have it");
     const std::optional<std::string> kept = AsNumbers(value);
     if (!kept.has_value()) return Fail(EINVAL, operation);
-    setting->second = *kept;
+    WriteSysctl(name, *kept, netns);
     if (*kept != value) return Fail(EINVAL, operation, absl::StrCat("it reads '", *kept, "'"));
   }
+  // Some change others.
+  for (const auto& [name, value] : sysctls) WriteSysctl(name, value, netns);
   return {};
 }
 
@@ -384,6 +413,8 @@ uint32_t FakeKernel::AddLink(FakeNetns& netns, const LinkSpec& spec, const std::
                                .kind = kind,
                                .peer_ifindex = 0,
                                .options = spec.options};
+  netns.links[ifindex].forwards_ipv4 = netns.sysctls[kForwardsByDefault[0]];
+  netns.links[ifindex].forwards_ipv6 = netns.sysctls[kForwardsByDefault[1]];
   // What a veth of the machine has.
   netlink::OffloadLimits& limits = netns.links[ifindex].link.options.limits;
   limits.gso_max_size = limits.gso_max_size.value_or(65536);
@@ -599,7 +630,7 @@ void FakeKernel::RemoveFiltersForTest(const NetnsRef& netns, const std::string& 
 void FakeKernel::SetSysctlForTest(const NetnsRef& netns, const std::string& name, const std::string& value) {
   std::lock_guard<std::mutex> lock(mutex_);
   KernelResult<FakeNetns*> inside = Enter(netns);
-  if (inside.ok()) (*inside)->sysctls[name] = value;
+  if (inside.ok()) WriteSysctl(name, value, **inside);
 }
 
 void FakeKernel::SetEtcFileForTest(const std::string& name, const std::string& file,
@@ -708,6 +739,8 @@ std::string FakeKernel::DumpForTest() const {
       absl::StrAppend(&text, "  ", link.link.name, " ", link.link.mtu, " ", link.link.up ? "up" : "down", " ",
                       link.link.group, " ", JoinAlias(link.link.alias, link.link.options.alias), "\n");
       if (link.announcements > 0) absl::StrAppend(&text, "    announces\n");
+      if (link.forwards_ipv4 != "0") absl::StrAppend(&text, "    forwards IPv4\n");
+      if (link.forwards_ipv6 != "0") absl::StrAppend(&text, "    forwards IPv6\n");
       for (const std::string& other : link.link.alternative_names) absl::StrAppend(&text, "    altname ", other, "\n");
       if (auto bridge = namespaces_.at(cookie).links.find(link.link.master_ifindex);
           bridge != namespaces_.at(cookie).links.end()) {
@@ -765,7 +798,7 @@ KernelResult<Sysctls> FakeKernel::FindSysctls(const NetnsRef& netns, const Sysct
   NETPROV_ASSIGN_OR_RETURN(FakeNetns * inside, Enter(netns));
   Sysctls found;
   for (const auto& [name, value] : wanted) {
-    if (auto now = inside->sysctls.find(name); now != inside->sysctls.end()) found.insert(*now);
+    if (const std::string* now = FindSysctl(name, *inside); now != nullptr) found.emplace(name, *now);
   }
   return found;
 }

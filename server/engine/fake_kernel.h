@@ -158,6 +158,8 @@ class FakeKernel : public Kernel {
     uint32_t redirected_to = 0;                  // where what it receives goes; 0: nowhere else
     uint64_t lower_cookie = 0;                   // where what it stands on is, or its own packets are
     std::vector<FdbEntry> fdb;                   // of a VXLAN device
+    std::string forwards_ipv4 = "0";             // sysctls of the link
+    std::string forwards_ipv6 = "0";
   };
   struct FakeNetns {
     std::map<uint32_t, FakeLink> links;
@@ -177,6 +179,9 @@ class FakeKernel : public Kernel {
   void Boot();
   uint64_t AddNetns(const std::string& alias);
   static KernelResult<void> Write(const Sysctls& sysctls, FakeNetns& netns);
+  // Where the value of a sysctl is; null: this kernel has none.
+  static std::string* FindSysctl(const std::string& name, FakeNetns& netns);
+  static void WriteSysctl(const std::string& name, const std::string& value, FakeNetns& netns);
   void DestroyNetns(uint64_t cookie);
   void DeleteLinkAndPeer(uint64_t cookie, uint32_t ifindex);
   KernelResult<FakeNetns*> Enter(const NetnsRef& netns);

@@ -244,9 +244,10 @@ class Kernel {
   // The present values of those sysctls of `wanted` that the kernel has.
   virtual KernelResult<Sysctls> FindSysctls(const NetnsRef& netns, const Sysctls& wanted) = 0;
 
-  // Sets sysctls, all of them or, where the kernel refuses one, as many as came before it. The error's operation is
-  // `sysctl NAME`. EOPNOTSUPP: the kernel has no such sysctl. EINVAL: it refuses the value or, as the extack says,
-  // keeps another one.
+  // Sets sysctls, all of them or, where the kernel refuses one, as many as came before it. Of those that others of them
+  // change, as `net.ipv4.ip_forward` does with the same of each link, the value given here counts. The error's
+  // operation is `sysctl NAME`. EOPNOTSUPP: the kernel has no such sysctl. EINVAL: it refuses the value or, as the
+  // extack says, keeps another one.
   virtual KernelResult<void> SetSysctls(const NetnsRef& netns, const Sysctls& sysctls) = 0;
 
   // The processes whose main thread is inside, as far as this one may see them, the first `most` of them by name too.

@@ -223,6 +223,38 @@ TEST_P(KernelContractTest, SysctlsCanBeSetAgain) {
   EXPECT_EQ(CodeOf(kernel_.FindSysctls({.name = "gone", .cookie = 1}, sysctls)), ENOENT);
 }
 
+TEST_P(KernelContractTest, ForwardingOfTheWholeIsSetOfEachLinkToo) {
+  const NetnsRef netns = MakeNetns("blue");
+  ASSERT_EQ(CodeOf(kernel_.CreateVeth({.name = "h0"}, {.netns = netns, .name = "eth0.1"}, "")), 0);
+  const engine::Sysctls off = {{"net.ipv4.conf.all.accept_redirects", "1"},
+                               {"net.ipv4.conf.default.forwarding", "0"},
+                               {"net.ipv4.conf.eth0/1.forwarding", "0"},
+                               {"net.ipv4.conf.lo.forwarding", "0"},
+                               {"net.ipv4.ip_forward", "0"},
+                               {"net.ipv6.conf.all.forwarding", "0"},
+                               {"net.ipv6.conf.default.forwarding", "0"},
+                               {"net.ipv6.conf.eth0/1.forwarding", "0"}};
+  engine::Sysctls on = off;
+  for (auto& [name, value] : on) value = name == "net.ipv4.conf.all.accept_redirects" ? "0" : "1";
+  ASSERT_EQ(CodeOf(kernel_.SetSysctls(netns, off)), 0);
+  ASSERT_EQ(CodeOf(kernel_.SetSysctls(netns, {{"net.ipv4.conf.eth0/1.forwarding", "1"}})), 0);
+  EXPECT_EQ(kernel_.FindSysctls(netns, {{"net.ipv4.ip_forward", ""}})->at("net.ipv4.ip_forward"), "0");
+  ASSERT_EQ(CodeOf(kernel_.SetSysctls(netns, {{"net.ipv4.ip_forward", "1"}, {"net.ipv6.conf.all.forwarding", "1"}})),
+            0);
+  EXPECT_EQ(*kernel_.FindSysctls(netns, on), on);
+  // A link that comes has what the others have.
+  ASSERT_EQ(CodeOf(kernel_.CreateVeth({.name = "h1"}, {.netns = netns, .name = "eth1"}, "")), 0);
+  const engine::Sysctls born = {{"net.ipv4.conf.eth1.forwarding", "1"}, {"net.ipv6.conf.eth1.forwarding", "1"}};
+  EXPECT_EQ(*kernel_.FindSysctls(netns, born), born);
+  // What is given beside the whole counts.
+  engine::Sysctls mixed = off;
+  mixed["net.ipv4.conf.all.accept_redirects"] = "0";
+  mixed["net.ipv4.conf.eth0/1.forwarding"] = "1";
+  mixed["net.ipv6.conf.default.forwarding"] = "1";
+  ASSERT_EQ(CodeOf(kernel_.SetSysctls(netns, mixed)), 0);
+  EXPECT_EQ(*kernel_.FindSysctls(netns, mixed), mixed);
+}
+
 TEST_P(KernelContractTest, FindsWhoIsInside) {
   const NetnsRef blue = MakeNetns("blue");
   const NetnsRef green = MakeNetns("green");

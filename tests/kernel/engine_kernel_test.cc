@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,6 +19,7 @@
 #include "server/engine/linux_kernel.h"
 #include "server/engine/registry.h"
 #include "server/engine/tag.h"
+#include "server/netlink/ip_address.h"
 #include "tests/testing/private_host.h"
 #include "tests/testing/process.h"
 
@@ -275,6 +277,37 @@ TEST_F(EngineKernelTest, WithoutDescriptorsACreateIsRefusedAndNothingIsLeft) {
     EXPECT_EQ(Snapshot(), before);
   }
   FAIL() << "there were never enough";
+}
+
+TEST_F(EngineKernelTest, ACallThatFailsLeavesForwardingAsItWasOnEachLink) {
+  ASSERT_TRUE(engine_->CreateNamespace({.id = "blue"}).ok());
+  const auto settings = [] {
+    return Shell("cd /proc/sys/net; grep . ipv4/ip_forward ipv4/conf/all/accept_redirects ipv[46]/conf/*/forwarding");
+  };
+  const auto write = [](const std::string& value, const std::string& files) {
+    Shell(absl::StrCat("cd /proc/sys/net; for file in ", files, "; do echo ", value, " > $file; done"));
+  };
+  write("0", "ipv4/ip_forward ipv6/conf/all/forwarding ipv4/conf/all/accept_redirects");
+  Shell("ip link add t0 type veth peer name t1");
+  write("1", "ipv4/conf/t0/forwarding ipv6/conf/t0/forwarding ipv4/conf/default/forwarding");
+  const std::string before = settings();
+  EXPECT_THAT(before, ::testing::HasSubstr("ipv4/conf/t0/forwarding:1\nipv4/conf/t1/forwarding:0\n"));
+  // The last thing that can fail.
+  registry_.reset();
+  Shell(
+      "/usr/bin/python3 - <<END\nimport sqlite3\ndatabase = sqlite3.connect('" + path_ + "')\n" +
+      R"(database.execute("CREATE TRIGGER refuse BEFORE INSERT ON veths BEGIN SELECT raise(ABORT, 'no veths'); END"))" +
+      "\ndatabase.commit()\nEND");
+  Restart();
+  VethSpec spec = HostTo("blue");
+  spec.b.config.ip.addresses = {{.local = *netlink::IpPrefix::Parse("10.0.0.2/24"), .peer = std::nullopt},
+                                {.local = *netlink::IpPrefix::Parse("2001:db8::2/64"), .peer = std::nullopt}};
+  spec.b.config.ip_forwarding = true;
+  auto failed = CreateVeth("v", spec);
+  ASSERT_FALSE(failed.ok());
+  EXPECT_EQ(failed.error().reason, Reason::kRegistryFailed) << failed.error().message;
+  EXPECT_EQ(settings(), before);
+  EXPECT_THAT(registry_->ListPending(), IsEmpty());
 }
 
 TEST_F(EngineKernelTest, WhatACrashLeftIsRolledBack) {
