@@ -155,7 +155,8 @@ EngineResult<void> Engine::CheckNatIsFree(const std::string& object, const VethR
     if (!config.HasNat()) continue;
     const NetnsRef& netns = of.is_a ? b : a;
     if (netns.is_unborn()) continue;
-    KernelResult<std::vector<NatElement>> there = kernel_.ListNat(netns, registry_.id());
+    const std::vector<NatElement> wanted = NatOf(record, of.is_a);
+    KernelResult<std::vector<NatElement>> there = kernel_.FindNat(netns, registry_.id(), wanted);
     if (!there.ok()) return KernelFailure(object, "look at what is translated", there.error());
     std::map<std::string, std::string> tags;  // by the keys
     for (const NatElement& element : *there) {
@@ -172,7 +173,7 @@ EngineResult<void> Engine::CheckNatIsFree(const std::string& object, const VethR
                                 tag.has_value() ? tag->object : "");
       }
     }
-    for (const NatElement& element : NatOf(record, of.is_a)) {
+    for (const NatElement& element : wanted) {
       if (!tags.contains(NatKey(element))) continue;
       return KernelFailure(
           object, StepOf(record),
@@ -202,12 +203,13 @@ EngineResult<void> Engine::CompareNat(const VethRecord& record, Veth& veth) {
     }
     // Of an end whose bridge is gone, what hangs on it is not known, and that the bridge is gone is said already.
     if (!asked.HasNat()) continue;
-    KernelResult<std::vector<NatElement>> now = kernel_.ListNat(netns, registry_.id());
+    const std::vector<NatElement> wanted = NatOf(record, of.is_a);
+    KernelResult<std::vector<NatElement>> now = kernel_.FindNat(netns, registry_.id(), wanted);
     if (!now.ok() && !NamespaceIsGone(now.error())) {
       return KernelFailure(VethName(record.id), "look at what is translated for veth " + record.id, now.error());
     }
     const std::vector<NatElement> there = now.ok() ? OfTag(*std::move(now), tag) : std::vector<NatElement>();
-    for (const NatElement& missing : Without(NatOf(record, of.is_a), there)) {
+    for (const NatElement& missing : Without(wanted, there)) {
       if (std::holds_alternative<netlink::PortForward>(missing.rule)) continue;
       const auto* masquerade = std::get_if<netlink::Masquerade>(&missing.rule);
       if (masquerade != nullptr) config.masquerade = false;

@@ -649,6 +649,39 @@ TEST_F(EngineNatTest, WhatIsTranslatedNeedsTheOtherEndElsewhereByWhicheverWay) {
   EXPECT_REFUSED(Heal(), Reason::kInvalidChange);
 }
 
+TEST_F(EngineNatTest, WhatAPairHasIsLookedUpWithoutThatOfTheOthers) {
+  Make(Translated("blue"));
+  int lists = 0;
+  int finds = 0;
+  kernel_.SetFaultForTest([&](const std::string& operation) -> std::optional<KernelError> {
+    lists += operation == "ListNat" ? 1 : 0;
+    finds += operation == "FindNat" ? 1 : 0;
+    return std::nullopt;
+  });
+  for (int i = 1; i < 5; ++i) {
+    VethSpec spec = HostTo("blue");
+    spec.a.interface_name = absl::StrCat("h", i);
+    spec.b.interface_name = absl::StrCat("eth", i);
+    spec.b.config.ip.addresses = {{.local = *IpPrefix::Parse(absl::StrCat("10.0.", i, ".2/24"))}};
+    spec.b.config.masquerade = true;
+    ASSERT_TRUE(CreateVeth(absl::StrCat("w", i), spec).ok());
+  }
+  EXPECT_EQ(lists, 0);
+  EXPECT_EQ(finds, 0);
+  EXPECT_EQ(engine_->ListVeths("", 100)->items.size(), 5u);
+  EXPECT_EQ(lists, 0);
+  EXPECT_EQ(finds, 5);
+  // A check lists the table of each place once, for what is nobody's.
+  const int in_a_check = 2;
+  EXPECT_EQ(engine_->CheckHost(engine_->PlanCheck(/*validate_only=*/false))->findings.size(), 0u);
+  EXPECT_EQ(lists, in_a_check);
+  EXPECT_EQ(finds, 10);
+  ASSERT_TRUE(Heal().ok());
+  EXPECT_EQ(lists, in_a_check);
+  EXPECT_EQ(finds, 11);
+  kernel_.SetFaultForTest(nullptr);
+}
+
 TEST_F(EngineNatTest, AnEndAtAPlaceIsTranslatedInTheHost) {
   const uint32_t pid = kernel_.StartProcessInNewNetnsForTest("sleep");
   const std::string before = kernel_.DumpForTest();

@@ -141,6 +141,8 @@ class FakeKernel : public Kernel {
   KernelResult<void> DeleteNat(const NetnsRef& netns, const std::string& registry,
                                const std::vector<netlink::NatElement>& elements) override;
   KernelResult<std::vector<netlink::NatElement>> ListNat(const NetnsRef& netns, const std::string& registry) override;
+  KernelResult<std::vector<netlink::NatElement>> FindNat(const NetnsRef& netns, const std::string& registry,
+                                                         const std::vector<netlink::NatElement>& elements) override;
   KernelResult<std::unique_ptr<KernelWatch>> Watch() override;
 
  private:

@@ -83,4 +83,19 @@ KernelResult<std::vector<NatElement>> FakeKernel::ListNat(const NetnsRef& netns,
   return inside->nat_registry == registry ? inside->nat : std::vector<NatElement>();
 }
 
+KernelResult<std::vector<NatElement>> FakeKernel::FindNat(const NetnsRef& netns, const std::string& registry,
+                                                          const std::vector<NatElement>& elements) {
+  if (auto error = Ask("FindNat"); error.has_value()) return *error;
+  std::lock_guard<std::mutex> lock(mutex_);
+  NETPROV_ASSIGN_OR_RETURN(FakeNetns * inside, Enter(netns));
+  std::vector<NatElement> found;
+  if (inside->nat_registry != registry) return found;
+  for (const NatElement& wanted : elements) {
+    for (const NatElement& element : inside->nat) {
+      if (HaveOneKey(element, wanted)) found.push_back(element);
+    }
+  }
+  return found;
+}
+
 }  // namespace netprov::engine

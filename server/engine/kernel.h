@@ -377,6 +377,10 @@ class Kernel {
   // All elements of the registry's table; none where it has none.
   virtual KernelResult<std::vector<netlink::NatElement>> ListNat(const NetnsRef& netns,
                                                                  const std::string& registry) = 0;
+  // Those that it has under the keys of `elements`, as they are there. What it costs does not depend on how many others
+  // there are.
+  virtual KernelResult<std::vector<netlink::NatElement>> FindNat(const NetnsRef& netns, const std::string& registry,
+                                                                 const std::vector<netlink::NatElement>& elements) = 0;
 
   // One link by its name or by its index; nullopt: there is none. ENOENT, ESTALE: the namespace is not there.
   virtual KernelResult<std::optional<Link>> FindLink(const NetnsRef& netns, const std::string& name) = 0;

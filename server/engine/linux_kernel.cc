@@ -1001,6 +1001,12 @@ KernelResult<std::vector<netlink::NatElement>> LinuxKernel::ListNat(const NetnsR
   return engine::ListNat(*session, registry);
 }
 
+KernelResult<std::vector<netlink::NatElement>> LinuxKernel::FindNat(const NetnsRef& netns, const std::string& registry,
+                                                                    const std::vector<netlink::NatElement>& elements) {
+  NETPROV_ASSIGN_OR_RETURN(const std::unique_ptr<netlink::Session> session, ConnectToNetfilter(netns));
+  return engine::FindNat(*session, registry, elements);
+}
+
 KernelResult<std::unique_ptr<KernelWatch>> LinuxKernel::Watch() {
   return OpenLinuxWatch(directory_, [this](const NetnsRef& netns) -> KernelResult<UniqueFd> {
     NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));

@@ -24,10 +24,9 @@ bool Contains(const std::vector<NatElement>& elements, const NatElement& element
   return std::find(elements.begin(), elements.end(), element) != elements.end();
 }
 
-KernelResult<std::vector<NatElement>> List(NatTable& table) {
-  KernelResult<std::vector<NatElement>> elements = table.ListElements();
+// None, where there is no table of this registry's, or there can be none.
+KernelResult<std::vector<NatElement>> UnlessNoTable(KernelResult<std::vector<NatElement>> elements) {
   if (elements.ok()) return elements;
-  // There is no table of this registry's, or there can be none.
   const int code = elements.error().code;
   if (code == ENOENT || code == EOPNOTSUPP) return std::vector<NatElement>();
   return elements;
@@ -50,7 +49,7 @@ KernelError Overtaken(KernelError error) {
 
 // What became of elements whose addition was not answered.
 KernelResult<void> LookAfter(NatTable& table, const std::vector<NatElement>& elements, KernelError error) {
-  const KernelResult<std::vector<NatElement>> there = List(table);
+  const KernelResult<std::vector<NatElement>> there = UnlessNoTable(table.FindElements(std::span(elements).first(1)));
   if (!there.ok()) return error;
   // A transaction is carried out whole or not at all.
   if (Contains(*there, elements.front())) return {};
@@ -86,7 +85,7 @@ KernelResult<void> AddNat(Session& session, const std::string& registry, const s
 KernelResult<void> DeleteNat(Session& session, const std::string& registry, const std::vector<NatElement>& elements) {
   NatTable table(session, registry);
   for (int i = 1;; ++i) {
-    NETPROV_ASSIGN_OR_RETURN(std::vector<NatElement> left, List(table));
+    NETPROV_ASSIGN_OR_RETURN(std::vector<NatElement> left, UnlessNoTable(table.FindElements(elements)));
     std::erase_if(left, [&](const NatElement& element) { return !Contains(elements, element); });
     if (left.empty()) break;
     const size_t size = std::min(left.size(), Session::kMaxTransactionRequests);
@@ -102,7 +101,13 @@ KernelResult<void> DeleteNat(Session& session, const std::string& registry, cons
 
 KernelResult<std::vector<NatElement>> ListNat(Session& session, const std::string& registry) {
   NatTable table(session, registry);
-  return List(table);
+  return UnlessNoTable(table.ListElements());
+}
+
+KernelResult<std::vector<NatElement>> FindNat(Session& session, const std::string& registry,
+                                              const std::vector<NatElement>& elements) {
+  NatTable table(session, registry);
+  return UnlessNoTable(table.FindElements(elements));
 }
 
 }  // namespace netprov::engine

@@ -11,12 +11,14 @@
 
 namespace netprov::engine {
 
-// As Kernel::AddNat(), Kernel::DeleteNat() and Kernel::ListNat(), in the namespace of the session.
+// As Kernel::AddNat(), Kernel::DeleteNat(), Kernel::ListNat() and Kernel::FindNat(), in the namespace of the session.
 KernelResult<void> AddNat(netlink::Session& session, const std::string& registry,
                           const std::vector<netlink::NatElement>& elements);
 KernelResult<void> DeleteNat(netlink::Session& session, const std::string& registry,
                              const std::vector<netlink::NatElement>& elements);
 KernelResult<std::vector<netlink::NatElement>> ListNat(netlink::Session& session, const std::string& registry);
+KernelResult<std::vector<netlink::NatElement>> FindNat(netlink::Session& session, const std::string& registry,
+                                                       const std::vector<netlink::NatElement>& elements);
 
 }  // namespace netprov::engine
 

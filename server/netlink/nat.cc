@@ -381,6 +381,12 @@ Request EncodeDeleteNatElement(const NatElement& element) {
   return placed.valid ? request : Invalid(std::move(request));
 }
 
+Request EncodeGetNatElement(const NatElement& element) {
+  const Placed placed = Place(element);
+  Request request = EncodeGetNftElement(kNatTable, placed.set, placed.element.key, ToString(element));
+  return placed.valid ? request : Invalid(std::move(request));
+}
+
 std::vector<Request> EncodeDumpNatElements() {
   std::vector<Request> requests;
   for (const Family& family : kFamilies) {

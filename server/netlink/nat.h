@@ -112,6 +112,8 @@ std::vector<Request> EncodeEnsureNatTable(std::string_view comment);
 Request EncodeAddNatElement(const NatElement& element);
 Request EncodeDeleteNatElement(const NatElement& element);
 
+// NFT_MSG_GETSETELEM for what the table has under the element's key, for Session::ExecuteBatch. ENOENT: nothing.
+Request EncodeGetNatElement(const NatElement& element);
 // NFT_MSG_GETSETELEM for each of the table's sets, for Session::Dump.
 std::vector<Request> EncodeDumpNatElements();
 

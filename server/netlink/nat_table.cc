@@ -87,6 +87,28 @@ KernelResult<std::vector<NatElement>> NatTable::ListElements() {
   return DumpElements();
 }
 
+KernelResult<std::vector<NatElement>> NatTable::FindElements(std::span<const NatElement> elements) {
+  NETPROV_ASSIGN_OR_RETURN(const Look look, LookAtTable());
+  if (look.owner != Owner::kNetprov) return NoTable();
+  std::vector<NatElement> found;
+  while (!elements.empty()) {
+    const size_t size = std::min(elements.size(), Session::kMaxBatchRequests);
+    std::vector<Request> requests;
+    for (const NatElement& element : elements.first(size)) requests.push_back(EncodeGetNatElement(element));
+    elements = elements.subspan(size);
+    for (Outcome& outcome : session_.ExecuteBatch(requests)) {
+      // There is none of the key, or no table any more.
+      if (!outcome.ok() && outcome.error->code == ENOENT) continue;
+      if (!outcome.ok()) return *std::move(outcome.error);
+      for (const Payload& payload : outcome.replies) {
+        NETPROV_ASSIGN_OR_RETURN(std::vector<NatElement> some, DecodeNatElements(payload));
+        std::move(some.begin(), some.end(), std::back_inserter(found));
+      }
+    }
+  }
+  return found;
+}
+
 KernelResult<std::vector<NatElement>> NatTable::DumpElements() {
   std::vector<NatElement> elements;
   for (const Request& request : EncodeDumpNatElements()) {

@@ -51,6 +51,11 @@ class NatTable {
   // All elements, in no order; each set's are of one moment. ENOENT where there is no table of netprov's.
   KernelResult<std::vector<NatElement>> ListElements();
 
+  // What is there under the keys of `elements`; it may lead elsewhere, or have another tag. One round trip for
+  // each Session::kMaxBatchRequests of them, however many others there are. ENOENT where there is no table of
+  // netprov's.
+  KernelResult<std::vector<NatElement>> FindElements(std::span<const NatElement> elements);
+
   // Deletes the table if it has no elements. Returns whether there is no table of netprov's now.
   KernelResult<bool> DeleteTableIfEmpty();
 

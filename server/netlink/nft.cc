@@ -230,15 +230,24 @@ Request EncodeNewNftElement(std::string_view table, std::string_view set, const 
   return std::move(message).Build();
 }
 
-Request EncodeDeleteNftElement(std::string_view table, std::string_view set, std::span<const std::byte> key,
-                               std::string_view what) {
-  MessageBuilder message = ElementMessage("NFT_MSG_DELSETELEM", NFT_MSG_DELSETELEM, NLM_F_ACK, table, set, what);
+// A list of the element of one key, at the end of a message.
+static Request WithKey(MessageBuilder message, std::span<const std::byte> key) {
   size_t list = message.BeginNest(NFTA_SET_ELEM_LIST_ELEMENTS);
   size_t nest = message.BeginNest(NFTA_LIST_ELEM);
   PutDataNest(message, NFTA_SET_ELEM_KEY, key);
   message.EndNest(nest);
   message.EndNest(list);
   return std::move(message).Build();
+}
+
+Request EncodeDeleteNftElement(std::string_view table, std::string_view set, std::span<const std::byte> key,
+                               std::string_view what) {
+  return WithKey(ElementMessage("NFT_MSG_DELSETELEM", NFT_MSG_DELSETELEM, NLM_F_ACK, table, set, what), key);
+}
+
+Request EncodeGetNftElement(std::string_view table, std::string_view set, std::span<const std::byte> key,
+                            std::string_view what) {
+  return WithKey(ElementMessage("NFT_MSG_GETSETELEM", NFT_MSG_GETSETELEM, NLM_F_ACK, table, set, what), key);
 }
 
 Request EncodeDumpNftElements(std::string_view table, std::string_view set) {

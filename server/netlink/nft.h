@@ -107,6 +107,10 @@ Request EncodeNewNftElement(std::string_view table, std::string_view set, const 
 // or where there is no such set or table.
 Request EncodeDeleteNftElement(std::string_view table, std::string_view set, std::span<const std::byte> key,
                                std::string_view what);
+// NFT_MSG_GETSETELEM for the element of a key, whose reply is as one of a dump. ENOENT where the set has none
+// (nft_get_set_elem, Linux 4.15), or where there is no such set or table.
+Request EncodeGetNftElement(std::string_view table, std::string_view set, std::span<const std::byte> key,
+                            std::string_view what);
 // NFT_MSG_GETSETELEM for all elements of a set, for Session::Dump. ENOENT where there is no such set or table.
 Request EncodeDumpNftElements(std::string_view table, std::string_view set);
 // One reply of a dump: some of a set's elements, or none.

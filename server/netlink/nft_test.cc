@@ -167,6 +167,17 @@ TEST(EncodeNftElementTest, NewDeleteAndDump) {
     0c 00 01 80                              #     NFTA_SET_ELEM_KEY
     08 00 01 00  01 01 01 01                 #       NFTA_DATA_VALUE
   )");
+  ExpectMessage(EncodeGetNftElement("t", "s", kKey, "x"), "NFT_MSG_GETSETELEM inet t s x", R"(
+    38 00 00 00  0d 0a 05 00                 # 56 bytes, NFT_MSG_GETSETELEM, NLM_F_REQUEST|NLM_F_ACK
+    00 00 00 00  00 00 00 00
+    01 00 00 00                              # nfgenmsg: NFPROTO_INET
+    06 00 01 00  74 00 00 00                 # NFTA_SET_ELEM_LIST_TABLE "t"
+    06 00 02 00  73 00 00 00                 # NFTA_SET_ELEM_LIST_SET "s"
+    14 00 03 80                              # NFTA_SET_ELEM_LIST_ELEMENTS
+    10 00 01 80                              #   NFTA_LIST_ELEM
+    0c 00 01 80                              #     NFTA_SET_ELEM_KEY
+    08 00 01 00  01 01 01 01                 #       NFTA_DATA_VALUE
+  )");
   ExpectMessage(EncodeDumpNftElements("t", "s"), "NFT_MSG_GETSETELEM dump of inet t s", R"(
     24 00 00 00  0d 0a 01 03                 # 36 bytes, NFT_MSG_GETSETELEM, NLM_F_REQUEST|NLM_F_DUMP
     00 00 00 00  00 00 00 00

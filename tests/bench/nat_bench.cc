@@ -57,6 +57,18 @@ void Delete(netlink::NatTable& table, const std::vector<NatElement>& elements) {
   Check(deleted.ok(), deleted.ok() ? "" : deleted.error().error.ToString());
 }
 
+void Find(netlink::NatTable& table, const std::vector<NatElement>& elements, int count) {
+  auto found = table.FindElements(elements);
+  Check(found.ok(), found.ok() ? "" : found.error().ToString());
+  Check(static_cast<int>(found->size()) == count, "FindElements");
+}
+
+void List(netlink::NatTable& table, int count) {
+  auto listed = table.ListElements();
+  Check(listed.ok(), listed.ok() ? "" : listed.error().ToString());
+  Check(static_cast<int>(listed->size()) == count, "ListElements");
+}
+
 // Microseconds: the median and the 99th percentile.
 std::pair<double, double> Measure(int times, const std::function<void()>& what, const std::function<void()>& undo) {
   std::vector<double> each;
@@ -85,6 +97,12 @@ void MeasureWith(netlink::NatTable& table, int present, int times) {
   Print(present, "add one element", Measure(times, add(one), remove(one)));
   Add(table, one);
   Print(present, "delete one element", Measure(times, remove(one), add(one)));
+  Print(present, "find one element",
+        Measure(
+            times, [&] { Find(table, one, 1); }, [] {}));
+  Print(present, "list all",
+        Measure(
+            times / 20, [&] { List(table, present + 1); }, [] {}));
   Delete(table, one);
   Print(present, "add a range of 1,024 ports", Measure(times / 20, add(range), remove(range)));
 }

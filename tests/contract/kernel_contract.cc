@@ -1475,6 +1475,30 @@ TEST_P(KernelContractTest, TranslatesInANamespaceAlone) {
   EXPECT_THAT(*kernel_.ListNat(blue, kRegistry), IsEmpty());
 }
 
+TEST_P(KernelContractTest, WhatIsTranslatedIsFoundByItsKey) {
+  const NetnsRef blue = MakeNetns("blue");
+  EXPECT_THAT(*kernel_.FindNat(blue, kRegistry, NatOfAPair()), IsEmpty()) << "there is no table";
+  ASSERT_EQ(CodeOf(kernel_.AddNat(blue, kRegistry, NatOfAPair())), 0);
+  // More than one question can hold.
+  std::vector<netlink::NatElement> others;
+  for (uint16_t port = 1; port <= 100; ++port) others.push_back(Forward("192.0.2.7", port, "10.0.0.7", "other"));
+  ASSERT_EQ(CodeOf(kernel_.AddNat(blue, kRegistry, others)), 0);
+  EXPECT_THAT(*kernel_.FindNat(blue, kRegistry, NatOfAPair()), UnorderedElementsAreArray(NatOfAPair()));
+  EXPECT_THAT(*kernel_.FindNat(blue, kRegistry, others), UnorderedElementsAreArray(others));
+  EXPECT_THAT(*kernel_.FindNat(blue, kOtherRegistry, NatOfAPair()), IsEmpty());
+  EXPECT_THAT(*kernel_.FindNat(blue, kRegistry, {}), IsEmpty());
+  // As it is there, whatever else is asked for; and what is not there is left out.
+  const std::vector<netlink::NatElement> asked = {
+      Forward("", 8080, "10.0.0.9", "mine"),
+      Forward("", 8081, "10.0.0.2", "tag"),
+      {.rule = netlink::Masquerade{.source = Ip("10.0.0.2"), .ifindex = 8}, .tag = "tag"}};
+  EXPECT_THAT(*kernel_.FindNat(blue, kRegistry, asked), ElementsAre(Forward("", 8080, "10.0.0.2", "tag")));
+  EXPECT_EQ(CodeOf(kernel_.FindNat({.name = "gone", .cookie = 1}, kRegistry, asked)), ENOENT);
+  others.insert(others.end(), asked.begin(), asked.end());
+  EXPECT_EQ(CodeOf(kernel_.DeleteNat(blue, kRegistry, others)), 0);
+  EXPECT_THAT(*kernel_.ListNat(blue, kRegistry), UnorderedElementsAreArray(NatOfAPair()));
+}
+
 TEST_P(KernelContractTest, AForwardThatIsTakenIsSaidAndNothingOfTheOthersIsAdded) {
   ASSERT_EQ(CodeOf(kernel_.AddNat(kHost, kRegistry, {Forward("", 8080, "10.0.0.2", "first")})), 0);
   const auto second = kernel_.AddNat(

@@ -154,6 +154,10 @@ class DelegatingKernel : public engine::Kernel {
                                                          const std::string& registry) override {
     return kernel_.ListNat(netns, registry);
   }
+  KernelResult<std::vector<netlink::NatElement>> FindNat(const engine::NetnsRef& netns, const std::string& registry,
+                                                         const std::vector<netlink::NatElement>& elements) override {
+    return kernel_.FindNat(netns, registry, elements);
+  }
   KernelResult<std::unique_ptr<engine::KernelWatch>> Watch() override { return kernel_.Watch(); }
 
  private:

@@ -204,6 +204,11 @@ KernelResult<std::vector<netlink::NatElement>> FaultyKernel::ListNat(const Netns
   return Around("ListNat", [&] { return kernel_.ListNat(netns, registry); });
 }
 
+KernelResult<std::vector<netlink::NatElement>> FaultyKernel::FindNat(const NetnsRef& netns, const std::string& registry,
+                                                                     const std::vector<netlink::NatElement>& elements) {
+  return Around("FindNat", [&] { return kernel_.FindNat(netns, registry, elements); });
+}
+
 KernelResult<std::optional<Link>> FaultyKernel::FindLink(const NetnsRef& netns, const std::string& name) {
   return Around("FindLink", [&] { return kernel_.FindLink(netns, name); });
 }

@@ -109,6 +109,8 @@ class FaultyKernel : public engine::Kernel {
                                const std::vector<netlink::NatElement>& elements) override;
   KernelResult<std::vector<netlink::NatElement>> ListNat(const engine::NetnsRef& netns,
                                                          const std::string& registry) override;
+  KernelResult<std::vector<netlink::NatElement>> FindNat(const engine::NetnsRef& netns, const std::string& registry,
+                                                         const std::vector<netlink::NatElement>& elements) override;
   KernelResult<std::unique_ptr<engine::KernelWatch>> Watch() override { return kernel_.Watch(); }
 
  private:
