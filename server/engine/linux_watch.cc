@@ -9,7 +9,9 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -33,13 +35,15 @@ class LinuxWatch : public KernelWatch {
  public:
   LinuxWatch(std::unique_ptr<netlink::LinkMonitor> links, std::unique_ptr<netns::DirectoryMonitor> names, UniqueFd wake,
              std::unique_ptr<netlink::MnlTransport> transport, std::string path,
-             std::function<KernelResult<UniqueFd>(const NetnsRef&)> open)
+             std::function<KernelResult<UniqueFd>(const NetnsRef&)> open,
+             std::function<std::chrono::steady_clock::time_point()> clock)
       : links_(std::move(links)),
         names_(std::move(names)),
         wake_(std::move(wake)),
         session_(std::move(transport)),
         path_(std::move(path)),
-        open_(std::move(open)) {}
+        open_(std::move(open)),
+        clock_(std::move(clock)) {}
 
   KernelResult<void> Track(const NetnsRef& netns) override {
     NETPROV_ASSIGN_OR_RETURN(const UniqueFd fd, open_(netns));
@@ -57,7 +61,7 @@ class LinuxWatch : public KernelWatch {
       KernelResult<std::unique_ptr<netns::DirectoryMonitor>> names = netns::DirectoryMonitor::Open(path_);
       if (names.ok()) names_ = *std::move(names);
     }
-    const auto gathered_for = std::chrono::steady_clock::now() - last_read_;
+    const auto gathered_for = clock_() - last_read_;
     if (gathered_for < kGathering) {
       const auto rest = std::chrono::ceil<std::chrono::milliseconds>(kGathering - gathered_for);
       pollfd woken{.fd = wake_.get(), .events = POLLIN, .revents = 0};
@@ -76,7 +80,7 @@ class LinuxWatch : public KernelWatch {
     if (::poll(polled.data(), polled.size(), static_cast<int>(timeout.count())) <= 0) return {};
     if (polled[0].revents != 0) Acknowledge();
     std::vector<Hint> hints;
-    if (polled[1].revents != 0 || polled[2].revents != 0) last_read_ = std::chrono::steady_clock::now();
+    if (polled[1].revents != 0 || polled[2].revents != 0) last_read_ = clock_();
     if (polled[1].revents != 0) AddLinks(hints);
     if (polled[2].revents != 0) AddNames(hints);
     return hints;
@@ -126,21 +130,24 @@ class LinuxWatch : public KernelWatch {
   netlink::Session session_;
   const std::string path_;  // of the directory of names
   std::function<KernelResult<UniqueFd>(const NetnsRef&)> open_;
+  std::function<std::chrono::steady_clock::time_point()> clock_;
   std::map<int, NetnsRef> tracked_;  // by nsid
   std::chrono::steady_clock::time_point last_read_;
 };
 
 }  // namespace
 
-KernelResult<std::unique_ptr<KernelWatch>> OpenLinuxWatch(const netns::NetnsDirectory& directory,
-                                                          std::function<KernelResult<UniqueFd>(const NetnsRef&)> open) {
+KernelResult<std::unique_ptr<KernelWatch>> OpenLinuxWatch(
+    const netns::NetnsDirectory& directory, std::function<KernelResult<UniqueFd>(const NetnsRef&)> open,
+    std::function<std::chrono::steady_clock::time_point()> clock) {
   NETPROV_ASSIGN_OR_RETURN(auto links, netlink::LinkMonitor::Open());
   NETPROV_ASSIGN_OR_RETURN(auto names, netns::DirectoryMonitor::Open(directory.path()));
   UniqueFd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake.valid()) return ErrnoError("eventfd");
   NETPROV_ASSIGN_OR_RETURN(auto transport, netlink::MnlTransport::Open());
-  return std::unique_ptr<KernelWatch>(std::make_unique<LinuxWatch>(
-      std::move(links), std::move(names), std::move(wake), std::move(transport), directory.path(), std::move(open)));
+  return std::unique_ptr<KernelWatch>(std::make_unique<LinuxWatch>(std::move(links), std::move(names), std::move(wake),
+                                                                   std::move(transport), directory.path(),
+                                                                   std::move(open), std::move(clock)));
 }
 
 }  // namespace netprov::engine

@@ -2,6 +2,7 @@
 #ifndef NETPROV_SERVER_ENGINE_LINUX_WATCH_H_
 #define NETPROV_SERVER_ENGINE_LINUX_WATCH_H_
 
+#include <chrono>
 #include <functional>
 #include <memory>
 
@@ -15,9 +16,13 @@ namespace netprov::engine {
 // Watches the links of the calling thread's namespace and of those that are tracked, and the names in `directory`.
 // `open` opens a namespace (NetnsRef's contract). Both must outlive the watch.
 //
+// What comes after a rest is told at once; what follows within 50 ms is gathered, and told together. `clock` says how
+// much of these has passed.
+//
 // A namespace is tracked by the number that the host's has for it, which is given to it if need be, and dies with it.
-KernelResult<std::unique_ptr<KernelWatch>> OpenLinuxWatch(const netns::NetnsDirectory& directory,
-                                                          std::function<KernelResult<UniqueFd>(const NetnsRef&)> open);
+KernelResult<std::unique_ptr<KernelWatch>> OpenLinuxWatch(
+    const netns::NetnsDirectory& directory, std::function<KernelResult<UniqueFd>(const NetnsRef&)> open,
+    std::function<std::chrono::steady_clock::time_point()> clock = std::chrono::steady_clock::now);
 
 }  // namespace netprov::engine
 
