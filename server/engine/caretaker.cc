@@ -330,7 +330,7 @@ std::vector<Notice> Caretaker::LookNow(const ObjectRef& object) {
                        .resource = object.name,
                        .detail = Describe(**found)});
   }
-  if (well || !(*found)->self_heal) return notices;
+  if (well || !(*found)->is_to_be_healed) return notices;
   EngineResult<void> healed = engine_.Heal(object);
   if (!healed.ok()) {
     // The same each time that it is tried again.

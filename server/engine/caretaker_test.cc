@@ -276,6 +276,34 @@ TEST_F(CaretakerTest, ManyObjectsAreLookedAtAFewAtATime) {
   EXPECT_THAT(Settle(), ::testing::SizeIs(100));
 }
 
+TEST_F(CaretakerTest, WhatAStartCouldNotRestoreIsTriedAgain) {
+  Metadata metadata;
+  metadata.persistent = true;
+  ASSERT_TRUE(engine_->CreateNamespace({.id = "blue", .metadata = metadata}).ok());
+  const VethSpec spec = {.a = {.interface_name = "h0"}, .b = {.namespace_id = "blue", .interface_name = "eth0"}};
+  ASSERT_TRUE(engine_->CreateVeth({.id = "v", .spec = spec, .metadata = metadata}).ok());
+  Settle();
+  kernel_.RebootForTest();
+  kernel_.AddForeignLinkForTest(kHost, "h0");
+  caretaker_.reset();
+  auto clock = [this] { return now_; };
+  engine_ = std::make_unique<Engine>(kernel_, *registry_, clock);
+  EXPECT_EQ(engine_->Recover()->Count(Finding::Kind::kNotRestored), 1);
+  caretaker_ = std::make_unique<Caretaker>(*engine_, kernel_, *registry_, clock);
+  EXPECT_THAT(Settle(), ElementsAre("drift veths/v", "heal_failed veths/v"));
+  now_ += 2 * Caretaker::kResyncPeriod;
+  EXPECT_THAT(Settle(), IsEmpty()) << "the same again";
+  ASSERT_TRUE(kernel_.DeleteLink(kHost, (*kernel_.FindLink(kHost, std::string("h0")))->ifindex).ok());
+  now_ += 2 * Caretaker::kResyncPeriod;
+  EXPECT_THAT(Settle(), Contains("healed veths/v"));
+  EXPECT_EQ(engine_->GetVeth("v")->state, State::kReady);
+  // From then on it is not healed, as nobody asked for that.
+  ASSERT_TRUE(kernel_.DeleteLink(kHost, (*kernel_.FindLink(kHost, std::string("h0")))->ifindex).ok());
+  now_ += 2 * Caretaker::kResyncPeriod;
+  EXPECT_THAT(Settle(), ElementsAre("drift veths/v"));
+  EXPECT_EQ(engine_->GetVeth("v")->state, State::kMissing);
+}
+
 TEST_F(CaretakerTest, AFightIsNotFoughtForEver) {
   Make(/*self_heal=*/true);
   int heals = 0;

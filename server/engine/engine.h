@@ -265,7 +265,9 @@ class Engine {
   struct Condition {
     State state = State::kReady;
     std::vector<Deviation> deviations;
-    bool self_heal = false;
+    // Heal() is to put it right without being asked: it was to be healed, or it is persistent and was not made again
+    // yet since the reboot.
+    bool is_to_be_healed = false;
 
     friend bool operator==(const Condition&, const Condition&) = default;
   };
@@ -596,6 +598,8 @@ class Engine {
   // Deletes an object of any kind. Whether it was there.
   EngineResult<bool> DeleteObject(const ObjectRef& object);
 
+  template <typename Record>
+  bool IsToBeHealed(const Record& record) const;
   EngineResult<void> HealNamespace(const NamespaceRecord& record);
   // Sets again what was changed of one that is there.
   EngineResult<void> ResetNamespace(const NamespaceRecord& record, const NetnsEntry& entry);

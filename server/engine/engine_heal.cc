@@ -17,26 +17,34 @@ std::vector<std::string> Engine::Keys(const ObjectRef& object) const {
   return Keys(DeleteDeviceCall{.name = object.name});
 }
 
+template <typename Record>
+bool Engine::IsToBeHealed(const Record& record) const {
+  return record.metadata.self_heal || (record.metadata.persistent && record.boot_id != kernel_.BootId());
+}
+
 EngineResult<std::optional<Engine::Condition>> Engine::Inspect(const ObjectRef& object) {
   if (auto id = NamespaceIdIn(object.name); id.has_value()) {
     const std::optional<NamespaceRecord> record = registry_.FindNamespace(*id);
     if (!record.has_value() || record->uid != object.uid) return std::optional<Condition>();
     NETPROV_ASSIGN_OR_RETURN(Namespace netns, Describe(*id, record));
-    return std::optional(Condition{
-        .state = netns.state, .deviations = std::move(netns.deviations), .self_heal = netns.metadata.self_heal});
+    return std::optional(Condition{.state = netns.state,
+                                   .deviations = std::move(netns.deviations),
+                                   .is_to_be_healed = IsToBeHealed(*record)});
   }
   if (auto id = VethIdIn(object.name); id.has_value()) {
     const std::optional<VethRecord> record = registry_.FindVeth(*id);
     if (!record.has_value() || record->uid != object.uid) return std::optional<Condition>();
     NETPROV_ASSIGN_OR_RETURN(Veth veth, Describe(*record));
-    return std::optional(
-        Condition{.state = veth.state, .deviations = std::move(veth.deviations), .self_heal = veth.metadata.self_heal});
+    return std::optional(Condition{.state = veth.state,
+                                   .deviations = std::move(veth.deviations),
+                                   .is_to_be_healed = IsToBeHealed(*record)});
   }
   const std::optional<DeviceRecord> record = registry_.FindDevice(object.name);
   if (!record.has_value() || record->uid != object.uid) return std::optional<Condition>();
   NETPROV_ASSIGN_OR_RETURN(Device device, Describe(*record));
-  return std::optional(Condition{
-      .state = device.state, .deviations = std::move(device.deviations), .self_heal = device.metadata.self_heal});
+  return std::optional(Condition{.state = device.state,
+                                 .deviations = std::move(device.deviations),
+                                 .is_to_be_healed = IsToBeHealed(*record)});
 }
 
 EngineResult<void> Engine::Heal(const ObjectRef& object) {

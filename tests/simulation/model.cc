@@ -826,7 +826,9 @@ void Tend(const State& before, const Call& call, Outcomes& outcomes) {
   const std::optional<Found> found = Find(call.object, s);
   if (!found.has_value()) return outcomes.Succeed(before, {});
   const Presence presence = found->is_namespace ? s.Describe(found->id).presence : s.DescribeVeth(found->id).presence;
-  const bool heals = presence != Presence::kThere && found->metadata.self_heal;
+  const auto boot = found->is_namespace ? s.namespaces.at(found->id).boot : s.veths.at(found->id).boot;
+  const bool is_unrestored = found->metadata.persistent && boot != s.boot;
+  const bool heals = presence != Presence::kThere && (found->metadata.self_heal || is_unrestored);
   // It saw something else, if others were about.
   if (!heals || outcomes.circumstances().overlapped) outcomes.Succeed(s, {.presence = presence});
   if (!heals) return;

@@ -563,7 +563,7 @@ void Simulation::Execute(Flight& flight) {
       return take(engine_->Inspect(call.object), [&](const auto& found) {
         if (!found->has_value()) return;
         flight.answer.presence = PresenceOf((*found)->state);
-        if ((*found)->state == engine::State::kReady || !(*found)->self_heal) return;
+        if ((*found)->state == engine::State::kReady || !(*found)->is_to_be_healed) return;
         take(engine_->Heal(call.object), [&](const auto&) { flight.answer.healed = true; });
       });
     case Call::Method::kGetNamespace:
