@@ -22,8 +22,9 @@ TEST(FieldText, AFieldIsSetInTheWordsOfItsType) {
       {"endpoint_a.mtu=1400", "endpoint_a.mac_address=02:00:00:00:00:01", "endpoint_a.admin_state=down",
        "endpoint_a.promiscuous=yes", "endpoint_b.addresses=10.0.0.2/24", "endpoint_b.addresses=2001:db8::2/64",
        "endpoint_b.gateways=10.0.0.1", "endpoint_b.routes=blackhole 10.9.0.0/16", "endpoint_b.bridge=bridges/br",
-       "endpoint_b.bridge_port.isolated=on", "endpoint_b.offload_limits.gso_max_size=1000", "metadata.ttl=90s",
-       "metadata.labels=team=net", "metadata.labels=zone=a=b"},
+       "endpoint_b.alias=to the lab", "endpoint_b.bridge_port.isolated=on",
+       "endpoint_b.offload_limits.gso_max_size=1000", "metadata.ttl=90s", "metadata.labels=team=net",
+       "metadata.labels=zone=a=b"},
       veth, mask);
   ASSERT_TRUE(status.ok()) << status;
   EXPECT_EQ(veth.endpoint_a().mtu(), 1400U);
@@ -34,15 +35,17 @@ TEST(FieldText, AFieldIsSetInTheWordsOfItsType) {
   EXPECT_EQ(veth.endpoint_b().addresses(1).address(), "2001:db8::2/64");
   EXPECT_THAT(veth.endpoint_b().gateways(), ElementsAre("10.0.0.1"));
   EXPECT_EQ(veth.endpoint_b().routes(0).type(), v1::Route::TYPE_BLACKHOLE);
+  EXPECT_EQ(veth.endpoint_b().alias(), "to the lab");
   EXPECT_TRUE(veth.endpoint_b().bridge_port().isolated());
   EXPECT_EQ(veth.endpoint_b().offload_limits().gso_max_size(), 1000U);
   EXPECT_EQ(veth.metadata().ttl().seconds(), 90);
   EXPECT_EQ(veth.metadata().labels().at("team"), "net");
   EXPECT_EQ(veth.metadata().labels().at("zone"), "a=b");
-  EXPECT_THAT(mask.paths(), ElementsAre("endpoint_a.mtu", "endpoint_a.mac_address", "endpoint_a.admin_state",
-                                        "endpoint_a.promiscuous", "endpoint_b.addresses", "endpoint_b.gateways",
-                                        "endpoint_b.routes", "endpoint_b.bridge", "endpoint_b.bridge_port.isolated",
-                                        "endpoint_b.offload_limits.gso_max_size", "metadata.ttl", "metadata.labels"));
+  EXPECT_THAT(mask.paths(),
+              ElementsAre("endpoint_a.mtu", "endpoint_a.mac_address", "endpoint_a.admin_state",
+                          "endpoint_a.promiscuous", "endpoint_b.addresses", "endpoint_b.gateways", "endpoint_b.routes",
+                          "endpoint_b.bridge", "endpoint_b.alias", "endpoint_b.bridge_port.isolated",
+                          "endpoint_b.offload_limits.gso_max_size", "metadata.ttl", "metadata.labels"));
 }
 
 TEST(FieldText, AWholePortAndABridgesTimes) {

@@ -277,6 +277,8 @@ engine::EndpointSpec FullEnd() {
     end.set_rx_queues(3);
     end.set_promiscuous(true);
     end.set_all_multicast(true);
+    end.set_alias("to the lab");
+    end.set_announce(true);
     end.mutable_offload_limits()->set_gso_max_size(1000);
     end.set_bridge("bridges/br");
     end.mutable_bridge_port()->set_isolated(true);
@@ -328,7 +330,8 @@ TEST(VethUpdateTest, WhatIsNamedAndLeftOutIsTakenAway) {
   engine::EndpointSpec bare{.namespace_id = "blue", .interface_name = "eth%d"};
   bare.config.options.tx_queues = 2;
   bare.config.options.rx_queues = 3;
-  EXPECT_EQ(asked->spec.b, bare) << "where it lives, its name and its queues stay";
+  bare.config.announce = true;
+  EXPECT_EQ(asked->spec.b, bare) << "where it lives, its name, its queues and what was announced stay";
   EXPECT_EQ(asked->metadata, engine::Metadata());
   // An end that leaves its bridge leaves the port's settings behind.
   const auto leaves = ToCall(SomeUpdate({"endpoint_b.bridge"}))->edit(present);
@@ -360,6 +363,7 @@ TEST(VethUpdateTest, ItsNameTellsRequestsApart) {
   for (const auto& [name, path] : std::vector<std::pair<std::string, std::string>>{{"", "metadata.labels"},
                                                                                    {"bridges/b", "metadata.labels"},
                                                                                    {"veths/v", "endpoint_a.host"},
+                                                                                   {"veths/v", "endpoint_a.announce"},
                                                                                    {"veths/v", "x"}}) {
     request = SomeUpdate({path});
     request.mutable_veth()->set_name(name);

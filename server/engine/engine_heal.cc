@@ -27,24 +27,21 @@ EngineResult<std::optional<Engine::Condition>> Engine::Inspect(const ObjectRef& 
     const std::optional<NamespaceRecord> record = registry_.FindNamespace(*id);
     if (!record.has_value() || record->uid != object.uid) return std::optional<Condition>();
     NETPROV_ASSIGN_OR_RETURN(Namespace netns, Describe(*id, record));
-    return std::optional(Condition{.state = netns.state,
-                                   .deviations = std::move(netns.deviations),
-                                   .is_to_be_healed = IsToBeHealed(*record)});
+    return std::optional(Condition{
+        .state = netns.state, .deviations = std::move(netns.deviations), .is_to_be_healed = IsToBeHealed(*record)});
   }
   if (auto id = VethIdIn(object.name); id.has_value()) {
     const std::optional<VethRecord> record = registry_.FindVeth(*id);
     if (!record.has_value() || record->uid != object.uid) return std::optional<Condition>();
     NETPROV_ASSIGN_OR_RETURN(Veth veth, Describe(*record));
-    return std::optional(Condition{.state = veth.state,
-                                   .deviations = std::move(veth.deviations),
-                                   .is_to_be_healed = IsToBeHealed(*record)});
+    return std::optional(Condition{
+        .state = veth.state, .deviations = std::move(veth.deviations), .is_to_be_healed = IsToBeHealed(*record)});
   }
   const std::optional<DeviceRecord> record = registry_.FindDevice(object.name);
   if (!record.has_value() || record->uid != object.uid) return std::optional<Condition>();
   NETPROV_ASSIGN_OR_RETURN(Device device, Describe(*record));
-  return std::optional(Condition{.state = device.state,
-                                 .deviations = std::move(device.deviations),
-                                 .is_to_be_healed = IsToBeHealed(*record)});
+  return std::optional(Condition{
+      .state = device.state, .deviations = std::move(device.deviations), .is_to_be_healed = IsToBeHealed(*record)});
 }
 
 EngineResult<void> Engine::Heal(const ObjectRef& object) {

@@ -16,6 +16,7 @@
 #include "server/engine/link_difference.h"
 #include "server/engine/link_update.h"
 #include "server/engine/plan.h"
+#include "server/engine/tag.h"
 
 namespace netprov::engine {
 namespace {
@@ -68,6 +69,7 @@ struct Engine::LinkTurn {
   NetnsRef netns;
   uint32_t ifindex = 0;
   std::string name;
+  std::string tag;
   LinkShape from;  // as it is, as far as it was asked for
   LinkShape to;
   Link turned;  // as it is then
@@ -99,7 +101,9 @@ KernelResult<Link> Engine::Turn(const LinkTurn& turn) {
   NETPROV_ASSIGN_OR_RETURN(const Link before, look());
   const EndpointConfig& from = turn.from.link.config;
   const EndpointConfig& to = turn.to.link.config;
-  const LinkSettings settings = SettingsBetween(turn.from, turn.to, BridgeIndex(turn.to.link));
+  LinkSettings settings = SettingsBetween(turn.from, turn.to, BridgeIndex(turn.to.link));
+  // The kernel has both in one, so that the tag comes back with the text if somebody took it away.
+  if (from.options.alias != to.options.alias) settings.alias = JoinAlias(turn.tag, to.options.alias);
   if (settings != LinkSettings()) NETPROV_RETURN_IF_ERROR(kernel_.SetLink(turn.netns, turn.ifindex, settings));
 
   const IpChange change = ChangeBetween(OnLink(from.WholeIp()), OnLink(to.WholeIp()));
@@ -297,6 +301,7 @@ EngineResult<Veth> Engine::UpdateVeth(const UpdateVethCall& call) {
                   .netns = RefOf(*record, *end.made),
                   .ifindex = end.made->ifindex,
                   .name = (*link)->name,
+                  .tag = TagFor(*record),
                   .from = {.link = *end.old, .options = std::nullopt},
                   .to = {.link = *end.wanted, .options = std::nullopt},
                   .turned = {}};
@@ -406,6 +411,7 @@ EngineResult<Device> Engine::UpdateDevice(const UpdateDeviceCall& call) {
                     .netns = RefOf(*record),
                     .ifindex = record->link.ifindex,
                     .name = (*link)->name,
+                    .tag = TagFor(*record),
                     .from = {.link = record->spec.link, .options = record->spec.options},
                     .to = {.link = updated.spec.link, .options = updated.spec.options},
                     .turned = {}};
@@ -578,6 +584,7 @@ EngineResult<void> Engine::RollBackUpdate(const Intent& intent) {
             .netns = RefOf(*record, made),
             .ifindex = made.ifindex,
             .name = made.interface_name,
+            .tag = TagFor(*record),
             .from = {.link = is_a ? intent.former.veth.a : intent.former.veth.b, .options = std::nullopt},
             .to = {.link = is_a ? intent.veth.spec.a : intent.veth.spec.b, .options = std::nullopt},
             .turned = {}};
@@ -609,6 +616,7 @@ EngineResult<void> Engine::RollBackUpdate(const Intent& intent) {
                          .netns = RefOf(*record),
                          .ifindex = record->link.ifindex,
                          .name = record->link.interface_name,
+                         .tag = TagFor(*record),
                          .from = {.link = intent.former.device.link, .options = intent.former.device.options},
                          .to = {.link = intent.device.spec.link, .options = intent.device.spec.options},
                          .turned = {}});

@@ -76,6 +76,7 @@ class EngineUpdateTest : public EngineTest {
     b.config.ingress_limit = RateLimit{.rate = 20'000'000, .burst = 20'000, .latency = absl::Milliseconds(50)};
     b.mac = netlink::MacAddress{{2, 0, 0, 0, 0, 9}};
     b.config.options.promiscuous = true;
+    b.config.options.alias = "to the lab";
     b.config.options.limits.gso_max_size = 1000;
     b.config.ip.addresses = {Address("10.0.1.2/24"), Address("10.0.0.2/24")};
     b.config.gateways = {*netlink::IpAddress::Parse("10.0.1.1")};
@@ -156,6 +157,7 @@ TEST_F(EngineUpdateTest, EverythingThatCanChangeDoes) {
     EXPECT_EQ(veth->a.mtu, 1400U);
     EXPECT_EQ(veth->b.mac, (netlink::MacAddress{{2, 0, 0, 0, 0, 9}}));
     EXPECT_TRUE(veth->b.config.options.promiscuous);
+    EXPECT_EQ(veth->b.config.options.alias, "to the lab");
     EXPECT_THAT(veth->b.config.ip.addresses, ElementsAre(Address("10.0.1.2/24"), Address("10.0.0.2/24")));
     EXPECT_THAT(veth->b.config.ip.routes, SizeIs(2));
     EXPECT_THAT(veth->b.config.alternative_names, ElementsAre("different"));

@@ -139,6 +139,7 @@ LinkShape Former(const LinkShape& old, const LinkShape& wanted, const Link& now,
   if (link.config.options.all_multicast != options.all_multicast) {
     former_options.all_multicast = now.options.all_multicast;
   }
+  if (link.config.options.alias != options.alias) former_options.alias = now.options.alias;
   former_options.limits = FormerOf(kLimits, options.limits, link.config.options.limits, now.options.limits);
   if (now.port.has_value()) {
     PortOptions& port = former.link.config.port;

@@ -28,8 +28,8 @@ LinkShape Former(const LinkShape& old, const LinkShape& wanted, const Link& now,
 // Takes away of `to` the entries of the forwarding database that `old` has and `former` has not any more.
 void RemoveLostEntries(const LinkShape& old, const LinkShape& former, LinkShape& to);
 
-// What sets a link that has the shape `from`. What `to` leaves open stays as it is. `bridge` is the ifindex of the one
-// that `to` names.
+// What sets a link that has the shape `from`, but for its alias, which is set with the tag. What `to` leaves open stays
+// as it is. `bridge` is the ifindex of the one that `to` names.
 LinkSettings SettingsBetween(const LinkShape& from, const LinkShape& to, uint32_t bridge);
 
 // How the addresses, neighbours and routes of a link become others.

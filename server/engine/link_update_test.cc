@@ -126,12 +126,15 @@ TEST(Former, IsWhatTheKernelHasOfAllThatChanges) {
   LinkShape old{.link = {.interface_name = "br0", .mtu = 1500}, .options = netlink::BridgeInfo{.stp = true}};
   LinkShape wanted = old;
   wanted.link.mtu = 1400;
+  wanted.link.config.options.alias = "another";
   std::get<netlink::BridgeInfo>(*wanted.options).stp = false;
   std::get<netlink::BridgeInfo>(*wanted.options).priority = 5;
   Link now{.ifindex = 3, .name = "br0", .mtu = 9000, .up = false};
+  now.options.alias = "as somebody set it";
   now.device = netlink::BridgeInfo{.stp = false, .ageing_time = netlink::Centiseconds(5), .priority = 32768};
   const LinkShape former = Former(old, wanted, now, {});
   EXPECT_EQ(former.link.mtu, 9000U);
+  EXPECT_EQ(former.link.config.options.alias, "as somebody set it");
   EXPECT_TRUE(former.link.up) << "nobody changes it";
   EXPECT_EQ(std::get<netlink::BridgeInfo>(*former.options), (netlink::BridgeInfo{.stp = false, .priority = 32768}));
   // There and back.

@@ -29,6 +29,7 @@ constexpr Field kFields[] = {
     {"admin_state", "admin_state: ADMIN_STATE_DOWN", "state DOWN"},
     {"promiscuous", "promiscuous: true", "PROMISC"},
     {"all_multicast", "all_multicast: true", "ALLMULTI"},
+    {"alias", R"(alias: "to the lab")", ":veths/v to the lab"},
     {"alternative_names", R"(alternative_names: "the-link")", "altname the-link"},
     {"offload_limits", "offload_limits { gso_max_size: 40000 gso_max_segments: 100 }", "gso_max_size 40000"},
     {"addresses",
