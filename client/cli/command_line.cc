@@ -831,6 +831,9 @@ class Grammar {
   std::variant<CommandLine, Exit> Interpret(const std::vector<std::string>& after);
   // Who calls. An error's message is for the user.
   absl::StatusOr<std::optional<std::string>> InterpretOwner() const;
+  // What the namespace shall be like, as typed for `app`. An error's message is for the user.
+  template <typename Request>
+  absl::Status AddNamespaceTo(const CLI::App& app, const CommandLine& line, Request& request) const;
   std::variant<v1::CreateNamespaceRequest, Exit> InterpretCreateNamespace(const CommandLine& line);
   std::variant<v1::AdoptNamespaceRequest, Exit> InterpretAdoptNamespace(const CommandLine& line);
   std::variant<v1::CreateVethRequest, Exit> InterpretCreateVeth(const CommandLine& line);
@@ -1188,20 +1191,19 @@ void Grammar::BuildDevice(CLI::App& net) {
 }
 
 void Grammar::BuildUpdate(CLI::App& net) {
-  set_ =
-      Add(net, "set",
-          "Change fields of a namespace, a veth pair, a bridge or another device that is in use: all of them or, where "
-          "one can't be, none.\nA field is named by its path in the JSON of `show`, in lower case with underscores. A "
-          "list gets "
-          "all the values\nthat are given and loses those that it had; without a value, as in "
-          "`endpoint_b.routes=`, it becomes empty.",
-          "Examples:\n"
-          "  contain net set blue metadata.labels=team=net sysctls=net.ipv4.ip_forward=1\n"
-          "  contain net set veths/uplink0 endpoint_a.mtu=1400 endpoint_b.mtu=1400\n"
-          "  contain net set veths/uplink0 endpoint_b.addresses=10.0.0.3/24 endpoint_b.gateways=10.0.0.1\n"
-          "  contain net set veths/uplink0 endpoint_a.bridge=bridges/br0 endpoint_a.bridge_port='isolated on'\n"
-          "  contain net set bridges/br0 ageing_time=1m stp=yes\n"
-          "  contain net set devices/x0 vxlan.fdb='00:00:00:00:00:00 dst 192.0.2.3'");
+  set_ = Add(
+      net, "set",
+      "Change fields of a namespace, a veth pair, a bridge or another device that is in use: all of them or, where "
+      "one can't be, none.\nA field is named by its path in the JSON of `show`, in lower case with underscores. A list "
+      "gets all the\nvalues that are given and loses those that it had; without a value, as in "
+      "`endpoint_b.routes=`, it becomes empty.",
+      "Examples:\n"
+      "  contain net set blue metadata.labels=team=net sysctls=net.ipv4.ip_forward=1\n"
+      "  contain net set veths/uplink0 endpoint_a.mtu=1400 endpoint_b.mtu=1400\n"
+      "  contain net set veths/uplink0 endpoint_b.addresses=10.0.0.3/24 endpoint_b.gateways=10.0.0.1\n"
+      "  contain net set veths/uplink0 endpoint_a.bridge=bridges/br0 endpoint_a.bridge_port='isolated on'\n"
+      "  contain net set bridges/br0 ageing_time=1m stp=yes\n"
+      "  contain net set devices/x0 vxlan.fdb='00:00:00:00:00:00 dst 192.0.2.3'");
   set_->add_option("RESOURCE", name_,
                    "A namespace, as NAME or namespaces/NAME, a pair, as veths/ID, a bridge, as bridges/ID, or "
                    "another device, as devices/ID")
@@ -1280,17 +1282,23 @@ absl::StatusOr<std::optional<std::string>> Grammar::InterpretOwner() const {
   return owner;
 }
 
+template <typename Request>
+absl::Status Grammar::AddNamespaceTo(const CLI::App& app, const CommandLine& line, Request& request) const {
+  v1::Namespace ns;
+  if (const absl::Status status = namespace_.AddTo(ns); !status.ok()) return status;
+  const auto metadata = metadata_.Interpret(app, line.owner);
+  if (!metadata.ok()) return metadata.status();
+  if (metadata->has_value()) *ns.mutable_metadata() = **metadata;
+  if (ns.ByteSizeLong() > 0) *request.mutable_namespace_() = std::move(ns);
+  return absl::OkStatus();
+}
+
 std::variant<v1::CreateNamespaceRequest, Exit> Grammar::InterpretCreateNamespace(const CommandLine& line) {
   v1::CreateNamespaceRequest request;
   mutation_.AddTo(request);
   request.set_namespace_id(Id(kNamespaces, name_));
   request.set_allow_existing(mutation_.tolerant);
-  v1::Namespace ns;
-  if (const absl::Status status = namespace_.AddTo(ns); !status.ok()) return UsageError(status);
-  const auto metadata = metadata_.Interpret(*net_create_, line.owner);
-  if (!metadata.ok()) return UsageError(metadata.status());
-  if (metadata->has_value()) *ns.mutable_metadata() = **metadata;
-  if (ns.ByteSizeLong() > 0) *request.mutable_namespace_() = std::move(ns);
+  if (const absl::Status status = AddNamespaceTo(*net_create_, line, request); !status.ok()) return UsageError(status);
   return request;
 }
 
@@ -1299,12 +1307,7 @@ std::variant<v1::AdoptNamespaceRequest, Exit> Grammar::InterpretAdoptNamespace(c
   mutation_.AddTo(request);
   request.set_name(Name(kNamespaces, name_));
   request.set_allow_existing(mutation_.tolerant);
-  v1::Namespace ns;
-  if (const absl::Status status = namespace_.AddTo(ns); !status.ok()) return UsageError(status);
-  const auto metadata = metadata_.Interpret(*net_adopt_, line.owner);
-  if (!metadata.ok()) return UsageError(metadata.status());
-  if (metadata->has_value()) *ns.mutable_metadata() = **metadata;
-  if (ns.ByteSizeLong() > 0) *request.mutable_namespace_() = std::move(ns);
+  if (const absl::Status status = AddNamespaceTo(*net_adopt_, line, request); !status.ok()) return UsageError(status);
   return request;
 }
 

@@ -473,6 +473,12 @@ std::string CreateTime(const v1::Namespace& ns) {
   return google::protobuf::util::TimeUtil::ToString(ns.create_time());
 }
 
+// How netprov came to it.
+std::string Managed(const v1::Namespace& ns) {
+  if (ns.adopted()) return "adopted";
+  return ns.managed() ? "yes" : "no";
+}
+
 // An id never has parentheses or a slash, so `(host)`, `(pid 7)` and `/run/x` are no namespaces of netprov's.
 std::string Location(const v1::VethEndpoint& endpoint) {
   switch (endpoint.location_case()) {
@@ -634,7 +640,7 @@ absl::StatusOr<std::string> PrintNamespace(Format format, const v1::Namespace& n
   if (format == Format::kName) return Printable(ns.name()) + "\n";
   if (IsDocument(format)) return PrintMessage(format, ns);
   Table table({"NAME", "STATE", "MANAGED", "CREATED", "UID", "COOKIE", "PATH"});
-  table.AddRow({ShortName(ns.name()), StateOf(ns), ns.managed() ? "yes" : "no", CreateTime(ns), ns.uid(),
+  table.AddRow({ShortName(ns.name()), StateOf(ns), Managed(ns), CreateTime(ns), ns.uid(),
                 ns.cookie() == 0 ? "" : absl::StrCat(ns.cookie()), ns.path()});
   return table.Print() + Details(ns, now, NamespaceDetails(ns));
 }
@@ -683,8 +689,7 @@ absl::StatusOr<std::string> PrintNamespaces(Format format, const std::vector<v1:
   }
   std::vector<std::vector<std::string>> rows = {{"NAME", "STATE", "MANAGED", "OWNER", "CREATED"}};
   for (const v1::Namespace& ns : namespaces) {
-    rows.push_back(
-        {ShortName(ns.name()), StateOf(ns), ns.managed() ? "yes" : "no", ns.metadata().owner(), CreateTime(ns)});
+    rows.push_back({ShortName(ns.name()), StateOf(ns), Managed(ns), ns.metadata().owner(), CreateTime(ns)});
   }
   AddExpiry(namespaces, now, rows);
   return PrintTable(std::move(rows));
@@ -812,7 +817,7 @@ absl::StatusOr<std::string> PrintLinks(Format format, const std::vector<v1::Link
     any_master = any_master || link.master_ifindex() != 0;
   }
   std::vector<std::vector<std::string>> rows = {
-      {"IFINDEX", "INTERFACE", "KIND", "ADMIN", "OPER", "MAC", "MTU", "RX-BYTES", "TX-BYTES", "PAIR"}};
+      {"IFINDEX", "INTERFACE", "KIND", "ADMIN", "OPER", "MAC", "MTU", "RX-BYTES", "TX-BYTES", "OBJECT"}};
   if (any_master) rows[0].push_back("MASTER");
   for (const v1::Link& link : links) {
     const bool down = link.admin_state() == v1::VethEndpoint::ADMIN_STATE_DOWN;
@@ -822,7 +827,7 @@ absl::StatusOr<std::string> PrintLinks(Format format, const std::vector<v1::Link
                         ? ""
                         : WithoutPrefix(v1::Link::OperState_Name(oper), "OPER_STATE_", oper),
                     link.mac_address(), Number(link.mtu()), absl::StrCat(link.statistics().rx_bytes()),
-                    absl::StrCat(link.statistics().tx_bytes()), ShortName(link.object())});
+                    absl::StrCat(link.statistics().tx_bytes()), link.object()});
     if (!any_master) continue;
     const auto master = names.find(link.master_ifindex());
     rows.back().push_back(master == names.end() ? Number(link.master_ifindex()) : master->second);
@@ -836,10 +841,10 @@ absl::StatusOr<std::string> PrintAddresses(Format format, const std::vector<v1::
     if (!json.ok()) return json.status();
     return Document(format, *json);
   }
-  Table table({"INTERFACE", "ADDRESS", "PEER", "SCOPE", "FLAGS", "PROTOCOL", "PAIR"});
+  Table table({"INTERFACE", "ADDRESS", "PEER", "SCOPE", "FLAGS", "PROTOCOL", "OBJECT"});
   for (const v1::AddressEntry& address : addresses) {
     table.AddRow({address.interface_name(), address.address(), address.peer(), ScopeText(address.scope()),
-                  AddressFlags(address), AddressProtocol(address.protocol()), ShortName(address.object())});
+                  AddressFlags(address), AddressProtocol(address.protocol()), address.object()});
   }
   return table.Print();
 }
@@ -850,12 +855,12 @@ absl::StatusOr<std::string> PrintRoutes(Format format, const std::vector<v1::Rou
     if (!json.ok()) return json.status();
     return Document(format, *json);
   }
-  Table table({"DESTINATION", "VIA", "INTERFACE", "METRIC", "TABLE", "SCOPE", "PROTOCOL", "SOURCE", "PAIR"});
+  Table table({"DESTINATION", "VIA", "INTERFACE", "METRIC", "TABLE", "SCOPE", "PROTOCOL", "SOURCE", "OBJECT"});
   for (const v1::RouteEntry& route : routes) {
     const auto add = [&](const std::string& gateway, const std::string& interface) {
       table.AddRow({Destination(route), gateway, interface, Number(route.metric()), TableName(route.table()),
                     ScopeText(route.scope()), RouteProtocol(route.protocol()), route.preferred_source(),
-                    ShortName(route.object())});
+                    route.object()});
     };
     for (const v1::RouteEntry::NextHop& hop : route.next_hops()) add(hop.gateway(), hop.interface_name());
     if (route.next_hops().empty()) add(route.gateway(), route.interface_name());
@@ -869,14 +874,14 @@ absl::StatusOr<std::string> PrintNeighbors(Format format, const std::vector<v1::
     if (!json.ok()) return json.status();
     return Document(format, *json);
   }
-  Table table({"INTERFACE", "ADDRESS", "MAC", "STATE", "ROUTER", "PROTOCOL", "PAIR"});
+  Table table({"INTERFACE", "ADDRESS", "MAC", "STATE", "ROUTER", "PROTOCOL", "OBJECT"});
   for (const v1::NeighborEntry& neighbor : neighbors) {
     const v1::NeighborEntry::State state = neighbor.state();
     table.AddRow({neighbor.interface_name(), neighbor.address(), neighbor.mac_address(),
                   state == v1::NeighborEntry::STATE_UNSPECIFIED
                       ? ""
                       : WithoutPrefix(v1::NeighborEntry::State_Name(state), "STATE_", state),
-                  neighbor.router() ? "yes" : "", RouteProtocol(neighbor.protocol()), ShortName(neighbor.object())});
+                  neighbor.router() ? "yes" : "", RouteProtocol(neighbor.protocol()), neighbor.object()});
   }
   return table.Print();
 }

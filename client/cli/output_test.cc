@@ -406,6 +406,15 @@ TEST(NamespacesTest, Table) {
             "my%20own  STALE  no       -      -\n");
 }
 
+TEST(NamespacesTest, OneThatWasAdoptedIsKnownByThat) {
+  v1::Namespace adopted = Blue();
+  adopted.set_adopted(true);
+  EXPECT_EQ(*PrintNamespaces(Format::kTable, {adopted}, kNow),
+            "NAME  STATE  MANAGED  OWNER  CREATED\n"
+            "blue  READY  adopted  -      2026-01-01T00:00:00Z\n");
+  EXPECT_THAT(*PrintNamespace(Format::kTable, adopted, kNow), HasSubstr("\nblue  READY  adopted  2026-01-01"));
+}
+
 TEST(NamespacesTest, ExpiryIsShownWhereAnyHasOne) {
   EXPECT_EQ(*PrintNamespaces(Format::kTable, {Leased(), Foreign()}, kNow),
             "NAME      STATE     MANAGED  OWNER      CREATED               EXPIRES\n"
@@ -954,9 +963,9 @@ std::vector<v1::Link> Links() {
 TEST(InspectionTest, LinksAsATable) {
   EXPECT_EQ(
       *PrintLinks(Format::kDefault, Links()),
-      "IFINDEX  INTERFACE  KIND   ADMIN  OPER              MAC                MTU    RX-BYTES       TX-BYTES  PAIR\n"
+      "IFINDEX  INTERFACE  KIND   ADMIN  OPER              MAC                MTU    RX-BYTES       TX-BYTES  OBJECT\n"
       "1        lo         -      UP     -                 00:00:00:00:00:00  65536  1099511627776  0         -\n"
-      "7        h0         veth   UP     LOWER_LAYER_DOWN  02:00:5e:10:00:01  1500   0              90        v\n"
+      "7        h0         veth   UP     LOWER_LAYER_DOWN  02:00:5e:10:00:01  1500   0              90        veths/v\n"
       "9        x\\x1b      dummy  DOWN   77                -                  -      0              0         -\n");
 }
 
@@ -965,10 +974,10 @@ TEST(InspectionTest, MastersAreNamedWhereThereAreAny) {
   links[0].set_master_ifindex(7);
   links[2].set_master_ifindex(4711);
   const std::string table = *PrintLinks(Format::kTable, links);
-  EXPECT_THAT(table, HasSubstr("PAIR  MASTER\n"));
-  EXPECT_THAT(table, HasSubstr(" -     h0\n"));
-  EXPECT_THAT(table, HasSubstr(" v     -\n"));
-  EXPECT_THAT(table, HasSubstr(" -     4711\n"));
+  EXPECT_THAT(table, HasSubstr("OBJECT   MASTER\n"));
+  EXPECT_THAT(table, HasSubstr(" -        h0\n"));
+  EXPECT_THAT(table, HasSubstr(" veths/v  -\n"));
+  EXPECT_THAT(table, HasSubstr(" -        4711\n"));
 }
 
 TEST(InspectionTest, LinksAsNamesAndDocuments) {
@@ -1002,8 +1011,8 @@ TEST(InspectionTest, Addresses) {
   addresses[2].set_deprecated(true);
   addresses[2].set_protocol(77);
   EXPECT_EQ(*PrintAddresses(Format::kDefault, addresses),
-            "INTERFACE  ADDRESS         PEER      SCOPE   FLAGS                                   PROTOCOL   PAIR\n"
-            "eth0       10.0.0.2/32     10.0.0.1  global  -                                       netprov    v\n"
+            "INTERFACE  ADDRESS         PEER      SCOPE   FLAGS                                   PROTOCOL   OBJECT\n"
+            "eth0       10.0.0.2/32     10.0.0.1  global  -                                       netprov    veths/v\n"
             "eth0       fe80::1/64      -         link    tentative                               kernel_ll  -\n"
             "eth1       2001:db8::1/64  -         -       dynamic,secondary,duplicate,deprecated  77         -\n");
   EXPECT_THAT(*PrintAddresses(Format::kJson, addresses), HasSubstr("\"addresses\": ["));
@@ -1034,8 +1043,8 @@ TEST(InspectionTest, Routes) {
     routes[2].mutable_next_hops()->rbegin()->set_interface_name("eth1");
   }
   EXPECT_EQ(*PrintRoutes(Format::kDefault, routes),
-            "DESTINATION            VIA       INTERFACE  METRIC  TABLE  SCOPE   PROTOCOL  SOURCE    PAIR\n"
-            "default                10.0.0.1  eth0       -       main   global  netprov   10.0.0.2  v\n"
+            "DESTINATION            VIA       INTERFACE  METRIC  TABLE  SCOPE   PROTOCOL  SOURCE    OBJECT\n"
+            "default                10.0.0.1  eth0       -       main   global  netprov   10.0.0.2  veths/v\n"
             "blackhole 10.9.0.0/16  -         -          7       1000   -       kernel    -         -\n"
             "default                fe80::1   eth1       -       local  -       ra        -         -\n"
             "default                fe80::2   eth1       -       local  -       ra        -         -\n");
@@ -1054,8 +1063,8 @@ TEST(InspectionTest, Neighbors) {
   neighbors[1].set_address("fe80::1");
   neighbors[1].set_router(true);
   EXPECT_EQ(*PrintNeighbors(Format::kDefault, neighbors),
-            "INTERFACE  ADDRESS   MAC                STATE      ROUTER  PROTOCOL  PAIR\n"
-            "eth0       10.0.0.1  02:00:5e:10:00:01  PERMANENT  -       netprov   v\n"
+            "INTERFACE  ADDRESS   MAC                STATE      ROUTER  PROTOCOL  OBJECT\n"
+            "eth0       10.0.0.1  02:00:5e:10:00:01  PERMANENT  -       netprov   veths/v\n"
             "eth0       fe80::1   -                  -          yes     -         -\n");
   EXPECT_THAT(*PrintNeighbors(Format::kJson, neighbors), HasSubstr("\"neighbors\": ["));
 }
