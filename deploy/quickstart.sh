@@ -1,6 +1,7 @@
 #!/bin/bash
 # Shows netprov at work on a fresh Debian 12: installs what is missing, builds, starts netprovd, makes two network namespaces
-# and a veth pair between them, shows them, and removes all of it again.
+# on a bridge, with IPv4 and IPv6, and a router that lets them out under its own address, lets them talk, shows what is there,
+# and removes all of it again.
 #
 #   deploy/quickstart.sh [--bin DIR]     --bin: take netprovd and contain from DIR instead of building them
 #
@@ -90,37 +91,63 @@ start_daemon() {
   grep 'listening address=' "$work/netprovd.log"
 }
 
+# Shows that $1 reaches $2.
+talk() {
+  run contain net exec "$1" -- ping -n -c 1 -W 5 "$2"
+}
+
 demonstrate() {
-  local a="netprov-demo-$$-a" b="netprov-demo-$$-b"
-  made=("$a" "$b")
+  local a="netprov-demo-$$-a" b="netprov-demo-$$-b" router="netprov-demo-$$-router" outside="netprov-demo-$$-outside"
+  made=("$a" "$b" "$router" "$outside")
 
-  step "Two network namespaces"
-  run contain net create "$a"
-  run contain net create "$b"
+  step "Four network namespaces: a and b, a router, and what is outside"
+  local namespace
+  for namespace in "${made[@]}"; do run contain net create "$namespace"; done
 
-  step "One veth pair between them: one call, one kernel operation"
-  run contain net veth --from-ns "$a" --interface demo0 --ns "$b" --peer demo1
+  step "A bridge in the router, with the addresses that are the gateways of a and b"
+  run contain net bridge create "demo-$$" --ns "$router" --interface lan0 \
+    --address 10.77.0.1/24 --address fd77::1/64
+
+  step "One call for each of a and b: a veth pair to a port of the bridge, addresses, gateways, masquerading"
+  local name number=2
+  for name in a b; do
+    run contain net veth --id "demo-$$-$name" --from-ns "$router" --interface "port-$name" --bridge "demo-$$" \
+      --ns "netprov-demo-$$-$name" --peer eth0 --address "10.77.0.$number/24" --address "fd77::$number/64" \
+      --gateway 10.77.0.1 --gateway fd77::1 --masquerade --ip-forwarding
+    number=$((number + 1))
+  done
+
+  step "And one from the router to the outside, which knows nothing of 10.77.0.0/24 and fd77::/64"
+  run contain net veth --id "demo-$$-out" --from-ns "$router" --interface wan0 --from-address 192.0.2.1/24 \
+    --from-address 2001:db8::1/64 --ns "$outside" --peer eth0 --address 192.0.2.2/24 --address 2001:db8::2/64
+
+  step "a talks to b, and by way of the router to the outside"
+  talk "$a" 10.77.0.3
+  talk "$a" fd77::3
+  talk "$a" 192.0.2.2
+  talk "$a" 2001:db8::2
 
   step "What netprov knows"
   run contain net list
   run contain net show "$a"
   run contain net veth list
+  run contain net bridge show "demo-$$"
 
   step "What the kernel holds, by ip(8)"
   run ip netns list
-  run ip -n "$a" -br link show dev demo0
-  run ip -n "$b" -br link show dev demo1
+  run ip -n "$router" -br link show master lan0
+  run ip -n "$a" -br address show dev eth0
+  run ip -n "$a" route
 
   step "Removing it all"
-  run contain net delete "$a"
-  run contain net delete "$b"
+  for namespace in "${made[@]}"; do run contain net delete "$namespace"; done
   made=()
   if ip netns list | grep -q "^netprov-demo-$$-"; then
     echo "a namespace of the demo is still there" >&2
     exit 1
   fi
 
-  step "Done: created, showed and removed $a, $b and the veth pair between them."
+  step "Done: two namespaces on a bridge and a router, made, used, showed and removed."
 }
 
 work="${NETPROV_QUICKSTART_WORK:-}"

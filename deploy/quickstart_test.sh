@@ -12,7 +12,7 @@ failures=0
 
 # Whether the output on stdin tells the whole story, in order.
 tells_the_story() {
-  tr '\n' ' ' | grep -qE 'listening address=unix:.*Created network namespace: netprov-demo-[0-9]+-a.*Created network namespace: netprov-demo-[0-9]+-b.*Created veth pair: .*demo0.*demo1.*==> Done'
+  tr '\n' ' ' | grep -qE 'listening address=unix:.*Created network namespace: netprov-demo-[0-9]+-a.*Created network namespace: netprov-demo-[0-9]+-b.*Created bridge: .*Created veth pair: port-a.*eth0.*Created veth pair: port-b.*Created veth pair: wan0.*( 1 received,.*){4}==> Done'
 }
 
 # Reports scenario $1 with description $2 as passed if it ended with status $3 = 0 and its output tells the story.
