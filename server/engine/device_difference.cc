@@ -144,4 +144,13 @@ std::vector<FdbEntry> Present(const VxlanOptions& asked, const std::vector<FdbEn
   return present;
 }
 
+DeviceOptions InAskedOrder(const DeviceOptions& asked, DeviceOptions now) {
+  const auto* wanted = std::get_if<netlink::MacvlanInfo>(&asked);
+  auto* macvlan = std::get_if<netlink::MacvlanInfo>(&now);
+  if (wanted == nullptr || macvlan == nullptr) return now;
+  auto place = [wanted](const netlink::MacAddress& source) { return absl::c_find(wanted->sources, source); };
+  absl::c_stable_sort(macvlan->sources, [&](const auto& a, const auto& b) { return place(a) < place(b); });
+  return now;
+}
+
 }  // namespace netprov::engine

@@ -16,6 +16,10 @@ void CompareKind(const DeviceOptions& expected, const DeviceOptions& actual, Lin
 // Those of `asked` that are among `there`, which has no port and identifier where they are the device's own.
 std::vector<FdbEntry> Present(const VxlanOptions& asked, const std::vector<FdbEntry>& there);
 
+// `now` with what has no order of its own in the kernel, the senders of a macvlan, in that in which it was asked for;
+// what was not comes last.
+DeviceOptions InAskedOrder(const DeviceOptions& asked, DeviceOptions now);
+
 }  // namespace netprov::engine
 
 #endif  // NETPROV_SERVER_ENGINE_DEVICE_DIFFERENCE_H_

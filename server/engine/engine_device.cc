@@ -127,7 +127,7 @@ EngineResult<LinkDifference> Engine::FindDifference(const DeviceRecord& record, 
   NETPROV_ASSIGN_OR_RETURN(LinkDifference difference,
                            FindDifference(record.name, "", made, record.spec.link, TagFor(record), link));
   if (!link.device.has_value()) return difference;
-  now = *link.device;
+  now = InAskedOrder(record.spec.options, *link.device);
   NETPROV_RETURN_IF_ERROR(LookAtFdb(record, link, now));
   // It can't be put back, but by making the device anew.
   if (link.lower_ifindex != record.lower_ifindex) {
@@ -306,7 +306,7 @@ EngineResult<DeviceRecord> Engine::MakeDevice(DeviceRecord record, const LinkSpe
               }
               if (!born.ok()) return std::move(born).error();
               record.link = ToEndpoint(record.link, *born);
-              record.options = born->device.value_or(record.spec.options);
+              record.options = InAskedOrder(record.spec.options, born->device.value_or(record.spec.options));
               record.lower_ifindex = born->lower_ifindex;
               if (auto* vxlan = std::get_if<VxlanOptions>(&record.options); vxlan != nullptr) {
                 vxlan->fdb = std::get<VxlanOptions>(record.spec.options).fdb;

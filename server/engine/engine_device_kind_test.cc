@@ -502,5 +502,13 @@ TEST_F(EngineDeviceKindTest, WhatADeviceCannotBecomeIsRefused) {
   EXPECT_EQ(Read("d").state, State::kReady);
 }
 
+TEST_F(EngineDeviceKindTest, SendersAreToldInTheOrderInWhichTheyWereAskedFor) {
+  ASSERT_TRUE(Create("d", Spec(Macvlan(MacvlanMode::kSource, {kFirst, kSecond}))).ok());
+  kernel_.SetLinkForTest(Blue(), "d0", {.device = Macvlan(MacvlanMode::kSource, {kSecond, kFirst})});
+  const Device device = Read("d");
+  EXPECT_EQ(device.state, State::kReady);
+  EXPECT_THAT(std::get<MacvlanInfo>(device.options).sources, ElementsAre(kFirst, kSecond));
+}
+
 }  // namespace
 }  // namespace netprov::engine
