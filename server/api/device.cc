@@ -47,7 +47,11 @@ constexpr absl::string_view kChangeable[] = {"mac_address",
                                              "vxlan.fdb",
                                              "ipvlan.mode",
                                              "ipvlan.mode_flag",
-                                             "metadata"};
+                                             "metadata.owner",
+                                             "metadata.labels",
+                                             "metadata.ttl",
+                                             "metadata.persistent",
+                                             "metadata.self_heal"};
 
 v1::Device::State ToState(engine::State state) {
   switch (state) {

@@ -297,7 +297,7 @@ TEST(DeviceUpdateTest, ChangesWhatIsNamedAlone) {
 
 TEST(DeviceUpdateTest, RefusesWhatNeverChangesAndWhatIsOfAnotherKind) {
   for (const char* path : {"name", "host", "interface_name", "lower_interface", "vxlan.vni", "vxlan.port", "vlan",
-                           "vlan.id", "dummy", "uid", "vxlan.fdb.port", "macvlan.color"}) {
+                           "vlan.id", "dummy", "uid", "metadata.expire_time", "vxlan.fdb.port", "macvlan.color"}) {
     EXPECT_EQ(ReasonOf(ToCall(UpdateRequest("", {path})).status()), "INVALID_FIELD") << path;
   }
   const auto created = ToCall(Request("vxlan { vni: 7 }"));
