@@ -502,6 +502,19 @@ TEST_F(EngineDeviceKindTest, WhatADeviceCannotBecomeIsRefused) {
   EXPECT_EQ(Read("d").state, State::kReady);
 }
 
+TEST_F(EngineDeviceKindTest, WhatTheKernelNeverSetsIsRefusedAndTheNextUpdateTaken) {
+  ASSERT_TRUE(Create("d", Spec(netlink::IfbInfo())).ok());
+  auto refused = Update("d", [](DeviceSpec& spec) {
+    spec.link.mac = kFirst;
+    spec.link.mtu = 1400;
+  });
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().reason, Reason::kDeviceRefused);
+  EXPECT_THAT(registry_->ListPending(), IsEmpty());
+  EXPECT_EQ(Read("d").state, State::kReady);
+  EXPECT_TRUE(Update("d", [](DeviceSpec& spec) { spec.link.mtu = 1400; }).ok());
+}
+
 TEST_F(EngineDeviceKindTest, SendersAreToldInTheOrderInWhichTheyWereAskedFor) {
   ASSERT_TRUE(Create("d", Spec(Macvlan(MacvlanMode::kSource, {kFirst, kSecond}))).ok());
   kernel_.SetLinkForTest(Blue(), "d0", {.device = Macvlan(MacvlanMode::kSource, {kSecond, kFirst})});

@@ -104,6 +104,9 @@ KernelResult<Link> Engine::Turn(const LinkTurn& turn) {
   LinkSettings settings = SettingsBetween(turn.from, turn.to, BridgeIndex(turn.to.link));
   // The kernel has both in one, so that the tag comes back with the text if somebody took it away.
   if (from.options.alias != to.options.alias) settings.alias = JoinAlias(turn.tag, to.options.alias);
+  const bool may_lose = settings.up.has_value() || settings.mtu.has_value() || settings.mac.has_value();
+  // Where the kernel refused the way there, the way back would be refused as well.
+  LeaveOutWhatIs(before, settings);
   if (settings != LinkSettings()) NETPROV_RETURN_IF_ERROR(kernel_.SetLink(turn.netns, turn.ifindex, settings));
 
   const IpChange change = ChangeBetween(OnLink(from.WholeIp()), OnLink(to.WholeIp()));
@@ -122,7 +125,6 @@ KernelResult<Link> Engine::Turn(const LinkTurn& turn) {
   // A link that goes down loses its routes and its IPv6 addresses, one that gets another hardware address its
   // neighbours (neigh_changeaddr()), and an address may take others and routes with it.
   const IpConfig wanted = OnLink(to.WholeIp());
-  const bool may_lose = settings.up.has_value() || settings.mtu.has_value() || settings.mac.has_value();
   if (!wanted.empty() && (may_lose || !change.empty())) {
     NETPROV_ASSIGN_OR_RETURN(const IpConfig now, kernel_.FindIpConfig(turn.netns, turn.ifindex));
     if (const IpConfig missing = Missing(wanted, now); !missing.empty()) {
@@ -387,7 +389,8 @@ bool Engine::IsRefusedTurn(const DeviceOptions& options, const LinkTurn& turn, c
   if (IsDeviceRefusal(options, *error.kernel)) return true;
   // The kind is there, so it is about what was asked of it.
   return !std::holds_alternative<netlink::BridgeInfo>(options) && error.kernel->code == EOPNOTSUPP &&
-         absl::StartsWith(error.kernel->operation, "RTM_NEWLINK");
+         (absl::StartsWith(error.kernel->operation, "RTM_NEWLINK") ||
+          absl::StartsWith(error.kernel->operation, "RTM_SETLINK"));
 }
 
 EngineResult<Device> Engine::UpdateDevice(const UpdateDeviceCall& call) {

@@ -1080,6 +1080,9 @@ KernelResult<void> FakeKernel::SetLink(const NetnsRef& netns, uint32_t ifindex, 
   NETPROV_ASSIGN_OR_RETURN(FakeNetns * inside, Enter(netns));
   auto found = inside->links.find(ifindex);
   if (found == inside->links.end()) return Fail(ENODEV, "RTM_SETLINK");
+  if (settings.mac.has_value() && found->second.link.kind == "ifb") {
+    return Fail(EOPNOTSUPP, absl::StrCat("RTM_SETLINK ifindex ", ifindex));
+  }
   if (settings.name.has_value() && *settings.name != found->second.link.name &&
       Find(*inside, *settings.name).has_value()) {
     return Fail(EEXIST, absl::StrCat("RTM_SETLINK ", *settings.name));

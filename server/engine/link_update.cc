@@ -185,6 +185,20 @@ LinkSettings SettingsBetween(const LinkShape& from, const LinkShape& to, uint32_
   return settings;
 }
 
+void LeaveOutWhatIs(const Link& now, LinkSettings& settings) {
+  if (settings.mac == now.mac) settings.mac.reset();
+  if (settings.mtu == now.mtu) settings.mtu.reset();
+  if (settings.up == now.up) settings.up.reset();
+  if (settings.promiscuous == now.options.promiscuous) settings.promiscuous.reset();
+  if (settings.all_multicast == now.options.all_multicast) settings.all_multicast.reset();
+  if (!settings.device.has_value() || !now.device.has_value()) return;
+  auto* bridge = std::get_if<BridgeInfo>(&*settings.device);
+  const auto* present = std::get_if<BridgeInfo>(&*now.device);
+  if (bridge == nullptr || present == nullptr) return;
+  *bridge = SettingsOf(kBridgeOptions, *present, *bridge);
+  if (*bridge == BridgeInfo()) settings.device.reset();
+}
+
 IpChange ChangeBetween(const IpConfig& from, const IpConfig& to) {
   IpChange change{.in_the_way = {}, .gained = Missing(to, from), .lost = Missing(from, to)};
   change.gained.addresses = GainedAddresses(from.addresses, to.addresses);

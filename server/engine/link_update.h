@@ -32,6 +32,10 @@ void RemoveLostEntries(const LinkShape& old, const LinkShape& former, LinkShape&
 // as it is. `bridge` is the ifindex of the one that `to` names.
 LinkSettings SettingsBetween(const LinkShape& from, const LinkShape& to, uint32_t bridge);
 
+// Takes away of `settings` what the link has already: to be set to the very same, a link may refuse all the same, as
+// one of the kind ifb does its own MAC address.
+void LeaveOutWhatIs(const Link& now, LinkSettings& settings);
+
 // How the addresses, neighbours and routes of a link become others.
 struct IpChange {
   IpConfig in_the_way;  // the kernel has no room for them beside those that are gained: go first

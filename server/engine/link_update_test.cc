@@ -186,5 +186,24 @@ TEST(SettingsBetween, OfAMacvlanAllOrNothing) {
   EXPECT_EQ(Former(from, from, link, {}).options, from.options);
 }
 
+TEST(LeaveOutWhatIs, OnlyWhatTheLinkIsNotYetIsLeft) {
+  Link now;
+  now.mac = {{2, 0, 0, 0, 0, 1}};
+  now.mtu = 1500;
+  now.up = true;
+  now.device = netlink::BridgeInfo{.stp = true, .vlan_filtering = false};
+  LinkSettings settings{.mac = now.mac, .mtu = 1400, .up = true, .promiscuous = true, .all_multicast = false};
+  settings.device = netlink::BridgeInfo{.stp = false, .vlan_filtering = false};
+  LeaveOutWhatIs(now, settings);
+  LinkSettings left{.mtu = 1400, .promiscuous = true};
+  left.device = netlink::BridgeInfo{.stp = false};
+  EXPECT_EQ(settings, left);
+  // All of it: nothing is to be said of its kind.
+  settings = {.up = true};
+  settings.device = netlink::BridgeInfo{.vlan_filtering = false};
+  LeaveOutWhatIs(now, settings);
+  EXPECT_EQ(settings, LinkSettings());
+}
+
 }  // namespace
 }  // namespace netprov::engine

@@ -1094,6 +1094,9 @@ TEST_P(KernelContractTest, MakesAnIfb) {
   EXPECT_EQ(made->alias, "the i");
   EXPECT_EQ(made->device, engine::DeviceOptions(netlink::IfbInfo()));
   EXPECT_EQ(*kernel_.FindLink(blue, "i0"), *made);
+  // What it is born with it keeps.
+  EXPECT_EQ(CodeOf(kernel_.SetLink(blue, made->ifindex, {.mac = MacAddress{{2, 0, 0, 0, 0, 6}}})), EOPNOTSUPP);
+  EXPECT_EQ(*kernel_.FindLink(blue, "i0"), *made);
   EXPECT_EQ(CodeOf(kernel_.DeleteLink(blue, made->ifindex)), 0);
 }
 
