@@ -346,6 +346,56 @@ TEST_F(InspectionTest, PagesMissAndRepeatNothingWhileLinksComeAndGo) {
   }
 }
 
+TEST_F(InspectionTest, PagesMissAndRepeatNothingWhileRoutesAndNeighborsComeAndGo) {
+  // In one order of destinations and addresses, so that what goes and comes is on both sides of where the list stands.
+  constexpr int kStay = 20;
+  std::string batch;
+  for (int i = 0; i < kStay; ++i) {
+    absl::StrAppend(&batch, "route add 10.", 100 + i, ".0.0/16 dev f1\nroute add 10.", 100 + i,
+                    ".128.0/17 dev f1\nroute add 2001:db8:", 20 + i, "::/48 dev f1\nneigh add 172.16.0.", 100 + 2 * i,
+                    " lladdr 02:00:00:00:01:01 dev f1\nneigh add 172.16.0.", 101 + 2 * i,
+                    " lladdr 02:00:00:00:01:01 dev f1\n");
+  }
+  Shell(absl::StrCat("ip -n blue -batch - <<'END'\n", batch, "END"));
+  int turn = 0;
+  const auto churn = [&turn] {
+    // One that went already can't go again.
+    const int goes[] = {turn % kStay, kStay - 1 - turn % kStay};
+    std::string changes;
+    for (const int i : goes) {
+      absl::StrAppend(&changes, "route del 10.", 100 + i, ".128.0/17 dev f1\nneigh del 172.16.0.", 101 + 2 * i,
+                      " dev f1\n");
+    }
+    absl::StrAppend(&changes, "route replace 10.", 99 - turn % 20, ".0.0/16 dev f1\nroute replace 10.", 130 + turn,
+                    ".0.0/16 dev f1\nneigh replace 172.16.0.", 99 - turn % 20,
+                    " lladdr 02:00:00:00:01:02 dev f1\nneigh replace 172.16.0.", 200 + turn % 50,
+                    " lladdr 02:00:00:00:01:02 dev f1\n");
+    Shell(absl::StrCat("ip -n blue -force -batch - 2>/dev/null <<'END' || true\n", changes, "END"));
+    ++turn;
+  };
+  std::map<std::string, int> routes;
+  for (const v1::RouteEntry& route : All(
+           In<v1::ListRoutesRequest>("namespaces/blue"), 7,
+           [](const v1::ListRoutesResponse& page) { return page.routes(); }, churn)) {
+    ++routes[absl::StrCat(route.destination(), " ", route.interface_name(), " ", route.table(), " ", route.gateway())];
+  }
+  EXPECT_GE(turn, 8);
+  for (int i = 0; i < kStay; ++i) {
+    EXPECT_EQ(routes[absl::StrCat("10.", 100 + i, ".0.0/16 f1 254 ")], 1) << i;
+    EXPECT_EQ(routes[absl::StrCat("2001:db8:", 20 + i, "::/48 f1 254 ")], 1) << i;
+  }
+  turn = 0;
+  std::map<std::string, int> neighbors;
+  for (const v1::NeighborEntry& neighbor : All(
+           In<v1::ListNeighborsRequest>("namespaces/blue"), 4,
+           [](const v1::ListNeighborsResponse& page) { return page.neighbors(); }, churn)) {
+    ++neighbors[absl::StrCat(neighbor.interface_name(), " ", neighbor.address())];
+  }
+  EXPECT_GE(turn, 8);
+  for (int i = 0; i < kStay; ++i) EXPECT_EQ(neighbors[absl::StrCat("f1 172.16.0.", 100 + 2 * i)], 1) << i;
+  for (const auto& [name, times] : neighbors) EXPECT_EQ(times, 1) << name;
+}
+
 TEST_F(InspectionTest, ListsAreWholeWhileOthersChangeLinksAllTheTime) {
   Process others({"sh", "-c",
                   "for i in $(seq 200); do ip -n blue link add c$((i % 5)) type veth peer name d$((i % 5)); "
