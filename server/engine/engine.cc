@@ -25,6 +25,9 @@ std::vector<std::string> SortedKeys(std::vector<std::string> keys, const CallCon
   return keys;
 }
 
+// The place of a namespace that is to be: a pair may be on its way there.
+std::string PlaceOfName(const std::string& id) { return PlaceName({.path = "/run/netns/" + id}); }
+
 // Of a spec's ends, or of a record's.
 template <typename End>
 void AddNamespaceKeys(const End& a, const End& b, std::vector<std::string>& keys) {
@@ -111,7 +114,7 @@ std::optional<absl::Time> Engine::ExpireTimeOf(const std::string& uid) const {
 }
 
 std::vector<std::string> Engine::Keys(const CreateNamespaceCall& call) const {
-  return SortedKeys({NamespaceName(call.id)}, call.context);
+  return SortedKeys({NamespaceName(call.id), PlaceOfName(call.id)}, call.context);
 }
 
 std::vector<std::string> Engine::Keys(const DeleteNamespaceCall& call) const {
@@ -122,8 +125,7 @@ std::vector<std::string> Engine::Keys(const DeleteNamespaceCall& call) const {
 }
 
 std::vector<std::string> Engine::Keys(const AdoptNamespaceCall& call) const {
-  // A pair may be on its way to that place.
-  return SortedKeys({NamespaceName(call.id), PlaceName({.path = "/run/netns/" + call.id})}, call.context);
+  return SortedKeys({NamespaceName(call.id), PlaceOfName(call.id)}, call.context);
 }
 
 std::vector<std::string> Engine::Keys(const ReleaseNamespaceCall& call) const {
@@ -138,6 +140,7 @@ std::vector<std::string> Engine::Keys(const CreateVethCall& call) const {
   for (const EndpointSpec* end : {&call.spec.a, &call.spec.b}) {
     if (end->is_at_host()) keys.push_back("links/" + end->interface_name);
     if (!end->config.bridge.empty()) keys.push_back(end->config.bridge);
+    if (call.create_namespaces && !end->namespace_id.empty()) keys.push_back(PlaceOfName(end->namespace_id));
   }
   AddForwardingKey(call.spec, keys);
   return SortedKeys(std::move(keys), call.context);

@@ -174,7 +174,12 @@ void Engine::AddBirth(NamespaceRecord& record, Plan& plan) {
               NETPROV_ASSIGN_OR_RETURN(record.cookie, std::move(cookie));
               return {};
             },
-            .undo = [this, &record] { return kernel_.RemoveNetns({.name = record.id, .cookie = record.cookie}); },
+            // Somebody may have unmounted it, or put another in its place.
+            .undo = [this, &record]() -> KernelResult<void> {
+              EngineResult<void> undone = RollBack(record);
+              if (undone.ok()) return {};
+              return *undone.error().kernel;
+            },
             .sweep = nullptr});
 }
 

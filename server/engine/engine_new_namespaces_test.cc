@@ -226,6 +226,49 @@ TEST_F(NewNamespacesTest, RollingBackSparesWhatAnotherMadeUnderTheName) {
   EXPECT_EQ(kernel_.DumpForTest(), before);
 }
 
+// Whatever happens to the call, such a file is somebody's.
+TEST_F(NewNamespacesTest, AFileOfSomebodysOutlivesACallThatWantedItsName) {
+  kernel_.AddStaleFileForTest("red");
+  const std::string before = kernel_.DumpForTest();
+  EXPECT_REFUSED(engine_->CreateVeth(Call(Between())), Reason::kNamespaceFileStale);
+  EXPECT_THAT(registry_->ListPending(), IsEmpty());
+  Restart();
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+}
+
+TEST_F(NewNamespacesTest, WhatIsLeftOfAPairStaysWhereTheNameIsTaken) {
+  ASSERT_TRUE(CreateNamespace("green").ok());
+  ASSERT_TRUE(CreateVeth("v", HostTo("green")).ok());
+  kernel_.AddForeignNetnsForTest("elsewhere");
+  const NetnsRef green{.name = "green", .cookie = (*kernel_.FindNetns("green"))->cookie};
+  const NetnsRef elsewhere{.name = "elsewhere", .cookie = (*kernel_.FindNetns("elsewhere"))->cookie};
+  kernel_.MoveLinkForTest(green, "eth0", elsewhere);
+  ASSERT_EQ(engine_->GetVeth("v")->state, State::kMissing);
+  const std::string before = kernel_.DumpForTest();
+  EXPECT_REFUSED(engine_->CreateVeth(Call(HostTo("elsewhere"))), Reason::kNamespaceNotManaged);
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+}
+
+TEST_F(NewNamespacesTest, ANameThatSomebodyTakesInTheMiddleIsTheirs) {
+  kernel_.SetFaultForTest([this](const std::string& operation) -> std::optional<KernelError> {
+    if (operation != "CreateVeth") return std::nullopt;
+    kernel_.RemoveForeignNetnsForTest("blue");
+    kernel_.AddForeignNetnsForTest("blue");
+    return std::nullopt;
+  });
+  const auto refused = engine_->CreateVeth(Call(HostTo("blue")));
+  kernel_.SetFaultForTest(nullptr);
+  EXPECT_REFUSED(refused, Reason::kNamespaceNotManaged);
+  EXPECT_EQ(refused.error().field, "endpoint_b.namespace");
+  EXPECT_THAT(registry_->ListPending(), IsEmpty());
+  EXPECT_TRUE((*kernel_.FindNetns("blue"))->is_netns);
+}
+
+TEST_F(NewNamespacesTest, NobodyComesInByAPlaceMeanwhile) {
+  const std::vector<std::string> keys = engine_->Keys(Call(HostTo("blue")));
+  EXPECT_THAT(keys, ::testing::IsSupersetOf({"/run/netns/blue", "namespaces/blue"}));
+}
+
 TEST_F(NewNamespacesTest, AreNobodyElsesWhileTheyAreMade) {
   bool looked = false;
   kernel_.SetBornForTest([&] {

@@ -1830,7 +1830,7 @@ TEST_F(EngineTest, MetadataIsPartOfWhatAnObjectIs) {
 TEST_F(EngineTest, KeysNameAllThatACallTouches) {
   MakeBlueWithVeth();
   EXPECT_THAT(engine_->Keys(CreateNamespaceCall{.context = {.request_id = "r"}, .id = "blue"}),
-              ElementsAre("namespaces/blue", "requests/r"));
+              ElementsAre("/run/netns/blue", "namespaces/blue", "requests/r"));
   EXPECT_THAT(engine_->Keys(DeleteNamespaceCall{.id = "blue"}), ElementsAre("namespaces/blue", "veths/v"));
   EXPECT_THAT(engine_->Keys(DeleteVethCall{.id = "v"}), ElementsAre("namespaces/blue", "veths/v"));
   EXPECT_THAT(engine_->Keys(DeleteVethCall{.id = "w"}), ElementsAre("veths/w"));

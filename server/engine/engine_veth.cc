@@ -63,11 +63,9 @@ EngineResult<NetnsRef> Engine::ResolveOrPlan(const CreateVethCall& call, const E
                                              const std::string& field, std::vector<NamespaceRecord>& births) {
   const std::string& id = spec.namespace_id;
   if (!call.create_namespaces || id.empty() || registry_.FindNamespace(id).has_value()) return Resolve(spec, field);
-  // Else the kernel says it when the name is used.
-  if (call.context.validate_only) {
-    NETPROV_ASSIGN_OR_RETURN(const std::optional<NetnsEntry> entry, FindNetns(id));
-    if (entry.has_value()) return AtField(NameTaken(id), FieldIn(field, "namespace"));
-  }
+  // Before the intent, by which recovery would take a file without a namespace for what is left of ours.
+  NETPROV_ASSIGN_OR_RETURN(const std::optional<NetnsEntry> entry, FindNetns(id));
+  if (entry.has_value()) return AtField(NameTaken(id), FieldIn(field, "namespace"));
   if (absl::c_none_of(births, [&id](const NamespaceRecord& birth) { return birth.id == id; })) {
     births.push_back({.id = id,
                       .uid = NewUid(),
