@@ -101,6 +101,8 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
   void OnDone() override {
     TakeOver(this);
     CallRunner& runner = runner_;
+    // The caller had not to wait until the log's thread is awake.
+    if (!line_.empty()) runner.log_->log(level_, line_);
     delete this;
     runner.Forget();
   }
@@ -134,23 +136,20 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
   void Answer(const absl::Status& status) {
     // What fails inside of the server is the operator's concern; all else is the caller's.
     const auto level = status.code() == absl::StatusCode::kInternal ? spdlog::level::err : spdlog::level::info;
-    const std::shared_ptr<spdlog::logger> log = runner_.log_;
-    std::string line;
-    if (log->should_log(level)) {
-      line = FormatCall({.method = call_.method,
-                         .resource = summary_.resource,
-                         .status = status,
-                         .duration = absl::Now() - arrival_,
-                         .queued = queued_,
-                         .peer = call_.context->peer(),
-                         .request_id = summary_.request_id,
-                         .validate_only = summary_.validate_only});
+    if (runner_.log_->should_log(level)) {
+      level_ = level;
+      line_ = FormatCall({.method = call_.method,
+                          .resource = summary_.resource,
+                          .status = status,
+                          .duration = absl::Now() - arrival_,
+                          .queued = queued_,
+                          .peer = call_.context->peer(),
+                          .request_id = summary_.request_id,
+                          .validate_only = summary_.validate_only});
     }
     HandOver(this);
     // Frees the call, maybe before it returns.
     Finish(ToGrpcStatus(status));
-    // The caller need not wait until the log's thread is awake.
-    if (!line.empty()) log->log(level, line);
   }
 
   CallRunner& runner_;
@@ -162,6 +161,9 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
   absl::Time queued_at_;
   absl::Duration queued_;
   absl::Status stop_status_;
+  // For the log, once the answer is on its way; empty: nothing.
+  std::string line_;
+  spdlog::level::level_enum level_ = spdlog::level::info;
 };
 
 CallRunner::CallRunner(const Options& options)

@@ -96,7 +96,7 @@ void Executor::Work() {
   }
 }
 
-void Executor::RunAndRetire(Task& task, std::unique_lock<std::mutex>& lock) {
+void Executor::RunAndRetire(Task& task, std::unique_lock<std::mutex>& lock) noexcept {
   ++running_;
   lock.unlock();
   task.run();

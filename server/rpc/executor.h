@@ -82,8 +82,8 @@ class Executor {
   void Work();
   // Takes a task in, whose keys stand in line then. With the lock held.
   Task& Add(const std::vector<std::string>& keys, std::function<void()> task);
-  // Runs a task that stands first in each of its lines.
-  void RunAndRetire(Task& task, std::unique_lock<std::mutex>& lock);
+  // Runs a task that stands first in each of its lines. An exception ends the process, also where gRPC would catch it.
+  void RunAndRetire(Task& task, std::unique_lock<std::mutex>& lock) noexcept;
   // Gives up the task's places in line. With the lock held.
   void Retire(Task& task);
 
