@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "server/engine/engine.h"
@@ -23,8 +24,10 @@ inline const NetnsRef kHost;
 class EngineTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    path_ = absl::StrCat(::testing::TempDir(), "/engine-",
-                         ::testing::UnitTest::GetInstance()->current_test_info()->name(), "-", ::getpid());
+    // That of a test with a parameter has a slash.
+    const std::string name =
+        absl::StrReplaceAll(::testing::UnitTest::GetInstance()->current_test_info()->name(), {{"/", "-"}});
+    path_ = absl::StrCat(::testing::TempDir(), "/engine-", name, "-", ::getpid());
     Restart();
   }
 
