@@ -9,7 +9,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/e2e/host_fixture.h"
-#include "tests/e2e/mutation.h"
+#include "tests/e2e/picture.h"
 #include "tests/testing/private_host.h"
 
 namespace netprov::testing {

@@ -18,7 +18,8 @@
 #include "gtest/gtest.h"
 #include "tests/e2e/descriptors.h"
 #include "tests/e2e/failures.h"
-#include "tests/e2e/mutation.h"
+#include "tests/e2e/mutation_fixture.h"
+#include "tests/e2e/points.h"
 #include "tests/e2e/tracer.h"
 
 namespace netprov::testing {
@@ -51,20 +52,34 @@ class FailurePointTest : public MutationTest {
   // A namespace that may not be entered is somebody's, and a check leaves it.
   bool MayBeOverlooked(int code) const { return GetParam().name == "CheckHost" && (code == EACCES || code == EPERM); }
 
-  // Lets the n-th system call of that name fail during a mutation, judges what became of it, and goes back to the state
+  // The system calls of a mutation that can fail, made and taken back.
+  std::vector<Point> Record() {
+    Arm();
+    Tracer recorder({"-p", absl::StrCat(WorkerOf(daemon_->pid()))});
+    EXPECT_TRUE(Call(NewRequestId()).ok());
+    std::vector<SystemCall> calls = recorder.Detach();
+    Revert();
+    std::erase_if(calls, [](const SystemCall& call) { return LeftAlone().contains(call.name); });
+    for (const SystemCall& call : calls) {
+      EXPECT_TRUE(Failures().contains(call.name)) << "say how this may fail: " << call.line;
+    }
+    return HasFailure() ? std::vector<Point>() : PointsIn(calls, /*every=*/true);
+  }
+
+  // Lets a system call fail during a mutation, judges what became of it, and goes back to the state
   // before. Returns the system call as it failed; nullopt: there was none.
-  std::optional<SystemCall> Fail(const std::string& name, int n, int code) {
+  std::optional<SystemCall> Fail(const Point& point, int code) {
     Arm();
     const std::vector<std::string> descriptors = OpenDescriptors(daemon_->pid());
     const std::string request_id = NewRequestId();
     Tracer tracer({"-p", absl::StrCat(WorkerOf(daemon_->pid())), "-e",
-                   absl::StrCat("inject=", name, ":error=", strerrorname_np(code), ":when=", n)});
+                   absl::StrCat("inject=", point.name, ":error=", strerrorname_np(code), ":when=", point.n)});
     const Answer first = Call(request_id);
     const std::vector<SystemCall> calls = tracer.Detach();
     const auto failed =
         std::find_if(calls.begin(), calls.end(), [](const SystemCall& call) { return call.injected(); });
     const bool reached = failed != calls.end();
-    SCOPED_TRACE(absl::StrCat("number ", n, ": ", reached ? failed->line : name + " was not reached"));
+    SCOPED_TRACE(reached ? failed->line : "it was not reached");
     const bool survived = Survived();
     if (!survived) {
       StartDaemon();
@@ -115,33 +130,20 @@ class FailurePointTest : public MutationTest {
 };
 
 TEST_P(FailurePointTest, AtEverySystemCallOfTheWorker) {
-  Arm();
-  Tracer recorder({"-p", absl::StrCat(WorkerOf(daemon_->pid()))});
-  ASSERT_TRUE(Call(NewRequestId()).ok());
-  std::set<std::string> names;
-  for (const SystemCall& call : recorder.Detach()) {
-    if (LeftAlone().contains(call.name)) continue;
-    ASSERT_TRUE(Failures().contains(call.name)) << "say how this may fail: " << call.line;
-    names.insert(call.name);
-  }
-  Revert();
   int system_calls = 0;
-  for (const std::string& name : names) {
-    // Until the name does not occur any more: how often depends on the state of the registry and of the heap.
-    for (int n = 1;; ++n) {
-      std::vector<int> codes = Failures().at(name);
-      if (!InEveryWay()) codes = {codes[(n - 1) % codes.size()]};
-      const std::optional<SystemCall> failed = Fail(name, n, codes.front());
-      if (!failed.has_value()) break;
-      ++system_calls;
-      if (InEveryWay() && absl::StrContains(failed->line, "O_CREAT")) {
-        codes.insert(codes.end(), CreationFailures().begin(), CreationFailures().end());
-      }
-      for (size_t i = 1; i < codes.size(); ++i) Fail(name, n, codes[i]);
-      // What fails once tends to fail many times.
-      ASSERT_FALSE(HasFailure());
+  auto attempt = [&](const Point& point) {
+    std::vector<int> codes = Failures().at(point.name);
+    if (!InEveryWay()) codes = {codes[(point.n - 1) % codes.size()]};
+    const std::optional<SystemCall> failed = Fail(point, codes.front());
+    if (!failed.has_value()) return false;
+    ++system_calls;
+    if (InEveryWay() && absl::StrContains(failed->line, "O_CREAT")) {
+      codes.insert(codes.end(), CreationFailures().begin(), CreationFailures().end());
     }
-  }
+    for (size_t i = 1; i < codes.size(); ++i) Fail(point, codes[i]);
+    return true;
+  };
+  ReachAll([this] { return Record(); }, attempt);
   std::printf(
       "%s: %d failures of %d system calls; %d of the calls succeeded all the same, %d ended the daemon by "
       "design\n",

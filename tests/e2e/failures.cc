@@ -50,6 +50,7 @@ const std::map<std::string, std::vector<int>>& Failures() {
       {"read", {EIO, EINTR}},
       {"readlinkat", {EACCES, EIO, ENOMEM}},
       {"recvmsg", {EAGAIN, EINTR, ENOBUFS, ENOMEM}},
+      {"renameat", {EACCES, EDQUOT, EIO, ENOMEM, ENOSPC, EPERM, EROFS}},
       {"renameat2", {EACCES, EDQUOT, EIO, ENOMEM, ENOSPC, EPERM, EROFS}},
       {"rmdir", {EACCES, EBUSY, ENOMEM, EPERM, EROFS}},
       {"sendmsg", {ECONNRESET, EINTR, ENOMEM, EPIPE}},

@@ -78,7 +78,8 @@ void HostTest::Sql(const std::string& statements) {
 
 void HostTest::BelongToAnotherBoot() {
   Sql("UPDATE namespaces SET record = json_set(record, '$.boot_id', 'another');"
-      "UPDATE veths SET record = json_set(record, '$.boot_id', 'another');");
+      "UPDATE veths SET record = json_set(record, '$.boot_id', 'another');"
+      "UPDATE devices SET record = json_set(record, '$.boot_id', 'another');");
 }
 
 void HostTest::MakeBlueWithPair(const v1::Metadata& metadata) {

@@ -19,6 +19,13 @@ namespace {
 constexpr char kOutput[] = "/run/strace.out";
 constexpr char kWorkerName[] = "worker";
 
+std::vector<std::string> CommandOf(const std::vector<std::string>& flags) {
+  // -y: descriptors with their paths; -s: what is sent and written is not of interest.
+  std::vector<std::string> command = {"strace", "-y", "-s", "32", "-o", kOutput};
+  command.insert(command.end(), flags.begin(), flags.end());
+  return command;
+}
+
 }  // namespace
 
 std::vector<pid_t> ThreadsOf(pid_t process, const std::string& name) {
@@ -40,11 +47,15 @@ pid_t WorkerOf(pid_t daemon) {
 
 bool SystemCall::injected() const { return absl::StrContains(line, "(INJECTED)"); }
 
+std::unique_ptr<Process> StartTraced(const std::vector<std::string>& flags) {
+  // -D: the daemon is the child, and strace beside it.
+  std::vector<std::string> command = CommandOf(flags);
+  command.insert(command.end(), {"-D", kNetprovd, "--workers", "1"});
+  return std::make_unique<Process>(command);
+}
+
 Tracer::Tracer(const std::vector<std::string>& flags) {
-  // -y: descriptors with their paths; -s: what is sent and written is not of interest.
-  std::vector<std::string> command = {"strace", "-y", "-s", "32", "-o", kOutput};
-  command.insert(command.end(), flags.begin(), flags.end());
-  strace_ = std::make_unique<Process>(command);
+  strace_ = std::make_unique<Process>(CommandOf(flags));
   for (size_t i = 0; i + 1 < flags.size(); ++i) {
     if (flags[i] == "-p") strace_->WaitForLine(absl::StrCat("Process ", flags[i + 1], " attached"));
   }
@@ -54,14 +65,19 @@ std::vector<SystemCall> Tracer::Detach() {
   // It writes each line at once. Asked to end by SIGTERM it would wait for each thread to stop, for ever if the daemon
   // is just dying; the kernel detaches at once.
   strace_->Stop(SIGKILL);
-  return ReadTrace(kOutput);
+  return ReadTrace();
 }
 
-std::vector<SystemCall> ReadTrace(const std::string& path) {
+std::vector<SystemCall> Tracer::AwaitEnd() {
+  strace_->Wait();
+  return ReadTrace();
+}
+
+std::vector<SystemCall> ReadTrace() {
   constexpr absl::string_view kResumed = " resumed>";
   std::vector<SystemCall> calls;
   std::map<std::string, size_t> last;  // of each thread
-  std::ifstream output(path);
+  std::ifstream output(kOutput);
   std::string line;
   while (std::getline(output, line)) {
     // With several threads a line starts with the thread's number.
@@ -78,7 +94,7 @@ std::vector<SystemCall> ReadTrace(const std::string& path) {
     const size_t end = text.find('(');
     if (end == absl::string_view::npos || end == 0 || !absl::ascii_islower(text.front())) continue;
     last[thread] = calls.size();
-    calls.push_back({.name = std::string(text.substr(0, end)), .line = std::string(text)});
+    calls.push_back({.name = std::string(text.substr(0, end)), .line = std::string(text), .thread = thread});
   }
   return calls;
 }

@@ -20,13 +20,18 @@ pid_t WorkerOf(pid_t daemon);
 // One system call as strace writes it.
 struct SystemCall {
   std::string name;
-  std::string line;  // all of it, with what each descriptor stands for
+  std::string line;    // all of it, with what each descriptor stands for
+  std::string thread;  // its number; empty where one alone is traced
 
   bool injected() const;
 };
 
-// What strace wrote to a file.
-std::vector<SystemCall> ReadTrace(const std::string& path);
+// What strace wrote, of the last that was traced.
+std::vector<SystemCall> ReadTrace();
+
+// Starts a daemon with one worker whose main thread is traced from the start; `flags` say what to do to it. The process
+// is the daemon, and strace beside it.
+std::unique_ptr<Process> StartTraced(const std::vector<std::string>& flags);
 
 // strace from its construction, which returns when it is attached, until Detach().
 class Tracer {
@@ -37,6 +42,8 @@ class Tracer {
 
   // Lets the traced go on alone, where they still live. Returns what it saw, in order.
   std::vector<SystemCall> Detach();
+  // The same where they are dying, with the last call.
+  std::vector<SystemCall> AwaitEnd();
 
  private:
   std::unique_ptr<Process> strace_;

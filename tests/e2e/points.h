@@ -1,0 +1,47 @@
+// The system calls at which a daemon is killed or fails, and which of them make a difference.
+#ifndef NETPROV_TESTS_E2E_POINTS_H_
+#define NETPROV_TESTS_E2E_POINTS_H_
+
+#include <cstddef>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "tests/e2e/tracer.h"
+
+namespace netprov::testing {
+
+// Whether all is the same, once the process is killed, with this system call as without. A process that is killed at
+// one call leaves what the calls before it did, so that two points with only such calls between them are the same.
+// Where nothing is known of a call, it leaves something.
+bool LeavesNothing(const SystemCall& call);
+
+// A system call of a thread: what strace can act upon, and what it is.
+struct Point {
+  std::string name;
+  int n = 1;         // among the calls of that name
+  std::string what;  // the same in each run: what it does and to what, and how often something did that before
+};
+
+// The points of a recording after the first `skipped` calls: those that leave something, at which to kill is enough; or
+// `every` call, which is then known by its name and number alone. Without repetition, where several threads were
+// recorded.
+std::vector<Point> PointsIn(const std::vector<SystemCall>& calls, bool every, size_t skipped = 0);
+
+// The system calls of a daemon's start, by its main thread, until it has its first thread that serves. `ahead` is how
+// many come before the recovery, which begins when the socket is there.
+std::vector<SystemCall> CallsOfStart(std::vector<SystemCall> calls, size_t& ahead);
+
+// Calls `attempt` with each point that `record` gives, and again, until there is none that is new: how often a call is
+// made depends on the state of the registry and of the heap, and on what the daemon looks at beside. `attempt` says
+// whether the point was reached; one that was not is tried again after another recording. Ends at the first failure of
+// the test, as what fails once tends to fail many times. Returns what was never reached.
+std::vector<std::string> ReachAll(const std::function<std::vector<Point>()>& record,
+                                  const std::function<bool(const Point& point)>& attempt);
+
+// Whether to kill at every system call (NETPROV_EVERY_CALL), for which CI has no time.
+bool IsExhaustive();
+
+}  // namespace netprov::testing
+
+#endif  // NETPROV_TESTS_E2E_POINTS_H_

@@ -1,0 +1,301 @@
+#include "tests/e2e/requests.h"
+
+#include "tests/component/test_client.h"
+
+namespace netprov::testing {
+namespace {
+
+constexpr char kMacA[] = "02:00:00:00:00:0a";
+constexpr char kMacB[] = "02:00:00:00:00:0b";
+
+}  // namespace
+
+v1::CreateNamespaceRequest BlueRequest(const std::string& request_id, const v1::Metadata& metadata) {
+  v1::CreateNamespaceRequest request;
+  request.set_namespace_id("blue");
+  *request.mutable_namespace_()->mutable_metadata() = metadata;
+  request.set_request_id(request_id);
+  return request;
+}
+
+v1::CreateNamespaceRequest FullBlueRequest(const std::string& request_id) {
+  v1::CreateNamespaceRequest request = BlueRequest(request_id);
+  auto& sysctls = *request.mutable_namespace_()->mutable_sysctls();
+  sysctls["net.ipv4.conf.all.accept_redirects"] = "1";
+  // Turns the other one off as it is written.
+  sysctls["net.ipv4.ip_forward"] = "1";
+  return request;
+}
+
+v1::CreateNamespaceRequest ResolvingBlueRequest(const std::string& request_id, const v1::Metadata& metadata) {
+  v1::CreateNamespaceRequest request = BlueRequest(request_id, metadata);
+  auto& sysctls = *request.mutable_namespace_()->mutable_sysctls();
+  sysctls["net.ipv4.conf.all.accept_redirects"] = "1";
+  v1::Dns& dns = *request.mutable_namespace_()->mutable_dns();
+  dns.add_nameservers("10.0.0.53");
+  v1::Dns::Host& host = *dns.add_hosts();
+  host.set_address("10.0.0.5");
+  host.add_names("db");
+  return request;
+}
+
+v1::UpdateNamespaceRequest ChangeBlueRequest(const std::string& request_id, bool back) {
+  v1::UpdateNamespaceRequest request;
+  request.set_request_id(request_id);
+  for (const char* path : {"sysctls", "dns", "metadata.labels"}) request.mutable_update_mask()->add_paths(path);
+  v1::Namespace& netns = *request.mutable_namespace_();
+  netns = ResolvingBlueRequest().namespace_();
+  netns.set_name("namespaces/blue");
+  if (back) {
+    // What an update leaves out keeps its value.
+    (*netns.mutable_sysctls())["net.ipv4.ip_forward"] = "0";
+    return request;
+  }
+  (*netns.mutable_sysctls())["net.ipv4.conf.all.accept_redirects"] = "0";
+  (*netns.mutable_sysctls())["net.ipv4.ip_forward"] = "1";
+  netns.mutable_dns()->set_nameservers(0, "10.0.0.54");
+  netns.mutable_dns()->clear_hosts();
+  (*netns.mutable_metadata()->mutable_labels())["team"] = "net";
+  return request;
+}
+
+v1::DeleteNamespaceRequest DeleteBlueRequest(const std::string& request_id) {
+  v1::DeleteNamespaceRequest request;
+  request.set_name("namespaces/blue");
+  request.set_request_id(request_id);
+  request.set_force(true);
+  return request;
+}
+
+v1::AdoptNamespaceRequest AdoptRequest(const std::string& request_id) {
+  v1::AdoptNamespaceRequest request;
+  request.set_name("namespaces/foreign");
+  (*request.mutable_namespace_()->mutable_sysctls())["net.ipv4.ip_forward"] = "1";
+  request.set_request_id(request_id);
+  return request;
+}
+
+v1::ReleaseNamespaceRequest ReleaseRequest(const std::string& request_id) {
+  v1::ReleaseNamespaceRequest request;
+  request.set_name("namespaces/foreign");
+  request.set_request_id(request_id);
+  return request;
+}
+
+v1::CreateVethRequest PairRequest(const std::string& request_id, const v1::Metadata& metadata) {
+  v1::CreateVethRequest request = VethRequest("v", "h0", "blue", "eth0");
+  *request.mutable_veth()->mutable_metadata() = metadata;
+  request.mutable_veth()->mutable_endpoint_a()->set_mac_address(kMacA);
+  request.mutable_veth()->mutable_endpoint_b()->set_mac_address(kMacB);
+  request.set_request_id(request_id);
+  return request;
+}
+
+v1::CreateVethRequest ConfiguredPairRequest(const std::string& request_id) {
+  v1::CreateVethRequest request = PairRequest(request_id);
+  v1::VethEndpoint& host = *request.mutable_veth()->mutable_endpoint_a();
+  host.add_addresses()->set_address("10.0.0.1/24");
+  v1::Route& nowhere = *host.add_routes();
+  nowhere.set_destination("10.8.0.0/16");
+  nowhere.set_type(v1::Route::TYPE_PROHIBIT);
+  v1::VethEndpoint& inside = *request.mutable_veth()->mutable_endpoint_b();
+  inside.add_addresses()->set_address("10.0.0.2/24");
+  inside.add_addresses()->set_address("2001:db8::2/64");
+  inside.add_gateways("10.0.0.1");
+  inside.add_routes()->set_destination("10.1.0.0/16");
+  v1::Route& blackhole = *inside.add_routes();
+  blackhole.set_destination("2001:db8:9::/48");
+  blackhole.set_type(v1::Route::TYPE_BLACKHOLE);
+  v1::Neighbor& neighbor = *inside.add_neighbors();
+  neighbor.set_address("10.0.0.9");
+  neighbor.set_mac_address("02:00:00:00:00:09");
+  inside.add_alternative_names("another-name-of-eth0");
+  return request;
+}
+
+v1::UpdateVethRequest ChangePairRequest(const std::string& request_id, bool back) {
+  v1::UpdateVethRequest request;
+  request.set_request_id(request_id);
+  *request.mutable_veth() = ConfiguredPairRequest().veth();
+  request.mutable_veth()->set_name("veths/v");
+  for (const char* path : {"endpoint_a.mtu", "endpoint_b"}) request.mutable_update_mask()->add_paths(path);
+  v1::VethEndpoint& host = *request.mutable_veth()->mutable_endpoint_a();
+  v1::VethEndpoint& inside = *request.mutable_veth()->mutable_endpoint_b();
+  host.set_mtu(back ? 1500 : 1400);
+  inside.set_mtu(1500);
+  if (back) return request;
+  inside.mutable_addresses()->DeleteSubrange(1, 1);
+  inside.add_addresses()->set_address("10.0.1.2/24");
+  inside.set_gateways(0, "10.0.1.1");
+  inside.mutable_routes(1)->set_type(v1::Route::TYPE_UNREACHABLE);
+  inside.clear_neighbors();
+  inside.set_promiscuous(true);
+  inside.set_alternative_names(0, "changed-name-of-eth0");
+  return request;
+}
+
+v1::CreateVethRequest LimitedPairRequest(const std::string& request_id, const v1::Metadata& metadata) {
+  v1::CreateVethRequest request = PairRequest(request_id, metadata);
+  for (v1::VethEndpoint* end :
+       {request.mutable_veth()->mutable_endpoint_a(), request.mutable_veth()->mutable_endpoint_b()}) {
+    end->mutable_ingress_limit()->set_rate(10'000'000);
+    end->mutable_egress_limit()->set_rate(20'000'000);
+  }
+  return request;
+}
+
+v1::CreateVethRequest TranslatedPairRequest(const std::string& request_id, const v1::Metadata& metadata) {
+  v1::CreateVethRequest request = PairRequest(request_id, metadata);
+  v1::VethEndpoint& inside = *request.mutable_veth()->mutable_endpoint_b();
+  inside.add_addresses()->set_address("10.0.0.2/24");
+  inside.add_addresses()->set_address("2001:db8::2/64");
+  inside.set_masquerade(true);
+  inside.add_port_forwards()->set_host_port(8080);
+  v1::PortForward& range = *inside.add_port_forwards();
+  range.set_protocol(v1::PortForward::PROTOCOL_UDP);
+  range.set_host_address("10.0.0.1");
+  range.set_host_port(5000);
+  range.set_host_port_last(5003);
+  inside.set_ip_forwarding(true);
+  return request;
+}
+
+v1::CreateVethRequest PortRequest(const std::string& request_id) {
+  v1::CreateVethRequest request = PairRequest(request_id);
+  v1::VethEndpoint& inside = *request.mutable_veth()->mutable_endpoint_b();
+  inside.set_bridge("bridges/br");
+  inside.mutable_bridge_port()->set_isolated(true);
+  return request;
+}
+
+v1::CreateVethRequest PlacedRequest(const std::string& request_id) {
+  v1::CreateVethRequest request = PairRequest(request_id);
+  v1::VethEndpoint& elsewhere = *request.mutable_veth()->mutable_endpoint_a();
+  elsewhere.set_netns_path("/run/netns/foreign");
+  elsewhere.add_addresses()->set_address("10.0.7.1/24");
+  return request;
+}
+
+v1::DeleteVethRequest DeletePairRequest(const std::string& request_id) {
+  v1::DeleteVethRequest request;
+  request.set_name("veths/v");
+  request.set_request_id(request_id);
+  return request;
+}
+
+v1::CreateBridgeRequest BridgeRequest(const std::string& request_id) {
+  v1::CreateBridgeRequest request;
+  request.set_bridge_id("br");
+  request.set_request_id(request_id);
+  v1::Bridge& bridge = *request.mutable_bridge();
+  bridge.set_namespace_("namespaces/blue");
+  bridge.set_interface_name("br0");
+  bridge.set_mac_address("02:00:00:00:00:0c");
+  bridge.set_mtu(1400);
+  bridge.add_addresses()->set_address("10.0.9.1/24");
+  bridge.add_alternative_names("another-name-of-br0");
+  bridge.set_stp(true);
+  bridge.set_priority(8);
+  return request;
+}
+
+v1::UpdateBridgeRequest ChangeBridgeRequest(const std::string& request_id, bool back) {
+  v1::UpdateBridgeRequest request;
+  request.set_request_id(request_id);
+  for (const char* path : {"mtu", "addresses", "alternative_names", "stp", "priority"}) {
+    request.mutable_update_mask()->add_paths(path);
+  }
+  v1::Bridge& bridge = *request.mutable_bridge();
+  bridge = BridgeRequest().bridge();
+  bridge.set_name("bridges/br");
+  if (back) return request;
+  bridge.set_mtu(1300);
+  bridge.mutable_addresses(0)->set_address("10.0.10.1/24");
+  bridge.set_alternative_names(0, "changed-name-of-br0");
+  bridge.set_stp(false);
+  bridge.set_priority(7);
+  return request;
+}
+
+v1::DeleteBridgeRequest DeleteBridgeRequest(const std::string& request_id) {
+  v1::DeleteBridgeRequest request;
+  request.set_name("bridges/br");
+  request.set_request_id(request_id);
+  return request;
+}
+
+v1::CreateDeviceRequest MacvlanRequest(const std::string& request_id, const v1::Metadata& metadata) {
+  v1::CreateDeviceRequest request;
+  request.set_device_id("m");
+  request.set_request_id(request_id);
+  v1::Device& device = *request.mutable_device();
+  *device.mutable_metadata() = metadata;
+  device.set_namespace_("namespaces/blue");
+  device.set_interface_name("m0");
+  device.set_mac_address("02:00:00:00:00:0d");
+  device.set_lower_interface("h0");
+  device.mutable_macvlan()->set_mode(v1::Macvlan::MODE_PRIVATE);
+  device.add_addresses()->set_address("10.0.8.2/24");
+  device.add_routes()->set_destination("10.8.0.0/16");
+  device.add_alternative_names("another-name-of-m0");
+  return request;
+}
+
+v1::DeleteDeviceRequest DeleteMacvlanRequest(const std::string& request_id) {
+  v1::DeleteDeviceRequest request;
+  request.set_name("devices/m");
+  request.set_request_id(request_id);
+  return request;
+}
+
+v1::CreateDeviceRequest VxlanRequest(const std::string& request_id) {
+  v1::CreateDeviceRequest request;
+  request.set_device_id("x");
+  request.set_request_id(request_id);
+  v1::Device& device = *request.mutable_device();
+  device.set_namespace_("namespaces/blue");
+  device.set_interface_name("x0");
+  device.set_mac_address("02:00:00:00:00:0e");
+  device.set_mtu(1450);
+  device.add_addresses()->set_address("10.0.6.2/24");
+  v1::Vxlan& vxlan = *device.mutable_vxlan();
+  vxlan.set_vni(42);
+  vxlan.set_remote("192.0.2.1");
+  vxlan.set_ttl(5);
+  v1::Vxlan::FdbEntry& entry = *vxlan.add_fdb();
+  entry.set_mac_address("02:00:00:00:00:11");
+  entry.set_destination("192.0.2.2");
+  return request;
+}
+
+v1::UpdateDeviceRequest ChangeVxlanRequest(const std::string& request_id, bool back) {
+  v1::UpdateDeviceRequest request;
+  request.set_request_id(request_id);
+  for (const char* path : {"mtu", "addresses", "vxlan.remote", "vxlan.ttl", "vxlan.fdb"}) {
+    request.mutable_update_mask()->add_paths(path);
+  }
+  v1::Device& device = *request.mutable_device();
+  device = VxlanRequest().device();
+  device.set_name("devices/x");
+  if (back) return request;
+  device.set_mtu(1400);
+  device.mutable_addresses(0)->set_address("10.0.5.2/24");
+  device.mutable_vxlan()->set_remote("192.0.2.9");
+  device.mutable_vxlan()->set_ttl(7);
+  device.mutable_vxlan()->mutable_fdb(0)->set_destination("192.0.2.3");
+  return request;
+}
+
+v1::Metadata SelfHealing() {
+  v1::Metadata metadata;
+  metadata.set_self_heal(true);
+  return metadata;
+}
+
+v1::Metadata OwnedBy(const std::string& owner) {
+  v1::Metadata metadata;
+  metadata.set_owner(owner);
+  return metadata;
+}
+
+}  // namespace netprov::testing

@@ -1,0 +1,68 @@
+// What the mutations ask for. Names and MAC addresses are fixed, so that what is made twice looks the same. A request
+// id names the call; empty: it is not remembered.
+#ifndef NETPROV_TESTS_E2E_REQUESTS_H_
+#define NETPROV_TESTS_E2E_REQUESTS_H_
+
+#include <string>
+
+#include "netprov/v1/bridge.pb.h"
+#include "netprov/v1/device.pb.h"
+#include "netprov/v1/metadata.pb.h"
+#include "netprov/v1/namespace.pb.h"
+#include "netprov/v1/veth.pb.h"
+
+namespace netprov::testing {
+
+// The namespace `blue`.
+v1::CreateNamespaceRequest BlueRequest(const std::string& request_id = "", const v1::Metadata& metadata = {});
+// The same with two sysctls.
+v1::CreateNamespaceRequest FullBlueRequest(const std::string& request_id = "");
+// With both files of its own.
+v1::CreateNamespaceRequest ResolvingBlueRequest(const std::string& request_id = "", const v1::Metadata& metadata = {});
+// Other sysctls, other name servers and no hosts, and a label; or, back, as ResolvingBlueRequest() has it.
+v1::UpdateNamespaceRequest ChangeBlueRequest(const std::string& request_id = "", bool back = false);
+// Also with processes inside: without, each process of the machine is looked at, a system call apiece, before the first
+// change.
+v1::DeleteNamespaceRequest DeleteBlueRequest(const std::string& request_id = "");
+
+// Of the namespace `foreign`, which is somebody else's.
+v1::AdoptNamespaceRequest AdoptRequest(const std::string& request_id = "");
+v1::ReleaseNamespaceRequest ReleaseRequest(const std::string& request_id = "");
+
+// The pair `v`: h0 on the host, eth0 in `blue`.
+v1::CreateVethRequest PairRequest(const std::string& request_id = "", const v1::Metadata& metadata = {});
+// With addresses, routes, a neighbor and names.
+v1::CreateVethRequest ConfiguredPairRequest(const std::string& request_id = "");
+// Makes of the configured pair another one; or, back, the first again.
+v1::UpdateVethRequest ChangePairRequest(const std::string& request_id = "", bool back = false);
+// Both ends with both limits.
+v1::CreateVethRequest LimitedPairRequest(const std::string& request_id = "", const v1::Metadata& metadata = {});
+// The end inside is masqueraded, has ports of the host, and the host forwards.
+v1::CreateVethRequest TranslatedPairRequest(const std::string& request_id = "", const v1::Metadata& metadata = {});
+// The end inside is a port of the bridge `br`.
+v1::CreateVethRequest PortRequest(const std::string& request_id = "");
+// The end h0 is in a namespace of somebody else's, at a path.
+v1::CreateVethRequest PlacedRequest(const std::string& request_id = "");
+v1::DeleteVethRequest DeletePairRequest(const std::string& request_id = "");
+
+// The bridge `br` in `blue`, with something of everything.
+v1::CreateBridgeRequest BridgeRequest(const std::string& request_id = "");
+// Makes of it another one; or, back, the first again.
+v1::UpdateBridgeRequest ChangeBridgeRequest(const std::string& request_id = "", bool back = false);
+v1::DeleteBridgeRequest DeleteBridgeRequest(const std::string& request_id = "");
+
+// The macvlan `m` in `blue`, on the end h0 of the pair.
+v1::CreateDeviceRequest MacvlanRequest(const std::string& request_id = "", const v1::Metadata& metadata = {});
+v1::DeleteDeviceRequest DeleteMacvlanRequest(const std::string& request_id = "");
+// The vxlan `x` in `blue`, with entries of its forwarding database.
+v1::CreateDeviceRequest VxlanRequest(const std::string& request_id = "");
+// Makes of it another one; or, back, the first again.
+v1::UpdateDeviceRequest ChangeVxlanRequest(const std::string& request_id = "", bool back = false);
+
+// Metadata of what heals itself, and of what an owner has.
+v1::Metadata SelfHealing();
+v1::Metadata OwnedBy(const std::string& owner);
+
+}  // namespace netprov::testing
+
+#endif  // NETPROV_TESTS_E2E_REQUESTS_H_
