@@ -46,6 +46,12 @@ class FailurePointTest : public MutationTest {
     return IsLongForm() || names.contains(GetParam().name);
   }
 
+  // Of what heals by the same parts as a creation, in CI only the system calls fail that leave something.
+  bool EveryCall() const {
+    const std::set<std::string> names = {"HealRates", "HealNat", "HealDnsFiles", "HealDevice"};
+    return IsLongForm() || !names.contains(GetParam().name);
+  }
+
   // Halfway, a deletion can't be taken back.
   bool CanBeUndone() const { return GetParam().uid != nullptr; }
 
@@ -63,7 +69,7 @@ class FailurePointTest : public MutationTest {
     for (const SystemCall& call : calls) {
       EXPECT_TRUE(Failures().contains(call.name)) << "say how this may fail: " << call.line;
     }
-    return HasFailure() ? std::vector<Point>() : PointsIn(calls, /*every=*/true);
+    return HasFailure() ? std::vector<Point>() : PointsIn(calls, EveryCall());
   }
 
   // Lets a system call fail during a mutation, judges what became of it, and goes back to the state
