@@ -1503,6 +1503,21 @@ TEST_F(EngineTest, WhereAnyStepFailsNothingOfTheConfigIsLeft) {
   EXPECT_EQ(kernel_.DumpForTest(), before);
 }
 
+TEST_F(EngineTest, AMissingPairsRouteWithoutALinkIsNotInTheWayOfItsSuccessor) {
+  ASSERT_TRUE(CreateNamespace("blue").ok());
+  const NetnsRef blue{.name = "blue", .cookie = engine_->GetNamespace("blue")->cookie};
+  VethSpec spec = HostTo("blue");
+  spec.b.config.ip.routes = {RouteTo("10.9.0.0/16", RouteType::kBlackhole)};
+  const auto first = CreateVeth("v", spec);
+  ASSERT_TRUE(first.ok());
+  ASSERT_TRUE(kernel_.DeleteLink({}, first->a.ifindex).ok());
+  const auto second = CreateVeth("v", spec);
+  ASSERT_TRUE(second.ok()) << second.error().message;
+  EXPECT_THAT(*kernel_.ListRoutesWithoutLink(blue), ElementsAre(spec.b.config.ip.routes[0]));
+  ASSERT_TRUE(DeleteVeth("v").ok());
+  EXPECT_THAT(*kernel_.ListRoutesWithoutLink(blue), IsEmpty());
+}
+
 TEST_F(EngineTest, ARouteWithoutALinkIsThePairsThatMadeIt) {
   ASSERT_TRUE(CreateNamespace("blue").ok());
   const NetnsRef blue{.name = "blue", .cookie = engine_->GetNamespace("blue")->cookie};

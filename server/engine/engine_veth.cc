@@ -34,6 +34,18 @@ std::string FirstName(const std::string& pattern, const std::vector<std::string>
   }
 }
 
+// The routes without a link that a pair has asked for in a namespace.
+std::vector<RouteSpec> RoutesOf(const std::optional<VethRecord>& record, const NetnsRef& netns) {
+  std::vector<RouteSpec> routes;
+  if (!record.has_value()) return routes;
+  for (const auto& [spec, end] : {std::pair(&record->spec.a, &record->a), std::pair(&record->spec.b, &record->b)}) {
+    if (end->netns_key() != netns.key()) continue;
+    const std::vector<RouteSpec> own = spec->config.RoutesWithoutLink();
+    routes.insert(routes.end(), own.begin(), own.end());
+  }
+  return routes;
+}
+
 }  // namespace
 
 std::string Engine::TagFor(const VethRecord& record) const {
@@ -623,8 +635,8 @@ EngineResult<VethRecord> Engine::MakeVeth(VethRecord record, LinkSpec a, LinkSpe
   NETPROV_ASSIGN_OR_RETURN(const Claim claim_b, ClaimForPair(object, b.netns, "endpoint_b"));
   // A path may lead to the other end by now.
   NETPROV_RETURN_IF_ERROR(ExpectPlaceForNat(object, record.spec, a.netns.key() == b.netns.key()));
-  NETPROV_RETURN_IF_ERROR(ExpectNoRoutesWithoutLink(object, record.spec.a, a.netns));
-  NETPROV_RETURN_IF_ERROR(ExpectNoRoutesWithoutLink(object, record.spec.b, b.netns));
+  NETPROV_RETURN_IF_ERROR(ExpectNoRoutesWithoutLink(object, record.spec.a, a.netns, RoutesOf(replaced, a.netns)));
+  NETPROV_RETURN_IF_ERROR(ExpectNoRoutesWithoutLink(object, record.spec.b, b.netns, RoutesOf(replaced, b.netns)));
   netlink::OffloadLimits limits_a;
   netlink::OffloadLimits limits_b;
   Plan plan;
