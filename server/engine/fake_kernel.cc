@@ -498,6 +498,18 @@ void FakeKernel::DeleteAddress(const AddressSpec& address, IpConfig& ip) {
     return route.preferred_source.has_value() &&
            std::find(gone.begin(), gone.end(), *route.preferred_source) != gone.end();
   });
+  // With the last one goes the rest (fib_disable_ip()).
+  const bool has_more = std::any_of(ip.addresses.begin(), ip.addresses.end(), [](const AddressSpec& other) {
+    return other.local.address.family() == netlink::IpFamily::kIpv4;
+  });
+  if (is_ipv4 && !gone.empty() && !has_more) LoseIpv4(ip);
+}
+
+void FakeKernel::LoseIpv4(IpConfig& ip) {
+  std::erase_if(ip.routes,
+                [](const RouteSpec& route) { return route.destination.address.family() == netlink::IpFamily::kIpv4; });
+  std::erase_if(ip.neighbours,
+                [](const NeighbourSpec& neighbour) { return neighbour.address.family() == netlink::IpFamily::kIpv4; });
 }
 
 void FakeKernel::Apply(const LinkSettings& settings, FakeLink& fake) {
@@ -512,6 +524,14 @@ void FakeKernel::Apply(const LinkSettings& settings, FakeLink& fake) {
     link.alias = *settings.alias;
   } else if (settings.alias.has_value()) {
     std::tie(link.alias, link.options.alias) = SplitAlias(*settings.alias);
+  }
+  if (link.up && settings.up == false) {
+    // fib_disable_ip(), addrconf_ifdown()
+    LoseIpv4(fake.ip);
+    const auto is_ipv6 = [](const auto& address) { return address.family() == netlink::IpFamily::kIpv6; };
+    std::erase_if(fake.ip.addresses, [&](const AddressSpec& address) { return is_ipv6(address.local.address); });
+    std::erase_if(fake.ip.routes, [&](const RouteSpec& route) { return is_ipv6(route.destination.address); });
+    std::erase_if(fake.ip.neighbours, [&](const NeighbourSpec& neighbour) { return is_ipv6(neighbour.address); });
   }
   link.up = settings.up.value_or(link.up);
   link.options.promiscuous = settings.promiscuous.value_or(link.options.promiscuous);

@@ -217,6 +217,8 @@ class FakeKernel : public Kernel {
   static void RemoveFdb(const FdbEntry& entry, FakeLink& link);
   static void Apply(const LinkSettings& settings, FakeLink& link);
   static void DeleteAddress(const AddressSpec& address, IpConfig& ip);
+  // What a link has of IPv4 but for its addresses.
+  static void LoseIpv4(IpConfig& ip);
   // EINVAL, EXFULL: as on the machine.
   static KernelResult<void> Join(FakeNetns& netns, uint32_t ifindex, uint32_t master, const PortOptions& port);
   // Tells the watches.
