@@ -33,6 +33,8 @@ class FakeWorld : public World {
     kernel_.MoveLinkForTest(place, name, to);
   }
 
+  bool ForwardsAtBirth() override { return false; }
+
   bool CanReboot() const override { return true; }
   void Reboot() override { kernel_.RebootForTest(); }
 

@@ -12,6 +12,7 @@
 #include "server/engine/ip_config.h"
 #include "server/netlink/ip_address.h"
 #include "tests/simulation/random.h"
+#include "tests/simulation/traits.h"
 
 namespace netprov::simulation {
 
@@ -29,24 +30,129 @@ constexpr const char* kMethodNames[] = {
     "UpdateVeth",      "CollectGarbage",  "expire",     "tend",       "GetNamespace",
     "GetVeth",         "ListNamespaces",  "ListVeths"};
 
+constexpr const char* kLossNames[] = {
+    "addresses, neighbors and routes", "route without a link", "limits", "ifb", "translation", "forwarding"};
+
 // Time passes by this, and leases last a multiple.
 constexpr absl::Duration kTick = absl::Seconds(10);
 
 const std::vector<std::string> kLinkNames = {"h0", "h1", "p0", "veth0"};
 
+std::string ToText(const engine::EndpointConfig& config) {
+  std::string text;
+  for (const std::string& trait : With(IpTraits(config), RouteTraits(config))) absl::StrAppend(&text, ",", trait);
+  if (config.ingress_limit.has_value()) absl::StrAppend(&text, ",ingress ", config.ingress_limit->rate);
+  if (config.egress_limit.has_value()) absl::StrAppend(&text, ",egress ", config.egress_limit->rate);
+  if (config.masquerade) absl::StrAppend(&text, ",masquerade");
+  for (const engine::PortForward& forward : config.port_forwards) absl::StrAppend(&text, ",port ", forward.host_port);
+  if (config.ip_forwarding) absl::StrAppend(&text, ",forwarding");
+  return text;
+}
+
+std::string ToText(const engine::NamespaceSpec& spec) {
+  std::string text;
+  for (const auto& [name, value] : spec.sysctls) absl::StrAppend(&text, " ", name, "=", value);
+  for (const std::string& server : spec.dns.nameservers) absl::StrAppend(&text, " nameserver=", server);
+  for (const engine::HostsEntry& entry : spec.dns.hosts) absl::StrAppend(&text, " host=", entry.address);
+  return text;
+}
+
 std::string ToText(const EndpointSpec& end) {
   return absl::StrCat(end.namespace_id.empty() ? "host" : end.namespace_id, ":", end.interface_name,
                       end.mtu.has_value() ? absl::StrCat(",mtu=", *end.mtu) : "", end.up ? "" : ",down",
-                      end.config.ip.addresses.empty() ? "" : ",with an address");
+                      ToText(end.config));
 }
 
 bool IsPattern(const std::string& name) { return name.find('%') != std::string::npos; }
 
-engine::AddressSpec AddressOf(const char* text) {
+engine::AddressSpec AddressOf(const std::string& text) {
   return {.local = *netlink::IpPrefix::Parse(text), .peer = std::nullopt};
 }
 
-VethSpec MakeSpec(Random& random) {
+engine::RouteSpec RouteOf(const std::string& destination, const std::string& gateway) {
+  engine::RouteSpec route{.destination = *netlink::IpPrefix::Parse(destination)};
+  if (gateway.empty()) {
+    route.type = engine::RouteType::kBlackhole;
+  } else {
+    route.gateway = *netlink::IpAddress::Parse(gateway);
+  }
+  return route;
+}
+
+engine::RateLimit MakeLimit(Random& random) {
+  return {.rate = random.Pick<uint64_t>({8000000, 16000000}), .burst = 20000, .latency = absl::Milliseconds(50)};
+}
+
+// What the ends of two pairs can collide in are the ports that are forwarded and the route that belongs to no link.
+engine::EndpointConfig MakeConfig(Random& random, const std::string& id, bool is_a) {
+  engine::EndpointConfig config;
+  const size_t pair = 1 + (id == kVethIds[1] ? 1 : id == kVethIds[2] ? 2 : 0);
+  const int own = is_a ? 1 : 2;
+  const std::string address = absl::StrCat("10.0.", pair, ".", own);
+  if (random.OneIn(4)) config.ingress_limit = MakeLimit(random);
+  if (random.OneIn(4)) config.egress_limit = MakeLimit(random);
+  if (random.OneIn(8)) config.ip.routes = {RouteOf("10.9.0.0/16", "")};
+  if (random.OneIn(3)) return config;
+  std::vector<engine::AddressSpec>& addresses = config.ip.addresses;
+  if (!random.OneIn(4)) addresses.push_back(AddressOf(absl::StrCat(address, "/24")));
+  if (random.OneIn(3)) addresses.push_back(AddressOf(absl::StrCat("10.0.", pair, ".", 10 + own, "/24")));
+  const bool is_dual = random.OneIn(4);
+  if (is_dual) addresses.push_back(AddressOf(absl::StrCat("fd00:", pair, "::", own, "/64")));
+  if (addresses.empty() || (is_dual && addresses.size() == 1)) return config;
+  if (random.OneIn(3)) {
+    config.ip.routes.push_back(
+        RouteOf(absl::StrCat("10.", 20 + own, ".", pair, ".0/24"), absl::StrCat("10.0.", pair, ".99")));
+  }
+  if (random.OneIn(4)) {
+    config.ip.neighbours.push_back({.address = *netlink::IpAddress::Parse(absl::StrCat("10.0.", pair, ".98")),
+                                    .mac = {{0x02, 0, 0, 0, 0, static_cast<uint8_t>(random.Below(2))}}});
+  }
+  config.masquerade = random.OneIn(3);
+  for (const uint16_t port : {8080, 8081}) {
+    if (random.OneIn(3)) config.port_forwards.push_back({.host_port = port, .port = 80});
+  }
+  config.ip_forwarding = !is_dual && random.OneIn(3);
+  return config;
+}
+
+// What the kernel refuses, and so does server/api: routes through a link that is down. And what is not in histories:
+// translation between two ends in one namespace.
+void Normalize(VethSpec& spec) {
+  const bool is_one_place = spec.a.namespace_id == spec.b.namespace_id;
+  for (EndpointSpec* end : {&spec.a, &spec.b}) {
+    if (!end->up) std::erase_if(end->config.ip.routes, [](const auto& route) { return route.through_link(); });
+    if (!is_one_place) continue;
+    end->config.masquerade = end->config.ip_forwarding = false;
+    end->config.port_forwards.clear();
+    // Of both, in the other's place.
+    if (end == &spec.b) {
+      std::erase_if(end->config.ip.routes, [](const auto& route) { return !route.through_link(); });
+    }
+  }
+}
+
+engine::Sysctls MakeSysctls(Random& random) {
+  engine::Sysctls sysctls;
+  if (random.OneIn(2)) sysctls["net.core.somaxconn"] = random.Pick({"1024", "2048", "4096"});
+  if (random.OneIn(3)) sysctls["net.ipv4.ip_local_port_range"] = random.Pick({"20000 30000", "32768 60999"});
+  return sysctls;
+}
+
+engine::DnsSpec MakeDns(Random& random) {
+  engine::DnsSpec dns;
+  if (random.OneIn(2)) dns.nameservers = {random.Pick({"192.0.2.1", "192.0.2.2"})};
+  if (random.OneIn(3)) dns.hosts = {{.address = "192.0.2.9", .names = {"gate"}}};
+  return dns;
+}
+
+engine::NamespaceSpec MakeNamespaceSpec(Random& random) {
+  engine::NamespaceSpec spec;
+  if (random.OneIn(3)) spec.sysctls = MakeSysctls(random);
+  if (random.OneIn(4)) spec.dns = MakeDns(random);
+  return spec;
+}
+
+VethSpec MakeSpec(Random& random, const std::string& id) {
   VethSpec spec;
   // Mostly from the host to a namespace; few names, so that they are often taken.
   if (random.OneIn(3)) spec.a.namespace_id = random.Pick(kNamespaceIds);
@@ -60,8 +166,9 @@ VethSpec MakeSpec(Random& random) {
   }
   if (random.OneIn(4)) spec.a.mtu = 1400;
   if (random.OneIn(4)) spec.b.up = false;
-  if (random.OneIn(4)) spec.a.config.ip.addresses = {AddressOf("10.0.0.1/24")};
-  if (random.OneIn(4)) spec.b.config.ip.addresses = {AddressOf("10.0.0.2/24")};
+  if (!random.OneIn(3)) spec.a.config = MakeConfig(random, id, /*is_a=*/true);
+  if (!random.OneIn(3)) spec.b.config = MakeConfig(random, id, /*is_a=*/false);
+  Normalize(spec);
   return spec;
 }
 
@@ -76,8 +183,12 @@ engine::Metadata MakeMetadata(Random& random) {
   return metadata;
 }
 
-Change::End MakeEndChange(Random& random) {
+Change::End MakeEndChange(Random& random, const std::string& id, bool is_a) {
   Change::End end;
+  if (random.OneIn(2)) {
+    end.config = MakeConfig(random, id, is_a);
+    if (!random.OneIn(4)) return end;
+  }
   switch (random.Below(4)) {
     case 0:
       end.mtu = random.Pick<uint32_t>({1300, 1400, 1500});
@@ -95,13 +206,17 @@ Change::End MakeEndChange(Random& random) {
   return end;
 }
 
-Change MakeChange(Random& random, bool of_veth) {
+Change MakeChange(Random& random, const std::string& id, bool of_veth) {
   Change change;
   if (of_veth && !random.OneIn(4)) {
     const size_t ends = random.Below(3);
-    if (ends != 0) change.a = MakeEndChange(random);
-    if (ends != 1) change.b = MakeEndChange(random);
+    if (ends != 0) change.a = MakeEndChange(random, id, /*is_a=*/true);
+    if (ends != 1) change.b = MakeEndChange(random, id, /*is_a=*/false);
     if (!random.OneIn(3)) return change;
+  }
+  if (!of_veth && random.OneIn(2)) {
+    if (random.OneIn(2)) change.sysctls = MakeSysctls(random);
+    if (random.OneIn(2)) change.dns = MakeDns(random);
   }
   if (random.OneIn(2)) change.label = random.Pick({"red", "blue"});
   if (random.OneIn(3)) change.owner = random.Pick({std::string(), random.Pick(kOwners), random.Pick(kOwners)});
@@ -140,16 +255,16 @@ Call MakeCall(Random& random) {
       call.id = random.Pick(kNamespaceIds);
       break;
     case Call::Method::kCreateVeth:
-      call.spec = MakeSpec(random);
       call.id = random.Pick(kVethIds);
+      call.spec = MakeSpec(random, call.id);
       break;
     case Call::Method::kUpdateNamespace:
       call.id = random.Pick(kNamespaceIds);
-      call.change = MakeChange(random, /*of_veth=*/false);
+      call.change = MakeChange(random, call.id, /*of_veth=*/false);
       break;
     case Call::Method::kUpdateVeth:
       call.id = random.Pick(kVethIds);
-      call.change = MakeChange(random, /*of_veth=*/true);
+      call.change = MakeChange(random, call.id, /*of_veth=*/true);
       break;
     case Call::Method::kDeleteVeth:
     case Call::Method::kGetVeth:
@@ -170,6 +285,7 @@ Call MakeCall(Random& random) {
   if (call.method == Call::Method::kCreateNamespace || call.method == Call::Method::kCreateVeth) {
     call.metadata = MakeMetadata(random);
   }
+  if (call.method == Call::Method::kCreateNamespace) call.netns = MakeNamespaceSpec(random);
   call.allow = !call.updates() && random.OneIn(4);
   call.validate = random.OneIn(10);
   if (random.OneIn(2)) call.request_id = absl::StrCat("r", random.Below(4));
@@ -193,6 +309,17 @@ Act MakeAct(Random& random) {
 Act MakeDrift(Random& random) {
   Act act{.kind = random.OneIn(4) ? Act::Kind::kMoveLink : Act::Kind::kSetLink};
   act.end = random.Below(6);
+  if (random.OneIn(2)) {
+    act.kind = random.Pick({Act::Kind::kTakeAway, Act::Kind::kTakeAway, Act::Kind::kTakeAway, Act::Kind::kTakeAway,
+                            Act::Kind::kTakeAway, Act::Kind::kTakeAway, Act::Kind::kSetSysctl, Act::Kind::kRemoveDns,
+                            Act::Kind::kAddDns});
+    act.loss = random.Pick({Act::Loss::kIp, Act::Loss::kIp, Act::Loss::kIp, Act::Loss::kRoute, Act::Loss::kLimits,
+                            Act::Loss::kShaper, Act::Loss::kNat, Act::Loss::kForwarding});
+    if (act.kind != Act::Kind::kTakeAway) act.name = random.Pick(kNamespaceIds);
+    act.sysctl = "net.core.somaxconn";
+    act.value = random.Pick({"1024", "2048", "4096"});
+    return act;
+  }
   if (act.kind == Act::Kind::kMoveLink) {
     if (!random.OneIn(3)) act.to = random.Pick(kNamespaceIds);
     // Where nobody looks for it, so that it stays there.
@@ -236,6 +363,8 @@ std::string ToText(const engine::LinkSettings& settings) {
 
 }  // namespace
 
+const char* LossName(Act::Loss loss) { return kLossNames[static_cast<int>(loss)]; }
+
 std::string ToText(const engine::Metadata& metadata) {
   return absl::StrCat(metadata.owner.empty() ? "" : absl::StrCat(" owner=", metadata.owner),
                       metadata.ttl == absl::ZeroDuration() ? "" : absl::StrCat(" ttl=", ToInt64Seconds(metadata.ttl)),
@@ -249,7 +378,14 @@ void Change::Apply(VethSpec& spec) const {
   for (const auto& [end, now] : {std::pair(&a, &spec.a), std::pair(&b, &spec.b)}) {
     if (end->mtu.has_value() || end->any_mtu) now->mtu = end->mtu;
     now->up = end->up.value_or(now->up);
+    if (end->config.has_value()) now->config = *end->config;
   }
+  Normalize(spec);
+}
+
+void Change::Apply(engine::NamespaceSpec& spec) const {
+  spec.sysctls = sysctls.value_or(spec.sysctls);
+  spec.dns = dns.value_or(spec.dns);
 }
 
 bool Change::Apply(engine::Metadata& metadata) const {
@@ -267,7 +403,11 @@ std::string Change::ToString() const {
     if (end->mtu.has_value()) absl::StrAppend(&text, " ", name, ".mtu=", *end->mtu);
     if (end->any_mtu) absl::StrAppend(&text, " ", name, ".mtu=any");
     if (end->up.has_value()) absl::StrAppend(&text, " ", name, *end->up ? ".up" : ".down");
+    if (end->config.has_value()) absl::StrAppend(&text, " ", name, "=(", ToText(*end->config), ")");
   }
+  if (sysctls.has_value())
+    absl::StrAppend(&text, " sysctls=(", ToText(engine::NamespaceSpec{.sysctls = *sysctls}), ")");
+  if (dns.has_value()) absl::StrAppend(&text, " dns=(", ToText(engine::NamespaceSpec{.dns = *dns}), ")");
   if (owner.has_value()) absl::StrAppend(&text, " owner=", *owner);
   if (ttl.has_value()) absl::StrAppend(&text, " ttl=", ToInt64Seconds(*ttl));
   if (label.has_value()) absl::StrAppend(&text, " label=", *label);
@@ -281,7 +421,7 @@ std::string Call::Fingerprint() const {
   if (method == Method::kCreateVeth) absl::StrAppend(&text, " ", ToText(spec.a), " <-> ", ToText(spec.b));
   if (method == Method::kCollectGarbage) absl::StrAppend(&text, " ", owner, " keep=[", absl::StrJoin(keep, " "), "]");
   if (is_chore()) absl::StrAppend(&text, " ", object.name);
-  absl::StrAppend(&text, ToText(metadata), change.ToString());
+  absl::StrAppend(&text, ToText(netns), ToText(metadata), change.ToString());
   if (allow)
     absl::StrAppend(&text, method == Method::kCreateNamespace || method == Method::kCreateVeth ? " allow_existing"
                                                                                                : " allow_missing");
@@ -312,6 +452,15 @@ std::string Act::ToString() const {
       return absl::StrCat("ip link set ", link, " in ", place, ToText(settings));
     case Kind::kMoveLink:
       return absl::StrCat("move ", link, " in ", place, " to ", new_link, " in ", to.empty() ? "the host" : to);
+    case Kind::kTakeAway:
+      return absl::StrCat("take ", LossName(loss), " away from ", link, " in ", place, " ",
+                          absl::StrJoin(IpTraits(ip), " "));
+    case Kind::kSetSysctl:
+      return absl::StrCat("set ", sysctl, " to ", value, " in ", place);
+    case Kind::kRemoveDns:
+      return absl::StrCat("remove the DNS files of ", name);
+    case Kind::kAddDns:
+      return absl::StrCat("write a resolv.conf for ", name);
   }
   return "";
 }
@@ -331,7 +480,10 @@ std::vector<Event> MakeHistory(Random& random, bool reboots) {
   for (const std::string& id : kNamespaceIds) {
     if (random.OneIn(3)) continue;
     events.push_back({.kind = Event::Kind::kCall,
-                      .call = {.method = Call::Method::kCreateNamespace, .id = id, .metadata = MakeMetadata(random)},
+                      .call = {.method = Call::Method::kCreateNamespace,
+                               .id = id,
+                               .netns = MakeNamespaceSpec(random),
+                               .metadata = MakeMetadata(random)},
                       .act = {}});
   }
   for (size_t i = 0; i < calls; ++i) {
@@ -366,6 +518,10 @@ std::vector<Event> MakeHistory(Random& random, bool reboots) {
     if (repeats && call.method == Call::Method::kCreateVeth && random.OneIn(3)) {
       call.id = random.Pick(kVethIds);
       call.request_id.clear();
+      // The kernel would refuse those of its like in one namespace.
+      for (EndpointSpec* end : {&call.spec.a, &call.spec.b}) {
+        std::erase_if(end->config.ip.routes, [](const auto& route) { return route.through_link(); });
+      }
     }
     // What is there is changed more often than what is not.
     if (!repeats && call.updates() && !random.OneIn(4)) {

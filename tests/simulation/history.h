@@ -22,8 +22,11 @@ struct Change {
     std::optional<uint32_t> mtu;
     bool any_mtu = false;  // it is left to the kernel again
     std::optional<bool> up;
+    std::optional<engine::EndpointConfig> config;  // addresses, routes, rates and so on
   };
-  End a, b;  // of a pair
+  End a, b;                                // of a pair
+  std::optional<engine::Sysctls> sysctls;  // of a namespace
+  std::optional<engine::DnsSpec> dns;      // the same
   std::optional<std::string> owner;
   std::optional<absl::Duration> ttl;
   std::optional<std::string> label;
@@ -31,6 +34,7 @@ struct Change {
   std::optional<bool> self_heal;
 
   void Apply(engine::VethSpec& spec) const;
+  void Apply(engine::NamespaceSpec& spec) const;
   // False: a lease needs an owner, as server/api says.
   bool Apply(engine::Metadata& metadata) const;
   std::string ToString() const;
@@ -54,11 +58,12 @@ struct Call {
     kListVeths,
   };
   Method method = Method::kCreateNamespace;
-  std::string id;          // empty with the lists
-  engine::VethSpec spec;   // with kCreateVeth
-  bool allow = false;      // allow_existing, allow_missing
-  bool validate = false;   // validate_only
-  std::string request_id;  // empty: none
+  std::string id;               // empty with the lists
+  engine::VethSpec spec;        // with kCreateVeth
+  engine::NamespaceSpec netns;  // with kCreateNamespace
+  bool allow = false;           // allow_existing, allow_missing
+  bool validate = false;        // validate_only
+  std::string request_id;       // empty: none
 
   engine::Metadata metadata;      // with the creates
   Change change;                  // with the updates
@@ -86,7 +91,29 @@ std::string ToText(const engine::Metadata& metadata);
 
 // One act of another program.
 struct Act {
-  enum class Kind { kAddNetns, kRemoveName, kAddFile, kAddLink, kRenameLink, kDeleteLink, kSetLink, kMoveLink };
+  // With kTakeAway.
+  enum class Loss {
+    kIp,          // an address, a neighbour or a route of the link
+    kRoute,       // a route that belongs to no link
+    kLimits,      // all to which the link is held
+    kShaper,      // the ifb for it
+    kNat,         // what is translated where the link is
+    kForwarding,  // the same namespace's
+  };
+  enum class Kind {
+    kAddNetns,
+    kRemoveName,
+    kAddFile,
+    kAddLink,
+    kRenameLink,
+    kDeleteLink,
+    kSetLink,
+    kMoveLink,
+    kTakeAway,
+    kSetSysctl,
+    kRemoveDns,
+    kAddDns
+  };
   Kind kind = Kind::kAddNetns;
   std::string name;               // at /run/netns; with links the namespace that they are in, empty: the host's
   std::string link;               // with links
@@ -95,9 +122,16 @@ struct Act {
   engine::LinkSettings settings;  // with kSetLink
   size_t end = 0;                 // with both, but for `lo`: which end of all pairs, the rest follows from it
   bool empty = true;              // with kAddFile
+  Loss loss = Loss::kIp;          // with kTakeAway: of what that the end has
+  engine::IpConfig ip;            // the same; the rest follows from `end` too
+  std::string sysctl;             // with kSetSysctl
+  std::string value;              // the same
 
   std::string ToString() const;
 };
+
+// `the limits`, for a person.
+const char* LossName(Act::Loss loss);
 
 struct Event {
   enum class Kind {

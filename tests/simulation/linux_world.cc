@@ -15,6 +15,7 @@
 #include <fstream>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,7 +23,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "nlohmann/json.hpp"
+#include "server/engine/tag.h"
 #include "server/netns/netns.h"
+#include "tests/simulation/traits.h"
 #include "tests/testing/private_host.h"
 
 namespace netprov::simulation {
@@ -48,6 +51,12 @@ template <typename T>
 T Must(KernelResult<T> result) {
   if (!result.ok()) Die(result.error().ToString());
   return *std::move(result);
+}
+
+// In the text of a tag.
+std::string UidIn(const std::string& alias) {
+  const std::optional<engine::Tag> tag = engine::ParseTag(alias);
+  return tag.has_value() ? tag->uid : "";
 }
 
 std::string PathOf(const std::string& name) { return absl::StrCat(netns::NetnsDirectory::kPath, "/", name); }
@@ -137,8 +146,12 @@ std::string LinuxWorld::Witness(const Sighting& sighting) {
       const std::string name = link.at("ifname");
       const std::string alias = link.value("ifalias", "");
       const std::string kind = link.value("linkinfo", json::object()).value("info_kind", "");
-      std::string group = link.value("group", "default");
-      if (group == "default") group = "0";
+      const std::string named = link.value("group", "default");
+      const std::string group = named == "default" ? std::string("0") : named;
+      if (kind == "ifb") {
+        seen.push_back(absl::StrCat(place, ":ifb ", name.substr(3, 1), " ", group, " ", UidIn(alias)));
+        continue;
+      }
       if (name == "lo" ? place.empty() : group == "0" && kind != "veth" && kind != "bridge") continue;
       seen.push_back(absl::StrCat(place, ":", name, " ", alias, " ", group, " ", kind));
     }
@@ -152,10 +165,28 @@ std::string LinuxWorld::Witness(const Sighting& sighting) {
   for (const auto& [where, link] : sighting.links) {
     expected.push_back(absl::StrCat(where.first, ":", where.second, " ", link.alias, " ", link.group, " ", link.kind));
   }
+  for (const auto& [name, place] : sighting.places) {
+    for (const auto& [uid, shapers] : place.shapers) {
+      for (const std::string& shaper : shapers) {
+        expected.push_back(absl::StrCat(name, ":", shaper, " ", engine::kOwnedGroup, " ", uid));
+      }
+    }
+  }
   std::sort(seen.begin(), seen.end());
   std::sort(expected.begin(), expected.end());
   if (seen == expected) return "";
   return absl::StrCat("ip sees\n  ", absl::StrJoin(seen, "\n  "), "\nand not\n  ", absl::StrJoin(expected, "\n  "));
+}
+
+bool LinuxWorld::ForwardsAtBirth() {
+  if (!forwards_at_birth_.has_value()) {
+    constexpr char kNew[] = "new";
+    AddNetns(kNew);
+    const NetnsRef netns{.name = kNew, .cookie = Must(kernel_->FindNetns(kNew))->cookie};
+    forwards_at_birth_ = Must(kernel_->FindSysctls(netns, {{kForwardingSysctl, ""}})).at(kForwardingSysctl) == "1";
+    RemoveNetns(kNew);
+  }
+  return *forwards_at_birth_;
 }
 
 void LinuxWorld::Clear() {
@@ -168,8 +199,17 @@ void LinuxWorld::Clear() {
     }
   }
   for (const Link& link : Must(kernel_->ListLinks({}))) {
-    if (link.kind == "veth" || link.kind == "bridge") (void)kernel_->DeleteLink({}, link.ifindex);
+    if (link.kind == "veth" || link.kind == "bridge" || link.kind == "ifb") (void)kernel_->DeleteLink({}, link.ifindex);
   }
+  const std::vector<engine::RouteSpec> routes = Must(kernel_->ListRoutesWithoutLink({}));
+  if (!routes.empty()) Must(kernel_->DeleteRoutes({}, routes));
+  for (const std::string& name : Must(kernel_->ListEtc())) {
+    for (const auto& [file, text] : Must(kernel_->FindEtcFiles(name)).files) {
+      Must(kernel_->SetEtcFiles(name, text.substr(0, text.find('\n')), {}, /*owns_directory=*/true));
+    }
+  }
+  const bool forwards = ForwardsAtBirth();
+  Must(kernel_->SetSysctls({}, {{kForwardingSysctl, forwards ? "1" : "0"}}));
 }
 
 }  // namespace netprov::simulation

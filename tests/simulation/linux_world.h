@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "server/base/unique_fd.h"
@@ -28,6 +29,7 @@ class LinuxWorld : public World {
   void AddLink(const engine::NetnsRef& place, const std::string& name) override;
   void RenameLink(const engine::NetnsRef& place, const std::string& name, const std::string& new_name) override;
   void MoveLink(const engine::NetnsRef& place, const std::string& name, const engine::NetnsRef& to) override;
+  bool ForwardsAtBirth() override;
   bool CanReboot() const override { return false; }
   void Reboot() override {}
   std::string Unnamed(size_t) override { return ""; }
@@ -37,6 +39,7 @@ class LinuxWorld : public World {
   void Clear();
 
  private:
+  std::optional<bool> forwards_at_birth_;
   // Calls `body` with a socket in the namespace.
   void Inside(const engine::NetnsRef& place, const std::function<void(int socket)>& body);
 

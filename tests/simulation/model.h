@@ -14,6 +14,7 @@
 #include "server/engine/engine.h"
 #include "server/engine/lease_book.h"
 #include "tests/simulation/history.h"
+#include "tests/simulation/traits.h"
 #include "tests/simulation/world.h"
 
 namespace netprov::simulation {
@@ -46,6 +47,8 @@ struct NamespaceView {
   int instance = 0;  // 0: not managed, or not made
   bool managed = false;
   Presence presence = Presence::kThere;
+  engine::NamespaceSpec spec;  // its sysctls as they are, where it is there
+  bool vague = false;          // what it has beside its name is not known
   engine::Metadata metadata;
   std::optional<bool> expires;  // whether it has a lease now, where the metadata is not what it has
   friend bool operator==(const NamespaceView&, const NamespaceView&) = default;
@@ -59,6 +62,7 @@ struct VethView {
   engine::VethSpec spec;  // with the names that were chosen; of an end that is in its place, as it is
   bool a_there = false;
   bool b_there = false;
+  bool vague = false;  // what it has beside its links is not known
   engine::Metadata metadata;
   std::optional<bool> expires;  // as in NamespaceView
   friend bool operator==(const VethView&, const VethView&) = default;
@@ -88,6 +92,7 @@ struct State {
     int instance = 0;                  // the object's; 0: somebody else's
     bool up = true;                    // its loopback link
     std::optional<std::string> alias;  // the same, where somebody changed it
+    engine::Sysctls sysctls;           // those that are not as in a new one
     friend bool operator==(const File&, const File&) = default;
   };
   struct Link {
@@ -102,13 +107,17 @@ struct State {
     std::optional<netlink::MacAddress> mac;
     std::optional<uint32_t> mtu;
     std::optional<bool> up;
+    Traits ip;      // IpTraits()
+    Traits limits;  // LimitTraits()
     friend bool operator==(const Link&, const Link&) = default;
   };
   struct NamespaceRecord {
     int instance = 0;
     int netns = 0;
     int boot = 0;
+    engine::NamespaceSpec spec;
     engine::Metadata metadata;
+    bool vague = false;  // what it has of its spec is not known, until somebody looks
     friend bool operator==(const NamespaceRecord&, const NamespaceRecord&) = default;
   };
   struct VethRecord {
@@ -118,6 +127,7 @@ struct State {
     engine::VethSpec spec;  // as asked for
     engine::VethSpec made;  // with the names that were chosen
     engine::Metadata metadata;
+    bool vague = false;  // what it has beside its links is not known, until somebody looks
     friend bool operator==(const VethRecord&, const VethRecord&) = default;
   };
   struct Request {
@@ -129,6 +139,10 @@ struct State {
   struct Settings {
     std::optional<uint32_t> mtu;
     std::optional<bool> up;
+    Traits ip_gained;
+    Traits ip_lost;
+    Traits routes_gained;  // those that belong to no link
+    Traits routes_lost;
     friend bool operator==(const Settings&, const Settings&) = default;
   };
   // What a call began, could not undo, and said so (kRollbackFailed).
@@ -141,8 +155,12 @@ struct State {
     // Of a deletion, which is answered once it is completed.
     std::string request_id;
     std::string fingerprint;
-    // Of an update of a pair: what its ends go back to.
+    // Of an update of a pair: what its ends go back to, and whether its rates or what is translated for it do.
     Settings a, b;
+    bool changes_more = false;
+    // Of an update of a namespace: the same.
+    engine::Sysctls sysctls;
+    bool changes_dns = false;
     friend bool operator==(const Unfinished&, const Unfinished&) = default;
   };
 
@@ -150,6 +168,20 @@ struct State {
   int next_instance = 1;
   std::map<std::string, File> files;
   std::map<std::pair<int, std::string>, Link> links;  // by the namespace's number, 0: the host's, and name
+  // What stands in a namespace for a pair, by the namespace's number and the pair's instance.
+  struct Beside {
+    Traits nat;
+    Traits shapers;
+    friend bool operator==(const Beside&, const Beside&) = default;
+  };
+  std::map<std::pair<int, int>, Beside> beside;
+  std::map<int, Traits> routes;  // by the namespace's number: those that belong to no link
+  std::set<int> forwarding;      // the namespaces that forward IPv4
+  bool forwards_at_birth = false;
+  std::set<int> vague;  // those of which that, and the routes, are not known until somebody looks
+  // Files at /etc/netns: what they say and for which instance; 0: somebody else's.
+  using Etc = std::map<std::string, std::pair<std::string, int>>;
+  std::map<std::string, Etc> etc;
   std::map<std::string, NamespaceRecord> namespaces;
   std::map<std::string, VethRecord> veths;
   std::map<std::string, Request> requests;
@@ -163,12 +195,27 @@ struct State {
   friend bool operator==(const State&, const State&) = default;
 
   NamespaceView Describe(const std::string& id) const;  // the name must stand for something
-  VethView DescribeVeth(const std::string& id) const;   // the record must exist
+  Presence PresenceOf(const std::string& id, const NamespaceRecord& record) const;
+  // What was asked of it, with the sysctls as they are.
+  engine::NamespaceSpec SpecNow(const std::string& id, const NamespaceRecord& record) const;
+  bool HasDns(const std::string& id, const NamespaceRecord& record) const;
+  VethView DescribeVeth(const std::string& id) const;  // the record must exist
   // The place and the name of an end that is where it was put.
   std::optional<std::pair<int, std::string>> Find(const VethRecord& veth, bool is_a) const;
   // Both ends are where they were put.
   bool IsThere(const VethRecord& veth) const;
   bool IsThere(const std::string& id, const NamespaceRecord& record) const;
+  // Whether an update that could not be undone, or a failure, has left what nobody knows.
+  bool IsVague(const VethRecord& veth) const;
+  bool IsVague(const NamespaceRecord& record) const;
+  // Something of a creation, an update or a deletion may be left that nobody knows.
+  bool IsAnythingVague() const;
+  // A new namespace's number.
+  void Bear(int netns);
+  // All that was asked for is there beside the links, which are in these places.
+  void Equip(const VethRecord& veth, int place_a, int place_b);
+  // Takes what is beside the links away; the routes that a later pair has asked for too stay.
+  void Strip(const VethRecord& veth);
   // Takes a link away, and its peer.
   void RemovePair(int pair);
   void RemoveLink(int place, const std::string& name);
@@ -201,7 +248,8 @@ struct Circumstances {
       false;               // something else happened meanwhile, so that a number for a `%d` may have been free or taken
   bool disturbed = false;  // something was made to fail in it, or somebody meddled, or its caller gave up
   bool registry_failed = false;
-  bool dies = false;  // its process may have died
+  bool dies = false;                   // its process may have died
+  std::vector<std::string> keys = {};  // what it holds (Engine::Keys())
 };
 
 // Every way in which `call` may end that begins with `before`. A piecemeal call makes one step at a time; `so_far` is
@@ -217,8 +265,8 @@ bool Apply(const Act& act, State& state);
 // The states in which persistent objects of an earlier boot are made again. `said` is what a report says of each:
 // whether it was. One of which it says nothing was made by an earlier start that died, if there was one.
 std::vector<State> Restore(const State& state, const std::map<std::string, bool>& said, bool disturbed, bool is_first);
-// What a look at every object must find, by name; without those that are well.
-std::map<std::string, Presence> Unwell(const State& state);
+// Whether a look at every object must find this, by name; without those that are well.
+bool MatchesUnwell(const std::map<std::string, Presence>& unwell, const State& state);
 // A restart whose recovery succeeds, or a check of the host that acts.
 void Recover(State& state);
 // A sign of the owner's; of every owner's.

@@ -74,15 +74,29 @@ TEST(HarnessTest, EveryKindOfTroubleHappens) {
                            "death: inside CreateVeth",
                            "drift: admin state",
                            "drift: alias",
+                           "drift: DNS files",
                            "drift: lo admin state",
                            "drift: lo alias",
+                           "drift: lost addresses, neighbors and routes",
+                           "drift: lost forwarding",
+                           "drift: lost ifb",
+                           "drift: lost limits",
+                           "drift: lost route without a link",
+                           "drift: lost translation",
                            "drift: mac",
                            "drift: moved",
                            "drift: mtu",
+                           "drift: sysctl",
                            "error: CreateVeth, leaving its pair",
+                           "error: AddNat",
+                           "error: AddRoutes",
                            "error: Configure",
                            "error: DeleteLink",
                            "error: RemoveNetns",
+                           "error: SetEtcFiles",
+                           "error: SetSysctls",
+                           "error: Shape",
+                           "error: Unconfigure",
                            "error: registry",
                            "expiry: deleted namespaces",
                            "expiry: deleted veths",
@@ -201,6 +215,52 @@ class ForgetsTheMtu : public DelegatingKernel {
   }
 };
 
+class ForgetsRates : public DelegatingKernel {
+ public:
+  using DelegatingKernel::DelegatingKernel;
+  KernelResult<uint32_t> Shape(const NetnsRef&, uint32_t, const engine::ShapingSpec&) override { return 0U; }
+};
+
+// What is translated stays when its pair goes.
+class ForgetsTranslations : public DelegatingKernel {
+ public:
+  using DelegatingKernel::DelegatingKernel;
+  KernelResult<void> DeleteNat(const NetnsRef&, const std::string&, const std::vector<netlink::NatElement>&) override {
+    return {};
+  }
+};
+
+class ForgetsAddresses : public DelegatingKernel {
+ public:
+  using DelegatingKernel::DelegatingKernel;
+  KernelResult<void> Unconfigure(const NetnsRef&, uint32_t, const std::vector<std::string>&,
+                                 const engine::IpConfig&) override {
+    return {};
+  }
+};
+
+class ForgetsRoutes : public DelegatingKernel {
+ public:
+  using DelegatingKernel::DelegatingKernel;
+  KernelResult<void> DeleteRoutes(const NetnsRef&, const std::vector<engine::RouteSpec>&) override { return {}; }
+};
+
+class ForgetsSysctls : public DelegatingKernel {
+ public:
+  using DelegatingKernel::DelegatingKernel;
+  KernelResult<void> SetSysctls(const NetnsRef&, const engine::Sysctls&) override { return {}; }
+};
+
+class ForgetsFiles : public DelegatingKernel {
+ public:
+  using DelegatingKernel::DelegatingKernel;
+  KernelResult<void> SetEtcFiles(const std::string& name, const std::string& mark, const engine::EtcFiles& files,
+                                 bool owns_directory) override {
+    if (files.empty()) return {};
+    return DelegatingKernel::SetEtcFiles(name, mark, files, owns_directory);
+  }
+};
+
 // A pair that is made again would have other addresses.
 class ChoosesTheAddress : public DelegatingKernel {
  public:
@@ -263,6 +323,12 @@ INSTANTIATE_TEST_SUITE_P(All, BrokenKernelTest,
                                            BrokenKernel{"NumbersFromOne", Wrap<NumbersFromOne>},
                                            BrokenKernel{"ForgetsSettings", Wrap<ForgetsSettings>},
                                            BrokenKernel{"ForgetsTheMtu", Wrap<ForgetsTheMtu>},
+                                           BrokenKernel{"ForgetsRates", Wrap<ForgetsRates>},
+                                           BrokenKernel{"ForgetsTranslations", Wrap<ForgetsTranslations>},
+                                           BrokenKernel{"ForgetsAddresses", Wrap<ForgetsAddresses>},
+                                           BrokenKernel{"ForgetsRoutes", Wrap<ForgetsRoutes>},
+                                           BrokenKernel{"ForgetsSysctls", Wrap<ForgetsSysctls>},
+                                           BrokenKernel{"ForgetsFiles", Wrap<ForgetsFiles>},
                                            BrokenKernel{"ChoosesTheAddress", Wrap<ChoosesTheAddress>},
                                            BrokenKernel{"BootsOnce", Wrap<BootsOnce>}),
                          [](const auto& test) { return std::string(test.param.name); });

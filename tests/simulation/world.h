@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "server/engine/kernel.h"
+#include "tests/simulation/traits.h"
 
 namespace netprov::simulation {
 
@@ -19,8 +20,22 @@ struct Sighting {
     std::string alias;  // of the loopback link
     bool up = false;    // the same
   };
+  struct Link : engine::Link {
+    Traits ip;
+    Traits limits;
+  };
+  // What else a namespace has.
+  struct Place {
+    std::map<std::string, Traits> nat;      // by the uid of the pair that it is for
+    std::map<std::string, Traits> shapers;  // the same
+    Traits routes;                          // netprov's that belong to no link
+    bool forwards = false;
+    engine::Sysctls sysctls;  // those of UsualSysctls() that are not as there
+  };
   std::map<std::string, File> files;
-  std::map<std::pair<std::string, std::string>, engine::Link> links;  // by place and name; without `lo`
+  std::map<std::pair<std::string, std::string>, Link> links;  // by place and name; without `lo` and ifbs
+  std::map<std::string, Place> places;
+  std::map<std::string, std::map<std::string, std::string>> etc;  // at /etc/netns, by name and file: what is in it
 
   std::string ToString() const;
 };
@@ -45,6 +60,9 @@ class World {
 
   // `ip link set NAME netns TO`, where the name is free.
   virtual void MoveLink(const engine::NetnsRef& place, const std::string& name, const engine::NetnsRef& to) = 0;
+
+  // Whether a new namespace forwards IPv4, as the kernel takes it from the first one.
+  virtual bool ForwardsAtBirth() = 0;
 
   virtual bool CanReboot() const = 0;
   virtual void Reboot() = 0;

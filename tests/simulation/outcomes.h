@@ -1,0 +1,197 @@
+// The parts of the model: what each kind of call, and what happens without one, makes of a state.
+#ifndef NETPROV_TESTS_SIMULATION_OUTCOMES_H_
+#define NETPROV_TESTS_SIMULATION_OUTCOMES_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "server/engine/engine.h"
+#include "tests/simulation/history.h"
+#include "tests/simulation/model.h"
+
+namespace netprov::simulation {
+
+// Collects the ways in which one call may end.
+class Outcomes {
+ public:
+  Outcomes(const State& before, const Call& call, const Circumstances& circumstances)
+      : before_(before), call_(call), circumstances_(circumstances) {}
+
+  const Circumstances& circumstances() const { return circumstances_; }
+
+  std::vector<Outcome> Take() && { return std::move(outcomes_); }
+
+  // True if the request id has settled it.
+  bool Replay() {
+    if (call_.request_id.empty() || call_.validate) return false;
+    auto request = before_.requests.find(call_.request_id);
+    if (request == before_.requests.end()) return false;
+    if (request->second.fingerprint != call_.Fingerprint()) {
+      Refuse(engine::Reason::kRequestIdReused);
+    } else {
+      Add(Outcome::Kind::kDone, before_, request->second.answer);
+    }
+    return true;
+  }
+
+  void Add(Outcome::Kind kind, State after, Expected expected = {}) {
+    const bool failed =
+        kind == Outcome::Kind::kFailed || kind == Outcome::Kind::kRollbackFailed || kind == Outcome::Kind::kIntentStays;
+    if (failed && circumstances_.registry_failed && IsSign() && after.HasLease(call_.metadata.owner)) {
+      // Its owner was heard before it failed.
+      State heard = after;
+      Hear(call_.metadata.owner, heard);
+      outcomes_.push_back({.kind = kind, .after = std::move(heard), .expected = expected});
+    }
+    outcomes_.push_back({.kind = kind, .after = std::move(after), .expected = std::move(expected)});
+  }
+  void Refuse(engine::Reason reason) { RefuseAfter(before_, reason); }
+  void RefuseExisting(engine::Reason reason, bool specs_match) {
+    Add(Outcome::Kind::kDone, before_, {.ok = false, .reason = reason, .specs_match = specs_match});
+  }
+  void RefuseAfter(const State& after, engine::Reason reason) {
+    Add(Outcome::Kind::kDone, after, {.ok = false, .reason = reason});
+  }
+  // Success that is remembered.
+  void Succeed(State after, const Expected& expected) {
+    if (!call_.request_id.empty() && !call_.validate) {
+      after.requests[call_.request_id] = {.fingerprint = call_.Fingerprint(), .answer = expected};
+    }
+    if (IsSign()) Hear(call_.metadata.owner, after);
+    Add(Outcome::Kind::kDone, std::move(after), expected);
+  }
+  void Fail(const State& after) { Add(Outcome::Kind::kFailed, after); }
+  void Overtake(const State& after) { Add(Outcome::Kind::kOvertaken, after); }
+  void Die(const State& after) {
+    if (circumstances_.dies) Add(Outcome::Kind::kLost, after);
+  }
+  // What a creation left in the kernel; recovery sees to it.
+  void Leave(const State& after, engine::Intent::Kind kind, int instance, int made) {
+    Add(Outcome::Kind::kRollbackFailed, WithIntent(after, kind, instance, made));
+  }
+  // A deletion was done in part, which its caller is told; the rest is not done behind his back later.
+  void LeaveHalfDeleted(const State& after, engine::Intent::Kind kind, int instance) {
+    Add(Outcome::Kind::kRollbackFailed, after);
+    LeaveIntent(after, kind, instance);
+  }
+  // The registry could not take the intent back.
+  void LeaveIntent(const State& after, engine::Intent::Kind kind, int instance, int made = 0) {
+    Add(Outcome::Kind::kIntentStays, WithIntent(after, kind, instance, made));
+  }
+
+ private:
+  bool IsSign() const {
+    return (call_.method == Call::Method::kCreateNamespace || call_.method == Call::Method::kCreateVeth) &&
+           !call_.validate && !call_.metadata.owner.empty();
+  }
+  State WithIntent(State state, engine::Intent::Kind kind, int instance, int made) {
+    State::Unfinished item{.kind = kind, .id = call_.id, .instance = instance, .made = made, .boot = state.boot};
+    if (call_.method == Call::Method::kDeleteNamespace || call_.method == Call::Method::kDeleteVeth) {
+      item.request_id = call_.request_id;
+      item.fingerprint = call_.Fingerprint();
+    }
+    state.unfinished.push_back(std::move(item));
+    return state;
+  }
+
+  const State& before_;
+  const Call& call_;
+  const Circumstances circumstances_;
+  std::vector<Outcome> outcomes_;
+};
+
+// ---- Namespaces (model_namespace.cc)
+
+void CreateNamespace(const State& s, const Call& call, Outcomes& outcomes);
+void DeleteNamespace(const State& s, const Call& call, Outcomes& outcomes);
+void UpdateNamespace(const State& s, const Call& call, Outcomes& outcomes);
+// What a deletion of a recorded namespace does in the end; the record included.
+void DeleteNamespaceIn(State& state, const std::string& id);
+// What an update could not undo then.
+void UndoNamespaceUpdate(const State::Unfinished& item, State& state);
+// Whether a file at /etc/netns that is not the instance's is where one is to be.
+bool IsDnsTaken(const State& state, const std::string& id, const engine::DnsSpec& dns, int instance);
+// Its files at /etc/netns become these.
+void WriteDns(State& state, const std::string& id, int instance, const engine::DnsSpec& dns);
+// Without those that are as in a new namespace.
+engine::Sysctls Unusual(engine::Sysctls sysctls);
+void SetSysctls(const engine::Sysctls& sysctls, State::File& file);
+// Another's pair ends in the namespace, or one that the owner keeps.
+bool IsNeeded(const State& state, const std::string& id, const std::string& owner,
+              const std::vector<std::string>& keep);
+// Nobody changed its loopback link.
+bool IsAsMade(const State::File& file);
+// The instance of the namespace that an end shall live in; nullopt: see NamespaceRefusal().
+std::optional<int> PlaceOf(const State& state, const std::string& namespace_id);
+engine::Reason NamespaceRefusal(const State& state, const std::string& namespace_id);
+
+// ---- Pairs (model_veth.cc, model_veth_update.cc)
+
+// The kernel's choice for a pair.
+inline constexpr uint32_t kUsualMtu = 1500;
+
+void CreateVeth(const State& s, const Call& call, Outcomes& outcomes);
+void DeleteVeth(const State& s, const Call& call, Outcomes& outcomes);
+void UpdateVeth(const State& s, const Call& call, Outcomes& outcomes);
+// Whether it is a pair of ours that was made in this boot.
+bool IsRecorded(const State& state, int pair);
+bool EndsIn(const State::VethRecord& veth, const std::string& id);
+// Whether a port that is to be forwarded, or a route that belongs to no link, is another's.
+bool IsNatTaken(const State& state, const engine::VethSpec& spec, int place_a, int place_b, int instance);
+bool IsRouteTaken(const State& state, const Traits& routes, int place);
+// A failure may have left, or not put back, what is in the namespaces beside the links.
+void BlurPlaces(const engine::VethSpec& spec, State& state);
+// Forwarding that a failed call has switched on stays, where another pair relies on it.
+void BlurForwarding(const engine::VethSpec& spec, const State& state, Outcomes& outcomes);
+// Both ends of a pair, of which `link` says the rest.
+void PutLinks(const engine::VethSpec& names, int place_a, int place_b, State::Link link, State& state);
+// Whether a pair has neither its tag nor its names.
+bool IsBeyondKnowing(const State& state, int pair);
+
+// ---- Updates (model_update.cc)
+
+// What an update did to the pair, and not to one that was made in its stead since. With `a` alone only that end.
+void UndoUpdate(const State::Unfinished& item, bool a, bool b, State& state);
+// What an earlier update of the object could not undo is undone first, or the next one fails.
+void FinishEarlierUpdate(const Call& call, int instance, Outcomes& outcomes, State& state);
+// Another lease begins now, and the same one is renewed.
+void ChangeLease(const engine::Metadata& from, const engine::Metadata& to, State& state);
+// An update that failed has left this. On its way back it may have begun the lease anew.
+void FailUpdate(Outcome::Kind kind, const engine::Metadata& from, const engine::Metadata& to, const State& after,
+                Outcomes& outcomes);
+
+// ---- What nobody calls for (model_lease.cc, model_heal.cc)
+
+// A record, of either kind.
+struct Found {
+  bool is_namespace = false;
+  std::string id;
+  engine::Metadata metadata;
+};
+
+// The record of an object, if it is still that one; learns its uid.
+std::optional<Found> Find(const engine::ObjectRef& object, State& state);
+void Expire(const State& before, const Call& call, Outcomes& outcomes);
+void Tend(const State& before, const Call& call, Outcomes& outcomes);
+// As the record says, under the same number.
+void HealNamespace(const State& s, const std::string& id, Outcomes& outcomes);
+void HealVeth(const State& s, const std::string& id, Outcomes& outcomes);
+// One object after the other, each as if by a call of its own.
+std::vector<Outcome> StepsOf(const State& before, const Call& call, const Circumstances& circumstances,
+                             const Expected* so_far);
+
+// ---- What is learnt by looking (model_match.cc)
+
+// The uid of an instance; false: it is another's, or the instance has another.
+bool Learn(State& state, int instance, const std::string& uid);
+// A pair keeps its addresses, unless somebody changes them for a time.
+bool Learn(State& state, int instance, bool is_a, const netlink::MacAddress& mac);
+// For a person.
+std::string PresenceName(Presence presence);
+
+}  // namespace netprov::simulation
+
+#endif  // NETPROV_TESTS_SIMULATION_OUTCOMES_H_
