@@ -96,6 +96,11 @@ std::vector<Mutation> CallMutations() {
   const Steps no_pair = Deleting(DeletePairRequest());
   const Steps forward_no_more = Running(kForwardNoMore);
   auto create_pair = [](const std::string& id) { return PairRequest(id); };
+  auto pair_with_blue = [](const std::string& id) {
+    v1::CreateVethRequest request = PairRequest(id);
+    request.set_create_namespaces(true);
+    return request;
+  };
   auto limited_pair = [](const std::string& id) { return LimitedPairRequest(id); };
   auto translated_pair = [](const std::string& id) { return TranslatedPairRequest(id); };
   auto resolving_blue = [](const std::string& id) { return ResolvingBlueRequest(id); };
@@ -110,6 +115,7 @@ std::vector<Mutation> CallMutations() {
   return {
       Create("CreateNamespace", FullBlueRequest, Nothing(), no_blue, UidOfBlue),
       Create("CreateVeth", +create_pair, blue, no_pair, UidOfPair),
+      Create("CreateVethAndNamespace", +pair_with_blue, Nothing(), no_blue, UidOfPair),
       Delete("DeleteNamespace", DeleteBlueRequest, Nothing(), blue_and_pair),
       Delete("DeleteVeth", DeletePairRequest, blue, pair),
       Create("CreateConfiguredVeth", ConfiguredPairRequest, blue, no_pair, UidOfPair),
