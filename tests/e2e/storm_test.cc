@@ -19,6 +19,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -61,7 +62,7 @@ double MillisecondsSince(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
 }
 
-// One namespace, or the pair into it, as its client believes it to be.
+// One namespace, or the pair into it or the device inside, as its client believes it to be.
 struct Object {
   std::string name;
   std::string uid;        // while it is there
@@ -69,12 +70,17 @@ struct Object {
   bool creating = false;  // what that call does
 };
 
-// A namespace and a pair from the host into it.
+// A namespace and a pair from the host into it, together with a bridge, whose port the pair is, or with a VXLAN device.
 struct Slot {
+  enum class Kind { kAlone, kBridged, kTranslated };
   std::string id;
-  bool has_pair = false;
+  int number = 0;  // of all slots
+  Kind kind = Kind::kAlone;
   Object netns;
+  Object device;
   Object pair;
+
+  bool has_pair() const { return kind != Kind::kAlone; }
 };
 
 // Answered calls, which is what the killer waits for.
@@ -123,7 +129,9 @@ class Client {
     for (int i = 0; i < kSlots; ++i) {
       Slot slot;
       slot.id = absl::StrCat("s", number, "-", i);
-      slot.has_pair = i % 3 != 0;
+      slot.number = number * kSlots + i;
+      slot.kind = static_cast<Slot::Kind>(i % 3);
+      slot.device.name = (slot.kind == Slot::Kind::kBridged ? "bridges/" : "devices/") + slot.id;
       slot.netns.name = "namespaces/" + slot.id;
       slot.pair.name = "veths/" + slot.id;
       slots_.push_back(slot);
@@ -142,7 +150,7 @@ class Client {
   // Repeats the calls whose answers were lost; each must succeed now.
   void Resume(TestClient& server) {
     for (Slot& slot : slots_) {
-      for (Object* object : {&slot.netns, &slot.pair}) {
+      for (Object* object : {&slot.netns, &slot.device, &slot.pair}) {
         if (object->request == 0) continue;
         EXPECT_TRUE(Call(slot, *object, server)) << object->name;
       }
@@ -155,9 +163,11 @@ class Client {
     Object* object = &slot.netns;
     bool create = slot.netns.uid.empty();
     // A pair is made next, and half of them are deleted by themselves, half with their namespace.
-    if (!create && slot.has_pair && (slot.pair.uid.empty() || random_() % 2 == 0)) {
-      object = &slot.pair;
-      create = slot.pair.uid.empty();
+    if (!create && slot.has_pair() && (slot.pair.uid.empty() || random_() % 2 == 0)) {
+      object = slot.device.uid.empty() ? &slot.device : &slot.pair;
+      // A bridge goes with its namespace, and a VXLAN device also by itself.
+      if (slot.kind == Slot::Kind::kTranslated && random_() % 4 == 0) object = &slot.device;
+      create = object->uid.empty();
       // Not for ever.
       if (create && random_() % 4 == 0) {
         object = &slot.netns;
@@ -178,11 +188,22 @@ class Client {
       v1::CreateNamespaceRequest request;
       request.set_namespace_id(slot.id);
       request.set_request_id(request_id);
+      if (slot.has_pair()) {
+        request.mutable_namespace_()->mutable_dns()->add_nameservers("192.0.2.1");
+        (*request.mutable_namespace_()->mutable_sysctls())["net.core.somaxconn"] = "1024";
+      }
       const Reply<v1::Namespace> reply = server.Create(request);
       uid = reply.value.uid();
       ending = reply;
     } else if (&object == &slot.netns) {
       v1::DeleteNamespaceRequest request;
+      request.set_name(object.name);
+      request.set_request_id(request_id);
+      ending = server.Delete(request);
+    } else if (&object == &slot.device && object.creating) {
+      std::tie(ending, uid) = CreateDevice(slot, request_id, server);
+    } else if (&object == &slot.device) {
+      v1::DeleteDeviceRequest request;
       request.set_name(object.name);
       request.set_request_id(request_id);
       ending = server.Delete(request);
@@ -194,6 +215,14 @@ class Client {
       v1::Route& nowhere = *inside.add_routes();
       nowhere.set_destination("10.9.0.0/16");
       nowhere.set_type(v1::Route::TYPE_BLACKHOLE);
+      inside.mutable_egress_limit()->set_rate(100'000'000);
+      if (slot.kind == Slot::Kind::kBridged) {
+        inside.set_bridge(slot.device.name);
+        inside.mutable_ingress_limit()->set_rate(200'000'000);
+      } else {
+        inside.set_masquerade(true);
+        inside.add_port_forwards()->set_host_port(static_cast<uint32_t>(20000 + slot.number));
+      }
       request.set_request_id(request_id);
       const Reply<v1::Veth> reply = server.Create(request);
       uid = reply.value.uid();
@@ -211,9 +240,37 @@ class Client {
     object.request = 0;
     object.uid = object.creating ? uid : "";
     // With a namespace goes what is in it.
-    if (&object == &slot.netns && !object.creating) slot.pair.uid.clear();
+    if (&object == &slot.netns && !object.creating) {
+      slot.device.uid.clear();
+      slot.pair.uid.clear();
+    }
     progress_.Add();
     return true;
+  }
+
+  static std::pair<Ending, std::string> CreateDevice(const Slot& slot, const std::string& request_id,
+                                                     TestClient& server) {
+    if (slot.kind == Slot::Kind::kBridged) {
+      v1::CreateBridgeRequest request;
+      request.set_bridge_id(slot.id);
+      request.set_request_id(request_id);
+      request.mutable_bridge()->set_namespace_(slot.netns.name);
+      request.mutable_bridge()->set_interface_name("br0");
+      const Reply<v1::Bridge> reply = server.Create(request);
+      return {reply, reply.value.uid()};
+    }
+    v1::CreateDeviceRequest request;
+    request.set_device_id(slot.id);
+    request.set_request_id(request_id);
+    v1::Device& device = *request.mutable_device();
+    device.set_namespace_(slot.netns.name);
+    device.set_interface_name("vx0");
+    device.mutable_vxlan()->set_vni(static_cast<uint32_t>(slot.number + 1));
+    v1::Vxlan::FdbEntry& entry = *device.mutable_vxlan()->add_fdb();
+    entry.set_mac_address("02:00:00:00:00:01");
+    entry.set_destination("192.0.2.1");
+    const Reply<v1::Device> reply = server.Create(request);
+    return {reply, reply.value.uid()};
   }
 
   Progress& progress_;
@@ -250,21 +307,44 @@ class StormTest : public DaemonTest {
       }
       list_veths.set_page_token(page.value.next_page_token());
     } while (!list_veths.page_token().empty());
+    v1::ListBridgesRequest list_bridges;
+    do {
+      Reply<v1::ListBridgesResponse> page = server.List(list_bridges);
+      EXPECT_TRUE(page.ok()) << page.message;
+      for (const v1::Bridge& bridge : page.value.bridges()) {
+        EXPECT_EQ(bridge.state(), v1::Bridge::STATE_READY) << bridge.name();
+        uids[bridge.name()] = bridge.uid();
+      }
+      list_bridges.set_page_token(page.value.next_page_token());
+    } while (!list_bridges.page_token().empty());
+    v1::ListDevicesRequest list_devices;
+    do {
+      Reply<v1::ListDevicesResponse> page = server.List(list_devices);
+      EXPECT_TRUE(page.ok()) << page.message;
+      for (const v1::Device& device : page.value.devices()) {
+        EXPECT_EQ(device.state(), v1::Device::STATE_READY) << device.name();
+        uids[device.name()] = device.uid();
+      }
+      list_devices.set_page_token(page.value.next_page_token());
+    } while (!list_devices.page_token().empty());
     return uids;
   }
 
-  // What the kernel holds: uids by resource name, from the tags of the host's links, and those of loopback links in
-  // `looked_into`. Every other name at /run/netns stands with an empty uid.
+  // What the kernel holds: uids by resource name, from the tags of the host's ends of pairs, and of what is no end of
+  // one in `looked_into`. Every other name at /run/netns stands with an empty uid.
   static std::map<std::string, std::string> InKernel(const std::set<std::string>& looked_into) {
     std::map<std::string, std::string> uids;
     std::string command = "ip -j -d link show type veth; ls /run/netns; echo";
-    for (const std::string& id : looked_into) absl::StrAppend(&command, "; ip -n ", id, " -j link show lo");
+    for (const std::string& id : looked_into) absl::StrAppend(&command, "; ip -n ", id, " -j -d link show");
     const std::string text = Shell(command);
     const size_t names_at = text.find('\n');
     const size_t loopbacks_at = text.find("\n\n", names_at);
-    auto add = [&](absl::string_view links) {
+    auto add = [&](absl::string_view links, bool at_host) {
       for (const auto& link : nlohmann::json::parse(links)) {
         if (link.empty()) continue;  // What `ip` prints for a link of another type.
+        const std::string kind = link.value("linkinfo", nlohmann::json::object()).value("info_kind", "");
+        // The other ends, and what the kernel puts into each namespace.
+        if (!at_host && (kind == "veth" || (link.at("ifname") != "lo" && link.value("ifalias", "").empty()))) continue;
         // netprov:REGISTRY:UID:OBJECT
         const std::vector<std::string> tag = absl::StrSplit(link.value("ifalias", ""), ':');
         if (tag.size() == 4) {
@@ -279,8 +359,10 @@ class StormTest : public DaemonTest {
          absl::StrSplit(text.substr(names_at, loopbacks_at - names_at), '\n', absl::SkipEmpty())) {
       uids[absl::StrCat("namespaces/", name)] = "";
     }
-    add(absl::string_view(text).substr(0, names_at));
-    for (absl::string_view line : absl::StrSplit(text.substr(loopbacks_at), '\n', absl::SkipEmpty())) add(line);
+    add(absl::string_view(text).substr(0, names_at), /*at_host=*/true);
+    for (absl::string_view line : absl::StrSplit(text.substr(loopbacks_at), '\n', absl::SkipEmpty())) {
+      add(line, /*at_host=*/false);
+    }
     return uids;
   }
 
@@ -301,11 +383,13 @@ class StormTest : public DaemonTest {
     std::set<std::string> unsure;  // what a lost answer was about
     for (const auto& client : clients) {
       for (const Slot& slot : client->slots()) {
-        for (const Object* object : {&slot.netns, &slot.pair}) {
+        for (const Object* object : {&slot.netns, &slot.device, &slot.pair}) {
           if (!object->uid.empty()) believed[object->name] = object->uid;
           if (object->request != 0) unsure.insert(object->name);
         }
-        if (slot.netns.request != 0) unsure.insert(slot.pair.name);
+        if (slot.netns.request == 0) continue;
+        unsure.insert(slot.device.name);
+        unsure.insert(slot.pair.name);
       }
     }
     for (const auto& [name, uid] : believed) {
@@ -371,7 +455,9 @@ TEST_F(StormTest, KillsLoseNothingAndLeakNothing) {
     EXPECT_EQ(server->Health("netprov.v1.NamespaceService").value, 1) << "SERVING";
     Check(clients, *server, /*all=*/kill == kills);
     for (const auto& client : clients) {
-      for (const Slot& slot : client->slots()) repeated += (slot.netns.request != 0) + (slot.pair.request != 0);
+      for (const Slot& slot : client->slots()) {
+        repeated += (slot.netns.request != 0) + (slot.device.request != 0) + (slot.pair.request != 0);
+      }
       client->Resume(*server);
     }
     Check(clients, *server, /*all=*/false);
@@ -391,7 +477,9 @@ TEST_F(StormTest, KillsLoseNothingAndLeakNothing) {
       EXPECT_TRUE(ending.ok()) << ending.message;
     }
   }
-  EXPECT_THAT(Shell("ip -o link show type veth; ls /run/netns"), IsEmpty());
+  EXPECT_THAT(Shell("ip -o link show type veth; ip -o link show type ifb; ls /run/netns; ls /etc/netns 2>/dev/null; "
+                    "nft list table inet netprov 2>/dev/null; true"),
+              IsEmpty());
 }
 
 }  // namespace
