@@ -553,5 +553,35 @@ TEST_F(EngineDeviceTest, KeysNameTheBridge) {
   EXPECT_THAT(engine_->Keys(CreateVethCall{.id = "v", .spec = PortTo("blue", "br")}), Contains("bridges/br"));
 }
 
+// Indexes begin anew with a namespace.
+TEST_F(EngineDeviceTest, WhatARestoreLeftIsNotTakenForAnEndOfTheBootBefore) {
+  Metadata persistent;
+  persistent.persistent = true;
+  ASSERT_TRUE(engine_->CreateNamespace({.id = "blue", .metadata = persistent}).ok());
+  ASSERT_TRUE(engine_->CreateVeth({.id = "v", .spec = HostTo("blue"), .metadata = persistent}).ok());
+  ASSERT_TRUE(CreateBridge("br", Bridge("br0", "blue"), persistent).ok());
+  const uint32_t old_index = registry_->FindVeth("v")->b.ifindex;
+  kernel_.RebootForTest();
+  kernel_.SetFaultForTest([](const std::string& operation) -> std::optional<KernelError> {
+    if (operation != "CreateVeth" && operation != "CreateDevice") return std::nullopt;
+    return KernelError{.code = ENOMEM, .operation = operation, .extack = {}};
+  });
+  EXPECT_EQ(Restart().Count(Finding::Kind::kNotRestored), 2);
+  kernel_.SetFaultForTest(nullptr);
+
+  // Killed as it was made again.
+  DeviceRecord record = *registry_->FindDevice("bridges/br");
+  record.boot_id = kernel_.BootId();
+  record.netns_cookie = registry_->FindNamespace("blue")->cookie;
+  ASSERT_TRUE(registry_->Begin({.kind = Intent::Kind::kCreateDevice, .device = record}).ok());
+  const NetnsRef blue{.name = "blue", .cookie = record.netns_cookie};
+  const auto left = kernel_.CreateDevice({.netns = blue, .name = "br0"}, record.spec.options,
+                                         TagOf(registry_->id(), record.uid, "bridges/br"));
+  ASSERT_TRUE(left.ok());
+  ASSERT_EQ(left->ifindex, old_index);
+  EXPECT_EQ(Restart().Count(Finding::Kind::kRestored), 2);
+  EXPECT_EQ(engine_->GetDevice("bridges/br")->state, State::kReady);
+}
+
 }  // namespace
 }  // namespace netprov::engine

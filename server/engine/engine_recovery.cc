@@ -244,6 +244,8 @@ bool Engine::IsRegistered(const NetnsRef& netns, uint32_t ifindex) const {
     }
   }
   for (const VethRecord& record : registry_.ListVethsOf(netns.key())) {
+    // Of another boot, the index is of a link that is gone.
+    if (record.boot_id != kernel_.BootId()) continue;
     for (const Endpoint* end : {&record.a, &record.b}) {
       if (end->netns_key() != netns.key()) continue;
       if (end->ifindex == ifindex || end->shaper_ifindex == ifindex) return true;
