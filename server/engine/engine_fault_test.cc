@@ -9,6 +9,7 @@
 #include <ostream>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -185,7 +186,8 @@ class EngineFaultTest : public EngineTest {
   }
   static DeviceSpec OtherDevice(DeviceOptions options) {
     DeviceSpec spec = FullDevice(std::move(options));
-    spec.link.mac = kSecond;
+    // An ifb never takes another.
+    if (!std::holds_alternative<netlink::IfbInfo>(spec.options)) spec.link.mac = kSecond;
     spec.link.mtu = 1300;
     spec.link.config.ip.addresses = {Address("10.0.1.2/24")};
     spec.link.config.alternative_names = {"different-d0"};
