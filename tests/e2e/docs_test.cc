@@ -116,7 +116,7 @@ class DocsTest : public HostTest, public ::testing::WithParamInterface<Block> {
     Shell(
         "for kind in bridge vxlan; do for link in $(ip -o link show type $kind | sed 's/^[0-9]*: "
         "\\([^@:]*\\).*/\\1/'); "
-        "do ip link delete $link; done; done");
+        "do ip link delete $link; done; done; nft flush ruleset");
   }
 
   // Expects that it ends well, and returns what it printed.

@@ -1,5 +1,5 @@
-// One CreateVeth call makes a namespace and gives it all of its network: on a bridge in the host, of both families, with a way out,
-// a way in, and a limit. What passes is seen from everywhere.
+// One CreateVeth call makes a namespace and gives it all of its network: on a bridge in the host, of both families,
+// with a way out, a way in, and a limit. What passes is seen from everywhere.
 //
 //   client 192.0.2.2, 2001:db8::2 --- out 192.0.2.1, 2001:db8::1 | the host | br0 10.0.0.1, fd00::1 --- blue 10.0.0.2,
 //   fd00::2 and green 10.0.0.3, fd00::3
