@@ -151,6 +151,15 @@ std::string ActOf(const SystemCall& call) {
     const std::vector<absl::string_view> parts = absl::StrSplit(line, '"');
     for (size_t i = 1; i < parts.size(); i += 2) absl::StrAppend(&paths, " \"", parts[i], "\"");
   }
+  // The draft of a file at /etc/netns has a hash of the object's uid in its name: `.hosts.0123456789abcdef.netprov`.
+  constexpr size_t kHashDigits = 16;
+  for (size_t begin = 0, end = 0; begin < paths.size(); begin = end + 1) {
+    end = begin;
+    while (end < paths.size() && absl::ascii_isxdigit(paths[end])) ++end;
+    if (end - begin < kHashDigits) continue;
+    paths.erase(begin, end - begin);
+    end = begin;
+  }
   std::erase_if(paths, [](char c) { return absl::ascii_isdigit(c); });
   return absl::StrCat(call.name, " ", absl::StrJoin(MessagesOf(call), " "), paths);
 }
