@@ -412,6 +412,10 @@ class Engine {
   KernelResult<Endpoint> ByAnyWay(const VethRecord& record, const Endpoint& end);
   // And the routes of its ends that belong to no link.
   KernelResult<void> DeleteRoutesWithoutLinkOf(const VethRecord& record);
+  // Routes that belong to no link and, where an end of the pair is, are others' though the pair asked for them as well:
+  // a later pair can only have been given one when this one had lost it (ExpectNoRoutesWithoutLink()). Of a creation
+  // that failed, any other's claim is better.
+  std::vector<RouteSpec> RoutesOfOthers(const VethRecord& record, const Endpoint& end) const;
   // A route that an end shall have, belongs to no link and has netprov's protocol already is another pair's or another
   // daemon's. That there is none when the intent is written is how recovery knows that what it finds is this pair's.
   // `leaving` are those of this pair that go first.

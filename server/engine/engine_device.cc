@@ -314,11 +314,7 @@ EngineResult<DeviceRecord> Engine::MakeDevice(DeviceRecord record, const LinkSpe
               return {};
             },
             .undo = [&] { return UnlessGone(kernel_.DeleteLink(link.netns, record.link.ifindex)); },
-            .sweep = [&]() -> KernelResult<void> {
-              EngineResult<void> swept = RollBack(record);
-              if (swept.ok()) return {};
-              return *swept.error().kernel;
-            }});
+            .sweep = [&] { return ToKernelResult(RollBack(record)); }});
   // What it does not know, the kernel passes over.
   plan.Add({.name = "look at the options of " + link.name,
             .run = [&]() -> KernelResult<void> {

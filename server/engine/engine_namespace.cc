@@ -175,11 +175,7 @@ void Engine::AddBirth(NamespaceRecord& record, Plan& plan) {
               return {};
             },
             // Somebody may have unmounted it, or put another in its place.
-            .undo = [this, &record]() -> KernelResult<void> {
-              EngineResult<void> undone = RollBack(record);
-              if (undone.ok()) return {};
-              return *undone.error().kernel;
-            },
+            .undo = [this, &record] { return ToKernelResult(RollBack(record)); },
             .sweep = nullptr});
 }
 

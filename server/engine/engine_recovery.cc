@@ -381,11 +381,7 @@ EngineResult<void> Engine::RemoveOrphan(const NetnsRef& netns, const std::string
   plan.Add({.name = "remove the name " + netns.name,
             .run = [&] { return kernel_.RemoveNetns(netns); },
             .undo = NothingToUndo,
-            .sweep = [&]() -> KernelResult<void> {
-              EngineResult<void> swept = RollBack(record);
-              if (swept.ok()) return {};
-              return *swept.error().kernel;
-            }});
+            .sweep = [&] { return ToKernelResult(RollBack(record)); }});
   const Intent intent{.kind = Intent::Kind::kCreateNamespace, .netns = record, .veth = {}, .device = {}, .request = {}};
   return Transact(object, intent, plan, [] { return Outcome(); });
 }

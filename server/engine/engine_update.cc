@@ -308,6 +308,9 @@ EngineResult<Veth> Engine::UpdateVeth(const UpdateVethCall& call) {
                   .to = {.link = *end.wanted, .options = std::nullopt},
                   .turned = {}};
     NETPROV_RETURN_IF_ERROR(PrepareTurn(object, TagFor(*record), *end.made, **link, turn));
+    // As what somebody else took away.
+    const IpConfig taken{.routes = RoutesOfOthers(*record, *end.made)};
+    for (LinkShape* shape : {&turn.from, &turn.to}) shape->link.config.Remove(taken);
     turns.push_back(std::move(turn));
   }
   const bool translates_otherwise = HaveOtherNat(record->spec, updated.spec);

@@ -505,5 +505,31 @@ TEST_F(EngineUpdateTest, SysctlsOfANamespaceChange) {
   EXPECT_REFUSED(UpdateBlue(change), Reason::kNamespaceMissing);
 }
 
+TEST_F(EngineUpdateTest, ARouteThatIsAnothersByNowStays) {
+  MakeBlueWithFullVeth();
+  const NetnsRef blue{.name = "blue", .cookie = registry_->FindNamespace("blue")->cookie};
+  const std::vector<RouteSpec> nowhere = {Blackhole("10.9.0.0/16")};
+  // The first has lost it, so that the second can have it.
+  ASSERT_TRUE(kernel_.DeleteRoutes(blue, nowhere).ok());
+  VethSpec second{.a = {.interface_name = "h1"}, .b = {.namespace_id = "blue", .interface_name = "eth1"}};
+  second.b.config.ip.routes = nowhere;
+  ASSERT_TRUE(CreateVeth("w", second).ok());
+
+  auto drop_it = [](Asked<VethSpec>& asked) { asked.spec.b.config.ip.routes.clear(); };
+  for (int nth = 1;; ++nth) {
+    int left = nth;
+    kernel_.SetFaultForTest([&left](const std::string& operation) -> std::optional<KernelError> {
+      if (--left != 0) return std::nullopt;
+      return KernelError{.code = EIO, .operation = operation, .extack = {}};
+    });
+    const bool updated = Update(drop_it).ok();
+    kernel_.SetFaultForTest(nullptr);
+    EXPECT_EQ(*kernel_.ListRoutesWithoutLink(blue), nowhere) << nth;
+    if (updated) break;
+  }
+  EXPECT_EQ(engine_->GetVeth("v")->state, State::kReady);
+  EXPECT_EQ(engine_->GetVeth("w")->state, State::kReady);
+}
+
 }  // namespace
 }  // namespace netprov::engine

@@ -195,23 +195,27 @@ KernelResult<Endpoint> Engine::ByAnyWay(const VethRecord& record, const Endpoint
   return reached;
 }
 
+std::vector<RouteSpec> Engine::RoutesOfOthers(const VethRecord& record, const Endpoint& end) const {
+  const std::optional<VethRecord> now = registry_.FindVeth(record.id);
+  const bool is_registered = now.has_value() && now->uid == record.uid;
+  std::vector<RouteSpec> routes;
+  for (const VethRecord& other : registry_.ListVethsOf(end.netns_key())) {
+    if (other.uid == record.uid || (is_registered && other.create_time <= record.create_time)) continue;
+    // The cookie is one of another boot.
+    if (end.place.has_value() && other.boot_id != record.boot_id) continue;
+    for (const auto& [others, where] : {std::pair(&other.spec.a, &other.a), std::pair(&other.spec.b, &other.b)}) {
+      if (where->netns_key() != end.netns_key()) continue;
+      for (RouteSpec& route : others->config.RoutesWithoutLink()) routes.push_back(std::move(route));
+    }
+  }
+  return routes;
+}
+
 KernelResult<void> Engine::DeleteRoutesWithoutLinkOf(const VethRecord& record) {
   for (const auto& [spec, end] : {std::pair(&record.spec.a, &record.a), std::pair(&record.spec.b, &record.b)}) {
     std::vector<RouteSpec> routes = spec->config.RoutesWithoutLink();
     if (routes.empty()) continue;
-    // A later pair can only have been given the same route when this one had lost it (ExpectNoRoutesWithoutLink()). Of
-    // a creation that failed, any other's claim is better.
-    const std::optional<VethRecord> now = registry_.FindVeth(record.id);
-    const bool is_registered = now.has_value() && now->uid == record.uid;
-    for (const VethRecord& other : registry_.ListVethsOf(end->netns_key())) {
-      if (other.uid == record.uid || (is_registered && other.create_time <= record.create_time)) continue;
-      // The cookie is one of another boot.
-      if (end->place.has_value() && other.boot_id != record.boot_id) continue;
-      for (const auto& [others, where] : {std::pair(&other.spec.a, &other.a), std::pair(&other.spec.b, &other.b)}) {
-        if (where->netns_key() != end->netns_key()) continue;
-        for (const RouteSpec& route : others->config.RoutesWithoutLink()) std::erase(routes, route);
-      }
-    }
+    for (const RouteSpec& route : RoutesOfOthers(record, *end)) std::erase(routes, route);
     NETPROV_ASSIGN_OR_RETURN(const Endpoint reached, ByAnyWay(record, *end));
     NETPROV_RETURN_IF_ERROR(UnlessGone(kernel_.DeleteRoutes(RefOf(record, reached), routes)));
   }
@@ -669,11 +673,7 @@ EngineResult<VethRecord> Engine::MakeVeth(VethRecord record, LinkSpec a, LinkSpe
             },
             // By either end: where one's namespace is not found any more, it may live on.
             .undo = [&] { return DeleteLinksOf(record); },
-            .sweep = [&]() -> KernelResult<void> {
-              EngineResult<void> swept = RollBack(record);
-              if (swept.ok()) return {};
-              return *swept.error().kernel;
-            }});
+            .sweep = [&] { return ToKernelResult(RollBack(record)); }});
   // What it does not know, the kernel passes over.
   plan.Add({.name = "look at the limits of both ends",
             .run = [&]() -> KernelResult<void> {

@@ -267,4 +267,9 @@ Error AtField(Error error, const std::string& field) {
   return error;
 }
 
+KernelResult<void> ToKernelResult(EngineResult<void> result) {
+  if (result.ok()) return {};
+  return *std::move(result.error().kernel);
+}
+
 }  // namespace netprov::engine

@@ -141,6 +141,9 @@ inline std::string FieldIn(const std::string& of, const std::string& name) {
 }
 // An error with its field.
 Error AtField(Error error, const std::string& field);
+
+// For a step of a plan: what the kernel said. Where `result` failed, it was the kernel that refused.
+KernelResult<void> ToKernelResult(EngineResult<void> result);
 // `field` is the end's, as in `endpoint_a`, empty where the object is the link. It lives at `place`, or where
 // `namespace_id` says, empty for the host's namespace.
 Error InterfaceNameTaken(const std::string& object, const std::string& field, const std::string& interface_name,
