@@ -18,6 +18,7 @@
 #include "server/api/text.h"
 #include "server/api/timestamp.h"
 #include "server/api/update.h"
+#include "server/engine/address_translation.h"
 
 namespace netprov::api {
 namespace {
@@ -171,16 +172,6 @@ engine::Endpoint AsAsked(const engine::EndpointSpec& spec) {
           .place = spec.place};
 }
 
-// Of an end that is in the same place as the other.
-static void CheckNat(const std::string& field, const engine::EndpointConfig& config, Violations& violations) {
-  auto refuse = [&](bool is_asked, const char* name) {
-    if (is_asked) violations.Add(absl::StrCat(field, ".", name), "needs the other end to be in another place");
-  };
-  refuse(config.masquerade, "masquerade");
-  refuse(!config.port_forwards.empty(), "port_forwards");
-  refuse(config.ip_forwarding, "ip_forwarding");
-}
-
 static engine::VethSpec ToSpec(const v1::Veth& veth, const engine::Metadata& metadata, Violations& violations) {
   engine::VethSpec pair;
   const size_t before = violations.size();
@@ -188,8 +179,10 @@ static engine::VethSpec ToSpec(const v1::Veth& veth, const engine::Metadata& met
   if (!veth.has_endpoint_a()) violations.Add("veth.endpoint_a", "must be set: a pair has two ends");
   if (veth.has_endpoint_b()) pair.b = ToSpec("veth.endpoint_b", veth.endpoint_b(), violations);
   if (!veth.has_endpoint_b()) violations.Add("veth.endpoint_b", "must be set: a pair has two ends");
-  if (violations.size() == before && pair.a.namespace_id == pair.b.namespace_id && pair.a.place == pair.b.place &&
-      pair.a.interface_name == pair.b.interface_name && !IsInterfaceNamePattern(pair.b.interface_name)) {
+  // Whether two ways lead to one place, only the engine sees.
+  const bool is_one_place = pair.a.namespace_id == pair.b.namespace_id && pair.a.place == pair.b.place;
+  if (violations.size() == before && is_one_place && pair.a.interface_name == pair.b.interface_name &&
+      !IsInterfaceNamePattern(pair.b.interface_name)) {
     violations.Add("veth.endpoint_b.interface_name",
                    absl::StrCat("must differ from that of endpoint_a, as both ends live in the same place, but is ",
                                 Quote(pair.b.interface_name)));
@@ -200,13 +193,14 @@ static engine::VethSpec ToSpec(const v1::Veth& veth, const engine::Metadata& met
       violations.Add("veth.metadata.persistent",
                      absl::StrCat("can't be set where ", field, " has a pid, which says nothing after a reboot"));
     }
-    if (spec->namespace_id == other->namespace_id && spec->place == other->place)
-      CheckNat(field, spec->config, violations);
     for (size_t i = 0; i < spec->config.ip.addresses.size(); ++i) {
       if (!spec->config.ip.addresses[i].detect_duplicates || other->up) continue;
       violations.Add(absl::StrCat(field, ".addresses[", i, "].duplicate_detection"),
                      "needs the other end to be up: there is nobody to ask otherwise");
     }
+  }
+  if (const auto apart = engine::ExpectPlaceForNat("", pair, is_one_place); !apart.ok()) {
+    for (const engine::InvalidField& wrong : apart.error().invalid) violations.Add(wrong.field, wrong.description);
   }
   return pair;
 }

@@ -51,10 +51,12 @@ TEST(VethRequestTest, CreateBecomesACall) {
   b.set_admin_state(v1::VethEndpoint::ADMIN_STATE_DOWN);
   b.set_ifindex(99);  // Only the server sets it.
   request.set_allow_existing(true);
+  request.set_create_namespaces(true);
   const auto call = ToCall(request);
   ASSERT_TRUE(call.ok()) << call.status();
   EXPECT_EQ(call->id, "v");
   EXPECT_TRUE(call->allow_existing);
+  EXPECT_TRUE(call->create_namespaces);
   EXPECT_EQ(call->spec.a, (engine::EndpointSpec{.namespace_id = "", .interface_name = "h0", .up = true}));
   EXPECT_EQ(call->spec.b, (engine::EndpointSpec{.namespace_id = "blue",
                                                 .interface_name = "veth%d",
@@ -72,6 +74,10 @@ TEST(VethRequestTest, TellsEachFieldThatIsWrong) {
       {"allow_existing", {[](auto& r) {
          r.clear_veth_id();
          r.set_allow_existing(true);
+       }}},
+      {"create_namespaces", {[](auto& r) {
+         r.set_create_namespaces(true);
+         r.mutable_veth()->mutable_endpoint_b()->set_netns_path("/run/place");
        }}},
       {"veth.endpoint_a",
        {[](auto& r) { r.mutable_veth()->clear_endpoint_a(); },
