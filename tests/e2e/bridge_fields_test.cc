@@ -90,36 +90,20 @@ class BridgeFieldsTest : public FieldMatrixTest {
   Answer Make(const Message& asked) override {
     v1::CreateBridgeRequest request;
     request.set_bridge_id("br");
-    request.mutable_bridge()->CopyFrom(asked);
-    return AnswerOf(client_->Create(request));
+    return MakeBy(request, request.mutable_bridge(), asked);
   }
   Answer Read() override { return AnswerOf(client_->GetBridge("br")); }
   Answer Update(const Message& wanted, const std::vector<std::string>& paths, bool validate_only) override {
     v1::UpdateBridgeRequest request;
-    request.mutable_bridge()->CopyFrom(wanted);
-    request.mutable_update_mask()->mutable_paths()->Add(paths.begin(), paths.end());
-    request.set_validate_only(validate_only);
-    return AnswerOf(client_->Update(request));
+    return UpdateBy(request, request.mutable_bridge(), wanted, paths, validate_only);
   }
   void Remove() override { EXPECT_OK(client_->DeleteBridge("br")); }
 
   void Fill(const Message& made, Message& asked) override {
     const auto& answered = static_cast<const v1::Bridge&>(made);
     auto& bridge = static_cast<v1::Bridge&>(asked);
-    bridge.set_name("bridges/br");
-    EXPECT_EQ(answered.uid().size(), 36U);
-    bridge.set_uid(answered.uid());
-    EXPECT_NE(answered.create_time().seconds(), 0);
-    *bridge.mutable_create_time() = answered.create_time();
-    bridge.set_state(v1::Bridge::STATE_READY);
-    EXPECT_NE(answered.ifindex(), 0U);
-    bridge.set_ifindex(answered.ifindex());
-    EXPECT_FALSE(answered.mac_address().empty());
-    if (bridge.mac_address().empty()) bridge.set_mac_address(answered.mac_address());
-    if (bridge.mtu() == 0) bridge.set_mtu(1500);
-    if (bridge.admin_state() == v1::VethEndpoint::ADMIN_STATE_UNSPECIFIED) {
-      bridge.set_admin_state(v1::VethEndpoint::ADMIN_STATE_UP);
-    }
+    FillObject(answered, "bridges/br", bridge);
+    FillLink(answered, 1500, bridge);
     for (v1::Address& address : *bridge.mutable_addresses()) FillAddress(address);
     if (!bridge.has_stp()) bridge.set_stp(false);
     if (!bridge.has_forward_delay()) bridge.mutable_forward_delay()->set_seconds(15);
@@ -132,7 +116,6 @@ class BridgeFieldsTest : public FieldMatrixTest {
     // A kernel without VLAN filtering has neither.
     if (!bridge.has_vlan_filtering()) bridge.set_vlan_filtering(false);
     if (!bridge.has_default_pvid() && answered.has_default_pvid()) bridge.set_default_pvid(1);
-    FillMetadata(answered.metadata(), *bridge.mutable_metadata());
   }
 
   std::string Everything() override {

@@ -185,36 +185,20 @@ class DeviceFieldsTest : public FieldMatrixTest {
   Answer Make(const Message& asked) override {
     v1::CreateDeviceRequest request;
     request.set_device_id("d");
-    request.mutable_device()->CopyFrom(asked);
-    return AnswerOf(client_->Create(request));
+    return MakeBy(request, request.mutable_device(), asked);
   }
   Answer Read() override { return AnswerOf(client_->GetDevice("d")); }
   Answer Update(const Message& wanted, const std::vector<std::string>& paths, bool validate_only) override {
     v1::UpdateDeviceRequest request;
-    request.mutable_device()->CopyFrom(wanted);
-    request.mutable_update_mask()->mutable_paths()->Add(paths.begin(), paths.end());
-    request.set_validate_only(validate_only);
-    return AnswerOf(client_->Update(request));
+    return UpdateBy(request, request.mutable_device(), wanted, paths, validate_only);
   }
   void Remove() override { EXPECT_OK(client_->DeleteDevice("d")); }
 
   void Fill(const Message& made, Message& asked) override {
     const auto& answered = static_cast<const v1::Device&>(made);
     auto& device = static_cast<v1::Device&>(asked);
-    device.set_name("devices/d");
-    EXPECT_EQ(answered.uid().size(), 36U);
-    device.set_uid(answered.uid());
-    EXPECT_NE(answered.create_time().seconds(), 0);
-    *device.mutable_create_time() = answered.create_time();
-    device.set_state(v1::Device::STATE_READY);
-    EXPECT_NE(answered.ifindex(), 0U);
-    device.set_ifindex(answered.ifindex());
-    EXPECT_FALSE(answered.mac_address().empty());
-    if (device.mac_address().empty()) device.set_mac_address(answered.mac_address());
-    if (device.mtu() == 0) device.set_mtu(device.has_vxlan() ? 1450 : 1500);
-    if (device.admin_state() == v1::VethEndpoint::ADMIN_STATE_UNSPECIFIED) {
-      device.set_admin_state(v1::VethEndpoint::ADMIN_STATE_UP);
-    }
+    FillObject(answered, "devices/d", device);
+    FillLink(answered, device.has_vxlan() ? 1450 : 1500, device);
     for (v1::Address& address : *device.mutable_addresses()) FillAddress(address);
     for (v1::Route& route : *device.mutable_routes()) FillRoute(route);
     if (device.has_macvlan() && device.macvlan().mode() == v1::Macvlan::MODE_UNSPECIFIED) {
@@ -234,7 +218,6 @@ class DeviceFieldsTest : public FieldMatrixTest {
       if (ipvlan.mode() == v1::Ipvlan::MODE_UNSPECIFIED) ipvlan.set_mode(v1::Ipvlan::MODE_L3);
       if (ipvlan.mode_flag() == v1::Ipvlan::MODE_FLAG_UNSPECIFIED) ipvlan.set_mode_flag(v1::Ipvlan::MODE_FLAG_BRIDGE);
     }
-    FillMetadata(answered.metadata(), *device.mutable_metadata());
   }
 
   std::string Everything() override {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "google/protobuf/message.h"
+#include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "tests/component/test_client.h"
 #include "tests/e2e/host_fixture.h"
@@ -73,6 +74,29 @@ void FillAddress(v1::Address& address);
 void FillRoute(v1::Route& route);
 // Of metadata, what only the server knows is that of `made`.
 void FillMetadata(const v1::Metadata& made, v1::Metadata& metadata);
+// Of a link: VethEndpoint, Bridge or Device. `mtu` is the kernel's choice.
+template <typename Link>
+void FillLink(const Link& made, uint32_t mtu, Link& link) {
+  EXPECT_NE(made.ifindex(), 0U);
+  link.set_ifindex(made.ifindex());
+  EXPECT_FALSE(made.mac_address().empty());
+  if (link.mac_address().empty()) link.set_mac_address(made.mac_address());
+  if (link.mtu() == 0) link.set_mtu(mtu);
+  if (link.admin_state() == v1::VethEndpoint::ADMIN_STATE_UNSPECIFIED) {
+    link.set_admin_state(v1::VethEndpoint::ADMIN_STATE_UP);
+  }
+}
+// Of an object that is READY.
+template <typename Object>
+void FillObject(const Object& made, const std::string& name, Object& object) {
+  object.set_name(name);
+  EXPECT_EQ(made.uid().size(), 36U);
+  object.set_uid(made.uid());
+  EXPECT_NE(made.create_time().seconds(), 0);
+  *object.mutable_create_time() = made.create_time();
+  object.set_state(Object::STATE_READY);
+  FillMetadata(made.metadata(), *object.mutable_metadata());
+}
 
 // A daemon, and objects of one kind, all under the same name and one at a time.
 class FieldMatrixTest : public HostTest {
@@ -87,6 +111,21 @@ class FieldMatrixTest : public HostTest {
     static_cast<Ending&>(answer) = reply;
     answer.value = std::make_shared<T>(std::move(reply.value));
     return answer;
+  }
+
+  // The answer to a request that makes or updates `object`, which is in it.
+  template <typename Request>
+  Answer MakeBy(Request& request, google::protobuf::Message* object, const google::protobuf::Message& asked) {
+    object->CopyFrom(asked);
+    return AnswerOf(client_->Create(request));
+  }
+  template <typename Request>
+  Answer UpdateBy(Request& request, google::protobuf::Message* object, const google::protobuf::Message& wanted,
+                  const std::vector<std::string>& paths, bool validate_only) {
+    object->CopyFrom(wanted);
+    request.mutable_update_mask()->mutable_paths()->Add(paths.begin(), paths.end());
+    request.set_validate_only(validate_only);
+    return AnswerOf(client_->Update(request));
   }
 
   // Makes the object, reads, updates (or only checks whether it could) and deletes it.

@@ -58,33 +58,23 @@ class NamespaceFieldsTest : public FieldMatrixTest {
   Answer Make(const Message& asked) override {
     v1::CreateNamespaceRequest request;
     request.set_namespace_id("blue");
-    request.mutable_namespace_()->CopyFrom(asked);
-    return AnswerOf(client_->Create(request));
+    return MakeBy(request, request.mutable_namespace_(), asked);
   }
   Answer Read() override { return AnswerOf(client_->GetNamespace("blue")); }
   Answer Update(const Message& wanted, const std::vector<std::string>& paths, bool validate_only) override {
     v1::UpdateNamespaceRequest request;
-    request.mutable_namespace_()->CopyFrom(wanted);
-    request.mutable_update_mask()->mutable_paths()->Add(paths.begin(), paths.end());
-    request.set_validate_only(validate_only);
-    return AnswerOf(client_->Update(request));
+    return UpdateBy(request, request.mutable_namespace_(), wanted, paths, validate_only);
   }
   void Remove() override { EXPECT_OK(client_->DeleteNamespace("blue")); }
 
   void Fill(const Message& made, Message& asked) override {
     const auto& answered = static_cast<const v1::Namespace&>(made);
     auto& netns = static_cast<v1::Namespace&>(asked);
-    netns.set_name("namespaces/blue");
-    EXPECT_EQ(answered.uid().size(), 36U);
-    netns.set_uid(answered.uid());
-    EXPECT_NE(answered.create_time().seconds(), 0);
-    *netns.mutable_create_time() = answered.create_time();
+    FillObject(answered, "namespaces/blue", netns);
     netns.set_managed(true);
-    netns.set_state(v1::Namespace::STATE_READY);
     netns.set_path("/run/netns/blue");
     EXPECT_NE(answered.cookie(), 0U);
     netns.set_cookie(answered.cookie());
-    FillMetadata(answered.metadata(), *netns.mutable_metadata());
   }
 
   // The namespace itself is there in an update. A sysctl that is taken away keeps its value.

@@ -204,14 +204,7 @@ void FillPort(v1::BridgePort& port) {
 }
 
 void FillEnd(const v1::VethEndpoint& made, v1::VethEndpoint& end) {
-  EXPECT_NE(made.ifindex(), 0U);
-  end.set_ifindex(made.ifindex());
-  EXPECT_FALSE(made.mac_address().empty());
-  if (end.mac_address().empty()) end.set_mac_address(made.mac_address());
-  if (end.mtu() == 0) end.set_mtu(1500);
-  if (end.admin_state() == v1::VethEndpoint::ADMIN_STATE_UNSPECIFIED) {
-    end.set_admin_state(v1::VethEndpoint::ADMIN_STATE_UP);
-  }
+  FillLink(made, 1500, end);
   if (end.tx_queues() == 0) end.set_tx_queues(1);
   if (end.rx_queues() == 0) end.set_rx_queues(1);
   for (v1::Address& address : *end.mutable_addresses()) FillAddress(address);
@@ -265,31 +258,21 @@ class VethFieldsTest : public FieldMatrixTest {
     Shell("sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0");
     v1::CreateVethRequest request;
     request.set_veth_id("v");
-    request.mutable_veth()->CopyFrom(asked);
-    return AnswerOf(client_->Create(request));
+    return MakeBy(request, request.mutable_veth(), asked);
   }
   Answer Read() override { return AnswerOf(client_->GetVeth("v")); }
   Answer Update(const Message& wanted, const std::vector<std::string>& paths, bool validate_only) override {
     v1::UpdateVethRequest request;
-    request.mutable_veth()->CopyFrom(wanted);
-    request.mutable_update_mask()->mutable_paths()->Add(paths.begin(), paths.end());
-    request.set_validate_only(validate_only);
-    return AnswerOf(client_->Update(request));
+    return UpdateBy(request, request.mutable_veth(), wanted, paths, validate_only);
   }
   void Remove() override { EXPECT_OK(client_->DeleteVeth("v")); }
 
   void Fill(const Message& made, Message& asked) override {
     const auto& answered = static_cast<const v1::Veth&>(made);
     auto& veth = static_cast<v1::Veth&>(asked);
-    veth.set_name("veths/v");
-    EXPECT_EQ(answered.uid().size(), 36U);
-    veth.set_uid(answered.uid());
-    EXPECT_NE(answered.create_time().seconds(), 0);
-    *veth.mutable_create_time() = answered.create_time();
-    veth.set_state(v1::Veth::STATE_READY);
+    FillObject(answered, "veths/v", veth);
     FillEnd(answered.endpoint_a(), *veth.mutable_endpoint_a());
     FillEnd(answered.endpoint_b(), *veth.mutable_endpoint_b());
-    FillMetadata(answered.metadata(), *veth.mutable_metadata());
   }
 
   std::string Everything() override {
