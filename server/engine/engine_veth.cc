@@ -205,7 +205,7 @@ std::vector<RouteSpec> Engine::RoutesOfOthers(const VethRecord& record, const En
     if (end.place.has_value() && other.boot_id != record.boot_id) continue;
     for (const auto& [others, where] : {std::pair(&other.spec.a, &other.a), std::pair(&other.spec.b, &other.b)}) {
       if (where->netns_key() != end.netns_key()) continue;
-      for (RouteSpec& route : others->config.RoutesWithoutLink()) routes.push_back(std::move(route));
+      for (const RouteSpec& route : others->config.RoutesWithoutLink()) routes.push_back(route);
     }
   }
   return routes;

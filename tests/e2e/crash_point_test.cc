@@ -15,6 +15,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -106,6 +107,14 @@ class CrashPointTest : public MutationTest {
         between_count_, after_count_, acknowledged_);
   }
 
+  // What was traced, and whether the daemon lives on. What it does by itself may reach a point after what it was
+  // watched for, until nobody traces it any more.
+  std::pair<bool, std::vector<SystemCall>> End(Tracer& tracer) {
+    const bool goes_on = Survived();
+    std::vector<SystemCall> calls = goes_on ? tracer.Detach() : tracer.AwaitEnd();
+    return {goes_on && Survived(), std::move(calls)};
+  }
+
   size_t system_calls_ = 0;  // of the last recording
   int before_count_ = 0;
   int between_count_ = 0;
@@ -152,8 +161,7 @@ class CrashPointTest : public MutationTest {
     flags.insert(flags.end(), {"-e", KillAt(point)});
     Tracer tracer(flags);
     const Answer first = Call(request_id);
-    const bool survived = Survived();
-    const std::vector<SystemCall> calls = survived ? tracer.Detach() : tracer.AwaitEnd();
+    const auto [survived, calls] = End(tracer);
     if (survived) {
       EXPECT_TRUE(first.ok()) << first.message;
     } else {
@@ -197,8 +205,7 @@ class RecoveryCrashPointTest : public CrashPointTest {
       Arm();
       Tracer tracer({"-p", absl::StrCat(WorkerOf(daemon_->pid())), "-e", KillAt(*interruption_)});
       first_ = Call(request_id_);
-      const bool survived = Survived();
-      const std::vector<SystemCall> calls = survived ? tracer.Detach() : tracer.AwaitEnd();
+      const auto [survived, calls] = End(tracer);
       if (!survived && IsRight(calls)) return;
       // How much of the registry's file the intent takes is not the same each time.
       interruption_.reset();

@@ -13,10 +13,14 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <system_error>
+#include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "gtest/gtest.h"
 #include "server/base/unique_fd.h"
 
@@ -28,6 +32,22 @@ std::string Failure(const std::string& what) { return absl::StrCat(what, ": ", s
 bool WriteFile(const char* path, const std::string& text) {
   UniqueFd file(::open(path, O_WRONLY | O_CLOEXEC));
   return file.valid() && ::write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
+}
+
+// What the host has mounted there would show in /proc/self/mountinfo still, behind what is mounted over it.
+std::string DetachMountsBelow(const std::string& prefix) {
+  std::vector<std::string> points;
+  std::ifstream mounts("/proc/self/mountinfo");
+  for (std::string line; std::getline(mounts, line);) {
+    const std::vector<std::string> fields = absl::StrSplit(line, ' ');
+    if (absl::StartsWith(fields.at(4), prefix)) points.push_back(fields[4]);
+  }
+  for (auto point = points.rbegin(); point != points.rend(); ++point) {
+    if (::umount2(point->c_str(), MNT_DETACH) == 0) continue;
+    // They went with one below them; or this is not root, whose user namespace can detach nothing that it was given.
+    if (errno != EINVAL && errno != ENOENT) return Failure(absl::StrCat("umount2(", *point, ")"));
+  }
+  return "";
 }
 
 // An /etc in which something can be made without a trace at the host's, which is not empty for that: a tmpfs with a
@@ -63,6 +83,7 @@ std::string EnterPrivateHost() {
   }
   if (::unshare(CLONE_NEWNET | CLONE_NEWNS) != 0) return Failure("unshare(CLONE_NEWNET | CLONE_NEWNS)");
   if (::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return Failure("mount(/, MS_PRIVATE)");
+  if (std::string failure = DetachMountsBelow("/run/"); !failure.empty()) return failure;
   if (::mount("run", "/run", "tmpfs", 0, "mode=0755") != 0) return Failure("mount(/run)");
   // Where the state directory is by default.
   if (::mount("state", "/var/lib", "tmpfs", 0, "mode=0755") != 0) return Failure("mount(/var/lib)");
