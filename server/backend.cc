@@ -40,14 +40,15 @@ absl::Status CheckHost(const StateLock::Options& options, engine::LinuxKernel& k
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Backend>> Backend::Open(const StateLock::Options& options,
-                                                       const engine::RegistryOptions& registry_options) {
+                                                       const engine::RegistryOptions& registry_options,
+                                                       size_t prepared_netns) {
   absl::StatusOr<std::unique_ptr<StateLock>> lock = StateLock::Take(options);
   if (!lock.ok()) return lock.status();
   const std::string path = absl::StrCat(options.state_dir, "/registry.db");
   auto registry = engine::Registry::Open(path, registry_options);
   // It names the registry.
   if (!registry.ok()) return absl::UnavailableError(registry.error().message);
-  auto kernel = engine::LinuxKernel::Open();
+  auto kernel = engine::LinuxKernel::Open({.most = prepared_netns});
   if (!kernel.ok()) {
     const KernelError& error = kernel.error();
     const std::string message = absl::StrCat("cannot use the kernel: ", error.ToString());

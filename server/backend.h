@@ -2,6 +2,7 @@
 #ifndef NETPROV_SERVER_BACKEND_H_
 #define NETPROV_SERVER_BACKEND_H_
 
+#include <cstddef>
 #include <memory>
 #include <utility>
 
@@ -21,8 +22,10 @@ class Backend {
   // Takes the lock, then opens registry and kernel. The caller must still let the engine recover. Errors, each one
   // sentence: those of StateLock::Take(); UNAVAILABLE for a registry that can't be opened; PERMISSION_DENIED or
   // UNAVAILABLE for the kernel; FAILED_PRECONDITION for a command in another network namespace than the state is about.
+  // `prepared_netns`: how many namespaces are made ahead at most (NetnsPool).
   static absl::StatusOr<std::unique_ptr<Backend>> Open(const StateLock::Options& options,
-                                                       const engine::RegistryOptions& registry_options = {});
+                                                       const engine::RegistryOptions& registry_options = {},
+                                                       size_t prepared_netns = 0);
 
   engine::Engine& engine() { return engine_; }
   engine::Registry& registry() { return *registry_; }

@@ -50,6 +50,11 @@ std::variant<Config, ExitRequest> ParseConfig(int argc, const char* const* argv)
   app.add_option("--queue-limit", config.queue_limit, "How many calls may wait; more are refused")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
+  app.add_option(
+         "--prepared-namespaces", config.prepared_namespaces,
+         "How many namespaces are made ahead, at most, while they are asked for in quick succession; 0 for none")
+      ->check(CLI::Range(0, 64))
+      ->capture_default_str();
   app.add_option("--shutdown-grace", grace, "How long calls may take to finish after SIGTERM, as 10s or 500ms")
       ->capture_default_str();
   app.add_option("--log-level", config.log_level, "What to log")

@@ -19,6 +19,7 @@ struct Config {
   bool insecure = false;
   int workers = 4;
   size_t queue_limit = 1024;
+  size_t prepared_namespaces = 8;
   absl::Duration shutdown_grace = absl::Seconds(10);
   std::string log_level = "info";  // debug, info, warn, error or off
 };

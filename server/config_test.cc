@@ -48,6 +48,7 @@ TEST(ConfigTest, HasTheDocumentedDefaults) {
   EXPECT_FALSE(config.insecure);
   EXPECT_EQ(config.workers, 4);
   EXPECT_EQ(config.queue_limit, 1024u);
+  EXPECT_EQ(config.prepared_namespaces, 8u);
   EXPECT_EQ(config.shutdown_grace, absl::Seconds(10));
   EXPECT_EQ(config.log_level, "info");
 }
@@ -55,7 +56,7 @@ TEST(ConfigTest, HasTheDocumentedDefaults) {
 TEST(ConfigTest, ReadsEveryFlag) {
   const Config config = Parsed({"--socket", "/s", "--state-dir=/d", "--listen", "127.0.0.1:0", "--listen", "[::1]:7001",
                                 "--insecure", "--durability", "power", "--workers", "2", "--queue-limit", "9",
-                                "--shutdown-grace", "500ms", "--log-level", "debug"});
+                                "--prepared-namespaces", "0", "--shutdown-grace", "500ms", "--log-level", "debug"});
   EXPECT_EQ(config.socket_path, "/s");
   EXPECT_EQ(config.state_dir, "/d");
   EXPECT_EQ(config.durability, "power");
@@ -63,6 +64,7 @@ TEST(ConfigTest, ReadsEveryFlag) {
   EXPECT_TRUE(config.insecure);
   EXPECT_EQ(config.workers, 2);
   EXPECT_EQ(config.queue_limit, 9u);
+  EXPECT_EQ(config.prepared_namespaces, 0u);
   EXPECT_EQ(config.shutdown_grace, absl::Milliseconds(500));
   EXPECT_EQ(config.log_level, "debug");
 }
@@ -70,7 +72,7 @@ TEST(ConfigTest, ReadsEveryFlag) {
 TEST(ConfigTest, ReadsAFileThatTheCommandLineOverrides) {
   const std::string path = WriteFile(
       "socket = \"/from/file\"\nstate-dir = \"/state\"\nlisten = [\"127.0.0.1:1\", \"[::1]:2\"]\ninsecure = true\n"
-      "durability = \"power\"\nworkers = 3\nqueue-limit = 7\nshutdown-grace = \"1s\"\nlog-level = \"warn\"\n");
+      "durability = \"power\"\nworkers = 3\nqueue-limit = 7\nprepared-namespaces = 5\nshutdown-grace = \"1s\"\nlog-level = \"warn\"\n");
   const Config config = Parsed({"--config", path.c_str(), "--workers", "8"});
   EXPECT_EQ(config.socket_path, "/from/file");
   EXPECT_EQ(config.durability, "power");
@@ -79,6 +81,7 @@ TEST(ConfigTest, ReadsAFileThatTheCommandLineOverrides) {
   EXPECT_TRUE(config.insecure);
   EXPECT_EQ(config.workers, 8);
   EXPECT_EQ(config.queue_limit, 7u);
+  EXPECT_EQ(config.prepared_namespaces, 5u);
   EXPECT_EQ(config.shutdown_grace, absl::Seconds(1));
   EXPECT_EQ(config.log_level, "warn");
 }
@@ -102,6 +105,7 @@ TEST(ConfigTest, NamesTheFlagThatIsWrong) {
            {{"--workers", "0"}, "--workers"},
            {{"--workers", "many"}, "--workers"},
            {{"--queue-limit", "-1"}, "--queue-limit"},
+           {{"--prepared-namespaces", "65"}, "--prepared-namespaces"},
            {{"--shutdown-grace", "soon"}, "--shutdown-grace"},
            {{"--shutdown-grace", "-1s"}, "--shutdown-grace"},
            {{"--log-level", "loud"}, "--log-level"},
@@ -126,7 +130,7 @@ TEST(ConfigTest, HelpAndVersionAreNoErrors) {
   const ExitRequest help = Refused({"--help"});
   EXPECT_EQ(help.code, 0);
   for (const char* flag : {"--socket", "--state-dir", "--listen", "--insecure", "--workers", "--queue-limit",
-                           "--shutdown-grace", "--log-level", "--version", "--config"}) {
+                           "--prepared-namespaces", "--shutdown-grace", "--log-level", "--version", "--config"}) {
     EXPECT_THAT(help.text, HasSubstr(flag));
   }
   const ExitRequest version = Refused({"--version"});

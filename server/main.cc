@@ -92,7 +92,8 @@ int Run(const Config& config, const sigset_t& signals) {
   const std::string endpoint = config.socket_path.empty() ? config.listen.front() : "unix:" + config.socket_path;
   auto backend = Backend::Open(
       {.state_dir = config.state_dir, .kind = StateLock::Kind::kDaemon, .endpoint = endpoint, .wait = kWaitForCommands},
-      {.durability = config.durability == "power" ? engine::Durability::kPower : engine::Durability::kProcess});
+      {.durability = config.durability == "power" ? engine::Durability::kPower : engine::Durability::kProcess},
+      config.prepared_namespaces);
   if (!backend.ok()) return Fail(backend.status());
   auto server = rpc::Server::Start((*backend)->engine(), {.socket_path = config.socket_path,
                                                           .listen = config.listen,

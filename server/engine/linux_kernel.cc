@@ -401,10 +401,10 @@ class LinuxKernel::Connection {
   std::unique_ptr<netlink::Session> session_;
 };
 
-KernelResult<std::unique_ptr<LinuxKernel>> LinuxKernel::Open() {
+KernelResult<std::unique_ptr<LinuxKernel>> LinuxKernel::Open(const NetnsPool::Options& prepared) {
   NETPROV_ASSIGN_OR_RETURN(UniqueFd home, netns::OpenCurrent());
   NETPROV_ASSIGN_OR_RETURN(std::string boot_id, ReadBootId());
-  std::unique_ptr<LinuxKernel> kernel(new LinuxKernel(std::move(home), std::move(boot_id)));
+  std::unique_ptr<LinuxKernel> kernel(new LinuxKernel(std::move(home), std::move(boot_id), prepared));
   NETPROV_RETURN_IF_ERROR(kernel->directory_.Prepare());
   return kernel;
 }
@@ -461,16 +461,16 @@ KernelResult<LinuxKernel::Connection> LinuxKernel::Connect(const NetnsRef& netns
 KernelResult<uint64_t> LinuxKernel::CreateNetns(const std::string& name, const std::string& alias,
                                                 const Sysctls& sysctls) {
   if (!directory_.IsPrepared()) NETPROV_RETURN_IF_ERROR(directory_.Prepare());
-  KernelResult<std::unique_ptr<netlink::MnlTransport>> transport = KernelError{};
-  KernelResult<void> written;
-  NETPROV_ASSIGN_OR_RETURN(UniqueFd netns, netns::MakeAnonymous(home_.get(), [&] {
-                             transport = netlink::MnlTransport::Open();
-                             if (!sysctls.empty()) written = netns::WriteSysctls(sysctls);
-                           }));
-  if (!transport.ok()) return std::move(transport).error();
-  NETPROV_RETURN_IF_ERROR(std::move(written));
-  NETPROV_ASSIGN_OR_RETURN(uint64_t cookie, netns::Cookie((*transport)->fd()));
-  netlink::Session session(*std::move(transport));
+  NETPROV_ASSIGN_OR_RETURN(NetnsPool::Made made, pool_.Take());
+  const UniqueFd netns = std::move(made.netns);
+  if (!sysctls.empty()) {
+    KernelResult<void> written;
+    NETPROV_RETURN_IF_ERROR(
+        netns::RunInside(netns.get(), home_.get(), [&] { written = netns::WriteSysctls(sysctls); }));
+    NETPROV_RETURN_IF_ERROR(std::move(written));
+  }
+  NETPROV_ASSIGN_OR_RETURN(uint64_t cookie, netns::Cookie(made.transport->fd()));
+  netlink::Session session(std::move(made.transport));
   NETPROV_RETURN_IF_ERROR(session.Execute(netlink::EncodeSetLink("lo", {.up = true, .alias = alias})));
   // Only what is complete gets a name.
   NETPROV_RETURN_IF_ERROR(directory_.Publish(name, netns.get()));
@@ -508,6 +508,7 @@ KernelResult<Sysctls> LinuxKernel::FindSysctls(const NetnsRef& netns, const Sysc
 KernelResult<void> LinuxKernel::SetSysctls(const NetnsRef& netns, const Sysctls& sysctls) {
   KernelResult<void> written;
   NETPROV_RETURN_IF_ERROR(RunIn(netns, [&] { written = netns::WriteSysctls(sysctls); }));
+  if (netns.is_host()) pool_.Discard();
   return written;
 }
 

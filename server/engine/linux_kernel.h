@@ -13,6 +13,7 @@
 #include "server/base/kernel_error.h"
 #include "server/base/unique_fd.h"
 #include "server/engine/kernel.h"
+#include "server/engine/linux_netns_pool.h"
 #include "server/netlink/session.h"
 #include "server/netns/etc_directory.h"
 #include "server/netns/netns_directory.h"
@@ -27,8 +28,9 @@ namespace netprov::engine {
 // deletion.
 class LinuxKernel : public Kernel {
  public:
-  // Prepares /run/netns (NetnsDirectory::Prepare). Errors: those of the system calls, EPERM above all.
-  static KernelResult<std::unique_ptr<LinuxKernel>> Open();
+  // Prepares /run/netns (NetnsDirectory::Prepare). `prepared`: how many namespaces are made ahead.
+  // Errors: those of the system calls, EPERM above all.
+  static KernelResult<std::unique_ptr<LinuxKernel>> Open(const NetnsPool::Options& prepared = {});
 
   // The SO_NETNS_COOKIE of the host's namespace.
   KernelResult<uint64_t> HostCookie() const;
@@ -97,7 +99,8 @@ class LinuxKernel : public Kernel {
  private:
   class Connection;
 
-  LinuxKernel(UniqueFd home, std::string boot_id) : home_(std::move(home)), boot_id_(std::move(boot_id)) {}
+  LinuxKernel(UniqueFd home, std::string boot_id, const NetnsPool::Options& prepared)
+      : home_(std::move(home)), boot_id_(std::move(boot_id)), pool_(home_.get(), prepared) {}
 
   // A netlink session in a namespace. ENOENT, ESTALE: it is not there.
   KernelResult<Connection> Connect(const NetnsRef& netns) const;
@@ -115,6 +118,7 @@ class LinuxKernel : public Kernel {
   netns::EtcDirectory etc_;
   UniqueFd home_;  // the host's namespace
   std::string boot_id_;
+  NetnsPool pool_;
 };
 
 }  // namespace netprov::engine

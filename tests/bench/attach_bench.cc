@@ -49,6 +49,7 @@ using Clock = std::chrono::steady_clock;
 using Milliseconds = std::chrono::duration<double, std::milli>;
 
 constexpr char kSocket[] = "/run/netprov/netprovd.sock";
+constexpr char kOtherSocket[] = "/run/netprov/other.sock";
 constexpr int kInARow = 8;
 // The kernel destroys a namespace in the background for some 40 ms and takes the lock that every create needs: what is
 // measured is not how one subject suffers from another's deletions.
@@ -364,6 +365,10 @@ int Main(int argc, char** argv) {
   // By then it has prepared /run/netns, which the others need too.
   if (daemon.WaitForLine("listening address=unix:").empty()) return 1;
   Netprov netprov(client::Client(client::MakeConnection(absl::StrCat("unix://", kSocket)).value()));
+  testing::Process other_daemon(
+      {testing::kNetprovd, "--socket", kOtherSocket, "--state-dir", "/var/lib/other", "--prepared-namespaces", "0"});
+  if (other_daemon.WaitForLine("listening address=unix:").empty()) return 1;
+  Netprov unprepared(client::Client(client::MakeConnection(absl::StrCat("unix://", kOtherSocket)).value()));
   Floor floor;
   auto kernel = engine::LinuxKernel::Open();
   Check(kernel.ok(), "LinuxKernel");
@@ -372,7 +377,7 @@ int Main(int argc, char** argv) {
   KernelOperations without_journal(**kernel, nullptr);
   KernelOperations with_journal(**kernel, registry->get());
 
-  std::vector<Subject> subjects(9);
+  std::vector<Subject> subjects(10);
   subjects[0] = {"kernel floor (libmnl)", [&](int i) { floor.Create(i, /*addresses=*/false); },
                  [&](int i) { floor.Delete(i); }};
   subjects[1] = {"netprov (unix socket)", [&](int i) { netprov.Create(i, /*addresses=*/false); },
@@ -387,6 +392,8 @@ int Main(int argc, char** argv) {
   subjects[7] = {"netprov, with addresses", [&](int i) { netprov.Create(i, /*addresses=*/true); },
                  [&](int i) { netprov.Delete(i); }};
   subjects[8] = {"netprov, two calls", [&](int i) { netprov.CreateInTwoCalls(i); }, [&](int i) { netprov.Delete(i); }};
+  subjects[9] = {"netprov, none prepared", [&](int i) { unprepared.Create(i, /*addresses=*/false); },
+                 [&](int i) { unprepared.Delete(i); }};
   for (int round = -2; round < rounds; ++round) {  // The first two warm up.
     for (Subject& subject : subjects) {
       if (round < 0 || round % subject.every == 0) Measure(subject, round >= 0);
@@ -408,6 +415,7 @@ int Main(int argc, char** argv) {
                ratio(2, 1, &Subject::create_ms));
   absl::PrintF("with addresses:      netprov / floor = %.2f\n", ratio(7, 6, &Subject::create_ms));
   absl::PrintF("in two calls:        netprov / floor = %.2f\n", ratio(8, 0, &Subject::create_ms));
+  absl::PrintF("none prepared:       netprov / floor = %.2f\n", ratio(9, 0, &Subject::create_ms));
   absl::PrintF("with a call's cost:  netprov / (floor + a refused call) = %.2f\n",
                Quantile(subjects[1].create_ms, 0.5) /
                    (Quantile(subjects[0].create_ms, 0.5) + Quantile(subjects[3].create_ms, 0.5)));
@@ -419,7 +427,7 @@ int Main(int argc, char** argv) {
   const double netprov_ms = Quantile(subjects[1].create_ms, 0.5);
   absl::PrintF("journal:             %.3f ms, netprov with / without it = %.2f\n", journal,
                netprov_ms / (netprov_ms - journal));
-  return daemon.Stop(SIGTERM);
+  return daemon.Stop(SIGTERM) + other_daemon.Stop(SIGTERM);
 }
 
 }  // namespace

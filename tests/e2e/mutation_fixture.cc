@@ -125,7 +125,7 @@ void MutationTest::TearDown() {
 
 void MutationTest::StartDaemon() {
   client_ = nullptr;
-  Start({"--workers", "1"});
+  Start(OneThread());
   EXPECT_THAT(daemon_->WaitForLine("event=recovered "), HasSubstr(" unfinished=0"));
   client_ = std::make_unique<TestClient>(absl::StrCat("unix:", kSocket));
 }

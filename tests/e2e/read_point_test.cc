@@ -168,7 +168,7 @@ class ReadPointTest : public HostTest, public ::testing::WithParamInterface<Look
  protected:
   void SetUp() override {
     HostTest::SetUp();
-    StartDaemon({"--workers", "1"});
+    StartDaemon(OneThread());
     MakeObjects();
     inside_ =
         std::make_unique<Process>(std::vector<std::string>{"nsenter", "--net=/run/netns/blue", "sleep", "infinity"});
@@ -292,7 +292,7 @@ class ReadPointTest : public HostTest, public ::testing::WithParamInterface<Look
   // After the daemon has ended, with the host as it was.
   void StartAnew() {
     daemon_->Wait();
-    StartDaemon({"--workers", "1"});
+    StartDaemon(OneThread());
     Shell(kDisturb);
     before_ = Shell(kLook);
     whole_ = Call();

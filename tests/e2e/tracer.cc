@@ -50,7 +50,9 @@ bool SystemCall::injected() const { return absl::StrContains(line, "(INJECTED)")
 std::unique_ptr<Process> StartTraced(const std::vector<std::string>& flags) {
   // -D: the daemon is the child, and strace beside it.
   std::vector<std::string> command = CommandOf(flags);
-  command.insert(command.end(), {"-D", kNetprovd, "--workers", "1"});
+  command.insert(command.end(), {"-D", kNetprovd});
+  const std::vector<std::string> one_thread = OneThread();
+  command.insert(command.end(), one_thread.begin(), one_thread.end());
   return std::make_unique<Process>(command);
 }
 

@@ -22,6 +22,9 @@ namespace netprov::testing {
 inline constexpr char kNetprovd[] = "server/netprovd";
 inline constexpr char kContain[] = "client/cli/contain";
 
+// The flags of a daemon in which one thread makes every change, and makes it the same way each time.
+inline std::vector<std::string> OneThread() { return {"--workers", "1", "--prepared-namespaces", "0"}; }
+
 // A command that has ended.
 struct Completed {
   int exit_code = -1;  // 128 + N after signal N

@@ -1,0 +1,110 @@
+#include "server/engine/linux_netns_pool.h"
+
+#include <pthread.h>
+
+#include <optional>
+#include <utility>
+
+#include "server/netlink/link.h"
+#include "server/netlink/session.h"
+#include "server/netns/netns.h"
+
+namespace netprov::engine {
+
+NetnsPool::NetnsPool(int home, const Options& options) : home_(home), options_(options) {
+  if (options_.most == 0) return;
+  thread_ = std::thread([this] {
+    ::pthread_setname_np(::pthread_self(), "netns-pool");
+    Run();
+  });
+}
+
+NetnsPool::~NetnsPool() {
+  if (!thread_.joinable()) return;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    stops_ = true;
+  }
+  changed_.notify_one();
+  thread_.join();
+}
+
+KernelResult<NetnsPool::Made> NetnsPool::Make() const {
+  KernelResult<std::unique_ptr<netlink::MnlTransport>> transport = KernelError{};
+  NETPROV_ASSIGN_OR_RETURN(UniqueFd netns,
+                           netns::MakeAnonymous(home_, [&transport] { transport = netlink::MnlTransport::Open(); }));
+  if (!transport.ok()) return std::move(transport).error();
+  return Made{.netns = std::move(netns), .transport = *std::move(transport)};
+}
+
+KernelResult<NetnsPool::Made> NetnsPool::Take() {
+  if (options_.most == 0) return Make();
+  std::optional<Made> made;
+  std::deque<Ready> lapsed;  // they end without the lock
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    const Clock::time_point now = Clock::now();
+    lapsed = TakeLapsed(now);
+    taken_.push_back(now);
+    if (taken_.size() > options_.most) taken_.pop_front();
+    gives_up_ = false;
+    if (!ready_.empty()) {
+      made = std::move(ready_.front().made);
+      ready_.pop_front();
+    }
+  }
+  changed_.notify_one();
+  if (made.has_value()) return *std::move(made);
+  return Make();
+}
+
+std::deque<NetnsPool::Ready> NetnsPool::TakeLapsed(Clock::time_point now) {
+  std::deque<Ready> lapsed;
+  while (!ready_.empty() && now - ready_.front().since >= options_.keep) {
+    lapsed.push_back(std::move(ready_.front()));
+    ready_.pop_front();
+  }
+  return lapsed;
+}
+
+void NetnsPool::Discard() {
+  std::deque<Ready> discarded;  // they end without the lock
+  std::lock_guard<std::mutex> lock(mutex_);
+  ++discards_;
+  std::swap(discarded, ready_);
+}
+
+void NetnsPool::Run() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  while (!stops_) {
+    const Clock::time_point now = Clock::now();
+    while (!taken_.empty() && now - taken_.front() >= options_.keep) taken_.pop_front();
+    if (std::deque<Ready> lapsed = TakeLapsed(now); !lapsed.empty()) {
+      lock.unlock();
+      lapsed.clear();
+      lock.lock();
+      continue;
+    }
+    if (gives_up_ || ready_.size() >= taken_.size()) {
+      if (ready_.empty()) {
+        changed_.wait(lock);
+      } else {
+        changed_.wait_until(lock, ready_.front().since + options_.keep);
+      }
+      continue;
+    }
+    const size_t discards = discards_;
+    lock.unlock();
+    KernelResult<Made> made = Make();
+    if (made.ok()) {
+      netlink::Session session(*made->transport);
+      // Who takes it does so again, and hears of an error then.
+      (void)session.Execute(netlink::EncodeSetLink("lo", {.up = true}));
+    }
+    lock.lock();
+    gives_up_ = !made.ok();
+    if (made.ok() && discards == discards_) ready_.push_back({.made = *std::move(made), .since = now});
+  }
+}
+
+}  // namespace netprov::engine

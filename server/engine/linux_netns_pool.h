@@ -1,0 +1,76 @@
+// Network namespaces that are made before they are asked for.
+#ifndef NETPROV_SERVER_ENGINE_LINUX_NETNS_POOL_H_
+#define NETPROV_SERVER_ENGINE_LINUX_NETNS_POOL_H_
+
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "server/base/kernel_error.h"
+#include "server/base/unique_fd.h"
+#include "server/netlink/mnl_transport.h"
+
+namespace netprov::engine {
+
+// While namespaces are asked for in quick succession, a thread makes as many ahead as were taken within the last
+// second, so that the next caller does not wait for it (0.3 ms and more). Each is new, without a name, and given away
+// once: what one tenant does in it, no other ever sees. It ends with the process, if nobody took it.
+//
+// A namespace inherits settings of the host when it is made (net.ipv4.conf, ip-sysctl), so none is given away that is
+// older than a second, or than the last Discard(). Thread-safe.
+class NetnsPool {
+ public:
+  struct Options {
+    size_t most = 0;  // that are ready at a time; with 0 none ever is, and there is no thread
+    std::chrono::milliseconds keep = std::chrono::seconds(1);  // the second that is spoken of above
+  };
+
+  struct Made {
+    UniqueFd netns;
+    std::unique_ptr<netlink::MnlTransport> transport;  // in it
+  };
+
+  // `home` is the host's namespace, in which the calling thread is, and must outlive the pool.
+  NetnsPool(int home, const Options& options);
+  ~NetnsPool();
+  NetnsPool(const NetnsPool&) = delete;
+  NetnsPool& operator=(const NetnsPool&) = delete;
+
+  // A new namespace, made now where none is ready. Its loopback link may be up already. Errors: those of unshare(2) and
+  // of sockets.
+  KernelResult<Made> Take();
+
+  // Those that are ready go, and so do those that are being made ahead: something that they inherit has changed.
+  void Discard();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  struct Ready {
+    Made made;
+    Clock::time_point since;
+  };
+
+  KernelResult<Made> Make() const;
+  // Those of `ready_` that are too old. Holds the lock.
+  std::deque<Ready> TakeLapsed(Clock::time_point now);
+  void Run();
+
+  const int home_;
+  const Options options_;
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable changed_;
+  std::deque<Ready> ready_;              // the oldest first
+  std::deque<Clock::time_point> taken_;  // when, the last `most` times
+  size_t discards_ = 0;
+  bool gives_up_ = false;  // one could not be made: there is none ahead until the next is taken
+  bool stops_ = false;
+  std::thread thread_;
+};
+
+}  // namespace netprov::engine
+
+#endif  // NETPROV_SERVER_ENGINE_LINUX_NETNS_POOL_H_
