@@ -35,8 +35,10 @@ using ::testing::StartsWith;
 
 constexpr char kListening[] = "listening address=";
 
-// Nothing is there, the settings are those of every new host, and the registry and the files say what was.
+// Nothing is there, the settings are those of every new host, and the registry and the files say what was. A vxlan has
+// its number in the host, until the kernel, on its own time, destroys the namespace in which it is.
 constexpr char kReboot[] = R"sh(
+ip -n blue link del x0 2>/dev/null
 ip link del h0 2>/dev/null
 ip -br link show type ifb | while read -r ifb rest; do ip link del "$ifb"; done
 nft flush ruleset
