@@ -3,7 +3,6 @@
 // it was, and the same call, or the next start, then succeeds.
 #include <sys/types.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -63,13 +62,10 @@ class FailurePointTest : public MutationTest {
     Arm();
     Tracer recorder({"-p", absl::StrCat(WorkerOf(daemon_->pid()))});
     EXPECT_TRUE(Call(NewRequestId()).ok());
-    std::vector<SystemCall> calls = recorder.Detach();
+    const std::vector<SystemCall> calls = recorder.Detach();
     Revert();
-    std::erase_if(calls, [](const SystemCall& call) { return LeftAlone().contains(call.name); });
-    for (const SystemCall& call : calls) {
-      EXPECT_TRUE(Failures().contains(call.name)) << "say how this may fail: " << call.line;
-    }
-    return HasFailure() ? std::vector<Point>() : PointsIn(calls, EveryCall());
+    std::vector<Point> points = ThatMayFail(PointsIn(calls, EveryCall()));
+    return HasFailure() ? std::vector<Point>() : points;
   }
 
   // Lets a system call fail during a mutation, judges what became of it, and goes back to the state
@@ -81,33 +77,30 @@ class FailurePointTest : public MutationTest {
     Tracer tracer({"-p", absl::StrCat(WorkerOf(daemon_->pid())), "-e",
                    absl::StrCat("inject=", point.name, ":error=", strerrorname_np(code), ":when=", point.n)});
     const Answer first = Call(request_id);
-    const std::vector<SystemCall> calls = tracer.Detach();
-    const auto failed =
-        std::find_if(calls.begin(), calls.end(), [](const SystemCall& call) { return call.injected(); });
-    const bool reached = failed != calls.end();
+    const std::optional<SystemCall> failed = FailedOf(tracer.Detach());
+    const bool reached = failed.has_value();
     SCOPED_TRACE(reached ? failed->line : "it was not reached");
     const bool survived = Survived();
     if (!survived) {
       StartDaemon();
       EXPECT_TRUE(reached && IsFatal(*failed)) << "the daemon ended";
-      // What it does by itself may have been done before it looked once more.
-      const bool may_be_done = first.ok() && GetParam().await != nullptr;
-      EXPECT_TRUE(may_be_done || first.Summary() == "UNAVAILABLE") << first.Summary();
+      // All may have been done and said before it looked once more.
+      EXPECT_TRUE(first.ok() || first.Summary() == "UNAVAILABLE") << first.Summary();
     } else if (!(reached && IsOfConnection(*failed))) {
       ExpectNoneBesides(descriptors, daemon_->pid());
     }
     // It would be tried again in a minute.
     if (survived && !first.ok() && GetParam().await != nullptr) StartDaemon();
     const std::string found = Found();
-    if (!survived) {
-      ++fatal_;
-      EXPECT_THAT(allowed_, Contains(found));
-    } else if (!reached || first.ok()) {
+    if (!survived) ++fatal_;
+    if (!reached || first.ok()) {
       EXPECT_TRUE(first.ok()) << first.Summary() << ": " << first.message;
       if (!MayBeOverlooked(code)) {
         EXPECT_EQ(found, after_);
       }
-      if (reached) ++made_good_;
+      if (reached && survived) ++made_good_;
+    } else if (!survived) {
+      EXPECT_THAT(allowed_, Contains(found));
     } else {
       EXPECT_THAT(AllowedEndings(*failed, code, CanBeUndone()), Contains(first.Summary())) << first.message;
       if (IsOfConnection(*failed)) {
@@ -125,9 +118,8 @@ class FailurePointTest : public MutationTest {
     EXPECT_EQ(Picture(), after_);
     Revert();
     EXPECT_EQ(Picture(), before_);
-    if (!reached) return std::nullopt;
-    ++tried_;
-    return *failed;
+    if (reached) ++tried_;
+    return failed;
   }
 
   int tried_ = 0;
@@ -149,7 +141,7 @@ TEST_P(FailurePointTest, AtEverySystemCallOfTheWorker) {
     for (size_t i = 1; i < codes.size(); ++i) Fail(point, codes[i]);
     return true;
   };
-  ReachAll([this] { return Record(); }, attempt);
+  ReachAll([this] { return Record(); }, attempt, /*all=*/false);
   std::printf(
       "%s: %d failures of %d system calls; %d of the calls succeeded all the same, %d ended the daemon by "
       "design\n",

@@ -3,12 +3,19 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <iterator>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
 
 namespace netprov::testing {
 namespace {
+
+using ::testing::AnyOf;
+using ::testing::HasSubstr;
 
 // Part of the line of a system call at whose failure the daemon ends on purpose, and why.
 struct Fatal {
@@ -91,6 +98,32 @@ const std::set<std::string>& LeftAlone() {
       // strace's own doing: what was interrupted when it attached.
       "restart_syscall"};
   return *calls;
+}
+
+std::vector<Point> ThatMayFail(std::vector<Point> points) {
+  std::erase_if(points, [](const Point& point) { return LeftAlone().contains(point.name); });
+  std::erase_if(points, [](const Point& point) {
+    EXPECT_TRUE(Failures().contains(point.name)) << "say how this may fail: " << point.what;
+    return !Failures().contains(point.name);
+  });
+  return points;
+}
+
+std::string FailAt(const Point& point) {
+  const std::vector<int>& codes = Failures().at(point.name);
+  const int code = codes[static_cast<size_t>(point.n - 1) % codes.size()];
+  return absl::StrCat("inject=", point.name, ":error=", strerrorname_np(code), ":when=", point.n);
+}
+
+std::optional<SystemCall> FailedOf(const std::vector<SystemCall>& calls) {
+  const auto failed = std::find_if(calls.begin(), calls.end(), [](const SystemCall& call) { return call.injected(); });
+  return failed == calls.end() ? std::nullopt : std::optional(*failed);
+}
+
+void ExpectRefusal(const std::string& log) {
+  // The last: no memory for the stack of a thread, when all else is done.
+  EXPECT_THAT(log,
+              AnyOf(HasSubstr("netprovd: "), HasSubstr("cannot return to the host's"), HasSubstr("std::system_error")));
 }
 
 bool IsLongForm() { return std::getenv("NETPROV_EVERY_ERRNO") != nullptr; }

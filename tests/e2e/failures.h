@@ -3,10 +3,12 @@
 #define NETPROV_TESTS_E2E_FAILURES_H_
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "tests/e2e/points.h"
 #include "tests/e2e/tracer.h"
 
 namespace netprov::testing {
@@ -20,6 +22,18 @@ const std::vector<int>& CreationFailures();
 
 // The system calls that are left alone. Any other must have failures above.
 const std::set<std::string>& LeftAlone();
+
+// The points whose system call may fail. Expects that it is said above how.
+std::vector<Point> ThatMayFail(std::vector<Point> points);
+
+// What strace does to a system call to let it fail: in the first of its ways, and the next of its name in the next.
+std::string FailAt(const Point& point);
+
+// The system call that failed by strace's doing; nullopt: it was not reached.
+std::optional<SystemCall> FailedOf(const std::vector<SystemCall>& calls);
+
+// Expects that the log of a daemon which did not come to serve says why.
+void ExpectRefusal(const std::string& log);
 
 // Whether every call's system calls are to fail in every way (NETPROV_EVERY_ERRNO), for which CI has no time.
 bool IsLongForm();

@@ -32,12 +32,17 @@ std::vector<Point> PointsIn(const std::vector<SystemCall>& calls, bool every, si
 // many come before the recovery, which begins when the socket is there.
 std::vector<SystemCall> CallsOfStart(std::vector<SystemCall> calls, size_t& ahead);
 
+// Whether `what` a point is changes the registry's file. In how many of its pages something is written depends on what
+// is there, so that not each such point comes again.
+bool IsOfRegistry(const std::string& what);
+
 // Calls `attempt` with each point that `record` gives, and again, until there is none that is new: how often a call is
 // made depends on the state of the registry and of the heap, and on what the daemon looks at beside. `attempt` says
 // whether the point was reached; one that was not is tried again after another recording. Ends at the first failure of
-// the test, as what fails once tends to fail many times. Returns what was never reached.
-std::vector<std::string> ReachAll(const std::function<std::vector<Point>()>& record,
-                                  const std::function<bool(const Point& point)>& attempt);
+// the test, as what fails once tends to fail many times. Expects that each was reached if `all` are to be, but for
+// those of the registry.
+void ReachAll(const std::function<std::vector<Point>()>& record, const std::function<bool(const Point& point)>& attempt,
+              bool all);
 
 // Whether to kill at every system call (NETPROV_EVERY_CALL), for which CI has no time.
 bool IsExhaustive();

@@ -22,6 +22,9 @@ namespace {
 constexpr int kShortestLease = 1;
 constexpr int kLongLease = 24 * 60 * 60;
 
+// Within the shortest lease.
+constexpr std::chrono::milliseconds kLookAtNew(300);
+
 // Less than the minute after which the daemon looks at everything, so that it has to notice.
 constexpr std::chrono::seconds kPatience(40);
 
@@ -191,6 +194,8 @@ std::vector<Mutation> UpkeepMutations() {
            [](TestClient& client) {
              ExpectOk(client.DeleteVeth("v"));
              MakeLeasedPair(client, kShortestLease);
+             // It looks at what is new first, and who watches it counts what it does then.
+             std::this_thread::sleep_for(kLookAtNew);
            },
        .done = "event=lease_expired resource=veths/v",
        .await = AwaitExpiry},
