@@ -1,15 +1,11 @@
 #include "server/engine/linux_kernel.h"
 
 #include <fcntl.h>
-#include <linux/if_addr.h>
-#include <linux/neighbour.h>
-#include <linux/rtnetlink.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -17,7 +13,6 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <thread>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -27,6 +22,8 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
 #include "server/engine/linux_device.h"
+#include "server/engine/linux_ip.h"
+#include "server/engine/linux_link.h"
 #include "server/engine/linux_nat.h"
 #include "server/engine/linux_shaping.h"
 #include "server/engine/linux_watch.h"
@@ -68,93 +65,6 @@ KernelResult<std::string> ReadBootId() {
   return std::string(absl::StripAsciiWhitespace(absl::string_view(text.data(), static_cast<size_t>(size))));
 }
 
-Link ToLink(const netlink::Link& link) {
-  // A tag of a namespace, which is on its loopback link, may have spaces, and there is no text beside it.
-  auto [alias, text] = link.kind.empty() ? std::pair(link.alias, std::string()) : SplitAlias(link.alias);
-  return {.ifindex = static_cast<uint32_t>(link.ifindex),
-          .name = link.name,
-          .mac = link.mac.value_or(netlink::MacAddress{}),
-          .mtu = link.mtu,
-          .up = link.up,
-          .group = link.group,
-          .alias = std::move(alias),
-          .kind = link.kind,
-          .peer_ifindex = link.kind == "veth" ? static_cast<uint32_t>(link.link.value_or(0)) : 0,
-          .options = {.tx_queues = link.tx_queues,
-                      .rx_queues = link.rx_queues,
-                      .promiscuous = link.promiscuous,
-                      .all_multicast = link.all_multicast,
-                      .limits = link.limits,
-                      .alias = std::move(text)},
-          .alternative_names = link.alternative_names,
-          .master_ifindex = static_cast<uint32_t>(link.master.value_or(0)),
-          .port = std::nullopt,
-          .device = std::nullopt,
-          .lower_ifindex = 0};
-}
-
-// With what is of its kind, and of the port that it is.
-KernelResult<Link> ToLink(const netlink::Payload& payload) {
-  NETPROV_ASSIGN_OR_RETURN(const netlink::Link decoded, netlink::DecodeLink(payload));
-  Link link = ToLink(decoded);
-  if (link.master_ifindex != 0) {
-    NETPROV_ASSIGN_OR_RETURN(link.port, netlink::DecodeBridgePort(payload));
-    if (link.port.has_value()) link.port->state.reset();
-  }
-  // It would be looked at in vain.
-  if (link.kind.empty() || link.kind == "veth") return link;
-  NETPROV_ASSIGN_OR_RETURN(const netlink::LinkInfo info, netlink::DecodeLinkInfo(payload));
-  AddDevice(info, link);
-  return link;
-}
-
-// nullopt: there is no such link.
-KernelResult<std::optional<Link>> Get(netlink::Session& session, const netlink::LinkRef& ref) {
-  KernelResult<netlink::Payload> payload = session.Get(netlink::EncodeGetLink(ref));
-  if (!payload.ok()) {
-    if (payload.error().code == ENODEV) return std::optional<Link>();
-    return std::move(payload).error();
-  }
-  NETPROV_ASSIGN_OR_RETURN(Link link, ToLink(*payload));
-  return std::optional(std::move(link));
-}
-
-KernelResult<std::vector<Link>> DumpLinks(netlink::Session& session) {
-  NETPROV_ASSIGN_OR_RETURN(std::vector<netlink::Payload> payloads, session.Dump(netlink::EncodeDumpLinks()));
-  std::vector<Link> links;
-  links.reserve(payloads.size());
-  for (const netlink::Payload& payload : payloads) {
-    NETPROV_ASSIGN_OR_RETURN(Link link, ToLink(payload));
-    links.push_back(std::move(link));
-  }
-  std::sort(links.begin(), links.end(), [](const Link& a, const Link& b) { return a.ifindex < b.ifindex; });
-  return links;
-}
-
-KernelResult<ObservedLink> ToObservedLink(const netlink::Payload& payload) {
-  NETPROV_ASSIGN_OR_RETURN(const netlink::Link decoded, netlink::DecodeLink(payload));
-  NETPROV_ASSIGN_OR_RETURN(Link link, ToLink(payload));
-  NETPROV_ASSIGN_OR_RETURN(netlink::LinkStatistics statistics, netlink::DecodeLinkStatistics(payload));
-  return ObservedLink{.link = std::move(link), .oper_state = decoded.oper_state, .statistics = statistics};
-}
-
-netlink::LinkRef Index(uint32_t ifindex) { return static_cast<int>(ifindex); }
-
-// Carries out `requests`, as many at a time as go into a batch. Returns the first error for which `tolerates` is false.
-KernelResult<void> ExecuteAll(netlink::Session& session, std::span<const netlink::Request> requests,
-                              bool (*tolerates)(int code)) {
-  while (!requests.empty()) {
-    const size_t size = std::min(requests.size(), netlink::Session::kMaxBatchRequests);
-    for (netlink::Outcome& outcome : session.ExecuteBatch(requests.first(size))) {
-      if (!outcome.ok() && !tolerates(outcome.error->code)) return *std::move(outcome.error);
-    }
-    requests = requests.subspan(size);
-  }
-  return {};
-}
-
-bool ToleratesNothing(int /*code*/) { return false; }
-
 // What makes a port of a bridge such a port.
 void AddPortRequests(uint32_t ifindex, const PortOptions& port, std::vector<netlink::Request>& requests) {
   constexpr netlink::BridgeVlan kAllVlans{.first = 1, .last = 4094};
@@ -164,142 +74,6 @@ void AddPortRequests(uint32_t ifindex, const PortOptions& port, std::vector<netl
   // Among them the one that every new port is given.
   requests.push_back(netlink::EncodeDeleteBridgeVlans(index, netlink::VlanMember::kPort, std::span(&kAllVlans, 1)));
   requests.push_back(netlink::EncodeAddBridgeVlans(index, netlink::VlanMember::kPort, port.vlans));
-}
-
-netlink::Address ToAddress(const AddressSpec& spec, uint32_t ifindex) {
-  uint32_t flags = 0;
-  if (spec.local.address.family() == netlink::IpFamily::kIpv6 && !spec.detect_duplicates) flags |= IFA_F_NODAD;
-  return {.ifindex = static_cast<int>(ifindex),
-          .local = spec.local,
-          .peer = spec.peer,
-          .scope = spec.scope,
-          .flags = flags,
-          .protocol = kOwnedProtocol};
-}
-
-netlink::Route ToRoute(const RouteSpec& spec, std::optional<uint32_t> ifindex) {
-  netlink::Route route{.destination = spec.destination,
-                       .gateway = spec.gateway,
-                       .ifindex = std::nullopt,
-                       .metric = spec.metric,
-                       .table = spec.table,
-                       .scope = spec.scope,
-                       .type = static_cast<uint8_t>(spec.type),
-                       .protocol = kOwnedProtocol,
-                       .preferred_source = spec.preferred_source,
-                       .onlink = spec.on_link,
-                       .mtu = spec.mtu};
-  if (ifindex.has_value()) route.ifindex = static_cast<int>(*ifindex);
-  return route;
-}
-
-netlink::Neighbour ToNeighbour(const NeighbourSpec& spec, uint32_t ifindex) {
-  return {.ifindex = static_cast<int>(ifindex), .address = spec.address, .mac = spec.mac, .protocol = kOwnedProtocol};
-}
-
-KernelResult<std::vector<netlink::Address>> DumpAddresses(netlink::Session& session, uint32_t ifindex) {
-  KernelResult<std::vector<netlink::Payload>> payloads =
-      session.Dump(netlink::EncodeDumpAddresses(/*family=*/std::nullopt, static_cast<int>(ifindex)));
-  std::vector<netlink::Address> addresses;
-  if (!payloads.ok()) {
-    if (payloads.error().code == ENODEV) return addresses;
-    return std::move(payloads).error();
-  }
-  for (const netlink::Payload& payload : *payloads) {
-    NETPROV_ASSIGN_OR_RETURN(const netlink::Address address, netlink::DecodeAddress(payload));
-    addresses.push_back(address);
-  }
-  return addresses;
-}
-
-std::optional<RouteType> ToType(const netlink::Route& route) {
-  for (const RouteType type : kRouteTypes) {
-    if (static_cast<uint8_t>(type) == route.type) return type;
-  }
-  return std::nullopt;
-}
-
-// Of a type that netprov knows.
-RouteSpec ToRouteSpec(const netlink::Route& route) {
-  const RouteType type = ToType(route).value_or(RouteType::kUnicast);
-  const bool has_scope = route.destination.address.family() == netlink::IpFamily::kIpv4 && type == RouteType::kUnicast;
-  return {.destination = route.destination,
-          .type = type,
-          .gateway = route.gateway,
-          .metric = route.metric.value_or(0),
-          .table = route.table,
-          .scope = has_scope ? route.scope : kScopeGlobal,
-          .preferred_source = route.preferred_source,
-          .on_link = route.onlink,
-          .mtu = route.mtu};
-}
-
-// What RTM_DELROUTE takes for every route of the link to that destination with that table and metric.
-netlink::Route AnyRouteLike(const RouteSpec& route, uint32_t ifindex) {
-  return {.destination = route.destination,
-          .gateway = std::nullopt,
-          .ifindex = static_cast<int>(ifindex),
-          .metric = route.metric,
-          .table = route.table,
-          .scope = RT_SCOPE_NOWHERE,
-          .type = RTN_UNSPEC,
-          .protocol = RTPROT_UNSPEC};
-}
-
-// All routes, or those of a link.
-KernelResult<std::vector<netlink::Route>> DumpRoutes(netlink::Session& session, std::optional<int> ifindex) {
-  std::vector<netlink::Route> routes;
-  for (const netlink::IpFamily family : {netlink::IpFamily::kIpv4, netlink::IpFamily::kIpv6}) {
-    KernelResult<std::vector<netlink::Payload>> payloads =
-        session.Dump(netlink::EncodeDumpRoutes(family, /*table=*/std::nullopt, ifindex));
-    // ENODEV: there is no such link.
-    if (!payloads.ok() && payloads.error().code == ENODEV && ifindex.has_value()) continue;
-    if (!payloads.ok()) return std::move(payloads).error();
-    for (const netlink::Payload& payload : *payloads) {
-      NETPROV_ASSIGN_OR_RETURN(netlink::Route route, netlink::DecodeRoute(payload));
-      routes.push_back(std::move(route));
-    }
-  }
-  return routes;
-}
-
-KernelResult<std::vector<RouteSpec>> OwnRoutesWithoutLink(netlink::Session& session) {
-  std::vector<RouteSpec> own;
-  NETPROV_ASSIGN_OR_RETURN(const std::vector<netlink::Route> routes, DumpRoutes(session, std::nullopt));
-  for (const netlink::Route& route : routes) {
-    const std::optional<RouteType> type = ToType(route);
-    // IPv6 shows them with the loopback link.
-    if (route.protocol != kOwnedProtocol || !type.has_value() || *type == RouteType::kUnicast) continue;
-    own.push_back(ToRouteSpec(route));
-  }
-  return own;
-}
-
-// Waits until the kernel has made up its mind about those of the addresses that are to be alone.
-KernelResult<void> AwaitDuplicateDetection(netlink::Session& session, uint32_t ifindex,
-                                           const std::vector<AddressSpec>& specs) {
-  constexpr std::chrono::milliseconds kBetween(20);
-  // RFC 4862 has a delay of up to a second and one of a second after the question, of which there is one by default.
-  constexpr int kMostLooks = 500;
-  for (int look = 0; look < kMostLooks; ++look) {
-    NETPROV_ASSIGN_OR_RETURN(const std::vector<netlink::Address> addresses, DumpAddresses(session, ifindex));
-    bool tentative = false;
-    for (const netlink::Address& address : addresses) {
-      const bool is_meant = std::any_of(specs.begin(), specs.end(), [&](const AddressSpec& spec) {
-        return spec.detect_duplicates && spec.local.address == address.local.address;
-      });
-      if (!is_meant) continue;
-      if ((address.flags & IFA_F_DADFAILED) != 0) {
-        return KernelError{.code = EADDRINUSE,
-                           .operation = absl::StrCat("duplicate address detection of ", address.local.ToString()),
-                           .extack = {}};
-      }
-      if ((address.flags & IFA_F_TENTATIVE) != 0) tentative = true;
-    }
-    if (!tentative) return {};
-    std::this_thread::sleep_for(kBetween);
-  }
-  return KernelError{.code = ETIMEDOUT, .operation = "duplicate address detection", .extack = {}};
 }
 
 // Adds what `request` lists. Families that are not of IP, such as MCTP's, are left out, and it is no error where `none`
@@ -572,7 +346,7 @@ KernelResult<std::vector<std::string>> LinuxKernel::ListEtc() { return etc_.List
 KernelResult<std::optional<NetnsEntry>> LinuxKernel::FindNetns(const std::string& name) {
   KernelResult<Connection> connection = ConnectByName(name);
   if (connection.ok()) {
-    NETPROV_ASSIGN_OR_RETURN(std::optional<Link> loopback, Get(connection->session(), Index(kLoopbackIndex)));
+    NETPROV_ASSIGN_OR_RETURN(std::optional<Link> loopback, FindLinkAt(connection->session(), Index(kLoopbackIndex)));
     return std::optional(NetnsEntry{.name = name,
                                     .is_netns = true,
                                     .cookie = connection->cookie(),
@@ -631,8 +405,8 @@ KernelResult<std::pair<Link, Link>> LinuxKernel::CreateVeth(const LinkSpec& a, c
     // Over sockets without late answers. Only our pair can have the group, no alias yet and a peer of the other name.
     NETPROV_ASSIGN_OR_RETURN(Connection again_a, Connect(a.netns));
     NETPROV_ASSIGN_OR_RETURN(Connection again_b, Connect(b.netns));
-    NETPROV_ASSIGN_OR_RETURN(std::optional<Link> link, Get(again_a.session(), a.name));
-    NETPROV_ASSIGN_OR_RETURN(std::optional<Link> peer, Get(again_b.session(), b.name));
+    NETPROV_ASSIGN_OR_RETURN(std::optional<Link> link, FindLinkAt(again_a.session(), a.name));
+    NETPROV_ASSIGN_OR_RETURN(std::optional<Link> peer, FindLinkAt(again_b.session(), b.name));
     if (link.has_value() && (link->kind != "veth" || link->group != kOwnedGroup || !link->alias.empty() ||
                              !peer.has_value() || link->peer_ifindex != peer->ifindex)) {
       link.reset();
@@ -717,7 +491,7 @@ KernelResult<Link> LinuxKernel::CreateDevice(const LinkSpec& spec, const DeviceO
     auto look_for_it = [&]() -> KernelResult<std::optional<Link>> {
       // Over a socket without late answers.
       NETPROV_ASSIGN_OR_RETURN(Connection again, Connect(spec.netns));
-      return Get(again.session(), spec.name);
+      return FindLinkAt(again.session(), spec.name);
     };
     KernelResult<std::optional<Link>> link = look_for_it();
     if (!link.ok()) {
@@ -772,7 +546,7 @@ KernelResult<void> LinuxKernel::DeleteLink(const NetnsRef& netns, uint32_t ifind
   NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
   KernelResult<void> deleted = connection.session().Execute(netlink::EncodeDeleteLink(Index(ifindex)));
   if (deleted.ok() || !deleted.error().may_have_effect) return deleted;
-  NETPROV_ASSIGN_OR_RETURN(std::optional<Link> left, Get(connection.session(), Index(ifindex)));
+  NETPROV_ASSIGN_OR_RETURN(std::optional<Link> left, FindLinkAt(connection.session(), Index(ifindex)));
   return left.has_value() ? deleted : KernelResult<void>();
 }
 
@@ -813,71 +587,18 @@ KernelResult<void> LinuxKernel::Configure(const NetnsRef& netns, uint32_t ifinde
                                           const std::vector<std::string>& alternative_names, const IpConfig& ip,
                                           bool anew) {
   NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
-  std::vector<netlink::Request> requests;
-  if (anew) {
-    for (const AddressSpec& address : ip.addresses) {
-      requests.push_back(netlink::EncodeDeleteAddress(
-          {.ifindex = static_cast<int>(ifindex), .local = address.local, .peer = std::nullopt}));
-    }
-    for (const RouteSpec& route : ip.routes) {
-      if (route.through_link()) requests.push_back(netlink::EncodeDeleteRoute(AnyRouteLike(route, ifindex)));
-    }
-    NETPROV_RETURN_IF_ERROR(
-        ExecuteAll(connection.session(), requests, [](int code) { return code == EADDRNOTAVAIL || code == ESRCH; }));
-    requests.clear();
-  }
-  if (!alternative_names.empty()) {
-    requests.push_back(netlink::EncodeAddAlternativeNames(Index(ifindex), alternative_names));
-  }
-  for (const AddressSpec& address : ip.addresses) {
-    requests.push_back(netlink::EncodeNewAddress(ToAddress(address, ifindex)));
-  }
-  // The kernel may have learnt of the neighbour already.
-  for (const NeighbourSpec& neighbour : ip.neighbours) {
-    requests.push_back(netlink::EncodeReplaceNeighbour(ToNeighbour(neighbour, ifindex)));
-  }
-  for (const RouteSpec& route : ip.routes) {
-    if (route.through_link()) requests.push_back(netlink::EncodeNewRoute(ToRoute(route, ifindex)));
-  }
-  NETPROV_RETURN_IF_ERROR(ExecuteAll(connection.session(), requests, ToleratesNothing));
-  const bool waits = std::any_of(ip.addresses.begin(), ip.addresses.end(),
-                                 [](const AddressSpec& address) { return address.detect_duplicates; });
-  return waits ? AwaitDuplicateDetection(connection.session(), ifindex, ip.addresses) : KernelResult<void>();
+  return ConfigureLink(connection.session(), ifindex, alternative_names, ip, anew);
 }
 
 KernelResult<void> LinuxKernel::Unconfigure(const NetnsRef& netns, uint32_t ifindex,
                                             const std::vector<std::string>& alternative_names, const IpConfig& ip) {
   NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
-  netlink::Session& session = connection.session();
-  NETPROV_ASSIGN_OR_RETURN(const std::optional<Link> link, Get(session, Index(ifindex)));
-  if (!link.has_value()) {
-    return KernelError{.code = ENODEV, .operation = absl::StrCat("RTM_GETLINK ", ifindex), .extack = {}};
-  }
-  std::vector<netlink::Request> requests;
-  for (const RouteSpec& route : ip.routes) {
-    if (route.through_link()) requests.push_back(netlink::EncodeDeleteRoute(ToRoute(route, ifindex)));
-  }
-  for (const NeighbourSpec& neighbour : ip.neighbours) {
-    requests.push_back(netlink::EncodeDeleteNeighbour(ToNeighbour(neighbour, ifindex)));
-  }
-  for (const AddressSpec& address : ip.addresses) {
-    requests.push_back(netlink::EncodeDeleteAddress(ToAddress(address, ifindex)));
-  }
-  std::vector<std::string> names;
-  for (const std::string& name : alternative_names) {
-    if (std::find(link->alternative_names.begin(), link->alternative_names.end(), name) !=
-        link->alternative_names.end()) {
-      names.push_back(name);
-    }
-  }
-  if (!names.empty()) requests.push_back(netlink::EncodeDeleteAlternativeNames(Index(ifindex), names));
-  return ExecuteAll(session, requests,
-                    [](int code) { return code == EADDRNOTAVAIL || code == ESRCH || code == ENOENT; });
+  return UnconfigureLink(connection.session(), ifindex, alternative_names, ip);
 }
 
 KernelResult<void> LinuxKernel::Announce(const NetnsRef& netns, uint32_t ifindex) {
   NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
-  NETPROV_ASSIGN_OR_RETURN(const std::optional<Link> link, Get(connection.session(), Index(ifindex)));
+  NETPROV_ASSIGN_OR_RETURN(const std::optional<Link> link, FindLinkAt(connection.session(), Index(ifindex)));
   if (!link.has_value()) return KernelError{.code = ENODEV, .operation = "RTM_GETLINK", .extack = {}};
   // A dot in the name is no separator.
   const std::string name = absl::StrReplaceAll(link->name, {{".", "/"}});
@@ -911,35 +632,7 @@ KernelResult<Shaping> LinuxKernel::FindShaping(const NetnsRef& netns, uint32_t i
 
 KernelResult<IpConfig> LinuxKernel::FindIpConfig(const NetnsRef& netns, uint32_t ifindex) {
   NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
-  netlink::Session& session = connection.session();
-  IpConfig ip;
-  NETPROV_ASSIGN_OR_RETURN(const std::vector<netlink::Address> addresses, DumpAddresses(session, ifindex));
-  for (const netlink::Address& address : addresses) {
-    const bool has_scope = address.local.address.family() == netlink::IpFamily::kIpv4;
-    const bool not_asked = (address.flags & IFA_F_NODAD) != 0 || has_scope;
-    ip.addresses.push_back({.local = address.local,
-                            .peer = address.peer,
-                            .scope = has_scope ? address.scope : kScopeGlobal,
-                            .detect_duplicates = !not_asked});
-  }
-  KernelResult<std::vector<netlink::Payload>> neighbours = session.Dump(netlink::EncodeDumpNeighbours(
-      {.family = std::nullopt, .ifindex = static_cast<int>(ifindex), .master = std::nullopt}));
-  if (!neighbours.ok()) {
-    if (neighbours.error().code != ENODEV) return std::move(neighbours).error();
-    neighbours = std::vector<netlink::Payload>();
-  }
-  for (const netlink::Payload& payload : *neighbours) {
-    NETPROV_ASSIGN_OR_RETURN(const netlink::Neighbour neighbour, netlink::DecodeNeighbour(payload));
-    if ((neighbour.state & NUD_PERMANENT) == 0 || !neighbour.mac.has_value()) continue;
-    ip.neighbours.push_back({.address = neighbour.address, .mac = *neighbour.mac});
-  }
-  NETPROV_ASSIGN_OR_RETURN(const std::vector<netlink::Route> routes, DumpRoutes(session, static_cast<int>(ifindex)));
-  for (const netlink::Route& route : routes) {
-    if (route.ifindex == static_cast<int>(ifindex) && ToType(route) == RouteType::kUnicast) {
-      ip.routes.push_back(ToRouteSpec(route));
-    }
-  }
-  return ip;
+  return FindIpConfigOfLink(connection.session(), ifindex);
 }
 
 KernelResult<std::vector<RouteSpec>> LinuxKernel::ListRoutesWithoutLink(const NetnsRef& netns) {
@@ -949,29 +642,12 @@ KernelResult<std::vector<RouteSpec>> LinuxKernel::ListRoutesWithoutLink(const Ne
 
 KernelResult<void> LinuxKernel::AddRoutes(const NetnsRef& netns, const std::vector<RouteSpec>& routes) {
   NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
-  for (size_t i = 0; i < routes.size(); ++i) {
-    KernelResult<void> added = connection.session().Execute(netlink::EncodeNewRoute(ToRoute(routes[i], std::nullopt)));
-    if (added.ok()) continue;
-    // One whose answer was lost may have been there before.
-    std::vector<netlink::Request> undo;
-    for (size_t k = 0; k < i; ++k) undo.push_back(netlink::EncodeDeleteRoute(ToRoute(routes[k], std::nullopt)));
-    KernelResult<void> undone = ExecuteAll(connection.session(), undo, [](int code) { return code == ESRCH; });
-    if (!undone.ok()) added.error().may_have_effect = true;
-    return added;
-  }
-  return {};
+  return AddRoutesWithoutLink(connection.session(), routes);
 }
 
 KernelResult<void> LinuxKernel::DeleteRoutes(const NetnsRef& netns, const std::vector<RouteSpec>& routes) {
   NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
-  // The kernel goes by destination, table and metric alone for IPv6, and would delete what is no such route.
-  NETPROV_ASSIGN_OR_RETURN(const std::vector<RouteSpec> there, OwnRoutesWithoutLink(connection.session()));
-  std::vector<netlink::Request> requests;
-  for (const RouteSpec& route : routes) {
-    if (std::find(there.begin(), there.end(), route) == there.end()) continue;
-    requests.push_back(netlink::EncodeDeleteRoute(ToRoute(route, std::nullopt)));
-  }
-  return ExecuteAll(connection.session(), requests, [](int code) { return code == ESRCH; });
+  return DeleteRoutesWithoutLink(connection.session(), routes);
 }
 
 KernelResult<std::unique_ptr<netlink::Session>> LinuxKernel::ConnectToNetfilter(const NetnsRef& netns) const {
@@ -1017,12 +693,12 @@ KernelResult<std::unique_ptr<KernelWatch>> LinuxKernel::Watch() {
 
 KernelResult<std::optional<Link>> LinuxKernel::FindLink(const NetnsRef& netns, const std::string& name) {
   NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
-  return Get(connection.session(), name);
+  return FindLinkAt(connection.session(), name);
 }
 
 KernelResult<std::optional<Link>> LinuxKernel::FindLink(const NetnsRef& netns, uint32_t ifindex) {
   NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
-  return Get(connection.session(), Index(ifindex));
+  return FindLinkAt(connection.session(), Index(ifindex));
 }
 
 KernelResult<std::vector<Link>> LinuxKernel::ListLinks(const NetnsRef& netns) {
@@ -1099,7 +775,7 @@ KernelResult<std::string> LinuxKernel::FreeLinkName(const NetnsRef& netns, const
       return KernelError{.code = ENFILE, .operation = absl::StrCat("name ", pattern), .extack = {}};
     }
     if (std::find(taken.begin(), taken.end(), name) != taken.end()) continue;
-    NETPROV_ASSIGN_OR_RETURN(std::optional<Link> link, Get(connection.session(), name));
+    NETPROV_ASSIGN_OR_RETURN(std::optional<Link> link, FindLinkAt(connection.session(), name));
     if (!link.has_value()) return name;
   }
 }
