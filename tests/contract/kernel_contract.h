@@ -9,10 +9,23 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "server/base/kernel_error.h"
 #include "server/engine/ip_config.h"
 #include "server/engine/kernel.h"
+#include "server/netlink/ip_address.h"
 
 namespace netprov::testing {
+
+inline const engine::NetnsRef kHost;
+
+// The error's code, 0 after success.
+template <typename T>
+int CodeOf(const KernelResult<T>& result) {
+  return result.ok() ? 0 : result.error().code;
+}
+
+inline netlink::IpAddress Ip(const char* text) { return *netlink::IpAddress::Parse(text); }
+inline netlink::IpPrefix Prefix(const std::string& text) { return *netlink::IpPrefix::Parse(text); }
 
 // A kernel, and what other programs do to the same machine.
 class World {
