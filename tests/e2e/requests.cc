@@ -1,5 +1,7 @@
 #include "tests/e2e/requests.h"
 
+#include <vector>
+
 #include "tests/component/test_client.h"
 
 namespace netprov::testing {
@@ -7,6 +9,17 @@ namespace {
 
 constexpr char kMacA[] = "02:00:00:00:00:0a";
 constexpr char kMacB[] = "02:00:00:00:00:0b";
+
+// An update of these fields of the pair that `made` has made, to what it is already.
+v1::UpdateVethRequest PairUpdate(const v1::CreateVethRequest& made, const std::string& request_id,
+                                 const std::vector<std::string>& paths) {
+  v1::UpdateVethRequest request;
+  request.set_request_id(request_id);
+  *request.mutable_veth() = made.veth();
+  request.mutable_veth()->set_name("veths/v");
+  request.mutable_update_mask()->mutable_paths()->Add(paths.begin(), paths.end());
+  return request;
+}
 
 }  // namespace
 
@@ -114,11 +127,7 @@ v1::CreateVethRequest ConfiguredPairRequest(const std::string& request_id) {
 }
 
 v1::UpdateVethRequest ChangePairRequest(const std::string& request_id, bool back) {
-  v1::UpdateVethRequest request;
-  request.set_request_id(request_id);
-  *request.mutable_veth() = ConfiguredPairRequest().veth();
-  request.mutable_veth()->set_name("veths/v");
-  for (const char* path : {"endpoint_a.mtu", "endpoint_b"}) request.mutable_update_mask()->add_paths(path);
+  v1::UpdateVethRequest request = PairUpdate(ConfiguredPairRequest(), request_id, {"endpoint_a.mtu", "endpoint_b"});
   v1::VethEndpoint& host = *request.mutable_veth()->mutable_endpoint_a();
   v1::VethEndpoint& inside = *request.mutable_veth()->mutable_endpoint_b();
   host.set_mtu(back ? 1500 : 1400);
@@ -144,6 +153,20 @@ v1::CreateVethRequest LimitedPairRequest(const std::string& request_id, const v1
   return request;
 }
 
+v1::UpdateVethRequest ChangeLimitsRequest(const std::string& request_id, bool back) {
+  v1::UpdateVethRequest request = PairUpdate(
+      LimitedPairRequest(), request_id,
+      {"endpoint_a.ingress_limit", "endpoint_a.egress_limit", "endpoint_b.ingress_limit", "endpoint_b.egress_limit"});
+  v1::VethEndpoint& host = *request.mutable_veth()->mutable_endpoint_a();
+  v1::VethEndpoint& inside = *request.mutable_veth()->mutable_endpoint_b();
+  if (back) return request;
+  host.mutable_ingress_limit()->set_rate(30'000'000);
+  host.clear_egress_limit();
+  inside.clear_ingress_limit();
+  inside.mutable_egress_limit()->set_rate(40'000'000);
+  return request;
+}
+
 v1::CreateVethRequest TranslatedPairRequest(const std::string& request_id, const v1::Metadata& metadata) {
   v1::CreateVethRequest request = PairRequest(request_id, metadata);
   v1::VethEndpoint& inside = *request.mutable_veth()->mutable_endpoint_b();
@@ -160,11 +183,32 @@ v1::CreateVethRequest TranslatedPairRequest(const std::string& request_id, const
   return request;
 }
 
+v1::UpdateVethRequest ChangeTranslationRequest(const std::string& request_id, bool back) {
+  v1::UpdateVethRequest request =
+      PairUpdate(TranslatedPairRequest(), request_id, {"endpoint_b.masquerade", "endpoint_b.port_forwards"});
+  if (back) return request;
+  v1::VethEndpoint& inside = *request.mutable_veth()->mutable_endpoint_b();
+  inside.set_masquerade(false);
+  inside.mutable_port_forwards(0)->set_port(81);
+  inside.mutable_port_forwards(1)->set_host_port(5001);
+  return request;
+}
+
 v1::CreateVethRequest PortRequest(const std::string& request_id) {
   v1::CreateVethRequest request = PairRequest(request_id);
   v1::VethEndpoint& inside = *request.mutable_veth()->mutable_endpoint_b();
   inside.set_bridge("bridges/br");
   inside.mutable_bridge_port()->set_isolated(true);
+  return request;
+}
+
+v1::UpdateVethRequest ChangePortRequest(const std::string& request_id, bool back) {
+  v1::UpdateVethRequest request = PairUpdate(PortRequest(), request_id, {"endpoint_b.bridge_port"});
+  v1::BridgePort& port = *request.mutable_veth()->mutable_endpoint_b()->mutable_bridge_port();
+  port.set_isolated(back);
+  port.set_hairpin(!back);
+  port.set_cost(back ? 2 : 7);
+  port.set_priority(back ? 32 : 5);
   return request;
 }
 

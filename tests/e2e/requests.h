@@ -37,10 +37,16 @@ v1::CreateVethRequest ConfiguredPairRequest(const std::string& request_id = "");
 v1::UpdateVethRequest ChangePairRequest(const std::string& request_id = "", bool back = false);
 // Both ends with both limits.
 v1::CreateVethRequest LimitedPairRequest(const std::string& request_id = "", const v1::Metadata& metadata = {});
+// Other rates, and one limit less at each end; or, back, as LimitedPairRequest() has them.
+v1::UpdateVethRequest ChangeLimitsRequest(const std::string& request_id = "", bool back = false);
 // The end inside is masqueraded, has ports of the host, and the host forwards.
 v1::CreateVethRequest TranslatedPairRequest(const std::string& request_id = "", const v1::Metadata& metadata = {});
+// Other ports, and no masquerade; or, back, as TranslatedPairRequest() has them.
+v1::UpdateVethRequest ChangeTranslationRequest(const std::string& request_id = "", bool back = false);
 // The end inside is a port of the bridge `br`.
 v1::CreateVethRequest PortRequest(const std::string& request_id = "");
+// Other settings of the port; or, back, those that it had.
+v1::UpdateVethRequest ChangePortRequest(const std::string& request_id = "", bool back = false);
 // The end h0 is in a namespace of somebody else's, at a path.
 v1::CreateVethRequest PlacedRequest(const std::string& request_id = "");
 v1::DeleteVethRequest DeletePairRequest(const std::string& request_id = "");
