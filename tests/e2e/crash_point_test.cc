@@ -1,7 +1,8 @@
 // The daemon is killed at every system call of every mutation, also of those that it makes by itself, and started
 // again. What is then there is exactly the state before or the state after, or one between two transactions where the
 // call is several; it is the state after if the caller had been told so; and the caller's repeat, or the daemon by
-// itself, leads to the state after. The same where the daemon is killed while it recovers.
+// itself, leads to the state after. The same where the daemon is killed while it recovers, or where a system call of
+// the recovery fails.
 //
 // A process that is killed at a call leaves what the calls before it did, so that to kill it at each call that leaves
 // something, and once all is done, shows all that there is to see: between two of these, one death is like another
@@ -14,6 +15,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <iterator>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -23,6 +25,8 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/component/test_client.h"
+#include "tests/e2e/failures.h"
 #include "tests/e2e/mutation_fixture.h"
 #include "tests/e2e/points.h"
 #include "tests/e2e/tracer.h"
@@ -224,6 +228,7 @@ class RecoveryCrashPointTest : public CrashPointTest {
   // The points of a start that recovers. What comes ahead of the recovery is the same for all.
   std::vector<Point> PointsOfRecovery() {
     EXPECT_TRUE(InterruptAndStart({})) << daemon_->log();
+    told_ = Told();
     daemon_->Stop(SIGKILL);
     size_t ahead = 0;
     const std::vector<SystemCall> calls = CallsOfStart(ReadTrace(), ahead);
@@ -233,9 +238,24 @@ class RecoveryCrashPointTest : public CrashPointTest {
     return points;
   }
 
+  // Whether the start told of something besides what a recovery tells of at which nothing fails.
+  bool TellsOfMore() {
+    const std::set<std::string> now = Told();
+    return !std::includes(told_.begin(), told_.end(), now.begin(), now.end());
+  }
+
  private:
   // How often the call is interrupted at the wrong place in a row.
   static constexpr int kMostTries = 10;
+
+  // What was found at the start.
+  std::set<std::string> Told() {
+    client_ = std::make_unique<TestClient>(absl::StrCat("unix:", kSocket));
+    const Reply<v1::HostReport> report = client_->GetReport();
+    ExpectOk(report);
+    const std::vector<std::string> findings = FindingsOf(report.value);
+    return {findings.begin(), findings.end()};
+  }
 
   bool CanBeUndone() const { return GetParam().uid != nullptr || GetParam().puts_right; }
 
@@ -282,6 +302,7 @@ class RecoveryCrashPointTest : public CrashPointTest {
 
   std::optional<Point> interruption_;
   std::set<std::string> changes_;
+  std::set<std::string> told_;
   std::string request_id_;
   Answer first_;
 };
@@ -301,6 +322,43 @@ TEST_P(RecoveryCrashPointTest, AtTheSystemCallsOfARecovery) {
   std::printf("%s: %d recoveries killed\n", GetParam().name.c_str(), crashes);
 }
 
+class RecoveryFailurePointTest : public RecoveryCrashPointTest {};
+
+// It refuses to start and says why, or it serves; what it could not do then it says too.
+TEST_P(RecoveryFailurePointTest, AtTheSystemCallsOfARecovery) {
+  StartAnew();
+  int failures = 0;
+  int refused = 0;
+  int told = 0;
+  auto record = [&] {
+    std::vector<Point> points = ThatMayFail(PointsOfRecovery());
+    return HasFailure() ? std::vector<Point>() : points;
+  };
+  auto attempt = [&](const Point& point) {
+    const bool serves = InterruptAndStart({"-e", FailAt(point)});
+    const std::optional<SystemCall> failed = FailedOf(ReadTrace());
+    const bool reached = failed.has_value();
+    SCOPED_TRACE(reached ? failed->line : "it was not reached");
+    failures += reached ? 1 : 0;
+    if (!serves) {
+      ++refused;
+      EXPECT_TRUE(reached);
+      ExpectRefusal(daemon_->log());
+    } else if (reached && TellsOfMore()) {
+      ++told;
+    } else {
+      client_ = std::make_unique<TestClient>(absl::StrCat("unix:", kSocket));
+      EXPECT_THAT(allowed_, Contains(Found()));
+    }
+    Recover();
+    return reached;
+  };
+  ReachAll(record, attempt, /*all=*/!IsExhaustive());
+  EXPECT_GT(failures, 0);
+  std::printf("%s: %d failures of a recovery; %d kept the daemon from starting, %d were in its report\n",
+              GetParam().name.c_str(), failures, refused, told);
+}
+
 INSTANTIATE_TEST_SUITE_P(Each, CrashPointTest, ::testing::ValuesIn(Mutations()), NameOf);
 // In the others, the threads besides the worker do nothing else.
 INSTANTIATE_TEST_SUITE_P(Each, OtherThreadsCrashPointTest,
@@ -310,6 +368,12 @@ INSTANTIATE_TEST_SUITE_P(Each, OtherThreadsCrashPointTest,
 // What leaves no intent leaves recovery nothing to do.
 INSTANTIATE_TEST_SUITE_P(Each, RecoveryCrashPointTest,
                          ::testing::ValuesIn(MutationsBut({"HealChangedLink", "HealDnsFiles"})), NameOf);
+// Of the others the recovery is that of a creation or of a pair's deletion.
+INSTANTIATE_TEST_SUITE_P(Each, RecoveryFailurePointTest,
+                         ::testing::ValuesIn(MutationsBut({"CollectGarbage", "Expiry", "HealChangedLink",
+                                                           "HealDeletedLink", "HealDeletedNamespace", "HealDevice",
+                                                           "HealDnsFiles", "HealNat", "HealRates"})),
+                         NameOf);
 
 }  // namespace
 }  // namespace netprov::testing

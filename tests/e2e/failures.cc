@@ -34,8 +34,11 @@ bool IsOfRegistry(const SystemCall& call) { return absl::StrContains(call.line, 
 const std::map<std::string, std::vector<int>>& Failures() {
   static const auto* const failures = new std::map<std::string, std::vector<int>>{
       {"bind", {EACCES, EADDRINUSE, ENOMEM}},
+      {"connect", {EAGAIN, ENOMEM}},
       {"chmod", {EACCES, EIO, ENOMEM, EPERM, EROFS}},
       {"fchmod", {EIO, EPERM, EROFS}},
+      {"fchown", {EIO, EPERM, EROFS}},
+      {"fcntl", {ENOMEM}},
       {"fdatasync", {EDQUOT, EIO, ENOSPC}},
       {"fstatfs", {EINTR, EIO, ENOMEM, ENOSYS}},
       {"ftruncate", {EINTR, EIO}},
@@ -44,7 +47,9 @@ const std::map<std::string, std::vector<int>>& Failures() {
       {"getsockopt", {ENOMEM, ENOPROTOOPT}},
       // Of a security module; the call itself can't fail on a namespace.
       {"ioctl", {EACCES}},
+      {"listen", {EADDRINUSE}},
       {"mkdir", {EACCES, EDQUOT, ENOMEM, ENOSPC, EPERM, EROFS}},
+      {"mount", {EBUSY, ENOMEM, EPERM}},
       {"mmap", {ENOMEM}},
       {"move_mount", {EBUSY, EINVAL, ENOMEM, ENOSPC, EPERM}},
       {"mprotect", {ENOMEM}},
