@@ -119,14 +119,16 @@ std::vector<std::string> MessagesOf(const SystemCall& call) {
   return types;
 }
 
-// Whether it sends one message, which asks.
+bool Asks(const std::string& message) {
+  return std::any_of(std::begin(kQuestions), std::end(kQuestions), [&](const Question& question) {
+    return message == question.name || message == absl::StrFormat("%#x /* NLMSG_??? */", question.number);
+  });
+}
+
+// Whether it sends messages, and each of them asks.
 bool IsQuestion(const SystemCall& call) {
   const std::vector<std::string> messages = MessagesOf(call);
-  return messages.size() == 1 &&
-         std::any_of(std::begin(kQuestions), std::end(kQuestions), [&](const Question& question) {
-           return messages[0] == question.name ||
-                  messages[0] == absl::StrFormat("%#x /* NLMSG_??? */", question.number);
-         });
+  return !messages.empty() && std::all_of(messages.begin(), messages.end(), Asks);
 }
 
 // Whether it opens a file that is there, and leaves it as it is.
