@@ -203,8 +203,8 @@ class RecoveryCrashPointTest : public CrashPointTest {
       first_ = Call(request_id_);
       const auto [survived, calls] = End(tracer);
       if (!survived && IsRight(calls)) return;
-      // How much of the registry's file the intent takes is not the same each time.
       interruption_.reset();
+      at_outcome_ = !at_outcome_;
       if (!survived) StartDaemon();
       JudgeAndRevert(request_id_, first_, survived);
     }
@@ -238,11 +238,48 @@ class RecoveryCrashPointTest : public CrashPointTest {
     return points;
   }
 
-  // Whether the start told of something besides what a recovery tells of at which nothing fails.
-  bool TellsOfMore() {
-    const std::set<std::string> now = Told();
-    return !std::includes(told_.begin(), told_.end(), now.begin(), now.end());
+  // Of the others the recovery is that of a creation or of a pair's deletion.
+  static bool FailsToo() {
+    const std::set<std::string> others = {"CollectGarbage", "Expiry",  "HealDeletedLink", "HealDeletedNamespace",
+                                          "HealDevice",     "HealNat", "HealRates"};
+    return !others.contains(GetParam().name);
   }
+
+  // Kills a recovery. False: it was not killed there.
+  bool Kill(const Point& point) {
+    const bool recovered = InterruptAndStart({"-e", KillAt(point)});
+    kills_ += recovered ? 0 : 1;
+    Recover();
+    return !recovered;
+  }
+
+  // Lets a system call of a recovery fail. The daemon refuses to start and says why, or it serves; what it could not do
+  // then it says too. False: it was not reached.
+  bool Fail(const Point& point) {
+    if (ThatMayFail({point}).empty()) return true;
+    const bool serves = InterruptAndStart({"-e", FailAt(point)});
+    const std::optional<SystemCall> failed = FailedOf(ReadTrace());
+    const bool reached = failed.has_value();
+    SCOPED_TRACE(reached ? failed->line : "it did not fail");
+    failures_ += reached ? 1 : 0;
+    if (!serves) {
+      ++refused_;
+      EXPECT_TRUE(reached);
+      ExpectRefusal(daemon_->log());
+    } else if (reached && TellsOfMore()) {
+      ++reported_;
+    } else {
+      client_ = std::make_unique<TestClient>(absl::StrCat("unix:", kSocket));
+      EXPECT_THAT(allowed_, Contains(Found()));
+    }
+    Recover();
+    return reached;
+  }
+
+  int kills_ = 0;
+  int failures_ = 0;
+  int refused_ = 0;
+  int reported_ = 0;
 
  private:
   // How often the call is interrupted at the wrong place in a row.
@@ -255,6 +292,12 @@ class RecoveryCrashPointTest : public CrashPointTest {
     ExpectOk(report);
     const std::vector<std::string> findings = FindingsOf(report.value);
     return {findings.begin(), findings.end()};
+  }
+
+  // Whether the start told of something besides what a recovery tells of at which nothing fails.
+  bool TellsOfMore() {
+    const std::set<std::string> now = Told();
+    return !std::includes(told_.begin(), told_.end(), now.begin(), now.end());
   }
 
   bool CanBeUndone() const { return GetParam().uid != nullptr || GetParam().puts_right; }
@@ -282,81 +325,43 @@ class RecoveryCrashPointTest : public CrashPointTest {
     const bool has_outcome = IsOfRegistry(Effects(calls).back().what);
     interruption_ = CanBeUndone() && !has_outcome ? changes.back() : changes.front();
     if (!CanBeUndone() || !has_outcome) return;
-    // The call after the last change.
-    const std::vector<Point> all = PointsIn(calls, /*every=*/true);
+    // After the last change. The number of the next call is shifted by what the daemon looks at beside, that of the
+    // outcome by pages of the registry, so that they are tried in turn.
+    const std::vector<Point> all = at_outcome_ ? Effects(calls) : PointsIn(calls, /*every=*/true);
     const Point& last = changes.back();
     auto is_last = [&last](const Point& point) { return point.name == last.name && point.n == last.n; };
     interruption_ = *std::next(std::find_if(all.begin(), all.end(), is_last));
   }
 
-  // Whether a call was killed where it should be: what the daemon looks at beside shifts the numbers. The last of the
-  // system calls was not made.
+  // Whether a call was killed where it should be. The last of the system calls was not made.
   bool IsRight(const std::vector<SystemCall>& calls) const {
-    const std::vector<Point> effects = Effects(calls);
+    std::vector<Point> effects = Effects(calls);
     if (effects.empty()) return false;
-    const bool at_change = changes_.contains(interruption_->what);
-    if (LeavesNothing(calls.back()) == at_change) return false;
-    if (at_change) return effects.back().what == interruption_->what;
-    return changes_.contains(effects.back().what) && ChangesOfHost(calls).size() == changes_.size();
+    const bool is_effect = !LeavesNothing(calls.back());
+    if (changes_.contains(interruption_->what)) return is_effect && effects.back().what == interruption_->what;
+    if (is_effect && !IsOfRegistry(effects.back().what)) return false;
+    if (is_effect) effects.pop_back();
+    return !effects.empty() && changes_.contains(effects.back().what) && ChangesOfHost(calls).size() == changes_.size();
   }
 
   std::optional<Point> interruption_;
+  bool at_outcome_ = true;  // or at the call after the last change
   std::set<std::string> changes_;
   std::set<std::string> told_;
   std::string request_id_;
   Answer first_;
 };
 
-// And where the daemon that puts things right is killed itself.
+// And where the daemon that puts things right is killed itself, or cannot do something of it.
 TEST_P(RecoveryCrashPointTest, AtTheSystemCallsOfARecovery) {
   StartAnew();
-  int crashes = 0;
-  auto attempt = [&](const Point& point) {
-    const bool recovered = InterruptAndStart({"-e", KillAt(point)});
-    crashes += recovered ? 0 : 1;
-    Recover();
-    return !recovered;
-  };
+  auto attempt = [this](const Point& point) { return Kill(point) && (!FailsToo() || Fail(point)); };
   ReachAll([this] { return PointsOfRecovery(); }, attempt, /*all=*/!IsExhaustive());
-  EXPECT_GT(crashes, 0);
-  std::printf("%s: %d recoveries killed\n", GetParam().name.c_str(), crashes);
-}
-
-class RecoveryFailurePointTest : public RecoveryCrashPointTest {};
-
-// It refuses to start and says why, or it serves; what it could not do then it says too.
-TEST_P(RecoveryFailurePointTest, AtTheSystemCallsOfARecovery) {
-  StartAnew();
-  int failures = 0;
-  int refused = 0;
-  int told = 0;
-  auto record = [&] {
-    std::vector<Point> points = ThatMayFail(PointsOfRecovery());
-    return HasFailure() ? std::vector<Point>() : points;
-  };
-  auto attempt = [&](const Point& point) {
-    const bool serves = InterruptAndStart({"-e", FailAt(point)});
-    const std::optional<SystemCall> failed = FailedOf(ReadTrace());
-    const bool reached = failed.has_value();
-    SCOPED_TRACE(reached ? failed->line : "it was not reached");
-    failures += reached ? 1 : 0;
-    if (!serves) {
-      ++refused;
-      EXPECT_TRUE(reached);
-      ExpectRefusal(daemon_->log());
-    } else if (reached && TellsOfMore()) {
-      ++told;
-    } else {
-      client_ = std::make_unique<TestClient>(absl::StrCat("unix:", kSocket));
-      EXPECT_THAT(allowed_, Contains(Found()));
-    }
-    Recover();
-    return reached;
-  };
-  ReachAll(record, attempt, /*all=*/!IsExhaustive());
-  EXPECT_GT(failures, 0);
-  std::printf("%s: %d failures of a recovery; %d kept the daemon from starting, %d were in its report\n",
-              GetParam().name.c_str(), failures, refused, told);
+  EXPECT_GT(kills_, 0);
+  EXPECT_EQ(failures_ > 0, FailsToo());
+  std::printf(
+      "%s: %d recoveries killed; %d failures of recoveries, %d kept the daemon from starting, %d were reported\n",
+      GetParam().name.c_str(), kills_, failures_, refused_, reported_);
 }
 
 INSTANTIATE_TEST_SUITE_P(Each, CrashPointTest, ::testing::ValuesIn(Mutations()), NameOf);
@@ -368,12 +373,6 @@ INSTANTIATE_TEST_SUITE_P(Each, OtherThreadsCrashPointTest,
 // What leaves no intent leaves recovery nothing to do.
 INSTANTIATE_TEST_SUITE_P(Each, RecoveryCrashPointTest,
                          ::testing::ValuesIn(MutationsBut({"HealChangedLink", "HealDnsFiles"})), NameOf);
-// Of the others the recovery is that of a creation or of a pair's deletion.
-INSTANTIATE_TEST_SUITE_P(Each, RecoveryFailurePointTest,
-                         ::testing::ValuesIn(MutationsBut({"CollectGarbage", "Expiry", "HealChangedLink",
-                                                           "HealDeletedLink", "HealDeletedNamespace", "HealDevice",
-                                                           "HealDnsFiles", "HealNat", "HealRates"})),
-                         NameOf);
 
 }  // namespace
 }  // namespace netprov::testing
