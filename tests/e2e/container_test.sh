@@ -120,11 +120,12 @@ make_base_image() {
 
 # Builds the image with the machine's apt sources and proxies, which are lent to the build and stay out of the image.
 build_image() {
-  mkdir -p /run/scratch/apt "$cache/bazel-container"
+  mkdir -p /run/scratch/apt "$cache/bazel"
   debian_sources | awk '{ print "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]", $1, $2, $3 }' \
     >/run/scratch/apt/sources.list
   apt-config dump | grep -iE '^Acquire::(http|https)::.*Proxy' >/run/scratch/apt/proxy.conf || true
-  local volumes=(--volume "$cache/bazel-container:/var/cache/netprov-bazel"
+  # What was built on the machine is not built again.
+  local volumes=(--volume "$cache/bazel:/var/cache/netprov-bazel"
     --volume /run/scratch/apt/proxy.conf:/etc/apt/apt.conf.d/99proxy:ro)
   if [[ -s /run/scratch/apt/sources.list ]]; then
     volumes+=(--volume /run/scratch/apt/sources.list:/etc/apt/sources.list:ro)
