@@ -54,9 +54,11 @@ TEST(ConfigTest, HasTheDocumentedDefaults) {
 }
 
 TEST(ConfigTest, ReadsEveryFlag) {
-  const Config config = Parsed({"--socket", "/s", "--state-dir=/d", "--listen", "127.0.0.1:0", "--listen", "[::1]:7001",
-                                "--insecure", "--durability", "power", "--workers", "2", "--queue-limit", "9",
-                                "--prepared-namespaces", "0", "--shutdown-grace", "500ms", "--log-level", "debug"});
+  const Config config =
+      Parsed({"--socket",      "/s",         "--state-dir=/d",        "--listen", "127.0.0.1:0",      "--listen",
+              "[::1]:7001",    "--insecure", "--durability",          "power",    "--workers",        "2",
+              "--queue-limit", "9",          "--prepared-namespaces", "0",        "--shutdown-grace", "500ms",
+              "--log-level",   "debug"});
   EXPECT_EQ(config.socket_path, "/s");
   EXPECT_EQ(config.state_dir, "/d");
   EXPECT_EQ(config.durability, "power");
@@ -72,7 +74,8 @@ TEST(ConfigTest, ReadsEveryFlag) {
 TEST(ConfigTest, ReadsAFileThatTheCommandLineOverrides) {
   const std::string path = WriteFile(
       "socket = \"/from/file\"\nstate-dir = \"/state\"\nlisten = [\"127.0.0.1:1\", \"[::1]:2\"]\ninsecure = true\n"
-      "durability = \"power\"\nworkers = 3\nqueue-limit = 7\nprepared-namespaces = 5\nshutdown-grace = \"1s\"\nlog-level = \"warn\"\n");
+      "durability = \"power\"\nworkers = 3\nqueue-limit = 7\nprepared-namespaces = 5\nshutdown-grace = "
+      "\"1s\"\nlog-level = \"warn\"\n");
   const Config config = Parsed({"--config", path.c_str(), "--workers", "8"});
   EXPECT_EQ(config.socket_path, "/from/file");
   EXPECT_EQ(config.durability, "power");
