@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -99,6 +100,19 @@ TEST_F(NewNamespacesTest, AreMadeOnlyWhereThereIsNone) {
   // What is missing is a matter of its own.
   kernel_.RemoveForeignNetnsForTest("red");
   EXPECT_REFUSED(engine_->CreateVeth(Call(HostTo("red"))), Reason::kNamespaceMissing);
+}
+
+TEST_F(NewNamespacesTest, WhatAFailureHasLeftInThemGoesAtOnce) {
+  bool is_left = false;
+  kernel_.SetFaultForTest([&](const std::string& operation) -> std::optional<KernelError> {
+    if (operation == "RemoveNetns") is_left = is_left || absl::StrContains(kernel_.DumpForTest(), " eth0 ");
+    // The pair can't be finished, nor undone by itself.
+    if (operation != "Shape" && operation != "ListNat") return std::nullopt;
+    return KernelError{.code = ENOMEM, .operation = operation, .extack = {}};
+  });
+  EXPECT_REFUSED(engine_->CreateVeth(Call(Between())), Reason::kRollbackFailed);
+  EXPECT_FALSE(is_left);
+  EXPECT_FALSE(absl::StrContains(kernel_.DumpForTest(), "netns blue"));
 }
 
 TEST_F(NewNamespacesTest, BothEndsMayBeInOneOrEachInAnother) {

@@ -554,7 +554,9 @@ EngineResult<void> Engine::RollBack(const NamespaceRecord& record) {
     // An attempt to heal it that did not finish, and a later one that did.
     if (auto now = registry_.FindNamespace(record.id); now.has_value() && IsThere(*now, entry)) return {};
     const NetnsRef netns{.name = record.id, .cookie = entry->cookie};
-    removed = kernel_.RemoveNetns(netns);
+    // Left to the kernel, ends of pairs would stay elsewhere for a while.
+    removed = UnlessGone(kernel_.DeleteLinksInside(netns));
+    if (removed.ok()) removed = kernel_.RemoveNetns(netns);
   } else {
     removed = kernel_.RemoveStaleNetnsFile(record.id);
     if (!removed.ok() && removed.error().code == EMEDIUMTYPE) return {};
