@@ -73,6 +73,7 @@ struct Engine::LinkTurn {
   LinkShape from;  // as it is, as far as it was asked for
   LinkShape to;
   Link turned;  // as it is then
+  bool is_back = false;
 
   std::vector<RouteSpec> RoutesGained() const {
     return RoutesWithoutLinkOf(Missing(to.link.config.WholeIp(), from.link.config.WholeIp()));
@@ -83,6 +84,7 @@ struct Engine::LinkTurn {
   LinkTurn Back() const {
     LinkTurn back = *this;
     std::swap(back.from, back.to);
+    back.is_back = true;
     return back;
   }
 };
@@ -104,6 +106,15 @@ KernelResult<Link> Engine::Turn(const LinkTurn& turn) {
   LinkSettings settings = SettingsBetween(turn.from, turn.to, BridgeIndex(turn.to.link));
   // The kernel has both in one, so that the tag comes back with the text if somebody took it away.
   if (from.options.alias != to.options.alias) settings.alias = JoinAlias(turn.tag, to.options.alias);
+  // What was a port of a bridge that is gone since goes back to be a port of none.
+  if (turn.is_back && settings.master.value_or(0) != 0) {
+    const EngineResult<uint32_t> bridge = ResolveBridge(turn.to.link, "", /*by_looking=*/true);
+    if (!bridge.ok() && bridge.error().reason == Reason::kKernel) return *bridge.error().kernel;
+    if (!bridge.ok()) {
+      settings.master = 0;
+      settings.port = {};
+    }
+  }
   const bool may_lose = settings.up.has_value() || settings.mtu.has_value() || settings.mac.has_value();
   // Where the kernel refused the way there, the way back would be refused as well.
   LeaveOutWhatIs(before, settings);
@@ -149,8 +160,15 @@ EngineResult<void> Engine::PrepareTurn(const std::string& object, const std::str
   NETPROV_RETURN_IF_ERROR(CheckOtherNamesAreFree(gained, turn.netns, turn.field, object));
   NETPROV_RETURN_IF_ERROR(ExpectNoRoutesWithoutLink(object, gained, turn.netns, turn.RoutesLost()));
 
+  std::vector<netlink::BridgeVlan> vlans = difference.vlans;
+  // Also those that nobody has asked for are to be gone back to.
+  if (vlans.empty() && link.port.has_value() && !wanted.config.port.vlans.empty()) {
+    auto by_port = kernel_.ListPortVlans(turn.netns);
+    if (!by_port.ok()) return KernelFailure(object, "look at the VLANs of " + link.name, by_port.error());
+    vlans = (*by_port)[link.ifindex];
+  }
   const LinkShape asked = turn.from;
-  turn.from = Former(asked, turn.to, link, difference.vlans);
+  turn.from = Former(asked, turn.to, link, vlans);
   RemoveLostEntries(asked, turn.from, turn.to);
   if (wanted.config.bridge != old.config.bridge && !difference.is_port) turn.from.link.config.bridge.clear();
   // What somebody else took away, an update of something else neither brings back nor takes away again.
@@ -453,6 +471,7 @@ EngineResult<Device> Engine::UpdateDevice(const UpdateDeviceCall& call) {
     ChangeLease(updated.uid, call.name, record->metadata, updated.metadata);
     EngineResult<Device> now = Describe(updated);
     answer = now.ok() ? *std::move(now) : updated.ToDevice();
+    answer.ports = PortsOf(updated);
     answer.expire_time = ExpireTimeOf(updated.uid);
     Outcome outcome;
     outcome.put_device = updated;

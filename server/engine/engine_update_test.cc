@@ -52,6 +52,18 @@ class EngineUpdateTest : public EngineTest {
     return engine_->UpdateDevice({.context = {}, .name = "bridges/br", .edit = Editing<DeviceSpec>(change)});
   }
 
+  // Of a pair whose `a` is a port of `bridges/br`.
+  void MakeBlueWithPort() {
+    ASSERT_TRUE(CreateNamespace("blue").ok());
+    ASSERT_TRUE(engine_
+                    ->CreateDevice({.name = "bridges/br",
+                                    .spec = {.link = {.interface_name = "br0"}, .options = netlink::BridgeInfo()}})
+                    .ok());
+    VethSpec spec = HostTo("blue");
+    spec.a.config.bridge = "bridges/br";
+    ASSERT_TRUE(CreateVeth("v", spec).ok());
+  }
+
   // Something of everything.
   static VethSpec Full() {
     VethSpec spec = HostTo("blue");
@@ -503,6 +515,45 @@ TEST_F(EngineUpdateTest, SysctlsOfANamespaceChange) {
                  Reason::kNamespaceNotManaged);
   kernel_.RemoveForeignNetnsForTest("blue");
   EXPECT_REFUSED(UpdateBlue(change), Reason::kNamespaceMissing);
+}
+
+TEST_F(EngineUpdateTest, AnUpdateThatFailsGivesAPortItsFormerVlansBack) {
+  MakeBlueWithPort();
+  const auto before = *kernel_.ListPortVlans(kHost);
+  kernel_.FailNextForTest("Configure", ENOMEM);
+  auto updated = Update([](Asked<VethSpec>& asked) {
+    asked.spec.a.config.port.vlans = {{.first = 10, .last = 10, .pvid = true, .untagged = true}};
+    asked.spec.a.config.ip.addresses = {Address("10.0.0.1/24")};
+  });
+  EXPECT_REFUSED(updated, Reason::kKernel);
+  EXPECT_EQ(*kernel_.ListPortVlans(kHost), before);
+}
+
+TEST_F(EngineUpdateTest, AnUpdateIsUndoneAlsoWhereTheFormerBridgeIsGone) {
+  MakeBlueWithPort();
+  // The update fails when the end is no port any more, and so does the first way back.
+  int sets = 0;
+  kernel_.SetFaultForTest([&sets](const std::string& operation) -> std::optional<KernelError> {
+    const bool fails = operation == "Configure" || (operation == "SetLink" && ++sets == 2);
+    return fails ? std::optional(KernelError{.code = ENOMEM, .operation = operation, .extack = {}}) : std::nullopt;
+  });
+  auto updated = Update([](Asked<VethSpec>& asked) {
+    asked.spec.a.config.bridge.clear();
+    asked.spec.a.config.ip.addresses = {Address("10.0.0.1/24")};
+  });
+  kernel_.SetFaultForTest(nullptr);
+  EXPECT_REFUSED(updated, Reason::kRollbackFailed);
+  ASSERT_TRUE(kernel_.DeleteLink(kHost, registry_->FindDevice("bridges/br")->link.ifindex).ok());
+  EXPECT_EQ(Restart().Count(Finding::Kind::kUnfinished), 0);
+  EXPECT_THAT(registry_->ListPending(), IsEmpty());
+}
+
+TEST_F(EngineUpdateTest, ABridgeThatCannotBeLookedAtAfterItsUpdateHasItsPorts) {
+  MakeBlueWithPort();
+  kernel_.FailNextForTest("FindLink", ENOMEM);
+  auto updated = UpdateBridge([](Asked<DeviceSpec>& asked) { asked.metadata.owner = "lab"; });
+  ASSERT_TRUE(updated.ok()) << updated.error().message;
+  EXPECT_THAT(updated->ports, ElementsAre("veths/v"));
 }
 
 TEST_F(EngineUpdateTest, ARouteThatIsAnothersByNowStays) {
