@@ -69,7 +69,8 @@ KernelResult<void> FakeKernel::CheckVxlan(const LinkSpec& spec, const VxlanOptio
   }
   for (const auto& [where, netns] : namespaces_) {
     for (const auto& [index, link] : netns.links) {
-      if (link.link.kind != "vxlan" || link.lower_cookie != cookie || link.link.lower_ifindex != lower) continue;
+      // Whatever they stand on.
+      if (link.link.kind != "vxlan" || link.lower_cookie != cookie) continue;
       const netlink::VxlanInfo& other = std::get<VxlanOptions>(*link.link.device).info;
       if (other.vni != vxlan.info.vni || other.port != vxlan.info.port) continue;
       return Refusal(EEXIST, spec, vxlan, "A VXLAN device with the specified VNI already exists");

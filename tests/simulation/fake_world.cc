@@ -35,6 +35,8 @@ class FakeWorld : public World {
 
   bool ForwardsAtBirth() override { return false; }
 
+  bool HasVlans() override { return true; }
+
   bool CanReboot() const override { return true; }
   void Reboot() override { kernel_.RebootForTest(); }
 

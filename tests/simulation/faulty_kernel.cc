@@ -127,7 +127,10 @@ KernelResult<std::pair<Link, Link>> FaultyKernel::CreateVeth(const LinkSpec& a, 
 
 KernelResult<Link> FaultyKernel::CreateDevice(const LinkSpec& link, const engine::DeviceOptions& options,
                                               const std::string& alias) {
-  return Around("CreateDevice", [&] { return kernel_.CreateDevice(link, options, alias); });
+  // As above.
+  return Around(
+      "CreateDevice", [&] { return kernel_.CreateDevice(link, options, alias); },
+      [&] { (void)kernel_.CreateDevice(link, options, ""); });
 }
 
 KernelResult<std::map<uint32_t, std::vector<netlink::BridgeVlan>>> FaultyKernel::ListPortVlans(const NetnsRef& netns) {

@@ -21,7 +21,8 @@ struct Fate {
   enum class Kind {
     kSucceed,      // as the kernel below says
     kFail,         // refused with `error`, nothing changed
-    kFailLeaving,  // a CreateVeth that fails and leaves its pair, which LinuxKernel says when the undo fails too
+    kFailLeaving,  // a CreateVeth or CreateDevice that fails and leaves its link, which LinuxKernel says when the undo
+                   // fails too
     kCrashBefore,  // the process dies before it
     kCrashInside,  // it dies half way, where the operation has a half way; else as kCrashAfter
     kCrashAfter,   // it dies before it learns that the operation took effect

@@ -23,10 +23,13 @@ struct Change {
     bool any_mtu = false;  // it is left to the kernel again
     std::optional<bool> up;
     std::optional<engine::EndpointConfig> config;  // addresses, routes, rates and so on
+    std::optional<std::string> bridge;             // of which it becomes a port; empty: of none
+    engine::PortOptions port;                      // as which
   };
-  End a, b;                                // of a pair
-  std::optional<engine::Sysctls> sysctls;  // of a namespace
-  std::optional<engine::DnsSpec> dns;      // the same
+  End a, b;                                      // of a pair; of a device `a` is the link
+  std::optional<engine::DeviceOptions> options;  // of a device
+  std::optional<engine::Sysctls> sysctls;        // of a namespace
+  std::optional<engine::DnsSpec> dns;            // the same
   std::optional<std::string> owner;
   std::optional<absl::Duration> ttl;
   std::optional<std::string> label;
@@ -34,6 +37,7 @@ struct Change {
   std::optional<bool> self_heal;
 
   void Apply(engine::VethSpec& spec) const;
+  void Apply(engine::DeviceSpec& spec) const;
   void Apply(engine::NamespaceSpec& spec) const;
   // False: a lease needs an owner, as server/api says.
   bool Apply(engine::Metadata& metadata) const;
@@ -45,22 +49,31 @@ struct Call {
   enum class Method {
     kCreateNamespace,
     kDeleteNamespace,
+    kAdoptNamespace,
+    kReleaseNamespace,
     kCreateVeth,
     kDeleteVeth,
+    kCreateDevice,
+    kDeleteDevice,
     kUpdateNamespace,
     kUpdateVeth,
+    kUpdateDevice,
     kCollectGarbage,
     kExpire,
     kTend,
     kGetNamespace,
     kGetVeth,
+    kGetDevice,
     kListNamespaces,
     kListVeths,
+    kListDevices,
   };
   Method method = Method::kCreateNamespace;
-  std::string id;               // empty with the lists
+  std::string id;               // of a device its resource name, of a list of devices their collection; else empty
   engine::VethSpec spec;        // with kCreateVeth
-  engine::NamespaceSpec netns;  // with kCreateNamespace
+  engine::DeviceSpec device;    // with kCreateDevice
+  engine::NamespaceSpec netns;  // with kCreateNamespace and kAdoptNamespace
+  bool births = false;          // create_namespaces
   bool allow = false;           // allow_existing, allow_missing
   bool validate = false;        // validate_only
   std::string request_id;       // empty: none
@@ -78,7 +91,17 @@ struct Call {
   bool reads() const { return method >= Method::kGetNamespace; }
   // It is not one act, but one for each object.
   bool is_piecemeal() const { return method == Method::kCollectGarbage && !validate; }
-  bool updates() const { return method == Method::kUpdateNamespace || method == Method::kUpdateVeth; }
+  bool creates() const {
+    return method == Method::kCreateNamespace || method == Method::kAdoptNamespace || method == Method::kCreateVeth ||
+           method == Method::kCreateDevice;
+  }
+  bool deletes() const {
+    return method == Method::kDeleteNamespace || method == Method::kReleaseNamespace || method == Method::kDeleteVeth ||
+           method == Method::kDeleteDevice;
+  }
+  bool updates() const {
+    return method == Method::kUpdateNamespace || method == Method::kUpdateVeth || method == Method::kUpdateDevice;
+  }
   // Nobody waits for its answer.
   bool is_chore() const { return method == Method::kExpire || method == Method::kTend; }
   // All but the request id.
@@ -99,6 +122,8 @@ struct Act {
     kShaper,      // the ifb for it
     kNat,         // what is translated where the link is
     kForwarding,  // the same namespace's
+    kMembership,  // in its bridge
+    kFdb,         // of a VXLAN device: all of its forwarding database but what the remote endpoint is
   };
   enum class Kind {
     kAddNetns,
@@ -120,12 +145,12 @@ struct Act {
   std::string new_link;           // with kRenameLink and kMoveLink
   std::string to;                 // with kMoveLink: the place
   engine::LinkSettings settings;  // with kSetLink
-  size_t end = 0;                 // with both, but for `lo`: which end of all pairs, the rest follows from it
-  bool empty = true;              // with kAddFile
-  Loss loss = Loss::kIp;          // with kTakeAway: of what that the end has
-  engine::IpConfig ip;            // the same; the rest follows from `end` too
-  std::string sysctl;             // with kSetSysctl
-  std::string value;              // the same
+  size_t end = 0;         // with both, but for `lo`: which of all ends of pairs and devices, the rest follows from it
+  bool empty = true;      // with kAddFile
+  Loss loss = Loss::kIp;  // with kTakeAway: of what that the end has
+  engine::IpConfig ip;    // the same; the rest follows from `end` too
+  std::string sysctl;     // with kSetSysctl
+  std::string value;      // the same
 
   std::string ToString() const;
 };
@@ -155,12 +180,14 @@ struct Event {
   std::string owner;       // with kRenew
 };
 
-// 8 to 16 calls on few names, so that they collide, and what happens between them.
-std::vector<Event> MakeHistory(Random& random, bool reboots);
+// 8 to 16 calls on few names, so that they collide, and what happens between them. Without `reboots` the host stays up,
+// and without `vlans` no port is asked to have any.
+std::vector<Event> MakeHistory(Random& random, bool reboots, bool vlans);
 
 // The names that a history uses.
 extern const std::vector<std::string> kNamespaceIds;
 extern const std::vector<std::string> kVethIds;
+extern const std::vector<std::string> kDeviceNames;
 extern const std::vector<std::string> kOwners;
 
 }  // namespace netprov::simulation

@@ -24,6 +24,7 @@
 #include "absl/strings/str_join.h"
 #include "nlohmann/json.hpp"
 #include "server/engine/tag.h"
+#include "server/netlink/link_info.h"
 #include "server/netns/netns.h"
 #include "tests/simulation/traits.h"
 #include "tests/testing/private_host.h"
@@ -189,6 +190,17 @@ bool LinuxWorld::ForwardsAtBirth() {
   return *forwards_at_birth_;
 }
 
+bool LinuxWorld::HasVlans() {
+  if (!has_vlans_.has_value()) {
+    const Link bridge = Must(kernel_->CreateDevice({.netns = {}, .name = "br"}, netlink::BridgeInfo(), ""));
+    const auto ends =
+        Must(kernel_->CreateVeth({.netns = {}, .name = "port", .master = bridge.ifindex}, {.name = "end"}, ""));
+    has_vlans_ = !Must(kernel_->ListPortVlans({}))[ends.first.ifindex].empty();
+    Clear();
+  }
+  return *has_vlans_;
+}
+
 void LinuxWorld::Clear() {
   for (const std::string& name : Must(kernel_->ListNetns())) {
     auto entry = Must(kernel_->FindNetns(name));
@@ -199,7 +211,8 @@ void LinuxWorld::Clear() {
     }
   }
   for (const Link& link : Must(kernel_->ListLinks({}))) {
-    if (link.kind == "veth" || link.kind == "bridge" || link.kind == "ifb") (void)kernel_->DeleteLink({}, link.ifindex);
+    const bool is_made_here = link.group == engine::kOwnedGroup || link.kind == "veth" || link.kind == "bridge";
+    if (is_made_here) (void)kernel_->DeleteLink({}, link.ifindex);
   }
   const std::vector<engine::RouteSpec> routes = Must(kernel_->ListRoutesWithoutLink({}));
   if (!routes.empty()) Must(kernel_->DeleteRoutes({}, routes));

@@ -30,6 +30,7 @@ class LinuxWorld : public World {
   void RenameLink(const engine::NetnsRef& place, const std::string& name, const std::string& new_name) override;
   void MoveLink(const engine::NetnsRef& place, const std::string& name, const engine::NetnsRef& to) override;
   bool ForwardsAtBirth() override;
+  bool HasVlans() override;
   bool CanReboot() const override { return false; }
   void Reboot() override {}
   std::string Unnamed(size_t) override { return ""; }
@@ -40,6 +41,7 @@ class LinuxWorld : public World {
 
  private:
   std::optional<bool> forwards_at_birth_;
+  std::optional<bool> has_vlans_;
   // Calls `body` with a socket in the namespace.
   void Inside(const engine::NetnsRef& place, const std::function<void(int socket)>& body);
 

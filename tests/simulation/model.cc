@@ -15,6 +15,7 @@ using engine::EndpointSpec;
 using engine::Metadata;
 using engine::ObjectRef;
 using engine::Reason;
+using engine::VethSpec;
 
 Presence PresenceOf(engine::State state) {
   switch (state) {
@@ -62,6 +63,7 @@ NamespaceView State::Describe(const std::string& id) const {
     return {.id = id,
             .instance = record->second.instance,
             .managed = true,
+            .adopted = record->second.former_alias.has_value(),
             .presence = PresenceOf(id, record->second),
             .spec = SpecNow(id, record->second),
             .vague = IsVague(record->second),
@@ -79,10 +81,11 @@ NamespaceView State::Describe(const std::string& id) const {
 
 VethView State::DescribeVeth(const std::string& id) const {
   const VethRecord& record = veths.at(id);
+  const VethSpec made = WithoutPorts(record.made);
   VethView view{.id = id,
                 .instance = record.instance,
                 .presence = Presence::kThere,
-                .spec = record.made,
+                .spec = made,
                 .vague = IsVague(record),
                 .metadata = record.metadata,
                 .expires = {}};
@@ -92,9 +95,22 @@ VethView State::DescribeVeth(const std::string& id) const {
   };
   for (bool is_a : {true, false}) {
     const auto where = Find(record, is_a);
+    EndpointSpec& end = is_a ? view.spec.a : view.spec.b;
+    std::optional<Words>& port = is_a ? view.a_port : view.b_port;
+    if (!end.config.bridge.empty()) port.reset();
     if (!where.has_value()) continue;
     const Link& link = links.at(*where);
-    EndpointSpec& end = is_a ? view.spec.a : view.spec.b;
+    if (!end.config.bridge.empty()) {
+      const Words asked = PortWords((is_a ? record.spec.a : record.spec.b).config.port);
+      if (link.master != 0 && link.master == BridgeNumber(*this, end)) {
+        port = link.port;
+        if (!asked.contains(kVlans)) port->erase(kVlans);
+        if (!Contains(link.port, asked)) view.presence = Presence::kDegraded;
+      } else {
+        port = Words();
+        end.config.bridge.clear();
+      }
+    }
     end.interface_name = where->second;
     if (link.mac.has_value()) end.mac = link.mac;
     if (link.mtu.has_value()) end.mtu = link.mtu == end.mtu.value_or(kUsualMtu) ? end.mtu : link.mtu;
@@ -112,7 +128,7 @@ VethView State::DescribeVeth(const std::string& id) const {
               forwarding.contains(where->first), (is_a ? record.made.a : record.made.b).config,
               (is_a ? view.spec.a : view.spec.b).config);
   }
-  if (view.spec != record.made) view.presence = Presence::kDegraded;
+  if (view.spec != made) view.presence = Presence::kDegraded;
   if (!view.a_there || !view.b_there) view.presence = Presence::kMissing;
   return view;
 }
@@ -142,6 +158,12 @@ bool State::IsVague(const VethRecord& veth) const {
          });
 }
 
+bool State::IsVague(const DeviceRecord& device) const {
+  return device.vague || std::any_of(unfinished.begin(), unfinished.end(), [&](const Unfinished& item) {
+           return item.kind == engine::Intent::Kind::kUpdateDevice && item.instance == device.instance;
+         });
+}
+
 bool State::IsVague(const NamespaceRecord& record) const {
   return record.vague || std::any_of(unfinished.begin(), unfinished.end(), [&](const Unfinished& item) {
            return item.kind == engine::Intent::Kind::kUpdateNamespace && item.instance == record.instance;
@@ -149,8 +171,9 @@ bool State::IsVague(const NamespaceRecord& record) const {
 }
 
 bool State::IsAnythingVague() const {
-  return !unfinished.empty() || !vague.empty() ||
-         std::any_of(veths.begin(), veths.end(), [](const auto& veth) { return veth.second.vague; });
+  auto is_vague = [](const auto& record) { return record.second.vague; };
+  return !unfinished.empty() || !vague.empty() || std::any_of(veths.begin(), veths.end(), is_vague) ||
+         std::any_of(devices.begin(), devices.end(), is_vague);
 }
 
 void State::Bear(int netns) {
@@ -162,6 +185,7 @@ void State::Equip(const VethRecord& veth, int place_a, int place_b) {
     if (link.pair != veth.pair || link.moved) continue;
     link.ip = IpTraits((link.is_a ? veth.spec.a : veth.spec.b).config);
     link.limits = LimitTraits(veth.spec, link.is_a);
+    Join(*this, link.is_a ? veth.spec.a : veth.spec.b, link);
   }
   std::erase_if(beside, [&](const auto& item) { return item.first.second == veth.instance; });
   for (const bool is_a : {true, false}) {
@@ -195,17 +219,24 @@ void State::Strip(const VethRecord& veth) {
 }
 
 void State::RemovePair(int pair) {
-  std::erase_if(links, [&](const auto& link) { return link.second.pair == pair; });
+  std::vector<int> gone = {pair};
+  for (size_t i = 0; i < gone.size(); ++i) {
+    for (const auto& [where, link] : links) {
+      if (link.lower == gone[i]) gone.push_back(link.pair);
+    }
+  }
+  auto is_gone = [&gone](int number) { return std::find(gone.begin(), gone.end(), number) != gone.end(); };
+  std::erase_if(links, [&](const auto& link) { return is_gone(link.second.pair); });
+  for (auto& [where, link] : links) {
+    if (!is_gone(link.master)) continue;
+    link.master = 0;
+    link.port.clear();
+  }
 }
 
 void State::RemoveLink(int place, const std::string& name) {
-  auto link = links.find({place, name});
-  if (link == links.end()) return;
-  if (const int pair = link->second.pair; pair != 0) {
-    RemovePair(pair);
-  } else {
-    links.erase(link);
-  }
+  const auto link = links.find({place, name});
+  if (link != links.end()) RemovePair(link->second.pair);
 }
 
 void State::RemoveLinksIn(int netns) {
@@ -218,6 +249,7 @@ void State::RemoveLinksIn(int netns) {
 void State::ForgetNamespace(const std::string& id) {
   namespaces.erase(id);
   std::erase_if(veths, [&](const auto& veth) { return EndsIn(veth.second, id); });
+  std::erase_if(devices, [&](const auto& device) { return device.second.spec.link.namespace_id == id; });
 }
 
 std::optional<absl::Duration> State::Remaining(const Metadata& metadata) const {
@@ -226,10 +258,11 @@ std::optional<absl::Duration> State::Remaining(const Metadata& metadata) const {
 }
 
 bool State::HasLease(const std::string& owner) const {
-  auto has = [&](const auto& record) {
-    return record.second.metadata.owner == owner && record.second.metadata.ttl != absl::ZeroDuration();
-  };
-  return std::any_of(namespaces.begin(), namespaces.end(), has) || std::any_of(veths.begin(), veths.end(), has);
+  bool has = false;
+  ForEach([&](const std::string&, const auto& record) {
+    has = has || (record.metadata.owner == owner && record.metadata.ttl != absl::ZeroDuration());
+  });
+  return has;
 }
 
 // ---- Transitions
@@ -245,11 +278,26 @@ std::vector<Outcome> OutcomesOf(const State& before, const Call& call, const Cir
     case Call::Method::kDeleteNamespace:
       DeleteNamespace(before, call, outcomes);
       break;
+    case Call::Method::kAdoptNamespace:
+      AdoptNamespace(before, call, outcomes);
+      break;
+    case Call::Method::kReleaseNamespace:
+      ReleaseNamespace(before, call, outcomes);
+      break;
     case Call::Method::kCreateVeth:
       CreateVeth(before, call, outcomes);
       break;
     case Call::Method::kDeleteVeth:
       DeleteVeth(before, call, outcomes);
+      break;
+    case Call::Method::kCreateDevice:
+      CreateDevice(before, call, outcomes);
+      break;
+    case Call::Method::kDeleteDevice:
+      DeleteDevice(before, call, outcomes);
+      break;
+    case Call::Method::kUpdateDevice:
+      UpdateDevice(before, call, outcomes);
       break;
     case Call::Method::kUpdateNamespace:
       UpdateNamespace(before, call, outcomes);
@@ -285,8 +333,17 @@ std::vector<Outcome> OutcomesOf(const State& before, const Call& call, const Cir
         outcomes.Add(Outcome::Kind::kDone, before, {.netns = {}, .veth = before.DescribeVeth(call.id)});
       }
       break;
+    case Call::Method::kGetDevice:
+      outcomes.Fail(before);
+      if (!before.devices.contains(call.id)) {
+        outcomes.Refuse(Reason::kDeviceNotFound);
+      } else {
+        outcomes.Add(Outcome::Kind::kDone, before, {.device = before.DescribeDevice(call.id)});
+      }
+      break;
     case Call::Method::kListNamespaces:
     case Call::Method::kListVeths:
+    case Call::Method::kListDevices:
       outcomes.Fail(before);
       outcomes.Add(Outcome::Kind::kDone, before);
       break;
@@ -302,9 +359,9 @@ bool IsBeyondKnowing(const State& state, int pair) {
 }
 
 bool HoldsNothingOfOurs(const State& state) {
-  return state.namespaces.empty() && state.veths.empty() && state.unfinished.empty() &&
+  return state.namespaces.empty() && state.veths.empty() && state.devices.empty() && state.unfinished.empty() &&
          std::all_of(state.links.begin(), state.links.end(), [&](const auto& link) {
-           return link.second.pair == 0 || IsBeyondKnowing(state, link.second.pair);
+           return link.second.is_foreign() || IsBeyondKnowing(state, link.second.pair);
          });
 }
 

@@ -28,8 +28,10 @@ struct Answer {
   bool ok = false;
   std::optional<engine::Namespace> netns;
   std::optional<engine::Veth> veth;
+  std::optional<engine::Device> device;
   std::vector<engine::Namespace> namespaces;
   std::vector<engine::Veth> veths;
+  std::vector<engine::Device> devices;
   std::vector<std::string> deleted;  // names, as CollectGarbage() says, or of what has expired
   std::vector<std::string> kept;     // the same, of what could not go
   std::optional<Presence> presence;  // what the caretaker saw
@@ -39,13 +41,15 @@ struct Answer {
   std::string ToString() const;
 };
 
-// A namespace or a pair of a history has a number of its own, its instance, as its uid is known only after an answer.
+// A namespace, a pair or a device of a history has a number of its own, its instance, as its uid is known only after an
+// answer.
 
 // What a client is told of a namespace.
 struct NamespaceView {
   std::string id;
   int instance = 0;  // 0: not managed, or not made
   bool managed = false;
+  bool adopted = false;
   Presence presence = Presence::kThere;
   engine::NamespaceSpec spec;  // its sysctls as they are, where it is there
   bool vague = false;          // what it has beside its name is not known
@@ -59,13 +63,31 @@ struct VethView {
   std::string id;
   int instance = 0;  // 0: not made
   Presence presence = Presence::kThere;
-  engine::VethSpec spec;  // with the names that were chosen; of an end that is in its place, as it is
+  engine::VethSpec spec;  // with the names that were chosen; of an end that is in its place, as it is; without `port`
   bool a_there = false;
   bool b_there = false;
+  std::optional<Words> a_port = Words();  // how an end is a port; nullopt: it may be any
+  std::optional<Words> b_port = Words();
   bool vague = false;  // what it has beside its links is not known
   engine::Metadata metadata;
   std::optional<bool> expires;  // as in NamespaceView
   friend bool operator==(const VethView&, const VethView&) = default;
+};
+
+// What a client is told of a device.
+struct DeviceView {
+  std::string name;
+  int instance = 0;  // 0: not made
+  Presence presence = Presence::kThere;
+  engine::DeviceSpec spec;  // with the name that was chosen; where it is there, as it is
+  bool there = false;
+  std::optional<Words> words;  // its options; nullopt: they may be any
+  Traits fdb;                  // those of the entries that it was given
+  std::vector<std::string> ports;
+  bool vague = false;  // what it has beside names and state is not known
+  engine::Metadata metadata;
+  std::optional<bool> expires;  // as in NamespaceView
+  friend bool operator==(const DeviceView&, const DeviceView&) = default;
 };
 
 // What a call may answer.
@@ -75,6 +97,7 @@ struct Expected {
   std::optional<bool> specs_match;                   // the same
   std::optional<NamespaceView> netns;
   std::optional<VethView> veth;
+  std::optional<DeviceView> device;
   std::vector<std::string> deleted;
   std::vector<std::string> kept;
   std::optional<Presence> presence;  // with kTend, where it looked
@@ -96,9 +119,10 @@ struct State {
     friend bool operator==(const File&, const File&) = default;
   };
   struct Link {
-    int pair = 0;      // a number of its own, as of a namespace; 0: somebody else's, without a peer
-    int instance = 0;  // the object's
-    bool is_a = false;
+    int pair = 0;               // a number of its own, as of a namespace; both ends of a pair have one
+    int instance = 0;           // the object's
+    std::string kind = "veth";  // empty: somebody else's, without a peer
+    bool is_a = false;          // of a pair, and the link of a device
     bool tagged = true;
     bool renamed = false;
     bool moved = false;  // to where nobody changes it any more
@@ -107,8 +131,14 @@ struct State {
     std::optional<netlink::MacAddress> mac;
     std::optional<uint32_t> mtu;
     std::optional<bool> up;
-    Traits ip;      // IpTraits()
-    Traits limits;  // LimitTraits()
+    Traits ip;       // IpTraits()
+    Traits limits;   // LimitTraits()
+    int master = 0;  // the number of the bridge that it is a port of; 0: of none
+    Words port;      // PortWords()
+    Words device;    // DeviceWords()
+    Traits fdb;      // FdbTraits()
+    int lower = 0;   // the number of the link that it stands on; 0: on none
+    bool is_foreign() const { return kind.empty(); }
     friend bool operator==(const Link&, const Link&) = default;
   };
   struct NamespaceRecord {
@@ -117,7 +147,8 @@ struct State {
     int boot = 0;
     engine::NamespaceSpec spec;
     engine::Metadata metadata;
-    bool vague = false;  // what it has of its spec is not known, until somebody looks
+    std::optional<std::string> former_alias = {};  // of one that was adopted, the loopback link's
+    bool vague = false;                            // what it has of its spec is not known, until somebody looks
     friend bool operator==(const NamespaceRecord&, const NamespaceRecord&) = default;
   };
   struct VethRecord {
@@ -130,12 +161,22 @@ struct State {
     bool vague = false;  // what it has beside its links is not known, until somebody looks
     friend bool operator==(const VethRecord&, const VethRecord&) = default;
   };
+  struct DeviceRecord {
+    int instance = 0;
+    int pair = 0;  // the link's
+    int boot = 0;
+    engine::DeviceSpec spec;  // as asked for
+    engine::DeviceSpec made;  // with the name that was chosen
+    engine::Metadata metadata;
+    bool vague = false;  // what it has beside names and state is not known, until somebody looks
+    friend bool operator==(const DeviceRecord&, const DeviceRecord&) = default;
+  };
   struct Request {
     std::string fingerprint;
     Expected answer;
     friend bool operator==(const Request&, const Request&) = default;
   };
-  // What an update sets of an end.
+  // What an update sets of an end or of a device.
   struct Settings {
     std::optional<uint32_t> mtu;
     std::optional<bool> up;
@@ -143,6 +184,11 @@ struct State {
     Traits ip_lost;
     Traits routes_gained;  // those that belong to no link
     Traits routes_lost;
+    std::optional<std::string> bridge;  // of which it becomes a port; empty: of none
+    Words port;
+    Words device;
+    Traits fdb_gained;
+    Traits fdb_lost;
     friend bool operator==(const Settings&, const Settings&) = default;
   };
   // What a call began, could not undo, and said so (kRollbackFailed).
@@ -150,17 +196,21 @@ struct State {
     engine::Intent::Kind kind;
     std::string id;
     int instance = 0;
-    int made = 0;  // of a creation: the number of the namespace or the pair; of an update: of the pair
+    int made = 0;  // of a creation: the number of the namespace or the link; of an update: of the link
     int boot = 0;
+    std::map<std::string, int> births = {};  // of the creation of a pair: namespaces that came with it, by their names
     // Of a deletion, which is answered once it is completed.
     std::string request_id;
     std::string fingerprint;
-    // Of an update of a pair: what its ends go back to, and whether its rates or what is translated for it do.
+    // Of an update: what the ends, or as `a` the device, go back to, and whether a pair's rates or what is translated
+    // for it do.
     Settings a, b;
     bool changes_more = false;
     // Of an update of a namespace: the same.
     engine::Sysctls sysctls;
     bool changes_dns = false;
+    // Of an adoption: the same, and the former alias of the loopback link.
+    std::string former_alias = {};
     friend bool operator==(const Unfinished&, const Unfinished&) = default;
   };
 
@@ -178,12 +228,14 @@ struct State {
   std::map<int, Traits> routes;  // by the namespace's number: those that belong to no link
   std::set<int> forwarding;      // the namespaces that forward IPv4
   bool forwards_at_birth = false;
+  Words new_port = {};  // how a link is a port at first
   std::set<int> vague;  // those of which that, and the routes, are not known until somebody looks
   // Files at /etc/netns: what they say and for which instance; 0: somebody else's.
   using Etc = std::map<std::string, std::pair<std::string, int>>;
   std::map<std::string, Etc> etc;
   std::map<std::string, NamespaceRecord> namespaces;
   std::map<std::string, VethRecord> veths;
+  std::map<std::string, DeviceRecord> devices;  // by their resource names
   std::map<std::string, Request> requests;
   std::vector<Unfinished> unfinished;
   std::map<int, std::string> uids;  // as far as they are known
@@ -199,14 +251,18 @@ struct State {
   // What was asked of it, with the sysctls as they are.
   engine::NamespaceSpec SpecNow(const std::string& id, const NamespaceRecord& record) const;
   bool HasDns(const std::string& id, const NamespaceRecord& record) const;
-  VethView DescribeVeth(const std::string& id) const;  // the record must exist
+  VethView DescribeVeth(const std::string& id) const;        // the record must exist
+  DeviceView DescribeDevice(const std::string& name) const;  // the same
   // The place and the name of an end that is where it was put.
   std::optional<std::pair<int, std::string>> Find(const VethRecord& veth, bool is_a) const;
+  std::optional<std::pair<int, std::string>> Find(const DeviceRecord& device) const;
   // Both ends are where they were put.
   bool IsThere(const VethRecord& veth) const;
+  bool IsThere(const DeviceRecord& device) const { return Find(device).has_value(); }
   bool IsThere(const std::string& id, const NamespaceRecord& record) const;
   // Whether an update that could not be undone, or a failure, has left what nobody knows.
   bool IsVague(const VethRecord& veth) const;
+  bool IsVague(const DeviceRecord& device) const;
   bool IsVague(const NamespaceRecord& record) const;
   // Something of a creation, an update or a deletion may be left that nobody knows.
   bool IsAnythingVague() const;
@@ -216,11 +272,18 @@ struct State {
   void Equip(const VethRecord& veth, int place_a, int place_b);
   // Takes what is beside the links away; the routes that a later pair has asked for too stay.
   void Strip(const VethRecord& veth);
-  // Takes a link away, and its peer.
+  // Takes a link away, its peer, and what stands on them; ports of it are none any more.
   void RemovePair(int pair);
   void RemoveLink(int place, const std::string& name);
   void RemoveLinksIn(int netns);
   void ForgetNamespace(const std::string& id);
+  // Calls `visit` with the resource name and the record of every object.
+  template <typename Visit>
+  void ForEach(Visit visit) const {
+    for (const auto& [id, record] : namespaces) visit(engine::NamespaceName(id), record);
+    for (const auto& [name, record] : devices) visit(name, record);
+    for (const auto& [id, record] : veths) visit(engine::VethName(id), record);
+  }
   // From now to the end of a lease, not less than zero; nullopt: there is none.
   std::optional<absl::Duration> Remaining(const engine::Metadata& metadata) const;
   bool HasLease(const std::string& owner) const;
@@ -289,6 +352,8 @@ bool Matches(const Sighting& sighting, State& state);
 // Whether the engine lists what the state says. `disturbed`: it could not look at everything.
 bool MatchesList(const std::vector<engine::Namespace>& namespaces, bool disturbed, State& state);
 bool MatchesList(const std::vector<engine::Veth>& veths, State& state);
+// Those of a collection.
+bool MatchesList(const std::string& collection, const std::vector<engine::Device>& devices, State& state);
 // Whether each lease, of objects whose uids are known, ends when the state says, and no other exists.
 bool MatchesLeases(const engine::LeaseBook& leases, const State& state);
 bool MatchesRenewal(const engine::LeaseBook::Renewal& renewal, const std::string& owner, const State& state);

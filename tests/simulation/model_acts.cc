@@ -31,11 +31,14 @@ void AdoptNames(const Call& call, const engine::Veth* made, Expected& expected, 
   }
 }
 
-// Of an end of ours.
+// Of a link of ours.
 static bool IsUp(const State& state, const State::Link& link) {
   if (link.up.has_value()) return *link.up;
   for (const auto& [id, veth] : state.veths) {
     if (veth.pair == link.pair) return (link.is_a ? veth.made.a : veth.made.b).up;
+  }
+  for (const auto& [name, device] : state.devices) {
+    if (device.pair == link.pair) return device.made.link.up;
   }
   return true;
 }
@@ -62,7 +65,7 @@ bool Apply(const Act& act, State& state) {
       return true;
     case Act::Kind::kAddLink:
       if (no_place) return true;  // Into a namespace that its creator gives up.
-      return state.links.try_emplace({place, act.link}).second;
+      return state.links.try_emplace({place, act.link}, State::Link{.pair = state.next_instance++, .kind = ""}).second;
     case Act::Kind::kRenameLink: {
       auto link = state.links.find({place, act.link});
       if (no_place || link == state.links.end()) return true;
@@ -90,6 +93,8 @@ bool Apply(const Act& act, State& state) {
       if (act.settings.mtu.has_value()) link.mtu = act.settings.mtu;
       if (act.settings.up == false && IsUp(state, link)) link.ip = AfterDown(link.ip);
       if (act.settings.up.has_value()) link.up = act.settings.up;
+      if (act.settings.device.has_value()) link.device = With(link.device, DeviceWords(*act.settings.device));
+      link.port = With(link.port, PortWords(act.settings.port));
       if (act.settings.alias.has_value()) {
         link.tagged = false;
         link.alias = act.settings.alias;
@@ -104,6 +109,8 @@ bool Apply(const Act& act, State& state) {
       State::Link link = found->second;
       state.links.erase(found);
       link.moved = true;
+      link.master = 0;
+      link.port.clear();
       return state.links.try_emplace({to, act.new_link}, link).second;
     }
     case Act::Kind::kTakeAway: {
@@ -132,6 +139,13 @@ bool Apply(const Act& act, State& state) {
           break;
         case Act::Loss::kForwarding:
           state.forwarding.erase(place);
+          break;
+        case Act::Loss::kMembership:
+          link.master = 0;
+          link.port.clear();
+          break;
+        case Act::Loss::kFdb:
+          link.fdb.clear();
           break;
       }
       if (beside == State::Beside()) state.beside.erase({place, link.instance});

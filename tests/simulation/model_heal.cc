@@ -25,7 +25,10 @@ bool HealEnd(const State::VethRecord& record, bool is_a, State& state) {
           .is_a = is_a,
           .renamed = where.second != name,
           .ip = link.ip,
-          .limits = link.limits};
+          .limits = link.limits,
+          .master = link.master,
+          .port = link.port};
+  Join(state, is_a ? record.spec.a : record.spec.b, link);
   if (!link.renamed) return true;
   if (state.links.contains({where.first, name})) return false;
   State::Link moved = link;
@@ -33,6 +36,12 @@ bool HealEnd(const State::VethRecord& record, bool is_a, State& state) {
   state.links.erase(where);
   state.links[{where.first, name}] = moved;
   return true;
+}
+
+// Why an end can't be a port of its bridge.
+std::optional<Reason> PortRefusal(const State& s, const VethSpec& spec) {
+  const std::optional<Reason> of_a = BridgeRefusal(s, spec.a);
+  return of_a.has_value() ? of_a : BridgeRefusal(s, spec.b);
 }
 
 void HealEnds(const State& s, const std::string& id, const State::VethRecord& record, Outcomes& outcomes) {
@@ -57,6 +66,7 @@ void HealEnds(const State& s, const std::string& id, const State::VethRecord& re
   const int place_a = s.Find(record, /*is_a=*/true)->first;
   const int place_b = s.Find(record, /*is_a=*/false)->first;
   const bool is_nat_taken = IsNatTaken(s, record.spec, place_a, place_b, record.instance);
+  const std::optional<Reason> no_port = PortRefusal(s, record.spec);
   for (Way& way : ways) {
     outcomes.Die(way.state);
     outcomes.Fail(way.state);
@@ -68,6 +78,11 @@ void HealEnds(const State& s, const std::string& id, const State::VethRecord& re
     outcomes.Fail(blurred);
     outcomes.LeaveIntent(blurred, Intent::Kind::kCreateVeth, record.instance, record.pair);
     if (way.failed) continue;
+    // Whatever was put right.
+    if (no_port.has_value()) {
+      outcomes.RefuseAfter(blurred, *no_port);
+      continue;
+    }
     if (is_nat_taken || s.IsAnythingVague()) outcomes.RefuseAfter(blurred, Reason::kPortForwardTaken);
     if (is_nat_taken) continue;
     if (way.refused) {
@@ -100,8 +115,11 @@ void HealNamespace(const State& s, const std::string& id, Outcomes& outcomes) {
     after.namespaces.at(id).vague = false;
     return outcomes.Succeed(std::move(after), {.healed = true});
   }
+  const bool is_others = file != after.files.end() && file->second.kind == State::File::Kind::kNetns;
+  if (is_others) return outcomes.Refuse(Reason::kNamespaceNotManaged);
+  // What others made in it can't be made again.
+  if (record.former_alias.has_value()) return outcomes.Refuse(Reason::kNamespaceMissing);
   if (file != after.files.end()) {
-    if (file->second.kind == State::File::Kind::kNetns) return outcomes.Refuse(Reason::kNamespaceNotManaged);
     if (file->second.kind == State::File::Kind::kFull) return outcomes.Refuse(Reason::kNamespaceFileStale);
     after.files.erase(file);
     outcomes.Fail(after);
@@ -130,6 +148,11 @@ void HealNamespace(const State& s, const std::string& id, Outcomes& outcomes) {
                      .alias = {},
                      .sysctls = Unusual(record.spec.sysctls)};
   outcomes.Leave(after, Intent::Kind::kCreateNamespace, record.instance, netns);
+  if (!record.spec.dns.empty()) {
+    State without = after;
+    WriteDns(without, id, record.instance, {});
+    outcomes.Leave(without, Intent::Kind::kCreateNamespace, record.instance, netns);
+  }
   after.namespaces.at(id).netns = netns;
   after.namespaces.at(id).boot = s.boot;
   after.namespaces.at(id).vague = false;
@@ -151,6 +174,9 @@ void HealVeth(const State& s, const std::string& id, Outcomes& outcomes) {
   after.Strip(record);
   for (const auto& [end, place] : {std::pair(&made.a, place_a), std::pair(&made.b, place_b)}) {
     if (after.links.contains({place, end->interface_name})) return outcomes.Refuse(Reason::kInterfaceNameTaken);
+  }
+  if (const std::optional<Reason> no_port = PortRefusal(s, record.spec); no_port.has_value()) {
+    return outcomes.Refuse(*no_port);
   }
   State cleared = s;
   cleared.veths.at(id).vague = true;
@@ -182,21 +208,25 @@ void HealVeth(const State& s, const std::string& id, Outcomes& outcomes) {
   outcomes.Succeed(std::move(after), {.healed = true});
 }
 
+void Heal(const State& s, const std::string& name, const std::string& id, Outcomes& outcomes) {
+  if (engine::NamespaceIdIn(name).has_value()) return HealNamespace(s, id, outcomes);
+  if (engine::VethIdIn(name).has_value()) return HealVeth(s, id, outcomes);
+  HealDevice(s, id, outcomes);
+}
+
 void Tend(const State& before, const Call& call, Outcomes& outcomes) {
   State s = before;
   outcomes.Fail(before);
   outcomes.Die(before);
   const std::optional<Found> found = Find(call.object, s);
   if (!found.has_value()) return outcomes.Succeed(before, {});
-  const bool is_vague = found->is_namespace ? s.Describe(found->id).vague : s.DescribeVeth(found->id).vague;
-  Presence presence = found->is_namespace ? s.Describe(found->id).presence : s.DescribeVeth(found->id).presence;
-  if (is_vague && presence != Presence::kMissing) {
+  Presence presence = found->presence;
+  if (found->vague && presence != Presence::kMissing) {
     outcomes.Succeed(s, {.presence = Presence::kThere});
     if (!found->metadata.self_heal) outcomes.Succeed(s, {.presence = Presence::kDegraded});
     presence = Presence::kDegraded;
   }
-  const int boot = found->is_namespace ? s.namespaces.at(found->id).boot : s.veths.at(found->id).boot;
-  const bool is_unrestored = found->metadata.persistent && boot != s.boot;
+  const bool is_unrestored = found->metadata.persistent && found->boot != s.boot;
   const bool heals = presence != Presence::kThere && (found->metadata.self_heal || is_unrestored);
   // It saw something else, if others were about.
   if (!heals || outcomes.circumstances().overlapped) outcomes.Succeed(s, {.presence = presence});
@@ -204,11 +234,7 @@ void Tend(const State& before, const Call& call, Outcomes& outcomes) {
   Call healing = call;
   healing.id = found->id;
   Outcomes healed(s, healing, outcomes.circumstances());
-  if (found->is_namespace) {
-    HealNamespace(s, found->id, healed);
-  } else {
-    HealVeth(s, found->id, healed);
-  }
+  Heal(s, call.object.name, found->id, healed);
   for (Outcome& outcome : std::move(healed).Take()) {
     if (outcome.expected.ok) outcome.expected.presence = presence;
     outcomes.Add(outcome.kind, std::move(outcome.after), std::move(outcome.expected));

@@ -4,8 +4,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/string_view.h"
-#include "absl/strings/strip.h"
 #include "absl/time/time.h"
 #include "tests/simulation/model.h"
 #include "tests/simulation/outcomes.h"
@@ -18,48 +16,57 @@ using engine::VethName;
 
 namespace {
 
-std::vector<Outcome> DeletionsOf(const State& s, const Found& found, const Circumstances& circumstances) {
-  const Call deletion{.method = found.is_namespace ? Call::Method::kDeleteNamespace : Call::Method::kDeleteVeth,
-                      .id = found.id};
-  Outcomes outcomes(s, deletion, circumstances);
-  if (found.is_namespace) {
-    DeleteNamespace(s, deletion, outcomes);
-  } else {
-    DeleteVeth(s, deletion, outcomes);
+std::vector<Outcome> DeletionsOf(const State& s, const std::string& name, const std::string& id,
+                                 const Circumstances& circumstances) {
+  Call deletion{.method = Call::Method::kDeleteDevice, .id = id};
+  if (engine::NamespaceIdIn(name).has_value()) deletion.method = Call::Method::kDeleteNamespace;
+  if (engine::VethIdIn(name).has_value()) deletion.method = Call::Method::kDeleteVeth;
+  return OutcomesOf(s, deletion, circumstances, /*so_far=*/nullptr);
+}
+
+// Calls `visit` with the names and the metadata of all that is in a namespace, or is a port of a bridge.
+template <typename Visit>
+void ForEachUser(const State& state, const std::string& name, Visit visit) {
+  const std::optional<std::string> id = engine::NamespaceIdIn(name);
+  for (const auto& [veth_id, veth] : state.veths) {
+    const bool is_port = veth.spec.a.config.bridge == name || veth.spec.b.config.bridge == name;
+    if (id.has_value() ? EndsIn(veth, *id) : is_port) visit(VethName(veth_id), veth.metadata);
   }
-  return std::move(outcomes).Take();
+  for (const auto& [device_name, device] : state.devices) {
+    if (device.spec.link.namespace_id == id) visit(device_name, device.metadata);
+  }
 }
 
 }  // namespace
 
 std::optional<Found> Find(const ObjectRef& object, State& state) {
-  absl::string_view id = object.name;
-  Found found{.is_namespace = absl::ConsumePrefix(&id, "namespaces/")};
-  if (!found.is_namespace) absl::ConsumePrefix(&id, "veths/");
-  found.id = std::string(id);
+  std::optional<Found> found;
   int instance = 0;
-  if (found.is_namespace) {
-    auto record = state.namespaces.find(found.id);
-    if (record == state.namespaces.end()) return std::nullopt;
-    instance = record->second.instance;
-    found.metadata = record->second.metadata;
+  auto set = [&](const std::string& id, const auto& record, const auto& view) {
+    instance = record.instance;
+    found = Found{
+        .id = id, .metadata = record.metadata, .presence = view.presence, .vague = view.vague, .boot = record.boot};
+  };
+  if (const auto netns = engine::NamespaceIdIn(object.name); netns.has_value()) {
+    const auto record = state.namespaces.find(*netns);
+    if (record != state.namespaces.end()) set(*netns, record->second, state.Describe(*netns));
+  } else if (const auto veth = engine::VethIdIn(object.name); veth.has_value()) {
+    const auto record = state.veths.find(*veth);
+    if (record != state.veths.end()) set(*veth, record->second, state.DescribeVeth(*veth));
   } else {
-    auto record = state.veths.find(found.id);
-    if (record == state.veths.end()) return std::nullopt;
-    instance = record->second.instance;
-    found.metadata = record->second.metadata;
+    const auto record = state.devices.find(object.name);
+    if (record != state.devices.end()) set(object.name, record->second, state.DescribeDevice(object.name));
   }
-  if (!Learn(state, instance, object.uid)) return std::nullopt;
-  return found;
+  return found.has_value() && Learn(state, instance, object.uid) ? found : std::nullopt;
 }
 
-// Another's pair ends in the namespace, or one that the owner keeps.
-bool IsNeeded(const State& state, const std::string& id, const std::string& owner,
+bool IsNeeded(const State& state, const std::string& name, const std::string& owner,
               const std::vector<std::string>& keep) {
-  return std::any_of(state.veths.begin(), state.veths.end(), [&](const auto& veth) {
-    return EndsIn(veth.second, id) && (veth.second.metadata.owner != owner ||
-                                       std::find(keep.begin(), keep.end(), VethName(veth.first)) != keep.end());
+  bool is_needed = false;
+  ForEachUser(state, name, [&](const std::string& user, const Metadata& metadata) {
+    is_needed = is_needed || metadata.owner != owner || std::find(keep.begin(), keep.end(), user) != keep.end();
   });
+  return is_needed;
 }
 
 void Expire(const State& before, const Call& call, Outcomes& outcomes) {
@@ -72,16 +79,19 @@ void Expire(const State& before, const Call& call, Outcomes& outcomes) {
     // nothing any more, though others saw the object until its end.
     if (!outcomes.circumstances().overlapped) return;
   }
-  if (found->is_namespace) {
-    for (const auto& [id, veth] : s.veths) {
-      if (!EndsIn(veth, found->id) || veth.metadata.owner.empty() || veth.metadata.owner == found->metadata.owner) {
-        continue;
-      }
-      return outcomes.Succeed(s, {.kept = {call.object.name}});
-    }
+  if (engine::NamespaceIdIn(call.object.name).has_value()) {
+    bool is_needed = false;
+    ForEachUser(s, call.object.name, [&](const std::string&, const Metadata& metadata) {
+      is_needed = is_needed || (!metadata.owner.empty() && metadata.owner != found->metadata.owner);
+    });
+    if (is_needed) return outcomes.Succeed(s, {.kept = {call.object.name}});
   }
-  for (Outcome& outcome : DeletionsOf(s, *found, outcomes.circumstances())) {
-    if (outcome.kind == Outcome::Kind::kDone) outcome.expected.deleted = {call.object.name};
+  for (Outcome& outcome : DeletionsOf(s, call.object.name, found->id, outcomes.circumstances())) {
+    if (outcome.kind == Outcome::Kind::kDone) {
+      // A bridge that has ports stays.
+      (outcome.expected.ok ? outcome.expected.deleted : outcome.expected.kept) = {call.object.name};
+      outcome.expected.ok = true;
+    }
     outcomes.Add(outcome.kind, std::move(outcome.after), std::move(outcome.expected));
   }
 }
@@ -120,14 +130,14 @@ std::vector<Outcome> StepsOf(const State& before, const Call& call, const Circum
   }
   // Nothing else may be planned.
   if (std::find(call.keep.begin(), call.keep.end(), object.name) != call.keep.end()) return outcomes;
-  if (found->is_namespace && IsNeeded(s, found->id, call.owner, call.keep)) {
+  if (IsNeeded(s, object.name, call.owner, call.keep)) {
     add(std::move(s), &Expected::kept);
     return outcomes;
   }
-  for (Outcome& outcome : DeletionsOf(s, *found, circumstances)) {
+  for (Outcome& outcome : DeletionsOf(s, object.name, found->id, circumstances)) {
     switch (outcome.kind) {
       case Outcome::Kind::kDone:
-        add(std::move(outcome.after), &Expected::deleted);
+        add(std::move(outcome.after), outcome.expected.ok ? &Expected::deleted : &Expected::kept);
         break;
       case Outcome::Kind::kRollbackFailed:
         if (circumstances.disturbed) add(std::move(outcome.after), &Expected::kept);
@@ -146,17 +156,13 @@ std::vector<Outcome> StepsOf(const State& before, const Call& call, const Circum
 
 Garbage PlanGarbage(const State& state, const std::string& owner, const std::vector<std::string>& keep) {
   Garbage garbage;
-  auto is_garbage = [&](const std::string& name, const Metadata& metadata) {
-    return metadata.owner == owner && std::find(keep.begin(), keep.end(), name) == keep.end();
+  auto plan = [&](const std::string& name, const Metadata& metadata) {
+    if (metadata.owner != owner || std::find(keep.begin(), keep.end(), name) != keep.end()) return;
+    (IsNeeded(state, name, owner, keep) ? garbage.kept : garbage.doomed).push_back(name);
   };
-  for (const auto& [id, record] : state.veths) {
-    if (is_garbage(VethName(id), record.metadata)) garbage.doomed.push_back(VethName(id));
-  }
-  for (const auto& [id, record] : state.namespaces) {
-    const std::string name = engine::NamespaceName(id);
-    if (!is_garbage(name, record.metadata)) continue;
-    (IsNeeded(state, id, owner, keep) ? garbage.kept : garbage.doomed).push_back(name);
-  }
+  for (const auto& [id, record] : state.veths) plan(VethName(id), record.metadata);
+  for (const auto& [name, record] : state.devices) plan(name, record.metadata);
+  for (const auto& [id, record] : state.namespaces) plan(engine::NamespaceName(id), record.metadata);
   return garbage;
 }
 

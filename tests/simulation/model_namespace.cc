@@ -33,14 +33,6 @@ void BlurPairsOf(State& state, const std::string& id) {
   }
 }
 
-void RemoveDnsOf(State& state, const std::string& id) {
-  const auto record = state.namespaces.find(id);
-  const auto files = state.etc.find(id);
-  if (record == state.namespaces.end() || files == state.etc.end()) return;
-  std::erase_if(files->second, [&](const auto& file) { return file.second.second == record->second.instance; });
-  if (files->second.empty()) state.etc.erase(files);
-}
-
 // What is left of a namespace that is missing.
 void RemoveRemainsOf(State& state, const std::string& id) {
   RemovePairsOf(state, id);
@@ -54,6 +46,14 @@ void RemoveRemainsOf(State& state, const std::string& id) {
 }
 
 }  // namespace
+
+void RemoveDnsOf(State& state, const std::string& id) {
+  const auto record = state.namespaces.find(id);
+  const auto files = state.etc.find(id);
+  if (record == state.namespaces.end() || files == state.etc.end()) return;
+  std::erase_if(files->second, [&](const auto& file) { return file.second.second == record->second.instance; });
+  if (files->second.empty()) state.etc.erase(files);
+}
 
 bool IsDnsTaken(const State& state, const std::string& id, const engine::DnsSpec& dns, int instance) {
   const auto files = state.etc.find(id);
@@ -253,6 +253,10 @@ void UpdateNamespace(const State& s, const Call& call, Outcomes& outcomes) {
   FinishEarlierUpdate(call, found->second.instance, outcomes, now);
   State::NamespaceRecord updated = found->second;
   if (!call.change.Apply(updated.metadata)) return outcomes.RefuseAfter(now, Reason::kInvalidChange);
+  // What others made in it can't be made again.
+  if (updated.former_alias.has_value() && updated.metadata.persistent) {
+    return outcomes.RefuseAfter(now, Reason::kInvalidChange);
+  }
   call.change.Apply(updated.spec);
   const State::NamespaceRecord& old = found->second;
   engine::Sysctls changed = updated.spec.sysctls;
@@ -272,6 +276,7 @@ void UpdateNamespace(const State& s, const Call& call, Outcomes& outcomes) {
   NamespaceView recorded{.id = call.id,
                          .instance = updated.instance,
                          .managed = true,
+                         .adopted = updated.former_alias.has_value(),
                          .spec = updated.spec,
                          .metadata = updated.metadata,
                          .expires = {}};

@@ -2,8 +2,10 @@
 #include <map>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
+#include "server/netlink/link_info.h"
 #include "tests/simulation/model.h"
 #include "tests/simulation/outcomes.h"
 
@@ -12,6 +14,18 @@ namespace netprov::simulation {
 using engine::Intent;
 using engine::VethName;
 
+// What is left of the creation of a namespace goes.
+static void Unmake(const std::string& id, int number, State& state) {
+  const auto file = state.files.find(id);
+  if (file == state.files.end()) return;
+  if (file->second.kind == State::File::Kind::kNetns && file->second.netns == number) {
+    state.RemoveLinksIn(number);
+    state.files.erase(file);
+  } else if (file->second.kind == State::File::Kind::kEmpty) {
+    state.files.erase(file);
+  }
+}
+
 void Recover(State& state) {
   const std::vector<State::Unfinished> unfinished = std::exchange(state.unfinished, {});
   auto answer = [&](const State::Unfinished& item) {
@@ -19,17 +33,9 @@ void Recover(State& state) {
   };
   for (const State::Unfinished& item : unfinished) {
     switch (item.kind) {
-      case Intent::Kind::kCreateNamespace: {
-        auto file = state.files.find(item.id);
-        if (item.boot != state.boot || file == state.files.end()) break;
-        if (file->second.kind == State::File::Kind::kNetns && file->second.netns == item.made) {
-          state.RemoveLinksIn(item.made);
-          state.files.erase(file);
-        } else if (file->second.kind == State::File::Kind::kEmpty) {
-          state.files.erase(file);
-        }
+      case Intent::Kind::kCreateNamespace:
+        if (item.boot == state.boot) Unmake(item.id, item.made, state);
         break;
-      }
       case Intent::Kind::kDeleteNamespace: {
         auto record = state.namespaces.find(item.id);
         if (record != state.namespaces.end() && record->second.instance == item.instance) {
@@ -38,20 +44,35 @@ void Recover(State& state) {
         }
         break;
       }
-      case Intent::Kind::kCreateDevice:
-      case Intent::Kind::kDeleteDevice:
-      case Intent::Kind::kUpdateDevice:
+      case Intent::Kind::kDeleteDevice: {
+        const auto record = state.devices.find(item.id);
+        // Where it was given a port since, it is wanted again.
+        if (record != state.devices.end() && record->second.instance == item.instance &&
+            PortsOf(state, item.id).empty()) {
+          state.RemovePair(record->second.pair);
+          state.devices.erase(record);
+          answer(item);
+        }
+        break;
+      }
       case Intent::Kind::kAdoptNamespace:
+        UndoAdoption(item, state);
+        break;
       case Intent::Kind::kReleaseNamespace:
-        // No history has one.
+        if (FinishRelease(item, state)) answer(item);
         break;
       case Intent::Kind::kUpdateNamespace:
       case Intent::Kind::kUpdateVeth:
+      case Intent::Kind::kUpdateDevice:
         UndoUpdate(item, /*a=*/true, /*b=*/true, state);
         break;
       case Intent::Kind::kCreateVeth:
-        // By its tag; one that died without it, by its names alone.
+      case Intent::Kind::kCreateDevice:
+        // By its tag; one that died without it, by its name alone.
         if (!IsRecorded(state, item.made) && !IsBeyondKnowing(state, item.made)) state.RemovePair(item.made);
+        for (const auto& [id, number] : item.births) {
+          if (item.boot == state.boot) Unmake(id, number, state);
+        }
         break;
       case Intent::Kind::kDeleteVeth: {
         auto record = state.veths.find(item.id);
@@ -70,7 +91,7 @@ void Recover(State& state) {
 std::vector<State> Restore(const State& state, const std::map<std::string, bool>& said, bool disturbed, bool is_first) {
   std::vector<State> states = {state};
   size_t told = 0;
-  auto restore = [&](const std::string& name, const std::string& id, const auto& record, auto heal) {
+  auto restore = [&](const std::string& name, const std::string& id, const auto& record) {
     if (!record.metadata.persistent || record.boot == state.boot) return;
     auto now = said.find(name);
     told += now == said.end() ? 0 : 1;
@@ -80,7 +101,7 @@ std::vector<State> Restore(const State& state, const std::map<std::string, bool>
       if (now == said.end() && is_first) continue;
       const Call healing{.method = Call::Method::kTend, .id = id};
       Outcomes outcomes(before, healing, {});
-      heal(before, id, outcomes);
+      Heal(before, name, id, outcomes);
       if (!restored && disturbed) next.push_back(before);
       for (Outcome& outcome : std::move(outcomes).Take()) {
         const bool fits = outcome.kind == Outcome::Kind::kDone     ? outcome.expected.ok == restored
@@ -91,10 +112,18 @@ std::vector<State> Restore(const State& state, const std::map<std::string, bool>
     }
     states = std::move(next);
   };
-  for (const auto& [id, record] : state.namespaces) {
-    restore(engine::NamespaceName(id), id, record, HealNamespace);
+  // Pairs after bridges, of which ends are ports, and other devices after all that they may stand on.
+  auto is_bridge = [](const auto& item) {
+    return std::holds_alternative<netlink::BridgeInfo>(item.second.spec.options);
+  };
+  for (const auto& [id, record] : state.namespaces) restore(engine::NamespaceName(id), id, record);
+  for (const auto& item : state.devices) {
+    if (is_bridge(item)) restore(item.first, item.first, item.second);
   }
-  for (const auto& [id, record] : state.veths) restore(VethName(id), id, record, HealVeth);
+  for (const auto& [id, record] : state.veths) restore(VethName(id), id, record);
+  for (const auto& item : state.devices) {
+    if (!is_bridge(item)) restore(item.first, item.first, item.second);
+  }
   if (told != said.size()) states.clear();
   return states;
 }
@@ -110,6 +139,10 @@ bool MatchesUnwell(const std::map<std::string, Presence>& unwell, const State& s
   for (const auto& [id, record] : state.namespaces) {
     const NamespaceView view = state.Describe(id);
     if (!matches(engine::NamespaceName(id), view.vague, view.presence)) return false;
+  }
+  for (const auto& [name, record] : state.devices) {
+    const DeviceView view = state.DescribeDevice(name);
+    if (!matches(name, view.vague, view.presence)) return false;
   }
   for (const auto& [id, record] : state.veths) {
     const VethView view = state.DescribeVeth(id);

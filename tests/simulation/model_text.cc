@@ -10,6 +10,15 @@
 
 namespace netprov::simulation {
 
+// Of a link.
+static std::string ToText(const Traits& ip, const Words& device, const Words& port, const Traits& fdb) {
+  std::string text;
+  for (const std::string& trait : ip) absl::StrAppend(&text, ", ", trait);
+  for (const auto& [name, value] : With(device, port)) absl::StrAppend(&text, ", ", name, " ", value);
+  for (const std::string& trait : fdb) absl::StrAppend(&text, ", ", trait);
+  return text;
+}
+
 std::string PresenceName(Presence presence) {
   switch (presence) {
     case Presence::kThere:
@@ -37,15 +46,21 @@ std::string Answer::ToString() const {
   auto describe_netns = [](const engine::Namespace& named) {
     return absl::StrCat(named.id, named.managed ? " ours " : " foreign ", PresenceName(PresenceOf(named.state)));
   };
+  auto describe_device = [](const engine::Device& of) {
+    return absl::StrCat(of.name, " ", PresenceName(PresenceOf(of.state)), " ",
+                        of.link.namespace_id.empty() ? "host" : of.link.namespace_id, ":", of.link.interface_name);
+  };
   std::string text = "ok";
   if (netns.has_value()) absl::StrAppend(&text, " ", describe_netns(*netns));
   if (veth.has_value()) absl::StrAppend(&text, " ", describe_veth(*veth));
+  if (device.has_value()) absl::StrAppend(&text, " ", describe_device(*device));
   for (const engine::Namespace& listed : namespaces) absl::StrAppend(&text, " [", describe_netns(listed), "]");
   if (!deleted.empty()) absl::StrAppend(&text, ", deleted ", absl::StrJoin(deleted, " "));
   if (presence.has_value()) absl::StrAppend(&text, ", was ", PresenceName(*presence));
   if (healed) absl::StrAppend(&text, ", healed");
   if (!kept.empty()) absl::StrAppend(&text, ", kept ", absl::StrJoin(kept, " "));
   for (const engine::Veth& listed : veths) absl::StrAppend(&text, " [", describe_veth(listed), "]");
+  for (const engine::Device& listed : devices) absl::StrAppend(&text, " [", describe_device(listed), "]");
   return text;
 }
 
@@ -58,7 +73,8 @@ std::string Sighting::ToString() const {
     // Without the uid, so that a history reads the same each time.
     const std::optional<engine::Tag> tag = engine::ParseTag(link.alias);
     absl::StrAppend(&text, "  link ", where.first.empty() ? "host" : where.first, ":", where.second, " ", link.kind,
-                    " group ", link.group, " ", tag.has_value() ? tag->object : link.alias, "\n");
+                    " group ", link.group, " ", tag.has_value() ? tag->object : link.alias,
+                    ToText(link.ip, link.device_words, link.port_words, link.fdb), "\n");
   }
   return text;
 }
@@ -71,9 +87,11 @@ std::string ToString(const State& state) {
   }
   for (const auto& [where, link] : state.links) {
     absl::StrAppend(&text, "  link in #", where.first, " ", where.second, " of ",
-                    link.pair == 0 ? "somebody else" : absl::StrCat("pair #", link.pair),
-                    link.tagged ? "" : " (no tag)", link.moved ? " (moved)" : "",
-                    link.mtu.has_value() ? absl::StrCat(" (mtu ", *link.mtu, ")") : "",
+                    link.is_foreign() ? "somebody else" : absl::StrCat(link.kind, " #", link.pair),
+                    link.master == 0 ? "" : absl::StrCat(" port of #", link.master),
+                    link.lower == 0 ? "" : absl::StrCat(" on #", link.lower),
+                    ToText(link.ip, link.device, link.port, link.fdb), link.tagged ? "" : " (no tag)",
+                    link.moved ? " (moved)" : "", link.mtu.has_value() ? absl::StrCat(" (mtu ", *link.mtu, ")") : "",
                     link.up.has_value() ? (*link.up ? " (up)" : " (down)") : "", "\n");
   }
   absl::StrAppend(&text, "  at ", absl::FormatDuration(state.now));
@@ -88,6 +106,10 @@ std::string ToString(const State& state) {
   for (const auto& [id, record] : state.veths) {
     absl::StrAppend(&text, "  record of pair ", id, " #", record.instance, state.IsThere(record) ? "" : " missing",
                     ToText(record.metadata), "\n");
+  }
+  for (const auto& [name, record] : state.devices) {
+    absl::StrAppend(&text, "  record of ", name, " #", record.instance, state.IsThere(record) ? "" : " missing",
+                    record.vague ? " vague" : "", ToText(record.metadata), "\n");
   }
   for (const auto& [id, request] : state.requests) {
     absl::StrAppend(&text, "  answered ", id, ": ", request.fingerprint, "\n");

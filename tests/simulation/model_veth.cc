@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -17,13 +18,10 @@ using engine::Intent;
 using engine::Reason;
 using engine::VethSpec;
 
-namespace {
-
 bool IsPattern(const std::string& name) { return absl::StrContains(name, '%'); }
 
-// have both ends of a pair there.
-std::vector<std::string> Choose(const State& state, int place, const std::string& name, const std::string& taken,
-                                bool overlapped) {
+std::vector<std::string> ChooseNames(const State& state, int place, const std::string& name, const std::string& taken,
+                                     bool overlapped) {
   if (!IsPattern(name)) return {name};
   std::vector<std::string> names;
   for (int number = 0; names.size() < (overlapped ? 3 : 1); ++number) {
@@ -33,11 +31,10 @@ std::vector<std::string> Choose(const State& state, int place, const std::string
   return names;
 }
 
-}  // namespace
-
 bool IsRecorded(const State& state, int pair) {
-  return std::any_of(state.veths.begin(), state.veths.end(),
-                     [&](const auto& veth) { return veth.second.pair == pair && veth.second.boot == state.boot; });
+  auto is_it = [&](const auto& record) { return record.second.pair == pair && record.second.boot == state.boot; };
+  return std::any_of(state.veths.begin(), state.veths.end(), is_it) ||
+         std::any_of(state.devices.begin(), state.devices.end(), is_it);
 }
 
 bool EndsIn(const State::VethRecord& veth, const std::string& id) {
@@ -87,11 +84,24 @@ void BlurPlaces(const VethSpec& spec, State& state) {
   }
 }
 
+VethSpec WithoutPorts(VethSpec spec) {
+  spec.a.config.port = spec.b.config.port = {};
+  return spec;
+}
+
 void PutLinks(const VethSpec& names, int place_a, int place_b, State::Link link, State& state) {
   link.is_a = true;
   state.links[{place_a, names.a.interface_name}] = link;
   link.is_a = false;
   state.links[{place_b, names.b.interface_name}] = link;
+}
+
+// One that comes with a pair.
+static void BearNamespace(const std::string& id, int number, const engine::Metadata& metadata, State& state) {
+  state.Bear(number);
+  state.files[id] = {
+      .kind = State::File::Kind::kNetns, .netns = number, .instance = number, .alias = {}, .sysctls = {}};
+  state.namespaces[id] = {.instance = number, .netns = number, .boot = state.boot, .spec = {}, .metadata = metadata};
 }
 
 void CreateVeth(const State& s, const Call& call, Outcomes& outcomes) {
@@ -106,12 +116,24 @@ void CreateVeth(const State& s, const Call& call, Outcomes& outcomes) {
     return outcomes.Succeed(s, {.netns = {}, .veth = s.DescribeVeth(call.id)});
   }
   // First what the registry knows of both, then what the kernel does.
+  std::map<std::string, int> births;
   for (const EndpointSpec* end : {&call.spec.a, &call.spec.b}) {
     if (end->namespace_id.empty()) continue;
     auto record = s.namespaces.find(end->namespace_id);
+    if (call.births && record == s.namespaces.end() && !s.files.contains(end->namespace_id)) {
+      births[end->namespace_id] = 0;
+      continue;
+    }
     if (record == s.namespaces.end() || record->second.boot != s.boot) {
       return outcomes.Refuse(NamespaceRefusal(s, end->namespace_id));
     }
+  }
+  bool is_no_port = false;
+  for (const EndpointSpec* end : {&call.spec.a, &call.spec.b}) {
+    const std::optional<Reason> refusal = BridgeRefusal(s, *end);
+    // What else is wrong may be said in its place.
+    if (refusal.has_value()) outcomes.Refuse(*refusal);
+    is_no_port = is_no_port || refusal.has_value();
   }
   BlurForwarding(call.spec, s, outcomes);
   // Other calls see a pair that is made and then undone.
@@ -136,30 +158,43 @@ void CreateVeth(const State& s, const Call& call, Outcomes& outcomes) {
     outcomes.Overtake(room);
     outcomes.Die(room);
   }
+  // The namespaces that come with it, one after the other.
+  State here = s;
+  for (auto& [id, number] : births) {
+    number = room.next_instance++;
+    BearNamespace(id, number, call.metadata, here);
+  }
+  auto leave = [&](const State& left) { outcomes.Leave(left, Intent::Kind::kCreateVeth, instance, instance, births); };
   // Only the intent, or the kernel refused and nobody could make sure that nothing was left.
-  outcomes.Leave(room, Intent::Kind::kCreateVeth, instance, instance);
+  leave(room);
+  for (const auto& [id, number] : births) {
+    State left = room;
+    BearNamespace(id, number, call.metadata, left);
+    left.namespaces.erase(id);
+    leave(left);
+  }
   auto has_taken_name = [&](const EndpointSpec& end) {
-    const std::optional<int> place = PlaceOf(s, end.namespace_id);
+    const std::optional<int> place = PlaceOf(here, end.namespace_id);
     return place.has_value() && !IsPattern(end.interface_name) && room.links.contains({*place, end.interface_name});
   };
   for (const EndpointSpec* end : {&call.spec.a, &call.spec.b}) {
-    if (PlaceOf(s, end->namespace_id).has_value()) continue;
+    if (PlaceOf(here, end->namespace_id).has_value()) continue;
     // Of two reasons, a failure may point at the other.
     const bool name_is_taken = has_taken_name(call.spec.a) || has_taken_name(call.spec.b);
     if (outcomes.circumstances().disturbed && name_is_taken) outcomes.Refuse(Reason::kInterfaceNameTaken);
-    return outcomes.Refuse(NamespaceRefusal(s, end->namespace_id));
+    return outcomes.Refuse(NamespaceRefusal(here, end->namespace_id));
   }
-  const int place_a = *PlaceOf(s, call.spec.a.namespace_id);
-  const int place_b = *PlaceOf(s, call.spec.b.namespace_id);
+  const int place_a = *PlaceOf(here, call.spec.a.namespace_id);
+  const int place_b = *PlaceOf(here, call.spec.b.namespace_id);
   // What an earlier call has left without a tag, under the same names, cannot be told from what this one may have left.
   const auto left_a = s.links.find({place_a, call.spec.a.interface_name});
   const auto left_b = s.links.find({place_b, call.spec.b.interface_name});
-  if (left_a != s.links.end() && left_b != s.links.end() && left_a->second.pair != 0 && !left_a->second.tagged &&
+  if (left_a != s.links.end() && left_b != s.links.end() && left_a->second.kind == "veth" && !left_a->second.tagged &&
       left_a->second.pair == left_b->second.pair && !IsRecorded(s, left_a->second.pair)) {
     State swept = room;
     swept.RemovePair(left_a->second.pair);
     outcomes.Fail(swept);
-    outcomes.Leave(swept, Intent::Kind::kCreateVeth, instance, instance);
+    leave(swept);
   }
   const bool name_is_taken = has_taken_name(call.spec.a) || has_taken_name(call.spec.b);
   const bool nat_is_taken = IsNatTaken(room, call.spec, place_a, place_b, instance);
@@ -181,20 +216,26 @@ void CreateVeth(const State& s, const Call& call, Outcomes& outcomes) {
   if (nat_is_taken && looks_first && is_sure) return;
   if (route_is_taken) outcomes.Refuse(Reason::kKernel);
   if (route_is_taken && is_sure) return;
+  if (is_no_port) return;
   auto make = [&](const VethSpec& spec) {
     if (call.validate) {
       return outcomes.Succeed(s, {.netns = {},
                                   .veth = VethView{.id = call.id,
                                                    .instance = 0,
                                                    .presence = Presence::kThere,
-                                                   .spec = spec,
+                                                   .spec = WithoutPorts(spec),
+                                                   .a_port = PortWords(spec.a.config.port),
+                                                   .b_port = PortWords(spec.b.config.port),
                                                    .metadata = call.metadata,
                                                    .expires = {}}});
     }
     State made = room;
+    for (const auto& [id, number] : births) BearNamespace(id, number, call.metadata, made);
     for (bool tagged : {false, true}) {
       PutLinks(spec, place_a, place_b, {.pair = instance, .instance = instance, .tagged = tagged}, made);
-      outcomes.Leave(made, Intent::Kind::kCreateVeth, instance, instance);
+      State left = made;
+      for (const auto& [id, number] : births) left.namespaces.erase(id);
+      leave(left);
     }
     if (is_refused_late) return;
     made.veths[call.id] = {.instance = instance,
@@ -210,10 +251,10 @@ void CreateVeth(const State& s, const Call& call, Outcomes& outcomes) {
   VethSpec spec = call.spec;
   const bool overlapped = outcomes.circumstances().overlapped;
   const std::string fixed_b = place_a == place_b && !IsPattern(spec.b.interface_name) ? spec.b.interface_name : "";
-  for (const std::string& name_a : Choose(s, place_a, call.spec.a.interface_name, fixed_b, overlapped)) {
+  for (const std::string& name_a : ChooseNames(here, place_a, call.spec.a.interface_name, fixed_b, overlapped)) {
     spec.a.interface_name = name_a;
     for (const std::string& name_b :
-         Choose(s, place_b, call.spec.b.interface_name, place_a == place_b ? name_a : "", overlapped)) {
+         ChooseNames(here, place_b, call.spec.b.interface_name, place_a == place_b ? name_a : "", overlapped)) {
       spec.b.interface_name = name_b;
       make(spec);
     }

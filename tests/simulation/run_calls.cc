@@ -40,11 +40,34 @@ engine::UpdateNamespaceCall NamespaceUpdate(const Call& call, const engine::Call
 engine::UpdateVethCall VethUpdate(const Call& call, const engine::CallContext& context) {
   const auto asks = [](const Change::End& end) { return end.config.has_value() && end.config->ip_forwarding; };
   const bool asks_for_forwarding = asks(call.change.a) || asks(call.change.b);
+  std::vector<std::string> bridges;
+  for (const Change::End* end : {&call.change.a, &call.change.b}) {
+    if (!end->bridge.value_or("").empty()) bridges.push_back(*end->bridge);
+  }
   return {.context = context,
           .id = call.id,
           .edit = [change = call.change](const auto& present) { return Edit(change, present); },
-          .bridges = {},
+          .bridges = bridges,
           .ip_forwarding = asks_for_forwarding};
+}
+
+engine::UpdateDeviceCall DeviceUpdate(const Call& call, const engine::CallContext& context) {
+  return {.context = context, .name = call.id, .edit = [change = call.change](const auto& present) {
+            return Edit(change, present);
+          }};
+}
+
+// Page by page, as clients do.
+template <typename T, typename List>
+engine::EngineResult<std::vector<T>> ListAll(std::string T::*name, List list) {
+  constexpr size_t kPage = 2;
+  std::vector<T> all;
+  for (std::string after;; after = all.back().*name) {
+    engine::EngineResult<engine::Page<T>> page = list(after, kPage);
+    if (!page.ok()) return std::move(page).error();
+    all.insert(all.end(), page->items.begin(), page->items.end());
+    if (!page->more) return all;
+  }
 }
 
 }  // namespace
@@ -64,11 +87,27 @@ void Simulation::Submit(const Call& call) {
     case Call::Method::kDeleteNamespace:
       flight.keys = engine_->Keys(engine::DeleteNamespaceCall{.context = context, .id = call.id});
       break;
+    case Call::Method::kAdoptNamespace:
+      flight.keys = engine_->Keys(engine::AdoptNamespaceCall{.context = context, .id = call.id});
+      break;
+    case Call::Method::kReleaseNamespace:
+      flight.keys = engine_->Keys(engine::ReleaseNamespaceCall{.context = context, .id = call.id});
+      break;
     case Call::Method::kCreateVeth:
-      flight.keys = engine_->Keys(engine::CreateVethCall{.context = context, .id = call.id, .spec = call.spec});
+      flight.keys = engine_->Keys(engine::CreateVethCall{
+          .context = context, .id = call.id, .spec = call.spec, .create_namespaces = call.births});
       break;
     case Call::Method::kDeleteVeth:
       flight.keys = engine_->Keys(engine::DeleteVethCall{.context = context, .id = call.id});
+      break;
+    case Call::Method::kCreateDevice:
+      flight.keys = engine_->Keys(engine::CreateDeviceCall{.context = context, .name = call.id, .spec = call.device});
+      break;
+    case Call::Method::kDeleteDevice:
+      flight.keys = engine_->Keys(engine::DeleteDeviceCall{.context = context, .name = call.id});
+      break;
+    case Call::Method::kUpdateDevice:
+      flight.keys = engine_->Keys(DeviceUpdate(call, context));
       break;
     case Call::Method::kUpdateNamespace:
       flight.keys = engine_->Keys(NamespaceUpdate(call, context));
@@ -135,6 +174,7 @@ void Simulation::Execute(Flight& flight) {
   auto nothing = [](const auto&) {};
   auto netns = [&](const auto& result) { flight.answer.netns = *result; };
   auto veth = [&](const auto& result) { flight.answer.veth = *result; };
+  auto device = [&](const auto& result) { flight.answer.device = *result; };
   switch (call.method) {
     case Call::Method::kCreateNamespace:
       return take(engine_->CreateNamespace({.context = context,
@@ -145,15 +185,36 @@ void Simulation::Execute(Flight& flight) {
                   netns);
     case Call::Method::kDeleteNamespace:
       return take(engine_->DeleteNamespace({.context = context, .id = call.id, .allow_missing = call.allow}), nothing);
+    case Call::Method::kAdoptNamespace:
+      return take(engine_->AdoptNamespace({.context = context,
+                                           .id = call.id,
+                                           .spec = call.netns,
+                                           .metadata = call.metadata,
+                                           .allow_existing = call.allow}),
+                  netns);
+    case Call::Method::kReleaseNamespace:
+      return take(engine_->ReleaseNamespace({.context = context, .id = call.id, .allow_missing = call.allow}), nothing);
     case Call::Method::kCreateVeth:
       return take(engine_->CreateVeth({.context = context,
                                        .id = call.id,
                                        .spec = call.spec,
                                        .metadata = call.metadata,
-                                       .allow_existing = call.allow}),
+                                       .allow_existing = call.allow,
+                                       .create_namespaces = call.births}),
                   veth);
     case Call::Method::kDeleteVeth:
       return take(engine_->DeleteVeth({.context = context, .id = call.id, .allow_missing = call.allow}), nothing);
+    case Call::Method::kCreateDevice:
+      return take(engine_->CreateDevice({.context = context,
+                                         .name = call.id,
+                                         .spec = call.device,
+                                         .metadata = call.metadata,
+                                         .allow_existing = call.allow}),
+                  device);
+    case Call::Method::kDeleteDevice:
+      return take(engine_->DeleteDevice({.context = context, .name = call.id, .allow_missing = call.allow}), nothing);
+    case Call::Method::kUpdateDevice:
+      return take(engine_->UpdateDevice(DeviceUpdate(call, context)), device);
     case Call::Method::kUpdateNamespace:
       return take(engine_->UpdateNamespace(NamespaceUpdate(call, context)), netns);
     case Call::Method::kUpdateVeth:
@@ -181,30 +242,20 @@ void Simulation::Execute(Flight& flight) {
       return take(engine_->GetNamespace(call.id), netns);
     case Call::Method::kGetVeth:
       return take(engine_->GetVeth(call.id), veth);
+    case Call::Method::kGetDevice:
+      return take(engine_->GetDevice(call.id), device);
     case Call::Method::kListNamespaces:
-    case Call::Method::kListVeths: {
-      // Page by page, as clients do.
-      constexpr size_t kPage = 2;
-      bool more = true;
-      flight.answer.ok = true;
-      for (std::string after; more && flight.answer.ok;) {
-        more = false;
-        if (call.method == Call::Method::kListNamespaces) {
-          take(engine_->ListNamespaces(after, kPage), [&](const auto& page) {
-            flight.answer.namespaces.insert(flight.answer.namespaces.end(), page->items.begin(), page->items.end());
-            more = page->more;
-            if (more) after = page->items.back().id;
-          });
-        } else {
-          take(engine_->ListVeths(after, kPage), [&](const auto& page) {
-            flight.answer.veths.insert(flight.answer.veths.end(), page->items.begin(), page->items.end());
-            more = page->more;
-            if (more) after = page->items.back().id;
-          });
-        }
-      }
-      return;
-    }
+      return take(ListAll(&engine::Namespace::id,
+                          [&](const auto& after, size_t limit) { return engine_->ListNamespaces(after, limit); }),
+                  [&](const auto& all) { flight.answer.namespaces = *all; });
+    case Call::Method::kListVeths:
+      return take(
+          ListAll(&engine::Veth::id, [&](const auto& after, size_t limit) { return engine_->ListVeths(after, limit); }),
+          [&](const auto& all) { flight.answer.veths = *all; });
+    case Call::Method::kListDevices:
+      return take(ListAll(&engine::Device::name,
+                          [&](const auto& after, size_t limit) { return engine_->ListDevices(call.id, after, limit); }),
+                  [&](const auto& all) { flight.answer.devices = *all; });
   }
 }
 
@@ -252,7 +303,9 @@ void Simulation::CountAnswer(const Flight& flight) {
                                      : ", not healed"));
   }
   if (flight.call.updates()) {
-    const char* kind = flight.call.method == Call::Method::kUpdateVeth ? "veths" : "namespaces";
+    const std::string kind = flight.call.method == Call::Method::kUpdateVeth     ? "veths"
+                             : flight.call.method == Call::Method::kUpdateDevice ? Collection(flight.call.id)
+                                                                                 : "namespaces";
     auto how = [&]() -> std::string {
       if (answer.ok) return flight.call.validate ? "would be done" : "done";
       switch (answer.error->reason) {
@@ -292,6 +345,9 @@ void Simulation::Answered(int number) {
                     [&](Config& config) { return !MatchesList(answer.namespaces, flight.disturbed, config.state); });
     } else if (flight.call.method == Call::Method::kListVeths && answer.ok) {
       std::erase_if(explained, [&](Config& config) { return !MatchesList(answer.veths, config.state); });
+    } else if (flight.call.method == Call::Method::kListDevices && answer.ok) {
+      std::erase_if(explained,
+                    [&](Config& config) { return !MatchesList(flight.call.id, answer.devices, config.state); });
     }
     if (explained.empty()) {
       Break(absl::StrCat("call ", number, " (", flight.call.ToString(), ") must not answer ", answer.ToString(), "\n",
@@ -301,7 +357,8 @@ void Simulation::Answered(int number) {
     constexpr size_t kMostConfigs = 20000;
     if (configs_.size() > kMostConfigs) Break("the simulation has lost track: too many states are possible");
   } else if (!answer.ok && answer.error->reason != Reason::kNamespaceNotFound &&
-             answer.error->reason != Reason::kVethNotFound && !flight.disturbed) {
+             answer.error->reason != Reason::kVethNotFound && answer.error->reason != Reason::kDeviceNotFound &&
+             !flight.disturbed) {
     Break(absl::StrCat("call ", number, " (", flight.call.ToString(), ") must not answer ", answer.ToString()));
   }
   for (const std::string& key : flight.keys) {

@@ -193,6 +193,7 @@ void Simulation::Tend() {
   for (const auto& record : registry_->ListVeths("", SIZE_MAX)) {
     tend(engine::VethName(record.id), record.uid, record.metadata);
   }
+  for (const auto& record : registry_->ListDevices()) tend(record.name, record.uid, record.metadata);
   for (const auto& record : registry_->ListNamespaces()) {
     tend(engine::NamespaceName(record.id), record.uid, record.metadata);
   }
@@ -206,7 +207,8 @@ void Simulation::Compare(const engine::HostReport& report) {
   }
   std::erase_if(configs_, [&](const Config& config) {
     return !MatchesUnwell(found, config.state) ||
-           config.state.namespaces.size() + config.state.veths.size() != static_cast<size_t>(report.objects);
+           config.state.namespaces.size() + config.state.veths.size() + config.state.devices.size() !=
+               static_cast<size_t>(report.objects);
   });
   if (!configs_.empty()) return;
   std::string text;
@@ -248,10 +250,7 @@ void Simulation::Crash(bool reboot) {
     return std::any_of(config.effective.begin(), config.effective.end(), [&](const auto& effective) {
       const Flight& flight = flights_.at(effective.first);
       const Outcome::Kind kind = effective.second.first;
-      if (flight.call.method != Call::Method::kDeleteNamespace && flight.call.method != Call::Method::kDeleteVeth &&
-          flight.call.method != Call::Method::kExpire) {
-        return false;
-      }
+      if (!flight.call.deletes() && flight.call.method != Call::Method::kExpire) return false;
       const bool is_first = config.state.unfinished.size() == 1;
       return (kind == Outcome::Kind::kIntentStays && !flight.registry_failed && is_first) ||
              (kind == Outcome::Kind::kRollbackFailed && !flight.disturbed);

@@ -40,7 +40,8 @@ bool Simulation::Accepts(const Flight& flight, Outcome::Kind kind, const Expecte
       // An EEXIST out of nowhere is a name that somebody had for a moment.
       return flight.disturbed &&
              (answer.error->reason == Reason::kKernel || answer.error->reason == Reason::kRegistryFailed ||
-              ((flight.call.method == Call::Method::kCreateNamespace || flight.call.method == Call::Method::kTend) &&
+              ((flight.call.method == Call::Method::kCreateNamespace || flight.call.method == Call::Method::kTend ||
+                flight.call.births) &&
                answer.error->reason == Reason::kNamespaceNotManaged));
     case Outcome::Kind::kRollbackFailed:
       return flight.disturbed && !answer.ok && answer.error->reason == Reason::kRollbackFailed;
@@ -55,6 +56,8 @@ bool Simulation::Accepts(const Flight& flight, Outcome::Kind kind, const Expecte
         case Reason::kNamespaceMissing:
         case Reason::kInterfaceNameTaken:
         case Reason::kPortForwardTaken:
+        case Reason::kLowerNotFound:
+        case Reason::kDeviceRefused:
           return true;
         case Reason::kKernel:
           return answer.error->kernel->code == EEXIST;

@@ -18,86 +18,6 @@ namespace netprov::simulation {
 
 using engine::NetnsRef;
 
-NetnsRef Simulation::RefOf(const std::string& place) {
-  if (place.empty()) return {};
-  auto entry = world_.kernel().FindNetns(place);
-  const bool is_netns = entry.ok() && entry->has_value() && (*entry)->is_netns;
-  return {.name = place, .cookie = is_netns ? (*entry)->cookie : 0};
-}
-
-Sighting Simulation::See() {
-  Sighting sighting;
-  auto check = [this](const auto& result) {
-    if (!result.ok()) Break(absl::StrCat("the machine cannot be looked at: ", result.error().ToString()));
-  };
-  auto see_place = [&](const NetnsRef& ref) {
-    Sighting::Place& place = sighting.places[ref.name];
-    auto nat = world_.kernel().ListNat(ref, registry_->id());
-    check(nat);
-    for (const netlink::NatElement& element : *nat) {
-      const std::optional<engine::Tag> tag = engine::ParseTag(element.tag);
-      place.nat[tag.has_value() ? tag->uid : ""].insert(TraitOf(element));
-    }
-    auto routes = world_.kernel().ListRoutesWithoutLink(ref);
-    check(routes);
-    for (const engine::RouteSpec& route : *routes) place.routes.insert(TraitOf(route));
-    engine::Sysctls wanted = UsualSysctls();
-    wanted.emplace(kForwardingSysctl, "");
-    auto sysctls = world_.kernel().FindSysctls(ref, wanted);
-    check(sysctls);
-    place.forwards = sysctls->at(kForwardingSysctl) == "1";
-    place.sysctls = *std::move(sysctls);
-    std::erase_if(place.sysctls, [](const auto& item) {
-      return item.first == kForwardingSysctl || item.second == UsualSysctl(item.first);
-    });
-  };
-  auto see_links = [&](const NetnsRef& place) {
-    see_place(place);
-    auto links = world_.kernel().ListLinks(place);
-    check(links);
-    for (const engine::Link& link : *links) {
-      // The loopback link, and what the kernel puts into each namespace by itself.
-      if (link.name == "lo") {
-        if (!place.is_host()) {
-          sighting.files[place.name].alias = link.alias;
-          sighting.files[place.name].up = link.up;
-        }
-      } else if (link.kind == "ifb") {
-        const std::optional<engine::Tag> tag = engine::ParseTag(link.alias);
-        // `ifba` and 44 bits of the uid.
-        sighting.places[place.name].shapers[tag.has_value() ? tag->uid : ""].insert("ifb " + link.name.substr(3, 1));
-      } else if (link.group != 0 || link.kind == "veth" || link.kind == "bridge" || link.kind == "dummy") {
-        Sighting::Link& seen = sighting.links[{place.name, link.name}];
-        static_cast<engine::Link&>(seen) = link;
-        if (link.group != engine::kOwnedGroup) continue;
-        auto ip = world_.kernel().FindIpConfig(place, link.ifindex);
-        check(ip);
-        seen.ip = IpTraits(*ip);
-        if (link.kind != "veth") continue;
-        auto shaping = world_.kernel().FindShaping(place, link.ifindex);
-        check(shaping);
-        seen.limits = LimitTraits(*shaping);
-      }
-    }
-  };
-  see_links({});
-  auto names = world_.kernel().ListNetns();
-  check(names);
-  for (const std::string& name : *names) {
-    const NetnsRef ref = RefOf(name);
-    sighting.files[name].is_netns = ref.cookie != 0;
-    if (ref.cookie != 0) see_links(ref);
-  }
-  auto etc = world_.kernel().ListEtc();
-  check(etc);
-  for (const std::string& name : *etc) {
-    auto entry = world_.kernel().FindEtcFiles(name);
-    check(entry);
-    if (!entry->files.empty()) sighting.etc[name] = entry->files;
-  }
-  return sighting;
-}
-
 namespace {
 
 std::string UidOf(const engine::Link& link) {
@@ -129,6 +49,13 @@ bool Simulation::IsOurs(const NetnsRef& place, uint32_t ifindex, bool tagged) {
     const auto record = registry_->FindNamespace(place.name);
     return record.has_value() && record->boot_id == boot && record->cookie == place.cookie;
   }
+  for (const engine::DeviceRecord& record : registry_->ListDevices()) {
+    if (record.boot_id != boot || record.link.namespace_id != place.name || record.link.ifindex != ifindex) continue;
+    auto link = world_.kernel().FindLink(place, ifindex);
+    if (!link.ok() || !link->has_value() || (*link)->kind != engine::KindOf(record.spec.options)) return false;
+    const std::optional<engine::Tag> tag = engine::ParseTag((*link)->alias);
+    return tag.has_value() ? tag->uid == record.uid : !tagged && (*link)->group == engine::kOwnedGroup;
+  }
   for (const engine::VethRecord& record : registry_->ListVeths("", SIZE_MAX)) {
     auto is_it = [&](const engine::Endpoint& end) { return end.namespace_id == place.name && end.ifindex == ifindex; };
     if (record.boot_id != boot || (!is_it(record.a) && !is_it(record.b))) continue;
@@ -147,15 +74,17 @@ Act Simulation::Aim(Act act) {
   const bool is_of_end =
       act.kind == Act::Kind::kSetLink || act.kind == Act::Kind::kMoveLink || act.kind == Act::Kind::kTakeAway;
   if (!is_of_end || !act.link.empty()) return act;
-  const std::vector<engine::VethRecord> veths = registry_->ListVeths("", SIZE_MAX);
-  if (veths.empty()) return act;
-  const engine::VethRecord& veth = veths[act.end / 2 % veths.size()];
-  const engine::Endpoint& end = act.end % 2 == 0 ? veth.a : veth.b;
+  std::vector<std::pair<engine::Endpoint, engine::EndpointSpec>> ends;
+  for (const engine::VethRecord& veth : registry_->ListVeths("", SIZE_MAX)) {
+    ends.insert(ends.end(), {{veth.a, veth.spec.a}, {veth.b, veth.spec.b}});
+  }
+  for (const engine::DeviceRecord& device : registry_->ListDevices()) ends.push_back({device.link, device.spec.link});
+  if (ends.empty()) return act;
+  const auto& [end, spec] = ends[act.end % ends.size()];
   auto link = world_.kernel().FindLink(RefOf(end.namespace_id), end.ifindex);
   if (!link.ok() || !link->has_value()) return act;
   act.name = end.namespace_id;
   act.link = (*link)->name;
-  const engine::EndpointSpec& spec = act.end % 2 == 0 ? veth.spec.a : veth.spec.b;
   if (act.loss == Act::Loss::kIp) act.ip = OneOf(spec.config.ip, act.end);
   if (act.loss == Act::Loss::kRoute) act.ip.routes = RoutesWithoutLinkOf(spec.config.ip);
   return act;
@@ -174,6 +103,7 @@ bool Simulation::TakeAway(const Act& act, const NetnsRef& place, const engine::L
       return kernel.DeleteRoutes(place, act.ip.routes).ok();
     }
     case Act::Loss::kLimits: {
+      if (link.kind != "veth") return false;
       const engine::ShapingSpec nothing{.egress = {}, .ingress = {}, .ifb_name = "", .alias = link.alias};
       auto held = kernel.FindShaping(place, link.ifindex);
       if (!held.ok() || *held == engine::Shaping()) return false;
@@ -193,6 +123,14 @@ bool Simulation::TakeAway(const Act& act, const NetnsRef& place, const engine::L
     }
     case Act::Loss::kForwarding:
       return kernel.SetSysctls(place, {{kForwardingSysctl, "0"}}).ok();
+    case Act::Loss::kMembership:
+      return link.master_ifindex != 0 && kernel.SetLink(place, link.ifindex, {.master = 0}).ok();
+    case Act::Loss::kFdb: {
+      if (link.kind != "vxlan") return false;
+      auto entries = kernel.ListFdb(place, link.ifindex);
+      std::erase_if(*entries, [](const engine::FdbEntry& entry) { return entry.mac.IsZero(); });
+      return !entries->empty() && kernel.SetLink(place, link.ifindex, {.lost_fdb = *entries}).ok();
+    }
   }
   return false;
 }
@@ -201,9 +139,8 @@ void Simulation::Meddle(const Act& meant) {
   // What is read back as it was made, or has just been looked at, is not changed: the model is too plain for that.
   const bool drifts = meant.kind >= Act::Kind::kSetLink;
   const bool waits = std::any_of(flights_.begin(), flights_.end(), [&](const auto& flight) {
-    return flight.second.turn != nullptr &&
-           (flight.second.call.method == Call::Method::kTend || flight.second.call.updates() ||
-            (drifts && flight.second.call.method == Call::Method::kCreateVeth));
+    return flight.second.turn != nullptr && (flight.second.call.method == Call::Method::kTend ||
+                                             flight.second.call.updates() || (drifts && flight.second.call.creates()));
   });
   if (waits) Drain();
   const Act act = Aim(meant);
@@ -249,8 +186,11 @@ void Simulation::Meddle(const Act& meant) {
       if (there(act.link)) {
         const auto link = *world_.kernel().FindLink(place, act.link);
         const bool changes = !act.settings.mac.has_value() || act.settings.mac != link->mac;
-        if ((done = changes && IsOurs(place, link->ifindex, /*tagged=*/false)))
-          (void)world_.kernel().SetLink(place, link->ifindex, act.settings);
+        // Options of a bridge or of a port.
+        const bool fits = (!act.settings.device.has_value() || link->kind == "bridge") &&
+                          (act.settings.port.empty() || link->port.has_value());
+        done = changes && fits && IsOurs(place, link->ifindex, /*tagged=*/false) &&
+               world_.kernel().SetLink(place, link->ifindex, act.settings).ok();
       }
       break;
     case Act::Kind::kTakeAway:
@@ -285,6 +225,7 @@ void Simulation::Meddle(const Act& meant) {
                         !*world_.kernel().FindLink(to, act.new_link);
       if (!fits || !there(act.link)) break;
       const auto link = *world_.kernel().FindLink(place, act.link);
+      if (link->kind != "veth") break;
       if ((done = IsOurs(place, link->ifindex, /*tagged=*/true))) {
         world_.RenameLink(place, act.link, act.new_link);
         world_.MoveLink(place, act.new_link, to);
@@ -301,10 +242,12 @@ void Simulation::Meddle(const Act& meant) {
   if (act.kind == Act::Kind::kRemoveDns || act.kind == Act::Kind::kAddDns) Count("drift: DNS files");
   if (act.kind == Act::Kind::kSetLink) {
     Count(absl::StrCat("drift: ", act.link == "lo" ? "lo " : "",
-                       act.settings.mtu.has_value()     ? "mtu"
-                       : act.settings.mac.has_value()   ? "mac"
-                       : act.settings.alias.has_value() ? "alias"
-                                                        : "admin state"));
+                       act.settings.mtu.has_value()      ? "mtu"
+                       : act.settings.mac.has_value()    ? "mac"
+                       : act.settings.alias.has_value()  ? "alias"
+                       : act.settings.device.has_value() ? "options of a bridge"
+                       : !act.settings.port.empty()      ? "options of a port"
+                                                         : "admin state"));
   }
   for (auto& [number, flight] : flights_) flight.overlapped = flight.disturbed = true;
   std::vector<Config> closed;
@@ -318,37 +261,6 @@ void Simulation::Meddle(const Act& meant) {
   }
   configs_ = std::move(applied);
   if (options_.looks_often) Look();
-}
-
-void Simulation::Look() {
-  if (!flights_.empty()) return;
-  const bool was_armed = std::exchange(armed_, false);
-  const Sighting sighting = See();
-  std::vector<Config> seen = configs_;
-  std::erase_if(seen, [&](Config& config) { return !Matches(sighting, config.state); });
-  if (seen.empty()) {
-    Break(absl::StrCat("the machine must not be in this state:\n", sighting.ToString(), Describe(configs_)));
-  }
-  size_t named = 0;
-  for (const auto& [name, file] : sighting.files) named += file.is_netns ? 1 : 0;
-  if (std::string unnamed = world_.Unnamed(named); !unnamed.empty()) Break(unnamed);
-  constexpr size_t kAll = 100;
-  auto namespaces = engine_->ListNamespaces("", kAll);
-  auto veths = engine_->ListVeths("", kAll);
-  if (!namespaces.ok()) Break(absl::StrCat("namespaces cannot be listed: ", namespaces.error().message));
-  if (!veths.ok()) Break(absl::StrCat("pairs cannot be listed: ", veths.error().message));
-  std::erase_if(seen, [&](Config& config) {
-    return !MatchesList(namespaces->items, /*disturbed=*/false, config.state) ||
-           !MatchesList(veths->items, config.state) || !MatchesLeases(engine_->leases(), config.state);
-  });
-  if (seen.empty()) {
-    Break(absl::StrCat("these must not be listed: ",
-                       Answer{.ok = true, .namespaces = namespaces->items, .veths = veths->items}.ToString(), "\n",
-                       sighting.ToString(), Describe(configs_)));
-  }
-  configs_.clear();
-  for (Config& config : seen) AddNew(std::move(config), configs_);
-  armed_ = was_armed;
 }
 
 }  // namespace netprov::simulation

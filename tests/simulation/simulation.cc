@@ -101,15 +101,16 @@ Fate Simulation::Before(const char* operation) {
   if (fate_.OneIn(trouble_.kernel_error)) {
     const bool creates = std::strncmp(operation, "Create", 6) == 0;
     fate.kind = Fate::Kind::kFail;
-    if (std::strcmp(operation, "CreateVeth") == 0 && fate_.OneIn(3)) fate.kind = Fate::Kind::kFailLeaving;
+    const bool makes_link = std::strcmp(operation, "CreateVeth") == 0 || std::strcmp(operation, "CreateDevice") == 0;
+    if (makes_link && fate_.OneIn(3)) fate.kind = Fate::Kind::kFailLeaving;
     // Not those that mean something: ENOENT, ESTALE and ENODEV say that an object is gone. EEXIST can be true for a
     // moment.
     fate.error = fate_.Pick({ENOMEM, EBUSY, EPERM, ENOBUFS, creates ? EEXIST : ENOMEM});
     if (fate.kind == Fate::Kind::kFailLeaving) fate.error = ENOBUFS;
     (running_ == nullptr ? disturbed_ : running_->disturbed) = true;
     Log(absl::StrCat("    ", who, ": ", operation, " fails: ", strerrorname_np(fate.error),
-                     fate.kind == Fate::Kind::kFailLeaving ? ", and leaves its pair" : ""));
-    Count(absl::StrCat("error: ", operation, fate.kind == Fate::Kind::kFailLeaving ? ", leaving its pair" : ""));
+                     fate.kind == Fate::Kind::kFailLeaving ? ", and leaves its link" : ""));
+    Count(absl::StrCat("error: ", operation, fate.kind == Fate::Kind::kFailLeaving ? ", leaving its link" : ""));
     return fate;
   }
   Log(absl::StrCat("    ", who, ": ", operation));
@@ -189,6 +190,9 @@ void Simulation::Finish() {
   for (const std::string& id : kVethIds) {
     if (registry_->FindVeth(id).has_value()) remove({.method = Call::Method::kDeleteVeth, .id = id});
   }
+  for (const std::string& name : kDeviceNames) {
+    if (registry_->FindDevice(name).has_value()) remove({.method = Call::Method::kDeleteDevice, .id = name});
+  }
   for (const std::string& id : kNamespaceIds) {
     if (registry_->FindNamespace(id).has_value()) remove({.method = Call::Method::kDeleteNamespace, .id = id});
   }
@@ -201,10 +205,11 @@ void Simulation::Finish() {
 Report Simulation::Run() {
   Report report;
   try {
-    const std::vector<Event> events = MakeHistory(history_, world_.CanReboot());
+    const std::vector<Event> events = MakeHistory(history_, world_.CanReboot(), world_.HasVlans());
     events_.assign(events.begin(), events.end());
     for (Config& config : configs_) {
       config.state.forwards_at_birth = world_.ForwardsAtBirth();
+      config.state.new_port = NewPortWords(world_.HasVlans());
       config.state.Bear(0);
     }
     Start(/*troubled=*/false);

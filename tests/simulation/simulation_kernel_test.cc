@@ -9,7 +9,7 @@
 namespace netprov::simulation {
 namespace {
 
-constexpr uint64_t kSeeds = 1000;
+constexpr uint64_t kSeeds = 600;
 constexpr int kParts = 20;
 
 class SimulationKernelTest : public ::testing::TestWithParam<int> {};

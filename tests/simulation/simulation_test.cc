@@ -66,6 +66,7 @@ TEST(HarnessTest, EveryKindOfTroubleHappens) {
                            "death: after CreateNetns",
                            "error: SetLink",
                            "death: after CreateVeth",
+                           "death: inside CreateDevice",
                            "death: after RemoveNetns",
                            "death: after a write of the registry",
                            "death: before a write of the registry",
@@ -83,11 +84,16 @@ TEST(HarnessTest, EveryKindOfTroubleHappens) {
                            "drift: lost limits",
                            "drift: lost route without a link",
                            "drift: lost translation",
+                           "drift: lost forwarding database",
+                           "drift: lost membership in its bridge",
                            "drift: mac",
                            "drift: moved",
                            "drift: mtu",
+                           "drift: options of a bridge",
+                           "drift: options of a port",
                            "drift: sysctl",
-                           "error: CreateVeth, leaving its pair",
+                           "error: CreateVeth, leaving its link",
+                           "error: CreateDevice, leaving its link",
                            "error: AddNat",
                            "error: AddRoutes",
                            "error: Configure",
@@ -99,15 +105,23 @@ TEST(HarnessTest, EveryKindOfTroubleHappens) {
                            "error: Unconfigure",
                            "error: registry",
                            "expiry: deleted namespaces",
+                           "expiry: deleted bridges",
+                           "expiry: deleted devices",
                            "expiry: deleted veths",
                            "expiry: kept namespaces",
+                           "expiry: kept bridges",
                            "garbage: deleted namespaces",
+                           "garbage: deleted bridges",
+                           "garbage: deleted devices",
                            "garbage: deleted veths",
                            "garbage: kept namespaces",
+                           "garbage: kept bridges",
                            "garbage: would delete namespaces",
                            "garbage: would delete veths",
                            "not restored: namespaces",
                            "not restored: veths",
+                           "not restored: bridges",
+                           "not restored: devices",
                            "overlap",
                            "reboot",
                            "recovery failed",
@@ -115,23 +129,36 @@ TEST(HarnessTest, EveryKindOfTroubleHappens) {
                            "renewed nothing",
                            "restored: namespaces",
                            "restored: veths",
+                           "restored: bridges",
+                           "restored: devices",
                            "stop",
                            "tended: degraded namespaces, healed",
                            "tended: degraded veths, healed",
+                           "tended: degraded bridges, healed",
+                           "tended: degraded devices, healed",
                            "tended: missing namespaces, healed",
                            "tended: missing namespaces, not healed",
                            "tended: missing veths, healed",
                            "tended: missing veths, not healed",
+                           "tended: missing bridges, healed",
+                           "tended: missing bridges, not healed",
+                           "tended: missing devices, healed",
                            "time passes",
                            "update: done namespaces",
                            "update: done veths",
+                           "update: done bridges",
+                           "update: done devices",
                            "update: failed namespaces",
                            "update: failed veths",
+                           "update: failed bridges",
                            "update: invalid namespaces",
                            "update: invalid veths",
                            "update: missing veths",
+                           "update: missing bridges",
+                           "update: missing devices",
                            "update: not undone namespaces",
                            "update: not undone veths",
+                           "update: not undone bridges",
                            "update: would be done veths"}) {
     EXPECT_GT(statistics.counts[what], 0) << what;
   }
@@ -211,6 +238,27 @@ class ForgetsTheMtu : public DelegatingKernel {
   KernelResult<void> SetLink(const NetnsRef& netns, uint32_t ifindex, const engine::LinkSettings& settings) override {
     engine::LinkSettings less = settings;
     less.mtu.reset();
+    return DelegatingKernel::SetLink(netns, ifindex, less);
+  }
+};
+
+class ForgetsPorts : public DelegatingKernel {
+ public:
+  using DelegatingKernel::DelegatingKernel;
+  KernelResult<void> SetLink(const NetnsRef& netns, uint32_t ifindex, const engine::LinkSettings& settings) override {
+    engine::LinkSettings less = settings;
+    less.master.reset();
+    less.port = {};
+    return DelegatingKernel::SetLink(netns, ifindex, less);
+  }
+};
+
+class ForgetsEntries : public DelegatingKernel {
+ public:
+  using DelegatingKernel::DelegatingKernel;
+  KernelResult<void> SetLink(const NetnsRef& netns, uint32_t ifindex, const engine::LinkSettings& settings) override {
+    engine::LinkSettings less = settings;
+    less.lost_fdb.clear();
     return DelegatingKernel::SetLink(netns, ifindex, less);
   }
 };
@@ -315,23 +363,21 @@ TEST_P(BrokenKernelTest, IsNoticed) {
   FAIL() << "no history of " << kEnough << " has shown it";
 }
 
-INSTANTIATE_TEST_SUITE_P(All, BrokenKernelTest,
-                         ::testing::Values(BrokenKernel{"ForgetsDeletions", Wrap<ForgetsDeletions>},
-                                           BrokenKernel{"LeaksAPairWhereItRefuses", Wrap<LeaksAPairWhereItRefuses>},
-                                           BrokenKernel{"RemovesWhateverHasTheName", Wrap<RemovesWhateverHasTheName>},
-                                           BrokenKernel{"ForgetsTheAlias", Wrap<ForgetsTheAlias>},
-                                           BrokenKernel{"NumbersFromOne", Wrap<NumbersFromOne>},
-                                           BrokenKernel{"ForgetsSettings", Wrap<ForgetsSettings>},
-                                           BrokenKernel{"ForgetsTheMtu", Wrap<ForgetsTheMtu>},
-                                           BrokenKernel{"ForgetsRates", Wrap<ForgetsRates>},
-                                           BrokenKernel{"ForgetsTranslations", Wrap<ForgetsTranslations>},
-                                           BrokenKernel{"ForgetsAddresses", Wrap<ForgetsAddresses>},
-                                           BrokenKernel{"ForgetsRoutes", Wrap<ForgetsRoutes>},
-                                           BrokenKernel{"ForgetsSysctls", Wrap<ForgetsSysctls>},
-                                           BrokenKernel{"ForgetsFiles", Wrap<ForgetsFiles>},
-                                           BrokenKernel{"ChoosesTheAddress", Wrap<ChoosesTheAddress>},
-                                           BrokenKernel{"BootsOnce", Wrap<BootsOnce>}),
-                         [](const auto& test) { return std::string(test.param.name); });
+INSTANTIATE_TEST_SUITE_P(
+    All, BrokenKernelTest,
+    ::testing::Values(
+        BrokenKernel{"ForgetsDeletions", Wrap<ForgetsDeletions>},
+        BrokenKernel{"LeaksAPairWhereItRefuses", Wrap<LeaksAPairWhereItRefuses>},
+        BrokenKernel{"RemovesWhateverHasTheName", Wrap<RemovesWhateverHasTheName>},
+        BrokenKernel{"ForgetsTheAlias", Wrap<ForgetsTheAlias>}, BrokenKernel{"NumbersFromOne", Wrap<NumbersFromOne>},
+        BrokenKernel{"ForgetsSettings", Wrap<ForgetsSettings>}, BrokenKernel{"ForgetsTheMtu", Wrap<ForgetsTheMtu>},
+        BrokenKernel{"ForgetsPorts", Wrap<ForgetsPorts>}, BrokenKernel{"ForgetsEntries", Wrap<ForgetsEntries>},
+        BrokenKernel{"ForgetsRates", Wrap<ForgetsRates>},
+        BrokenKernel{"ForgetsTranslations", Wrap<ForgetsTranslations>},
+        BrokenKernel{"ForgetsAddresses", Wrap<ForgetsAddresses>}, BrokenKernel{"ForgetsRoutes", Wrap<ForgetsRoutes>},
+        BrokenKernel{"ForgetsSysctls", Wrap<ForgetsSysctls>}, BrokenKernel{"ForgetsFiles", Wrap<ForgetsFiles>},
+        BrokenKernel{"ChoosesTheAddress", Wrap<ChoosesTheAddress>}, BrokenKernel{"BootsOnce", Wrap<BootsOnce>}),
+    [](const auto& test) { return std::string(test.param.name); });
 
 }  // namespace
 }  // namespace netprov::simulation

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "server/netlink/ip_address.h"
+#include "server/netlink/link_info.h"
 
 namespace netprov::simulation {
 namespace {
@@ -21,6 +22,13 @@ using engine::VethSpec;
 
 constexpr char kSends[] = "sends ";
 constexpr char kReceives[] = "receives ";
+const char* YesOrNo(bool value) { return value ? "yes" : "no"; }
+
+std::string VlanText(const std::vector<netlink::BridgeVlan>& vlans) {
+  return absl::StrJoin(vlans, ",", [](std::string* text, const netlink::BridgeVlan& vlan) {
+    absl::StrAppend(text, vlan.first, "-", vlan.last, vlan.pvid ? " pvid" : "", vlan.untagged ? " untagged" : "");
+  });
+}
 
 // The kernel rounds the rest.
 std::string Rate(uint64_t bytes_a_second) { return absl::StrCat("at most ", bytes_a_second, " bytes a second"); }
@@ -94,6 +102,61 @@ Traits NatTraits(const VethSpec& spec, bool at_a) { return NatTraits(at_a ? spec
 Traits ShaperTraits(const VethSpec& spec, bool at_a) {
   const EndpointConfig& held = at_a ? spec.b.config : spec.a.config;
   return held.egress_limit.has_value() ? Traits{absl::StrCat("ifb ", at_a ? "a" : "b")} : Traits();
+}
+
+Words PortWords(const engine::PortOptions& port) {
+  Words words;
+  if (port.settings.isolated.has_value()) words["isolated"] = YesOrNo(*port.settings.isolated);
+  if (port.settings.hairpin.has_value()) words["hairpin"] = YesOrNo(*port.settings.hairpin);
+  if (!port.vlans.empty()) words[kVlans] = VlanText(port.vlans);
+  return words;
+}
+
+Words DeviceWords(const engine::DeviceOptions& options) {
+  Words words;
+  if (const auto* bridge = std::get_if<netlink::BridgeInfo>(&options); bridge != nullptr) {
+    if (bridge->priority.has_value()) words["priority"] = absl::StrCat(*bridge->priority);
+    if (bridge->multicast_snooping.has_value()) words["snooping"] = YesOrNo(*bridge->multicast_snooping);
+  } else if (const auto* macvlan = std::get_if<netlink::MacvlanInfo>(&options); macvlan != nullptr) {
+    words["mode"] = absl::StrCat(static_cast<uint32_t>(macvlan->mode));
+  } else if (const auto* vxlan = std::get_if<engine::VxlanOptions>(&options); vxlan != nullptr) {
+    words["vni"] = absl::StrCat(vxlan->info.vni);
+    words["remote"] = vxlan->info.remote.has_value() ? vxlan->info.remote->ToString() : "none";
+    words["ttl"] = absl::StrCat(vxlan->info.ttl);
+  }
+  return words;
+}
+
+Words NewPortWords(bool has_vlans) {
+  Words words = {{"isolated", YesOrNo(false)}, {"hairpin", YesOrNo(false)}};
+  if (has_vlans) words[kVlans] = "1-1 pvid untagged";
+  return words;
+}
+
+Words NewDeviceWords(const engine::DeviceOptions& options) {
+  const bool is_bridge = std::holds_alternative<netlink::BridgeInfo>(options);
+  const Words usual = is_bridge ? Words{{"priority", "32768"}, {"snooping", YesOrNo(true)}} : Words();
+  return With(usual, DeviceWords(options));
+}
+
+Traits FdbTraits(const engine::DeviceOptions& options) {
+  Traits traits;
+  const auto* vxlan = std::get_if<engine::VxlanOptions>(&options);
+  if (vxlan == nullptr) return traits;
+  for (const engine::FdbEntry& entry : vxlan->fdb) traits.insert(TraitOf(entry));
+  return traits;
+}
+
+Words With(Words words, const Words& others) {
+  for (const auto& [name, value] : others) words[name] = value;
+  return words;
+}
+
+bool Contains(const Words& words, const Words& others) {
+  return std::all_of(others.begin(), others.end(), [&](const auto& item) {
+    const auto found = words.find(item.first);
+    return found != words.end() && found->second == item.second;
+  });
 }
 
 std::map<std::string, std::string> DnsTraits(const engine::DnsSpec& dns) {
@@ -178,6 +241,10 @@ bool Collide(const Traits& nat, const Traits& others) {
 std::string TraitOf(const engine::AddressSpec& address) { return "address " + engine::ToText(address); }
 std::string TraitOf(const engine::NeighbourSpec& neighbour) { return "neighbor " + engine::ToText(neighbour); }
 std::string TraitOf(const engine::RouteSpec& route) { return "route " + engine::ToText(route); }
+
+std::string TraitOf(const engine::FdbEntry& entry) {
+  return absl::StrCat("entry ", entry.mac.ToString(), " to ", entry.destination.ToString());
+}
 
 std::string TraitOf(const netlink::NatElement& element) {
   if (const auto* masquerade = std::get_if<netlink::Masquerade>(&element.rule); masquerade != nullptr) {

@@ -17,6 +17,9 @@ namespace netprov::simulation {
 
 using Traits = std::set<std::string>;
 
+// Settings by their names.
+using Words = std::map<std::string, std::string>;
+
 Traits Without(Traits traits, const Traits& others);
 Traits With(Traits traits, const Traits& others);
 
@@ -31,6 +34,18 @@ Traits LimitTraits(const engine::VethSpec& spec, bool on_a);
 // The same, in its namespace: what is translated for the other, and the ifb by which that is held.
 Traits NatTraits(const engine::VethSpec& spec, bool at_a);
 Traits ShaperTraits(const engine::VethSpec& spec, bool at_a);
+
+// What is set of a port's options, and of a device's; the VLANs of a port as one.
+Words PortWords(const engine::PortOptions& port);
+inline constexpr char kVlans[] = "vlans";
+Words DeviceWords(const engine::DeviceOptions& options);
+// What a new one has.
+Words NewPortWords(bool has_vlans);
+Words NewDeviceWords(const engine::DeviceOptions& options);
+// The forwarding database of a VXLAN device; of others there is none.
+Traits FdbTraits(const engine::DeviceOptions& options);
+Words With(Words words, const Words& others);
+bool Contains(const Words& words, const Words& others);
 
 // Of a namespace's files at /etc/netns, by name, what they say after their first line.
 std::map<std::string, std::string> DnsTraits(const engine::DnsSpec& dns);
@@ -62,6 +77,7 @@ std::string TraitOf(const engine::AddressSpec& address);
 std::string TraitOf(const engine::NeighbourSpec& neighbour);
 std::string TraitOf(const engine::RouteSpec& route);
 std::string TraitOf(const netlink::NatElement& element);
+std::string TraitOf(const engine::FdbEntry& entry);
 // Without what the kernel gives every link by itself.
 Traits IpTraits(const engine::IpConfig& ip);
 Traits LimitTraits(const engine::Shaping& shaping);

@@ -23,6 +23,9 @@ struct Sighting {
   struct Link : engine::Link {
     Traits ip;
     Traits limits;
+    Words port_words;
+    Words device_words;
+    Traits fdb;
   };
   // What else a namespace has.
   struct Place {
@@ -63,6 +66,9 @@ class World {
 
   // Whether a new namespace forwards IPv4, as the kernel takes it from the first one.
   virtual bool ForwardsAtBirth() = 0;
+
+  // Whether its bridges know VLANs.
+  virtual bool HasVlans() = 0;
 
   virtual bool CanReboot() const = 0;
   virtual void Reboot() = 0;

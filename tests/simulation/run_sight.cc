@@ -1,0 +1,156 @@
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "server/engine/kernel.h"
+#include "server/engine/tag.h"
+#include "tests/simulation/model.h"
+#include "tests/simulation/run.h"
+#include "tests/simulation/traits.h"
+#include "tests/simulation/world.h"
+
+namespace netprov::simulation {
+
+using engine::NetnsRef;
+
+NetnsRef Simulation::RefOf(const std::string& place) {
+  if (place.empty()) return {};
+  auto entry = world_.kernel().FindNetns(place);
+  const bool is_netns = entry.ok() && entry->has_value() && (*entry)->is_netns;
+  return {.name = place, .cookie = is_netns ? (*entry)->cookie : 0};
+}
+
+Sighting Simulation::See() {
+  Sighting sighting;
+  auto check = [this](const auto& result) {
+    if (!result.ok()) Break(absl::StrCat("the machine cannot be looked at: ", result.error().ToString()));
+  };
+  auto see_place = [&](const NetnsRef& ref) {
+    Sighting::Place& place = sighting.places[ref.name];
+    auto nat = world_.kernel().ListNat(ref, registry_->id());
+    check(nat);
+    for (const netlink::NatElement& element : *nat) {
+      const std::optional<engine::Tag> tag = engine::ParseTag(element.tag);
+      place.nat[tag.has_value() ? tag->uid : ""].insert(TraitOf(element));
+    }
+    auto routes = world_.kernel().ListRoutesWithoutLink(ref);
+    check(routes);
+    for (const engine::RouteSpec& route : *routes) place.routes.insert(TraitOf(route));
+    engine::Sysctls wanted = UsualSysctls();
+    wanted.emplace(kForwardingSysctl, "");
+    auto sysctls = world_.kernel().FindSysctls(ref, wanted);
+    check(sysctls);
+    place.forwards = sysctls->at(kForwardingSysctl) == "1";
+    place.sysctls = *std::move(sysctls);
+    std::erase_if(place.sysctls, [](const auto& item) {
+      return item.first == kForwardingSysctl || item.second == UsualSysctl(item.first);
+    });
+  };
+  auto see_device = [&](const NetnsRef& place, Sighting::Link& link) {
+    link.device_words = DeviceWords(*link.device);
+    const auto* vxlan = std::get_if<engine::VxlanOptions>(&*link.device);
+    if (vxlan == nullptr) return;
+    auto entries = world_.kernel().ListFdb(place, link.ifindex);
+    check(entries);
+    for (const engine::FdbEntry& entry : *entries) {
+      // What has no entry goes to the remote endpoint.
+      if (!entry.mac.IsZero() || entry.destination != vxlan->info.remote) link.fdb.insert(TraitOf(entry));
+    }
+  };
+  auto see_links = [&](const NetnsRef& place) {
+    see_place(place);
+    auto links = world_.kernel().ListLinks(place);
+    check(links);
+    std::map<uint32_t, std::vector<netlink::BridgeVlan>> vlans;
+    if (std::any_of(links->begin(), links->end(), [](const engine::Link& link) { return link.port.has_value(); })) {
+      auto by_port = world_.kernel().ListPortVlans(place);
+      check(by_port);
+      vlans = *std::move(by_port);
+    }
+    for (const engine::Link& link : *links) {
+      // The loopback link, and what the kernel puts into each namespace by itself.
+      if (link.name == "lo") {
+        if (!place.is_host()) {
+          sighting.files[place.name].alias = link.alias;
+          sighting.files[place.name].up = link.up;
+        }
+      } else if (link.kind == "ifb") {
+        const std::optional<engine::Tag> tag = engine::ParseTag(link.alias);
+        // `ifba` and 44 bits of the uid.
+        sighting.places[place.name].shapers[tag.has_value() ? tag->uid : ""].insert("ifb " + link.name.substr(3, 1));
+      } else if (link.group != 0 || link.kind == "veth" || link.kind == "bridge" || link.kind == "dummy") {
+        Sighting::Link& seen = sighting.links[{place.name, link.name}];
+        static_cast<engine::Link&>(seen) = link;
+        if (link.group != engine::kOwnedGroup) continue;
+        if (link.port.has_value()) seen.port_words = PortWords({.settings = *link.port, .vlans = vlans[link.ifindex]});
+        if (link.device.has_value()) see_device(place, seen);
+        auto ip = world_.kernel().FindIpConfig(place, link.ifindex);
+        check(ip);
+        seen.ip = IpTraits(*ip);
+        if (link.kind != "veth") continue;
+        auto shaping = world_.kernel().FindShaping(place, link.ifindex);
+        check(shaping);
+        seen.limits = LimitTraits(*shaping);
+      }
+    }
+  };
+  see_links({});
+  auto names = world_.kernel().ListNetns();
+  check(names);
+  for (const std::string& name : *names) {
+    const NetnsRef ref = RefOf(name);
+    sighting.files[name].is_netns = ref.cookie != 0;
+    if (ref.cookie != 0) see_links(ref);
+  }
+  auto etc = world_.kernel().ListEtc();
+  check(etc);
+  for (const std::string& name : *etc) {
+    auto entry = world_.kernel().FindEtcFiles(name);
+    check(entry);
+    if (!entry->files.empty()) sighting.etc[name] = entry->files;
+  }
+  return sighting;
+}
+
+void Simulation::Look() {
+  if (!flights_.empty()) return;
+  const bool was_armed = std::exchange(armed_, false);
+  const Sighting sighting = See();
+  std::vector<Config> seen = configs_;
+  std::erase_if(seen, [&](Config& config) { return !Matches(sighting, config.state); });
+  if (seen.empty()) {
+    Break(absl::StrCat("the machine must not be in this state:\n", sighting.ToString(), Describe(configs_)));
+  }
+  size_t named = 0;
+  for (const auto& [name, file] : sighting.files) named += file.is_netns ? 1 : 0;
+  if (std::string unnamed = world_.Unnamed(named); !unnamed.empty()) Break(unnamed);
+  constexpr size_t kAll = 100;
+  auto namespaces = engine_->ListNamespaces("", kAll);
+  auto veths = engine_->ListVeths("", kAll);
+  auto devices = engine_->ListDevices("", "", kAll);
+  if (!namespaces.ok()) Break(absl::StrCat("namespaces cannot be listed: ", namespaces.error().message));
+  if (!veths.ok()) Break(absl::StrCat("pairs cannot be listed: ", veths.error().message));
+  if (!devices.ok()) Break(absl::StrCat("devices cannot be listed: ", devices.error().message));
+  std::erase_if(seen, [&](Config& config) {
+    return !MatchesList(namespaces->items, /*disturbed=*/false, config.state) ||
+           !MatchesList(veths->items, config.state) || !MatchesList("", devices->items, config.state) ||
+           !MatchesLeases(engine_->leases(), config.state);
+  });
+  if (seen.empty()) {
+    Break(absl::StrCat(
+        "these must not be listed: ",
+        Answer{.ok = true, .namespaces = namespaces->items, .veths = veths->items, .devices = devices->items}
+            .ToString(),
+        "\n", sighting.ToString(), Describe(configs_)));
+  }
+  configs_.clear();
+  for (Config& config : seen) AddNew(std::move(config), configs_);
+  armed_ = was_armed;
+}
+
+}  // namespace netprov::simulation
