@@ -33,11 +33,13 @@ constexpr absl::Duration kWaitForCommands = absl::Seconds(5);
 // gRPC aborts where it cannot open what it needs, so that this is said before.
 constexpr rlim_t kFewestFiles = 32;
 
-absl::Status CheckLimits() {
+absl::Status CheckLimits(const Config& config) {
+  // A namespace that is ready has two.
+  const rlim_t fewest = kFewestFiles + 2 * config.prepared_namespaces;
   rlimit files = {};
-  if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= kFewestFiles) return absl::OkStatus();
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= fewest) return absl::OkStatus();
   return absl::ResourceExhaustedError(absl::StrCat("the limit on open files (RLIMIT_NOFILE) is ", files.rlim_cur,
-                                                   ", and at least ", kFewestFiles, " are needed"));
+                                                   ", and at least ", fewest, " are needed"));
 }
 
 // gRPC's own log goes into ours.
@@ -88,7 +90,7 @@ absl::Status Recover(engine::Engine& engine, spdlog::logger& log) {
 
 int Run(const Config& config, const sigset_t& signals) {
   const std::shared_ptr<spdlog::logger> log = StartLog(config.log_level);
-  if (absl::Status limits = CheckLimits(); !limits.ok()) return Fail(limits);
+  if (absl::Status limits = CheckLimits(config); !limits.ok()) return Fail(limits);
   const std::string endpoint = config.socket_path.empty() ? config.listen.front() : "unix:" + config.socket_path;
   auto backend = Backend::Open(
       {.state_dir = config.state_dir, .kind = StateLock::Kind::kDaemon, .endpoint = endpoint, .wait = kWaitForCommands},

@@ -2,7 +2,9 @@
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include "server/netlink/link.h"
@@ -10,13 +12,23 @@
 #include "server/netns/netns.h"
 
 namespace netprov::engine {
+namespace {
+
+// So many at least, within the time that one is kept, are a quick succession.
+constexpr size_t kSuccession = 2;
+
+}  // namespace
 
 NetnsPool::NetnsPool(int home, const Options& options) : home_(home), options_(options) {
   if (options_.most == 0) return;
-  thread_ = std::thread([this] {
-    ::pthread_setname_np(::pthread_self(), "netns-pool");
-    Run();
-  });
+  try {
+    thread_ = std::thread([this] {
+      ::pthread_setname_np(::pthread_self(), "netns-pool");
+      Run();
+    });
+  } catch (const std::system_error&) {
+    // Without one, each is made when it is asked for.
+  }
 }
 
 NetnsPool::~NetnsPool() {
@@ -38,24 +50,33 @@ KernelResult<NetnsPool::Made> NetnsPool::Make() const {
 }
 
 KernelResult<NetnsPool::Made> NetnsPool::Take() {
-  if (options_.most == 0) return Make();
-  std::optional<Made> made;
+  if (!thread_.joinable()) return Make();
   std::deque<Ready> lapsed;  // they end without the lock
+  std::optional<Made> ready;
   {
     std::lock_guard<std::mutex> lock(mutex_);
     const Clock::time_point now = Clock::now();
     lapsed = TakeLapsed(now);
+    ready = TakeReady();
+    ++takes_;
     taken_.push_back(now);
-    if (taken_.size() > options_.most) taken_.pop_front();
-    gives_up_ = false;
-    if (!ready_.empty()) {
-      made = std::move(ready_.front().made);
-      ready_.pop_front();
-    }
+    if (taken_.size() > std::max(options_.most, kSuccession)) taken_.pop_front();
   }
+  KernelResult<Made> made = ready.has_value() ? KernelResult<Made>(*std::move(ready)) : Make();
+  // Only now, as the next is not to be made with what this one needs.
   changed_.notify_one();
-  if (made.has_value()) return *std::move(made);
-  return Make();
+  if (made.ok()) return made;
+  // Others may have taken the last that the machine had, for this.
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (ready = TakeReady(); ready.has_value()) return *std::move(ready);
+  return made;
+}
+
+std::optional<NetnsPool::Made> NetnsPool::TakeReady() {
+  if (ready_.empty()) return std::nullopt;
+  std::optional<Made> made = std::move(ready_.front().made);
+  ready_.pop_front();
+  return made;
 }
 
 std::deque<NetnsPool::Ready> NetnsPool::TakeLapsed(Clock::time_point now) {
@@ -85,7 +106,8 @@ void NetnsPool::Run() {
       lock.lock();
       continue;
     }
-    if (gives_up_ || ready_.size() >= taken_.size()) {
+    const size_t wanted = taken_.size() < kSuccession ? 0 : std::min(taken_.size(), options_.most);
+    if (ready_.size() >= wanted || gave_up_at_ == takes_) {
       if (ready_.empty()) {
         changed_.wait(lock);
       } else {
@@ -93,6 +115,7 @@ void NetnsPool::Run() {
       }
       continue;
     }
+    const size_t takes = takes_;
     const size_t discards = discards_;
     lock.unlock();
     KernelResult<Made> made = Make();
@@ -102,7 +125,7 @@ void NetnsPool::Run() {
       (void)session.Execute(netlink::EncodeSetLink("lo", {.up = true}));
     }
     lock.lock();
-    gives_up_ = !made.ok();
+    if (!made.ok()) gave_up_at_ = takes;
     if (made.ok() && discards == discards_) ready_.push_back({.made = *std::move(made), .since = now});
   }
 }

@@ -8,6 +8,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "server/base/kernel_error.h"
@@ -17,11 +18,13 @@
 namespace netprov::engine {
 
 // While namespaces are asked for in quick succession, a thread makes as many ahead as were taken within the last
-// second, so that the next caller does not wait for it (0.3 ms and more). Each is new, without a name, and given away
-// once: what one tenant does in it, no other ever sees. It ends with the process, if nobody took it.
+// second, if they were two at least, so that the next caller does not wait for it (0.3 ms and more). Each is new,
+// without a name, and given away once: what one tenant does in it, no other ever sees. It ends with the process, if
+// nobody took it.
 //
-// A namespace inherits settings of the host when it is made (net.ipv4.conf, ip-sysctl), so none is given away that is
-// older than a second, or than the last Discard(). Thread-safe.
+// A namespace starts with settings of the machine's first one as they are when it is made (net.ipv4.conf,
+// inet_init_net() in the kernel; net.core.devconf_inherit_init_net), so none is given away that is older than a second,
+// or than the last Discard(). Thread-safe.
 class NetnsPool {
  public:
   struct Options {
@@ -55,6 +58,8 @@ class NetnsPool {
   };
 
   KernelResult<Made> Make() const;
+  // The oldest of `ready_`.
+  std::optional<Made> TakeReady();
   // Those of `ready_` that are too old. Holds the lock.
   std::deque<Ready> TakeLapsed(Clock::time_point now);
   void Run();
@@ -64,9 +69,10 @@ class NetnsPool {
   std::mutex mutex_;  // guards what follows
   std::condition_variable changed_;
   std::deque<Ready> ready_;              // the oldest first
-  std::deque<Clock::time_point> taken_;  // when, the last `most` times
+  std::deque<Clock::time_point> taken_;  // when, as many as matter
+  size_t takes_ = 0;
   size_t discards_ = 0;
-  bool gives_up_ = false;  // one could not be made: there is none ahead until the next is taken
+  size_t gave_up_at_ = 0;  // how many had been taken when one could not be made: until the next is taken, none is
   bool stops_ = false;
   std::thread thread_;
 };

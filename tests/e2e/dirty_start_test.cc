@@ -395,7 +395,7 @@ TEST_F(DirtyStartTest, NoFileDescriptorIsLeftWhileItRuns) {
 TEST_F(DirtyStartTest, TooFewFileDescriptorsAreRefused) {
   for (const char* limit : {"4", "8", "12", "16"}) {
     EXPECT_THAT(Refusal({"prlimit", absl::StrCat("--nofile=", limit), kNetprovd}),
-                AllOf(HasSubstr("RLIMIT_NOFILE"), HasSubstr(limit)));
+                AllOf(HasSubstr("RLIMIT_NOFILE"), HasSubstr(limit), HasSubstr("at least 48 are needed")));
   }
   EXPECT_EQ(Names(), "");
 }

@@ -1,11 +1,13 @@
 // The same names are made and deleted again and again, and the daemon stays as it was: no failure, no more memory, no
 // more descriptors, no more threads. A tenth of a minute in Bazel; tests/e2e/soak.sh has the long form.
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <thread>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -35,7 +37,9 @@ struct Resources {
   long threads = 0;
 };
 
+// Once nothing is ready for the next call: what is made ahead goes after a second.
 Resources ResourcesOf(pid_t pid) {
+  std::this_thread::sleep_for(std::chrono::seconds(2));
   auto count = [&](const char* what) {
     const std::filesystem::directory_iterator entries(absl::StrCat("/proc/", pid, "/", what));
     return static_cast<long>(std::distance(begin(entries), end(entries)));

@@ -1,4 +1,5 @@
 // Namespaces that are made before they are asked for.
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -46,11 +47,18 @@ std::set<std::string> Held() {
   return held;
 }
 
+// Waits until so many are held, and expects that it stays so for a while in which another would have been made.
 void AwaitHeld(size_t count) {
+  constexpr std::chrono::milliseconds kBetween(1);
+  constexpr int kLooks = 10;
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
   while (Held().size() != count) {
     ASSERT_LT(std::chrono::steady_clock::now(), deadline) << Held().size() << " are held, and not " << count;
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    std::this_thread::sleep_for(kBetween);
+  }
+  for (int look = 0; look < kLooks; ++look) {
+    std::this_thread::sleep_for(kBetween);
+    ASSERT_EQ(Held().size(), count);
   }
 }
 
@@ -58,6 +66,24 @@ std::string NameOf(const UniqueFd& netns) {
   struct stat status = {};
   EXPECT_EQ(::fstat(netns.get(), &status), 0);
   return absl::StrCat("net:[", status.st_ino, "]");
+}
+
+// Of the namespace with that name.
+std::string Published(const std::string& name) {
+  return absl::StrCat("net:[", Shell(absl::StrCat("stat -Lc %i /run/netns/", name, " | tr -d '\\n'")), "]");
+}
+
+// One more descriptor of each that is held.
+std::vector<UniqueFd> HoldAll() {
+  std::vector<std::filesystem::path> paths;
+  for (const auto& fd : std::filesystem::directory_iterator("/proc/self/fd")) paths.push_back(fd.path());
+  std::vector<UniqueFd> kept;
+  for (const std::filesystem::path& path : paths) {
+    std::error_code gone;
+    if (!absl::StartsWith(std::filesystem::read_symlink(path, gone).string(), "net:[")) continue;
+    kept.emplace_back(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  }
+  return kept;
 }
 
 class NetnsPoolTest : public ::testing::Test {
@@ -69,12 +95,19 @@ class NetnsPoolTest : public ::testing::Test {
 
 TEST_F(NetnsPoolTest, AsManyAreReadyAsWereTakenUpToTheMost) {
   NetnsPool pool(home_.get(), kLasting);
-  EXPECT_EQ(Held().size(), 1u) << "nobody has asked yet";
-  for (size_t taken = 1; taken <= 2 * kLasting.most; ++taken) {
-    ASSERT_TRUE(pool.Take().ok());
-    AwaitHeld(1 + std::min(taken, kLasting.most));
+  for (size_t taken = 0; taken <= 2 * kLasting.most; ++taken) {
+    // One alone is no succession.
+    AwaitHeld(1 + (taken < 2 ? 0 : std::min(taken, kLasting.most)));
     if (HasFatalFailure()) return;
+    ASSERT_TRUE(pool.Take().ok());
   }
+}
+
+TEST_F(NetnsPoolTest, OneAtATimeIsEnough) {
+  NetnsPool pool(home_.get(), {.most = 1, .keep = std::chrono::hours(1)});
+  ASSERT_TRUE(pool.Take().ok());
+  ASSERT_TRUE(pool.Take().ok());
+  AwaitHeld(2);
 }
 
 TEST_F(NetnsPoolTest, EachIsGivenAwayOnce) {
@@ -98,6 +131,7 @@ TEST_F(NetnsPoolTest, TheyGoWhenNobodyAsks) {
   // It may be gone again before it is seen.
   for (size_t seen = 1; seen < 2;) {
     ASSERT_TRUE(pool.Take().ok());
+    ASSERT_TRUE(pool.Take().ok());
     for (int looks = 0; looks < 50 && seen < 2; ++looks) seen = Held().size();
   }
   AwaitHeld(1);
@@ -108,12 +142,13 @@ TEST_F(NetnsPoolTest, TheyGoWhenTheyWouldInheritSomethingElse) {
   ASSERT_TRUE(kernel.ok());
   const size_t without = Held().size();
   ASSERT_TRUE((*kernel)->CreateNetns("first", "", {}).ok());
-  AwaitHeld(without + 1);
+  ASSERT_TRUE((*kernel)->CreateNetns("second", "", {}).ok());
+  AwaitHeld(without + 2);
   const std::set<std::string> ready = Held();
+  const std::vector<UniqueFd> kept = HoldAll();  // another would get the same number again
   ASSERT_TRUE((*kernel)->SetSysctls({}, {{"net.ipv4.ip_forward", "1"}}).ok());
-  auto cookie = (*kernel)->CreateNetns("second", "", {});
-  ASSERT_TRUE(cookie.ok());
-  EXPECT_THAT(ready, Not(Contains(absl::StrCat("net:[", Shell("stat -Lc %i /run/netns/second | tr -d '\\n'"), "]"))));
+  ASSERT_TRUE((*kernel)->CreateNetns("third", "", {}).ok());
+  EXPECT_THAT(ready, Not(Contains(Published("third"))));
 }
 
 TEST_F(NetnsPoolTest, OneThatWasReadyIsAsOneThatIsMadeNow) {
@@ -128,10 +163,11 @@ TEST_F(NetnsPoolTest, OneThatWasReadyIsAsOneThatIsMadeNow) {
                               "table all; sysctl -a 2>/dev/null | grep ^net | grep -v random'"));
   };
   const std::string made_now = describe("now");
-  AwaitHeld(without + 1);
+  describe("too");
+  AwaitHeld(without + 2);
   const std::set<std::string> ready = Held();
   EXPECT_EQ(describe("ready"), made_now);
-  EXPECT_THAT(ready, Contains(absl::StrCat("net:[", Shell("stat -Lc %i /run/netns/ready | tr -d '\\n'"), "]")));
+  EXPECT_THAT(ready, Contains(Published("ready")));
   EXPECT_THAT(made_now, HasSubstr("net.ipv4.ip_forward = 1"));
 }
 
@@ -146,6 +182,7 @@ TEST_F(NetnsPoolTest, WhereOneCannotBeMadeTheCallerHearsOfIt) {
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().code, EMFILE);
+  // And so is the thread, at the next.
   EXPECT_TRUE(pool.Take().ok());
   AwaitHeld(3);
 }
