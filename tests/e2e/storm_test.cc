@@ -1,5 +1,5 @@
-// Clients that create and delete as fast as they can, while the daemon is killed again and again. Nothing that was
-// acknowledged is lost, and nothing is left that nobody knows of. The long form is tests/e2e/storm.sh.
+// Clients that create, update and delete as fast as they can, while the daemon is killed again and again. Nothing that
+// was acknowledged is lost, and nothing is left that nobody knows of. The long form is tests/e2e/storm.sh.
 //
 // Environment:
 //   NETPROV_STORM_KILLS    how often the daemon is killed
@@ -64,11 +64,18 @@ double MillisecondsSince(Clock::time_point start) {
 
 // One namespace, or the pair into it or the device inside, as its client believes it to be.
 struct Object {
+  enum class Act { kCreate, kUpdate, kDelete };
   std::string name;
-  std::string uid;        // while it is there
-  uint64_t request = 0;   // of the call whose answer is awaited; 0: none is
-  bool creating = false;  // what that call does
+  std::string uid;          // while it is there
+  uint64_t request = 0;     // of the call whose answer is awaited; 0: none is
+  Act act = Act::kCreate;   // what that call does
+  uint64_t updated_by = 0;  // of a pair: the last call that has updated it; 0: none has
+
+  bool creating() const { return act == Act::kCreate; }
 };
+
+// What such a call makes the MTU of the end in the namespace.
+uint32_t MtuOf(uint64_t request) { return request == 0 ? 1500 : 1280 + static_cast<uint32_t>(request % 200); }
 
 // A namespace and a pair from the host into it, together with a bridge, whose port the pair is, or with a VXLAN device.
 struct Slot {
@@ -175,7 +182,8 @@ class Client {
       }
     }
     object->request = ++next_request_;
-    object->creating = create;
+    object->act = create ? Object::Act::kCreate : Object::Act::kDelete;
+    if (object == &slot.pair && !create && random_() % 2 == 0) object->act = Object::Act::kUpdate;
     return Call(slot, *object, server);
   }
 
@@ -184,7 +192,7 @@ class Client {
     const std::string request_id = RequestId(object.request);
     Ending ending;
     std::string uid;
-    if (&object == &slot.netns && object.creating) {
+    if (&object == &slot.netns && object.creating()) {
       v1::CreateNamespaceRequest request;
       request.set_namespace_id(slot.id);
       request.set_request_id(request_id);
@@ -200,14 +208,14 @@ class Client {
       request.set_name(object.name);
       request.set_request_id(request_id);
       ending = server.Delete(request);
-    } else if (&object == &slot.device && object.creating) {
+    } else if (&object == &slot.device && object.creating()) {
       std::tie(ending, uid) = CreateDevice(slot, request_id, server);
     } else if (&object == &slot.device) {
       v1::DeleteDeviceRequest request;
       request.set_name(object.name);
       request.set_request_id(request_id);
       ending = server.Delete(request);
-    } else if (object.creating) {
+    } else if (object.creating()) {
       v1::CreateVethRequest request = VethRequest(slot.id, slot.id, slot.id, "eth0");
       v1::VethEndpoint& inside = *request.mutable_veth()->mutable_endpoint_b();
       inside.add_addresses()->set_address("10.0.0.2/24");
@@ -227,6 +235,18 @@ class Client {
       const Reply<v1::Veth> reply = server.Create(request);
       uid = reply.value.uid();
       ending = reply;
+    } else if (object.act == Object::Act::kUpdate) {
+      v1::UpdateVethRequest request;
+      request.set_request_id(request_id);
+      request.mutable_veth()->set_name(object.name);
+      v1::VethEndpoint& inside = *request.mutable_veth()->mutable_endpoint_b();
+      inside.set_mtu(MtuOf(object.request));
+      inside.mutable_egress_limit()->set_rate(100'000'000 + object.request % 200);
+      request.mutable_update_mask()->add_paths("endpoint_b.mtu");
+      request.mutable_update_mask()->add_paths("endpoint_b.egress_limit");
+      const Reply<v1::Veth> reply = server.Update(request);
+      uid = reply.value.uid();
+      ending = reply;
     } else {
       v1::DeleteVethRequest request;
       request.set_name(object.name);
@@ -237,10 +257,11 @@ class Client {
       EXPECT_EQ(ending.Summary(), "UNAVAILABLE") << object.name << ": " << ending.message;
       return false;
     }
+    object.updated_by = object.act == Object::Act::kUpdate ? object.request : 0;
     object.request = 0;
-    object.uid = object.creating ? uid : "";
+    object.uid = object.act == Object::Act::kDelete ? "" : uid;
     // With a namespace goes what is in it.
-    if (&object == &slot.netns && !object.creating) {
+    if (&object == &slot.netns && object.act == Object::Act::kDelete) {
       slot.device.uid.clear();
       slot.pair.uid.clear();
     }
@@ -283,8 +304,8 @@ class StormTest : public DaemonTest {
  protected:
   static std::unique_ptr<TestClient> Connect() { return std::make_unique<TestClient>(absl::StrCat("unix:", kSocket)); }
 
-  // What the API lists, all pages: uids by resource name.
-  static std::map<std::string, std::string> Registered(TestClient& server) {
+  // What the API lists, all pages: uids by resource name, and in `mtus` the pairs' MTUs inside.
+  static std::map<std::string, std::string> Registered(TestClient& server, std::map<std::string, uint32_t>& mtus) {
     std::map<std::string, std::string> uids;
     v1::ListNamespacesRequest list_namespaces;
     do {
@@ -304,6 +325,7 @@ class StormTest : public DaemonTest {
       for (const v1::Veth& veth : page.value.veths()) {
         EXPECT_EQ(veth.state(), v1::Veth::STATE_READY) << veth.name();
         uids[veth.name()] = veth.uid();
+        mtus[veth.name()] = veth.endpoint_b().mtu();
       }
       list_veths.set_page_token(page.value.next_page_token());
     } while (!list_veths.page_token().empty());
@@ -368,7 +390,8 @@ class StormTest : public DaemonTest {
 
   // Compares what the clients believe, what the API says and what the kernel holds. `all`: looks into every namespace.
   void Check(const std::vector<std::unique_ptr<Client>>& clients, TestClient& server, bool all) {
-    const std::map<std::string, std::string> registered = Registered(server);
+    std::map<std::string, uint32_t> mtus;
+    const std::map<std::string, std::string> registered = Registered(server, mtus);
     std::set<std::string> looked_into;
     for (const auto& [name, uid] : registered) {
       if (absl::StartsWith(name, "namespaces/") && (all || !kept_.contains(name))) looked_into.insert(name.substr(11));
@@ -387,7 +410,12 @@ class StormTest : public DaemonTest {
           if (!object->uid.empty()) believed[object->name] = object->uid;
           if (object->request != 0) unsure.insert(object->name);
         }
-        if (slot.netns.request == 0) continue;
+        if (slot.netns.request == 0) {
+          if (slot.pair.request == 0 && !slot.pair.uid.empty()) {
+            EXPECT_EQ(mtus[slot.pair.name], MtuOf(slot.pair.updated_by)) << "updated and lost: " << slot.pair.name;
+          }
+          continue;
+        }
         unsure.insert(slot.device.name);
         unsure.insert(slot.pair.name);
       }
@@ -471,7 +499,8 @@ TEST_F(StormTest, KillsLoseNothingAndLeakNothing) {
       repeated, recoveries[recoveries.size() / 2], recoveries.back());
 
   // And all goes when it shall.
-  for (const auto& [name, uid] : Registered(*server)) {
+  std::map<std::string, uint32_t> mtus;
+  for (const auto& [name, uid] : Registered(*server, mtus)) {
     if (absl::StartsWith(name, "namespaces/")) {
       const Ending ending = server->DeleteNamespace(name.substr(11));
       EXPECT_TRUE(ending.ok()) << ending.message;
