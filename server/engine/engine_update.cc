@@ -106,14 +106,17 @@ KernelResult<Link> Engine::Turn(const LinkTurn& turn) {
   LinkSettings settings = SettingsBetween(turn.from, turn.to, BridgeIndex(turn.to.link));
   // The kernel has both in one, so that the tag comes back with the text if somebody took it away.
   if (from.options.alias != to.options.alias) settings.alias = JoinAlias(turn.tag, to.options.alias);
-  // What was a port of a bridge that is gone since goes back to be a port of none.
-  if (turn.is_back && settings.master.value_or(0) != 0) {
-    const EngineResult<uint32_t> bridge = ResolveBridge(turn.to.link, "", /*by_looking=*/true);
-    if (!bridge.ok() && bridge.error().reason == Reason::kKernel) return *bridge.error().kernel;
-    if (!bridge.ok()) {
-      settings.master = 0;
-      settings.port = {};
+  if (turn.is_back && !to.bridge.empty()) {
+    bool is_port = before.master_ifindex == BridgeIndex(turn.to.link);
+    // What was a port of a bridge that is gone since goes back to be a port of none.
+    if (settings.master.has_value()) {
+      const EngineResult<uint32_t> bridge = ResolveBridge(turn.to.link, "", /*by_looking=*/true);
+      if (!bridge.ok() && bridge.error().reason == Reason::kKernel) return *bridge.error().kernel;
+      is_port = bridge.ok();
+      if (!is_port) settings.master = 0;
     }
+    // Nor is anything set of what is no port of it any more.
+    if (!is_port) settings.port = {};
   }
   const bool may_lose = settings.up.has_value() || settings.mtu.has_value() || settings.mac.has_value();
   // Where the kernel refused the way there, the way back would be refused as well.

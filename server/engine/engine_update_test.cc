@@ -64,6 +64,25 @@ class EngineUpdateTest : public EngineTest {
     ASSERT_TRUE(CreateVeth("v", spec).ok());
   }
 
+  // An update of `a` that fails when the link is set, and so does the first way back.
+  void LeaveUnfinished(std::function<void(EndpointConfig&)> change) {
+    int sets = 0;
+    kernel_.SetFaultForTest([&sets](const std::string& operation) -> std::optional<KernelError> {
+      const bool fails = operation == "Configure" || (operation == "SetLink" && ++sets == 2);
+      return fails ? std::optional(KernelError{.code = ENOMEM, .operation = operation, .extack = {}}) : std::nullopt;
+    });
+    auto updated = Update([change](Asked<VethSpec>& asked) {
+      change(asked.spec.a.config);
+      asked.spec.a.config.ip.addresses = {Address("10.0.0.1/24")};
+    });
+    kernel_.SetFaultForTest(nullptr);
+    EXPECT_REFUSED(updated, Reason::kRollbackFailed);
+  }
+  static void ChangePort(EndpointConfig& config) {
+    config.port.settings.hairpin = true;
+    config.port.vlans = {{.first = 10, .last = 10, .pvid = true, .untagged = true}};
+  }
+
   // Something of everything.
   static VethSpec Full() {
     VethSpec spec = HostTo("blue");
@@ -531,21 +550,33 @@ TEST_F(EngineUpdateTest, AnUpdateThatFailsGivesAPortItsFormerVlansBack) {
 
 TEST_F(EngineUpdateTest, AnUpdateIsUndoneAlsoWhereTheFormerBridgeIsGone) {
   MakeBlueWithPort();
-  // The update fails when the end is no port any more, and so does the first way back.
-  int sets = 0;
-  kernel_.SetFaultForTest([&sets](const std::string& operation) -> std::optional<KernelError> {
-    const bool fails = operation == "Configure" || (operation == "SetLink" && ++sets == 2);
-    return fails ? std::optional(KernelError{.code = ENOMEM, .operation = operation, .extack = {}}) : std::nullopt;
-  });
-  auto updated = Update([](Asked<VethSpec>& asked) {
-    asked.spec.a.config.bridge.clear();
-    asked.spec.a.config.ip.addresses = {Address("10.0.0.1/24")};
-  });
-  kernel_.SetFaultForTest(nullptr);
-  EXPECT_REFUSED(updated, Reason::kRollbackFailed);
+  LeaveUnfinished([](EndpointConfig& config) { config.bridge.clear(); });
   ASSERT_TRUE(kernel_.DeleteLink(kHost, registry_->FindDevice("bridges/br")->link.ifindex).ok());
   EXPECT_EQ(Restart().Count(Finding::Kind::kUnfinished), 0);
   EXPECT_THAT(registry_->ListPending(), IsEmpty());
+}
+
+TEST_F(EngineUpdateTest, AnUpdateOfAPortIsUndoneAlsoWhereItsBridgeIsGone) {
+  MakeBlueWithPort();
+  LeaveUnfinished(ChangePort);
+  ASSERT_TRUE(kernel_.DeleteLink(kHost, registry_->FindDevice("bridges/br")->link.ifindex).ok());
+  EXPECT_EQ(Restart().Count(Finding::Kind::kUnfinished), 0);
+  EXPECT_THAT(registry_->ListPending(), IsEmpty());
+}
+
+TEST_F(EngineUpdateTest, APortThatIsAnotherBridgesByNowStaysAsItIs) {
+  MakeBlueWithPort();
+  LeaveUnfinished(ChangePort);
+  auto theirs = kernel_.CreateDevice({.name = "theirs"}, netlink::BridgeInfo(), "");
+  ASSERT_TRUE(theirs.ok());
+  PortOptions port;
+  port.settings.hairpin = true;
+  port.vlans = {{.first = 30, .last = 30}};
+  const uint32_t ifindex = registry_->FindVeth("v")->a.ifindex;
+  ASSERT_TRUE(kernel_.SetLink(kHost, ifindex, {.master = theirs->ifindex, .port = port}).ok());
+  EXPECT_EQ(Restart().Count(Finding::Kind::kUnfinished), 0);
+  EXPECT_EQ((*kernel_.FindLink(kHost, ifindex))->port->hairpin, true);
+  EXPECT_EQ(kernel_.ListPortVlans(kHost)->at(ifindex), port.vlans);
 }
 
 TEST_F(EngineUpdateTest, ABridgeThatCannotBeLookedAtAfterItsUpdateHasItsPorts) {
