@@ -115,8 +115,13 @@ KernelResult<Link> Engine::Turn(const LinkTurn& turn) {
       is_port = bridge.ok();
       if (!is_port) settings.master = 0;
     }
-    // Nor is anything set of what is no port of it any more.
-    if (!is_port) settings.port = {};
+    if (is_port) {
+      // One that was to get VLANs and has none to go back to had none.
+      settings.no_vlans = to.port.vlans.empty() && !from.port.vlans.empty();
+    } else {
+      // Nor is anything set of what is no port of it any more.
+      settings.port = {};
+    }
   }
   const bool may_lose = settings.up.has_value() || settings.mtu.has_value() || settings.mac.has_value();
   // Where the kernel refused the way there, the way back would be refused as well.

@@ -548,6 +548,26 @@ TEST_F(EngineUpdateTest, AnUpdateThatFailsGivesAPortItsFormerVlansBack) {
   EXPECT_EQ(*kernel_.ListPortVlans(kHost), before);
 }
 
+TEST_F(EngineUpdateTest, APortThatHadNoVlansHasNoneWhenAnUpdateIsUndone) {
+  MakeBlueWithPort();
+  ASSERT_TRUE(engine_
+                  ->CreateDevice({.name = "bridges/other",
+                                  .spec = {.link = {.interface_name = "br1"}, .options = netlink::BridgeInfo()}})
+                  .ok());
+  const uint32_t ifindex = registry_->FindVeth("v")->a.ifindex;
+  ASSERT_TRUE(kernel_.SetLink(kHost, ifindex, {.no_vlans = true}).ok());
+  for (const std::string bridge : {"bridges/br", "bridges/other"}) {
+    SCOPED_TRACE(bridge);
+    LeaveUnfinished([bridge](EndpointConfig& config) {
+      ChangePort(config);
+      config.bridge = bridge;
+    });
+    EXPECT_THAT(kernel_.ListPortVlans(kHost)->at(ifindex), SizeIs(1));
+    EXPECT_EQ(Restart().Count(Finding::Kind::kUnfinished), 0);
+    EXPECT_THAT(kernel_.ListPortVlans(kHost)->at(ifindex), IsEmpty());
+  }
+}
+
 TEST_F(EngineUpdateTest, AnUpdateIsUndoneAlsoWhereTheFormerBridgeIsGone) {
   MakeBlueWithPort();
   LeaveUnfinished([](EndpointConfig& config) { config.bridge.clear(); });

@@ -1111,6 +1111,10 @@ KernelResult<void> FakeKernel::SetLink(const NetnsRef& netns, uint32_t ifindex, 
     const uint32_t master = settings.master.value_or(found->second.link.master_ifindex);
     NETPROV_RETURN_IF_ERROR(Join(*inside, ifindex, master, settings.port));
   }
+  if (settings.no_vlans) {
+    if (!found->second.link.port.has_value()) return Fail(EOPNOTSUPP, absl::StrCat("RTM_DELLINK ifindex ", ifindex));
+    found->second.vlans.clear();
+  }
   for (const FdbEntry& entry : settings.lost_fdb) RemoveFdb(entry, found->second);
   if (settings.device.has_value() && found->second.link.kind != "bridge") {
     NETPROV_RETURN_IF_ERROR(SetDevice(*settings.device, found->second));

@@ -120,6 +120,7 @@ struct LinkSettings {
   netlink::OffloadLimits limits;
   std::optional<uint32_t> master;  // of the bridge; 0: of none
   PortOptions port;                // after that; all of `vlans` take the place of those that it has, if there are any
+  bool no_vlans = false;           // of a port: in place of `vlans`, takes those that it has away
   // Of its kind: what is set of a bridge; of other kinds all that can be changed, of a VXLAN device also entries of its
   // forwarding database, which are added to those that it has.
   std::optional<DeviceOptions> device;

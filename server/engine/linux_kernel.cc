@@ -65,14 +65,19 @@ KernelResult<std::string> ReadBootId() {
   return std::string(absl::StripAsciiWhitespace(absl::string_view(text.data(), static_cast<size_t>(size))));
 }
 
+netlink::Request DeletionOfVlans(uint32_t ifindex) {
+  constexpr netlink::BridgeVlan kAllVlans{.first = 1, .last = 4094};
+  return netlink::EncodeDeleteBridgeVlans(static_cast<int>(ifindex), netlink::VlanMember::kPort,
+                                          std::span(&kAllVlans, 1));
+}
+
 // What makes a port of a bridge such a port.
 void AddPortRequests(uint32_t ifindex, const PortOptions& port, std::vector<netlink::Request>& requests) {
-  constexpr netlink::BridgeVlan kAllVlans{.first = 1, .last = 4094};
   const int index = static_cast<int>(ifindex);
   if (port.settings != netlink::BridgePort()) requests.push_back(netlink::EncodeSetBridgePort(index, port.settings));
   if (port.vlans.empty()) return;
   // Among them the one that every new port is given.
-  requests.push_back(netlink::EncodeDeleteBridgeVlans(index, netlink::VlanMember::kPort, std::span(&kAllVlans, 1)));
+  requests.push_back(DeletionOfVlans(ifindex));
   requests.push_back(netlink::EncodeAddBridgeVlans(index, netlink::VlanMember::kPort, port.vlans));
 }
 
@@ -572,6 +577,7 @@ KernelResult<void> LinuxKernel::SetLink(const NetnsRef& netns, uint32_t ifindex,
     requests.push_back(netlink::EncodeSetLink(Index(ifindex), {.master = static_cast<int>(*settings.master)}));
   }
   AddPortRequests(ifindex, settings.port, requests);
+  if (settings.no_vlans) requests.push_back(DeletionOfVlans(ifindex));
   NETPROV_RETURN_IF_ERROR(ExecuteAll(connection.session(), requests, ToleratesNothing));
   if (!settings.name.has_value()) return {};
   KernelResult<void> renamed = set({.name = settings.name});

@@ -250,8 +250,12 @@ TEST_P(KernelContractTest, PortsJoinTheirBridgeAndLeaveIt) {
   EXPECT_EQ((*kernel_.FindLink(blue, "p0"))->port, std::nullopt);
   ASSERT_EQ(CodeOf(kernel_.SetLink(blue, pair->first.ifindex, {.master = bridge->ifindex, .port = port})), 0);
   EXPECT_EQ((*kernel_.FindLink(blue, "p0"))->port->hairpin, true);
+  // Also where the kernel has no VLANs.
+  EXPECT_EQ(CodeOf(kernel_.SetLink(blue, pair->first.ifindex, {.no_vlans = true})), 0);
+  EXPECT_THAT(kernel_.ListPortVlans(blue)->at(pair->first.ifindex), IsEmpty());
   ASSERT_EQ(CodeOf(kernel_.DeleteLink(blue, bridge->ifindex)), 0);
   EXPECT_EQ((*kernel_.FindLink(blue, "p0"))->master_ifindex, 0u);
+  EXPECT_EQ(CodeOf(kernel_.SetLink(blue, pair->first.ifindex, {.no_vlans = true})), EOPNOTSUPP);
 
   // Of what is no bridge, or not there; nothing of the pair is left.
   EXPECT_EQ(CodeOf(kernel_.CreateVeth({.netns = blue, .name = "q0", .master = bridge->ifindex}, {.name = "q1"}, "")),
