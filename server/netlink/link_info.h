@@ -111,8 +111,8 @@ struct PortRange {
 
 // An Ethernet over UDP (RFC 7348).
 struct VxlanInfo {
-  // The network identifier (VNI), below 2^24 (ERANGE). EEXIST where the namespace has another link of the same
-  // identifier, port and lower link.
+  // The network identifier (VNI), below 2^24 (ERANGE). EEXIST where the namespace that its packets
+  // are in has another link of the same identifier and port, whatever they stand on.
   uint32_t vni = 0;
 
   // The source address of what it sends; the route's otherwise. A unicast address of the same family as `remote`
