@@ -43,7 +43,7 @@ prepare() {
   if [[ -n "$bin" ]]; then return; fi
   step "Building netprovd and contain (the first time takes a few minutes)"
   cd "$root"
-  local options=(-c opt --symlink_prefix=/ "--disk_cache=${NETPROV_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/netprov}/bazel")
+  local options=(-c opt --symlink_prefix=/ "--disk_cache=$(deploy/build-cache.sh)")
   bazel build "${options[@]}" //server:netprovd //client/cli:contain
   local out
   out="$(bazel info "${options[@]}" bazel-bin 2>/dev/null)"

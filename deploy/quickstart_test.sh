@@ -31,7 +31,7 @@ echo 1..3
 
 # What the scenarios that don't build for themselves use.
 cache="${NETPROV_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/netprov}"
-options=(-c opt --symlink_prefix=/ "--disk_cache=$cache/bazel")
+options=(-c opt --symlink_prefix=/ "--disk_cache=$("$root/deploy/build-cache.sh")")
 status=0
 (
   cd "$root"

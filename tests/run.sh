@@ -69,7 +69,7 @@ bazel_test() {
   echo
   echo "== $name: bazel test $*"
   # One more at a time than there are processors: tests that kill daemons wait half of the time.
-  bazel test --symlink_prefix=/ --disk_cache="$cache/bazel" --nocache_test_results --keep_going --noshow_progress \
+  bazel test --symlink_prefix=/ --disk_cache="$(deploy/build-cache.sh)" --nocache_test_results --keep_going --noshow_progress \
     --jobs="$jobs" --local_cpu_resources="$jobs" --build_event_json_file="$work/$name.json" "$@" </dev/null || status=$?
   # 4: nothing to test was selected, which the requirements below judge.
   [[ $status -ne 4 ]] || status=0

@@ -124,8 +124,8 @@ build_image() {
   debian_sources | awk '{ print "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]", $1, $2, $3 }' \
     >/run/scratch/apt/sources.list
   apt-config dump | grep -iE '^Acquire::(http|https)::.*Proxy' >/run/scratch/apt/proxy.conf || true
-  # What was built on the machine is not built again.
-  local volumes=(--volume "$cache/bazel:/var/cache/netprov-bazel"
+  # What was built on the machine with the same compiler and libraries is not built again.
+  local volumes=(--volume "$cache/bazel:/var/cache/netprov/bazel"
     --volume /run/scratch/apt/proxy.conf:/etc/apt/apt.conf.d/99proxy:ro)
   if [[ -s /run/scratch/apt/sources.list ]]; then
     volumes+=(--volume /run/scratch/apt/sources.list:/etc/apt/sources.list:ro)
