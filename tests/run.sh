@@ -19,7 +19,8 @@ OPT_TARGETS=(//...)
 ASAN_TARGETS=(//server/... //client/... //tests/...)
 ASAN_TAGS=-no-asan
 # Where threads meet: the rest of the tests have one.
-TSAN_TARGETS=(//server:all //server/engine/... //server/rpc/... //client:all //tests/component/...)
+TSAN_TARGETS=(//server:all //server/engine:registry_test //server/rpc/... //client:all //tests/component/...
+  //tests/kernel:netns_pool_test)
 TSAN_TAGS=-no-tsan
 # Of these, at least one case each must really have run: they can only skip where the kernel can't be used at all.
 KERNEL_TARGETS=(//tests/kernel //tests/e2e)
