@@ -16,7 +16,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # What each configuration runs. What ships is `-c opt`, so that is what is tested; tags say what a sanitizer can't run.
 OPT_TARGETS=(//...)
-ASAN_TARGETS=(//server/... //client/... //tests/...)
+# Of what is end to end, the tests that reach most of the daemon and of `contain`.
+ASAN_TARGETS=(//server/... //client/... //tests/component/... //tests/contract/... //tests/fuzz/... //tests/kernel/...
+  //tests/simulation/... //tests/e2e:daemon_test //tests/e2e:fields_test //tests/e2e:tutorial_test)
 ASAN_TAGS=-no-asan
 # Where threads meet: the rest of the tests have one.
 TSAN_TARGETS=(//server:all //server/engine:registry_test //server/rpc/... //client:all //tests/component/...
