@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstring>
 #include <filesystem>
@@ -732,14 +733,15 @@ INSTANTIATE_TEST_SUITE_P(Durabilities, RegistryFaultTest, ::testing::Values(Dura
 
 // ---- Several threads.
 
-// Until the thread of this process sleeps: it waits for another.
+// Until the thread of this process sleeps, and goes on sleeping: it waits for another, and not for the allocator.
 void WaitUntilItSleeps(const std::atomic<pid_t>& thread) {
+  constexpr int kLooks = 20;
   while (thread == 0) std::this_thread::yield();
-  for (char state = 'R'; state != 'S';) {
+  for (int asleep = 0; asleep < kLooks;) {
     std::string line;
     std::getline(std::ifstream(absl::StrCat("/proc/self/task/", thread.load(), "/stat")), line);
-    state = line.substr(line.rfind(')') + 1)[1];
-    std::this_thread::yield();
+    asleep = line.substr(line.rfind(')') + 1)[1] == 'S' ? asleep + 1 : 0;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 }
 
