@@ -72,7 +72,7 @@ bazel_test() {
   echo
   echo "== $name: bazel test $*"
   # One more at a time than there are processors: tests that kill daemons wait half of the time.
-  bazel test --symlink_prefix=/ --disk_cache="$(deploy/build-cache.sh)" --nocache_test_results --keep_going --noshow_progress \
+  bazel test --symlink_prefix=/ --disk_cache="$results" --nocache_test_results --keep_going --noshow_progress \
     --jobs="$jobs" --local_cpu_resources="$jobs" --build_event_json_file="$work/$name.json" "$@" </dev/null || status=$?
   # 4: nothing to test was selected, which the requirements below judge.
   [[ $status -ne 4 ]] || status=0
@@ -109,6 +109,7 @@ shell_test() {
 }
 
 deploy/install-deps.sh build runtime quickstart test
+results="$(deploy/build-cache.sh)"
 
 bazel_test opt -c opt "${OPT_TARGETS[@]}"
 if [[ "${NETPROV_TEST_SKIP_KERNEL:-}" != 1 ]]; then

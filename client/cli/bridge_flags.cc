@@ -37,17 +37,7 @@ void BridgeFlags::AddOptions(CLI::App& app) {
 }
 
 absl::Status BridgeFlags::AddTo(const std::string& name, v1::Bridge& bridge) const {
-  if (ns_.empty()) {
-    bridge.mutable_host();
-  } else {
-    bridge.set_namespace_(Name(kNamespaces, ns_));
-  }
-  constexpr size_t kLongestInterfaceName = 15;
-  if (!interface_.empty()) {
-    bridge.set_interface_name(interface_);
-  } else if (name.size() <= kLongestInterfaceName) {
-    bridge.set_interface_name(name);
-  }
+  SetPlace(ns_, interface_, name, bridge);
   bridge.set_mac_address(mac_);
   bridge.set_mtu(mtu_.value_or(0));
   if (down_) bridge.set_admin_state(v1::VethEndpoint::ADMIN_STATE_DOWN);

@@ -67,17 +67,7 @@ absl::Status DeviceFlags::AddTo(const std::string& name, v1::Device& device) con
     if (option->empty() || std::find(words.begin(), words.end(), kind_) != words.end()) continue;
     return absl::InvalidArgumentError(absl::StrCat(option->get_name(), ": has no meaning for --kind ", kind_));
   }
-  if (ns_.empty()) {
-    device.mutable_host();
-  } else {
-    device.set_namespace_(Name(kNamespaces, ns_));
-  }
-  constexpr size_t kLongestInterfaceName = 15;
-  if (!interface_.empty()) {
-    device.set_interface_name(interface_);
-  } else if (name.size() <= kLongestInterfaceName) {
-    device.set_interface_name(name);
-  }
+  SetPlace(ns_, interface_, name, device);
   device.set_mac_address(mac_);
   device.set_mtu(mtu_);
   if (down_) device.set_admin_state(v1::VethEndpoint::ADMIN_STATE_DOWN);

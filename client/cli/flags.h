@@ -3,7 +3,9 @@
 #define NETPROV_CLIENT_CLI_FLAGS_H_
 
 #include <CLI/CLI.hpp>
+#include <cstddef>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -33,6 +35,22 @@ void Set(absl::Duration duration, google::protobuf::Duration& proto);
 // The duration that `text` says, which may be none at all. `option` is what an error is about, and has `examples`.
 absl::StatusOr<google::protobuf::Duration> ParseDuration(const std::string& option, const std::string& text,
                                                          const char* examples);
+
+// Where a bridge or another device is, and its interface name: `name`, as typed, where that is one.
+template <typename Device>
+void SetPlace(const std::string& ns, const std::string& interface, const std::string& name, Device& device) {
+  constexpr size_t kLongestInterfaceName = 15;
+  if (ns.empty()) {
+    device.mutable_host();
+  } else {
+    device.set_namespace_(Name(kNamespaces, ns));
+  }
+  if (!interface.empty()) {
+    device.set_interface_name(interface);
+  } else if (name.size() <= kLongestInterfaceName) {
+    device.set_interface_name(name);
+  }
+}
 
 // Adds what `parse` makes of each text. `option` is what an error is about.
 template <typename Parse, typename Messages>

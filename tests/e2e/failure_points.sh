@@ -10,11 +10,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 readonly TIMEOUT_SECONDS=7200
 
+results="$(deploy/build-cache.sh)"
 log="$(mktemp)"
 trap 'rm -f "$log"' EXIT
 status=0
 
-bazel test -c opt --symlink_prefix=/ --disk_cache="$(deploy/build-cache.sh)" --noshow_progress --nocache_test_results --test_output=all \
+bazel test -c opt --symlink_prefix=/ --disk_cache="$results" --noshow_progress --nocache_test_results --test_output=all \
   --test_timeout="$TIMEOUT_SECONDS" --test_env=NETPROV_EVERY_ERRNO=1 --test_filter="${1:-*}" \
   //tests/e2e:failure_point_test //tests/e2e:read_point_test </dev/null >"$log" 2>&1 || status=$?
 grep -E '^[A-Za-z]+: [0-9]+ failures of ' "$log" || true

@@ -6,9 +6,10 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
+results="$(deploy/build-cache.sh)"
 log="$(mktemp)"
 trap 'rm -f "$log"' EXIT
-if ! bazel test -c opt --symlink_prefix=/ --disk_cache="$(deploy/build-cache.sh)" --noshow_progress --nocache_test_results \
+if ! bazel test -c opt --symlink_prefix=/ --disk_cache="$results" --noshow_progress --nocache_test_results \
   --test_output=all --test_timeout=3600 --test_env=NETPROV_SOAK_ROUNDS="${1:-10000}" //tests/e2e:soak_test \
   </dev/null >"$log" 2>&1; then
   cat "$log"

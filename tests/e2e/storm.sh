@@ -10,6 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 readonly SLOWEST_RECOVERY_MS=1000
 readonly FEWEST_CALLS_PER_SECOND=100
 
+results="$(deploy/build-cache.sh)"
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 status=0
@@ -17,7 +18,7 @@ status=0
 # One run of the test with $1 kills and $2 objects alive. $3 is the test's limit in seconds.
 storm() {
   local line recovery rate
-  if ! bazel test -c opt --symlink_prefix=/ --disk_cache="$(deploy/build-cache.sh)" --noshow_progress --nocache_test_results \
+  if ! bazel test -c opt --symlink_prefix=/ --disk_cache="$results" --noshow_progress --nocache_test_results \
     --test_output=all --test_timeout="$3" --test_env=NETPROV_STORM_KILLS="$1" --test_env=NETPROV_STORM_ALIVE="$2" \
     //tests/e2e:storm_test </dev/null >"$work/log" 2>&1; then
     cat "$work/log"
