@@ -4,7 +4,7 @@
 #include <sstream>
 
 #include "absl/strings/str_cat.h"
-#include "server/rpc/server.h"
+#include "server/rpc/listening_socket.h"
 #include "server/version.h"
 
 namespace netprov {
@@ -36,6 +36,8 @@ std::variant<Config, ExitRequest> ParseConfig(int argc, const char* const* argv)
                  "A TOML file with any of these options, as in: socket = \"/run/netprov/netprovd.sock\"");
   app.allow_config_extras(CLI::config_extras_mode::error);
   app.add_option("--socket", config.socket_path, "The unix socket to serve on; empty for none")->capture_default_str();
+  app.add_option("--socket-group", config.socket_group,
+                 "The group, by name or number, whose members may use the socket; left out, that of the daemon");
   app.add_option("--state-dir", config.state_dir, "Where the registry is kept")->capture_default_str();
   app.add_option("--durability", config.durability,
                  "What a change survives once it is answered: any end of the process, or a loss of power too")
@@ -43,7 +45,23 @@ std::variant<Config, ExitRequest> ParseConfig(int argc, const char* const* argv)
       ->capture_default_str();
   app.add_option("--listen", config.listen, "A TCP address to serve on as well, as 127.0.0.1:7001; may be repeated")
       ->take_all();
-  app.add_flag("--insecure", config.insecure, "Serve TCP without TLS: whoever reaches the port controls the network");
+  app.add_flag("--insecure", config.insecure, "Serve TCP without TLS, on addresses that only this host can reach");
+  const CLI::Range kConnections(1, 65536);
+  app.add_option("--max-unix-connections", config.connections.unix_total, "How many connections the socket may have")
+      ->check(kConnections)
+      ->capture_default_str();
+  app.add_option("--max-connections-per-user", config.connections.per_uid,
+                 "How many of them one user other than root may have")
+      ->check(kConnections)
+      ->capture_default_str();
+  app.add_option("--max-tcp-connections", config.connections.tcp_total,
+                 "How many connections all TCP addresses may have")
+      ->check(kConnections)
+      ->capture_default_str();
+  app.add_option("--max-connections-per-address", config.connections.per_address,
+                 "How many of them may come from one IP address")
+      ->check(kConnections)
+      ->capture_default_str();
   app.add_option("--workers", config.workers, "How many changes are worked on at once")
       ->check(CLI::Range(1, 256))
       ->capture_default_str();

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "server/rpc/connections.h"
 
 namespace netprov {
 
@@ -15,8 +16,10 @@ struct Config {
   std::string socket_path = "/run/netprov/netprovd.sock";  // empty: none
   std::string state_dir = "/var/lib/netprov";
   std::string durability = "process";  // or power
+  std::string socket_group;            // its name or number; empty: the daemon's own
   std::vector<std::string> listen;     // TCP addresses
   bool insecure = false;
+  rpc::ConnectionLimits connections;
   int workers = 4;
   size_t queue_limit = 1024;
   size_t prepared_namespaces = 8;

@@ -46,6 +46,11 @@ TEST(ConfigTest, HasTheDocumentedDefaults) {
   EXPECT_EQ(config.durability, "process");
   EXPECT_THAT(config.listen, ElementsAre());
   EXPECT_FALSE(config.insecure);
+  EXPECT_EQ(config.socket_group, "");
+  EXPECT_EQ(config.connections.unix_total, 256u);
+  EXPECT_EQ(config.connections.per_uid, 128u);
+  EXPECT_EQ(config.connections.tcp_total, 512u);
+  EXPECT_EQ(config.connections.per_address, 128u);
   EXPECT_EQ(config.workers, 4);
   EXPECT_EQ(config.queue_limit, 1024u);
   EXPECT_EQ(config.prepared_namespaces, 8u);
@@ -54,11 +59,41 @@ TEST(ConfigTest, HasTheDocumentedDefaults) {
 }
 
 TEST(ConfigTest, ReadsEveryFlag) {
-  const Config config =
-      Parsed({"--socket",      "/s",         "--state-dir=/d",        "--listen", "127.0.0.1:0",      "--listen",
-              "[::1]:7001",    "--insecure", "--durability",          "power",    "--workers",        "2",
-              "--queue-limit", "9",          "--prepared-namespaces", "0",        "--shutdown-grace", "500ms",
-              "--log-level",   "debug"});
+  const Config config = Parsed({"--socket",
+                                "/s",
+                                "--state-dir=/d",
+                                "--listen",
+                                "127.0.0.1:0",
+                                "--listen",
+                                "[::1]:7001",
+                                "--insecure",
+                                "--durability",
+                                "power",
+                                "--workers",
+                                "2",
+                                "--queue-limit",
+                                "9",
+                                "--prepared-namespaces",
+                                "0",
+                                "--shutdown-grace",
+                                "500ms",
+                                "--log-level",
+                                "debug",
+                                "--socket-group",
+                                "net",
+                                "--max-unix-connections",
+                                "1",
+                                "--max-connections-per-user",
+                                "2",
+                                "--max-tcp-connections",
+                                "3",
+                                "--max-connections-per-address",
+                                "4"});
+  EXPECT_EQ(config.socket_group, "net");
+  EXPECT_EQ(config.connections.unix_total, 1u);
+  EXPECT_EQ(config.connections.per_uid, 2u);
+  EXPECT_EQ(config.connections.tcp_total, 3u);
+  EXPECT_EQ(config.connections.per_address, 4u);
   EXPECT_EQ(config.socket_path, "/s");
   EXPECT_EQ(config.state_dir, "/d");
   EXPECT_EQ(config.durability, "power");

@@ -1,4 +1,5 @@
 // netprovd, the daemon: flags and file -> Config -> Server; nothing else.
+#include <grp.h>
 #include <grpc/support/log.h>
 #include <pthread.h>
 #include <signal.h>
@@ -8,13 +9,18 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <variant>
 
 #include "absl/status/status.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "google/protobuf/stubs/logging.h"
@@ -22,6 +28,7 @@
 #include "server/backend.h"
 #include "server/config.h"
 #include "server/rpc/call_log.h"
+#include "server/rpc/listening_socket.h"
 #include "server/rpc/server.h"
 
 namespace netprov {
@@ -33,13 +40,44 @@ constexpr absl::Duration kWaitForCommands = absl::Seconds(5);
 // gRPC aborts where it cannot open what it needs, so that this is said before.
 constexpr rlim_t kFewestFiles = 32;
 
-absl::Status CheckLimits(const Config& config) {
+// What else may be open besides these and connections: namespaces that calls look into, sockets of netlink, the
+// registry.
+constexpr rlim_t kFilesOfCalls = 64;
+
+// Raises the limit on open files as far as that goes, and lowers the limits on connections to what fits below it.
+absl::Status FitLimits(Config& config, spdlog::logger& log) {
+  rlimit files = {};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return absl::OkStatus();
+  files.rlim_cur = files.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &files);
+  ::getrlimit(RLIMIT_NOFILE, &files);
   // A namespace that is ready has two.
   const rlim_t fewest = kFewestFiles + 2 * config.prepared_namespaces;
-  rlimit files = {};
-  if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= fewest) return absl::OkStatus();
-  return absl::ResourceExhaustedError(absl::StrCat("the limit on open files (RLIMIT_NOFILE) is ", files.rlim_cur,
-                                                   ", and at least ", fewest, " are needed"));
+  if (files.rlim_cur < fewest) {
+    return absl::ResourceExhaustedError(absl::StrCat("the limit on open files (RLIMIT_NOFILE) is ", files.rlim_cur,
+                                                     ", and at least ", fewest, " are needed"));
+  }
+  const rlim_t others = fewest + kFilesOfCalls;
+  const rlim_t room = files.rlim_cur > others ? files.rlim_cur - others : 0;
+  rpc::ConnectionLimits& limits = config.connections;
+  const size_t wanted = limits.unix_total + limits.tcp_total;
+  if (wanted <= room) return absl::OkStatus();
+  // Each its share, and one at least.
+  limits.unix_total = std::max<size_t>(1, limits.unix_total * room / wanted);
+  limits.tcp_total = std::max<size_t>(1, limits.tcp_total * room / wanted);
+  log.warn(absl::StrCat("event=connections_limited max_unix_connections=", limits.unix_total,
+                        " max_tcp_connections=", limits.tcp_total, " open_files=", files.rlim_cur));
+  return absl::OkStatus();
+}
+
+// The group of the socket, by its name or number.
+absl::StatusOr<std::optional<gid_t>> GroupOf(const std::string& text) {
+  if (text.empty()) return std::nullopt;
+  gid_t number = 0;
+  if (absl::SimpleAtoi(text, &number)) return number;
+  const group* found = ::getgrnam(text.c_str());
+  if (found == nullptr) return absl::NotFoundError(absl::StrCat("--socket-group: this host has no group ", text));
+  return found->gr_gid;
 }
 
 // gRPC's own log goes into ours.
@@ -88,9 +126,13 @@ absl::Status Recover(engine::Engine& engine, spdlog::logger& log) {
   return absl::OkStatus();
 }
 
-int Run(const Config& config, const sigset_t& signals) {
+int Run(Config config, const sigset_t& signals) {
   const std::shared_ptr<spdlog::logger> log = StartLog(config.log_level);
-  if (absl::Status limits = CheckLimits(config); !limits.ok()) return Fail(limits);
+  if (absl::Status limits = FitLimits(config, *log); !limits.ok()) return Fail(limits);
+  absl::StatusOr<std::optional<gid_t>> group = GroupOf(config.socket_group);
+  if (!group.ok()) return Fail(group.status());
+  auto inherited = rpc::InheritedSockets(::getenv("LISTEN_PID"), ::getenv("LISTEN_FDS"));
+  if (!inherited.ok()) return Fail(inherited.status());
   const std::string endpoint = config.socket_path.empty() ? config.listen.front() : "unix:" + config.socket_path;
   auto backend = Backend::Open(
       {.state_dir = config.state_dir, .kind = StateLock::Kind::kDaemon, .endpoint = endpoint, .wait = kWaitForCommands},
@@ -98,8 +140,11 @@ int Run(const Config& config, const sigset_t& signals) {
       config.prepared_namespaces);
   if (!backend.ok()) return Fail(backend.status());
   auto server = rpc::Server::Start((*backend)->engine(), {.socket_path = config.socket_path,
+                                                          .socket_group = *group,
                                                           .listen = config.listen,
+                                                          .inherited = *std::move(inherited),
                                                           .insecure = config.insecure,
+                                                          .connections = config.connections,
                                                           .workers = config.workers,
                                                           .queue_limit = config.queue_limit,
                                                           .log = log,

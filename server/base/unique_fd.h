@@ -28,6 +28,9 @@ class UniqueFd {
   // The descriptor, still owned, or -1.
   int get() const { return fd_; }
 
+  // The descriptor, which is the caller's from now on, or -1.
+  int Release() { return std::exchange(fd_, -1); }
+
   // Closes now. close(2)'s errors are not reported: on Linux the descriptor is gone in any case.
   void Reset() {
     if (fd_ >= 0) ::close(std::exchange(fd_, -1));

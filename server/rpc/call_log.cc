@@ -34,6 +34,7 @@ std::string FormatCall(const CallRecord& call) {
   add("reason", api::ReasonOf(call.status));
   absl::StrAppend(&line, " duration_us=", absl::ToInt64Microseconds(call.duration),
                   " queue_us=", absl::ToInt64Microseconds(call.queued));
+  add("caller", call.caller);
   add("peer", call.peer);
   add("request_id", call.request_id);
   if (call.validate_only) add("validate_only", "true");

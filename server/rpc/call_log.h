@@ -17,7 +17,8 @@ struct CallRecord {
   absl::Status status;      // as made by server/api
   absl::Duration duration;  // from its arrival to its answer
   absl::Duration queued;    // of that, in the queue
-  std::string peer;         // as gRPC names it: `unix:`, `ipv4:127.0.0.1:50000`
+  std::string caller;       // access::Identity::Name(): `uid:0`, `spiffe://example.org/ci`
+  std::string peer;         // where it calls from: `pid:4711`, `127.0.0.1:50000`
   std::string request_id;
   bool validate_only = false;
 };
@@ -27,8 +28,8 @@ struct CallRecord {
 // cut.
 std::string LogfmtValue(absl::string_view value);
 
-// The call as logfmt: `method=CreateVeth resource=veths/v1 code=OK duration_us=912 queue_us=14 peer=unix:`. Pairs
-// without a value are left out.
+// The call as logfmt: `method=CreateVeth resource=veths/v1 code=OK duration_us=912 queue_us=14 caller=uid:0
+// peer=pid:42`. Pairs without a value are left out.
 std::string FormatCall(const CallRecord& call);
 
 }  // namespace netprov::rpc

@@ -31,19 +31,20 @@ TEST(FormatCallTest, ShowsWhatIsKnown) {
                         .status = absl::OkStatus(),
                         .duration = absl::Microseconds(912),
                         .queued = absl::Microseconds(14),
-                        .peer = "unix:",
+                        .caller = "uid:1000",
+                        .peer = "pid:42",
                         .request_id = ""}),
-            "method=ListVeths code=OK duration_us=912 queue_us=14 peer=unix:");
+            "method=ListVeths code=OK duration_us=912 queue_us=14 caller=uid:1000 peer=pid:42");
   EXPECT_EQ(FormatCall({.method = "CreateVeth",
                         .resource = "veths/v 1",
                         .status = api::QueueFull(),
                         .duration = absl::Microseconds(9),
                         .queued = absl::ZeroDuration(),
-                        .peer = "ipv4:127.0.0.1:50000",
+                        .peer = "127.0.0.1:50000",
                         .request_id = "8f14e45f-ceea-467f-a0e6-90ab5d3c1f52",
                         .validate_only = true}),
             "method=CreateVeth resource=\"veths/v 1\" code=UNAVAILABLE reason=QUEUE_FULL duration_us=9 queue_us=0 "
-            "peer=ipv4:127.0.0.1:50000 request_id=8f14e45f-ceea-467f-a0e6-90ab5d3c1f52 validate_only=true "
+            "peer=127.0.0.1:50000 request_id=8f14e45f-ceea-467f-a0e6-90ab5d3c1f52 validate_only=true "
             "error=\"too many calls are waiting\"");
 }
 

@@ -50,7 +50,8 @@ std::string NameOf(const google::protobuf::Message& response) { return api::Summ
 // Start() returned.
 class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
  public:
-  UnaryCall(CallRunner& runner, const Call& call) : runner_(runner), call_(call), arrival_(absl::Now()) {}
+  UnaryCall(CallRunner& runner, const Call& call)
+      : runner_(runner), call_(call), arrival_(absl::Now()), caller_(runner.caller_(*call.context)) {}
 
   void Describe(const google::protobuf::Message& request) { summary_ = api::Summarize(request); }
 
@@ -143,7 +144,8 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
                           .status = status,
                           .duration = absl::Now() - arrival_,
                           .queued = queued_,
-                          .peer = call_.context->peer(),
+                          .caller = caller_ == nullptr ? "" : caller_->Name(),
+                          .peer = caller_ == nullptr ? "" : caller_->from,
                           .request_id = summary_.request_id,
                           .validate_only = summary_.validate_only});
     }
@@ -155,6 +157,7 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
   CallRunner& runner_;
   const Call call_;
   const absl::Time arrival_;
+  const std::shared_ptr<const access::Identity> caller_;
   api::RequestSummary summary_;
   // Whether somebody sees to the answer already: its turn in the queue, or the caller's end, whichever comes first.
   const std::shared_ptr<std::atomic<bool>> taken_ = std::make_shared<std::atomic<bool>>(false);
@@ -168,6 +171,7 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
 
 CallRunner::CallRunner(const Options& options)
     : log_(options.log),
+      caller_(options.caller),
       on_owner_(options.on_owner),
       may_run_here_(options.workers > 1),
       workers_({.name = "worker", .threads = options.workers, .queue_limit = options.queue_limit, .paused = true}),

@@ -21,6 +21,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "google/protobuf/message.h"
+#include "server/access/identity.h"
 #include "server/rpc/executor.h"
 #include "server/rpc/work.h"
 
@@ -44,6 +45,8 @@ class CallRunner {
     int readers = 2;            // threads for reads
     size_t queue_limit = 1024;  // of each of the two
     std::shared_ptr<spdlog::logger> log;
+    // Who calls; null where nobody knows, whose call is refused. Must not block.
+    std::function<std::shared_ptr<const access::Identity>(const grpc::CallbackServerContext&)> caller;
     // Called with the owner that a call names in its metadata `netprov-owner`, whatever it is. Must not block. Null:
     // not.
     std::function<void(const std::string&)> on_owner;
@@ -97,6 +100,7 @@ class CallRunner {
   void Forget();
 
   const std::shared_ptr<spdlog::logger> log_;
+  const std::function<std::shared_ptr<const access::Identity>(const grpc::CallbackServerContext&)> caller_;
   const std::function<void(const std::string&)> on_owner_;
   const bool may_run_here_;
   std::atomic<bool> runs_here_ = false;  // one of gRPC's threads does a call itself

@@ -6,38 +6,49 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "server/engine/caretaker.h"
 #include "server/engine/engine.h"
 #include "server/engine/registry.h"
+#include "server/rpc/connections.h"
+#include "server/rpc/listening_socket.h"
 
 namespace grpc {
 class Channel;
 class Server;
 class Service;
+namespace experimental {
+class ExternalConnectionAcceptor;
+}
 }  // namespace grpc
 
 namespace netprov::rpc {
 
+class Acceptor;
 class CallRunner;
 class Housekeeper;
 
 struct ServerOptions {
-  // The unix socket; empty: none. Its directory is made if missing (0755); the socket has the mode 0660 from its first
-  // moment. A socket that nobody listens on any more is replaced.
+  // The unix socket, and the group that it belongs to (ListenUnix()); empty: none.
   std::string socket_path;
+  std::optional<gid_t> socket_group;
 
-  // TCP addresses, `HOST:PORT` or `[IPV6]:PORT`; port 0 means any that is free. Needs `insecure`.
+  // TCP addresses (ListenTcp()). Need `insecure`.
   std::vector<std::string> listen;
 
-  // Serve TCP without TLS and without knowing who calls.
+  // Sockets that somebody else made. One with the address of one above stands for it.
+  std::vector<ListeningSocket> inherited;
+
+  // Serve TCP without TLS and without knowing who calls, on addresses that only this host can reach.
   bool insecure = false;
+
+  ConnectionLimits connections;
 
   int workers = 4;            // threads that change things; with one, no call runs anywhere else
   int readers = 2;            // threads that only look
@@ -55,9 +66,6 @@ struct ServerOptions {
   engine::Registry* registry = nullptr;
 };
 
-// Checks `HOST:PORT` without resolving the host. INVALID_ARGUMENT, with a sentence.
-absl::Status CheckListenAddress(absl::string_view address);
-
 // Serves an engine, which must outlive it.
 //
 // It begins in two steps, so that a caller can see that it is there while it recovers: Start() opens the listeners,
@@ -67,10 +75,9 @@ absl::Status CheckListenAddress(absl::string_view address);
 class Server {
  public:
   // Opens the listeners. Errors, each one sentence that names the address: INVALID_ARGUMENT for an address that can't
-  // be one, FAILED_PRECONDITION for TCP without `insecure`, UNAVAILABLE for an address that can't be listened on.
-  //
-  // Changes the process's umask for the time in which it makes the socket.
-  static absl::StatusOr<std::unique_ptr<Server>> Start(engine::Engine& engine, const ServerOptions& options);
+  // be one, FAILED_PRECONDITION for TCP without `insecure` or that others reach, UNAVAILABLE for an address that can't
+  // be listened on.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(engine::Engine& engine, ServerOptions options);
 
   // Shuts down without grace.
   ~Server();
@@ -96,17 +103,21 @@ class Server {
   void Shutdown(absl::Duration grace);
 
  private:
-  Server() = default;
+  Server();
   void SetHealth(bool serving);
 
   std::shared_ptr<spdlog::logger> log_;
   engine::Caretaker* caretaker_ = nullptr;
   engine::Registry* registry_ = nullptr;
+  std::unique_ptr<Connections> connections_;
   std::unique_ptr<CallRunner> runner_;
   std::unique_ptr<Housekeeper> housekeeper_;
   std::vector<std::unique_ptr<grpc::Service>> services_;
   std::unique_ptr<grpc::Server> server_;
-  std::string socket_path_;
+  // Where connections come in: of unix sockets one for each place among connections_ (PlaceCredentials()).
+  std::vector<std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor>> unix_doors_;
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> tcp_door_;
+  std::unique_ptr<Acceptor> acceptor_;
   std::vector<std::string> addresses_;
   bool serving_ = false;
   bool shut_down_ = false;

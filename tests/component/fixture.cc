@@ -93,7 +93,7 @@ void ServerTest::StartServer(rpc::ServerOptions options, bool serve) {
   engine_ = std::make_unique<engine::Engine>(kernel_, *registry_);
   options.socket_path = socket_path_;
   options.log = std::make_shared<spdlog::logger>("test", std::make_shared<Sink>(log_));
-  auto server = rpc::Server::Start(*engine_, options);
+  auto server = rpc::Server::Start(*engine_, std::move(options));
   ASSERT_TRUE(server.ok()) << server.status();
   server_ = *std::move(server);
   if (serve) {

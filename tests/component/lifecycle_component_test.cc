@@ -306,6 +306,9 @@ TEST_F(LifecycleTest, TcpNeedsToBeAskedForTwice) {
   EXPECT_THAT(std::string(refused.status().message()), HasSubstr("127.0.0.1:0"));
   EXPECT_EQ(rpc::Server::Start(engine(), {.listen = {"nonsense"}, .insecure = true}).status().code(),
             absl::StatusCode::kInvalidArgument);
+  const auto exposed = rpc::Server::Start(engine(), {.listen = {"0.0.0.0:0"}, .insecure = true});
+  EXPECT_EQ(exposed.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(exposed.status().message()), HasSubstr("without TLS"));
 }
 
 TEST_F(LifecycleTest, TcpServesOnThePortThatItNames) {
@@ -316,7 +319,7 @@ TEST_F(LifecycleTest, TcpServesOnThePortThatItNames) {
     TestClient tcp(server().addresses()[i]);
     EXPECT_TRUE(tcp.CreateNamespace(absl::StrCat("n", i)).ok());
   }
-  EXPECT_TRUE(log_.WaitFor({"resource=namespaces/n1", "peer=ipv4:127.0.0.1:"}));
+  EXPECT_TRUE(log_.WaitFor({"resource=namespaces/n1", "caller=plaintext peer=127.0.0.1:"}));
   // A port that is taken is not shared.
   const auto second = rpc::Server::Start(engine(), {.listen = {server().addresses()[1]}, .insecure = true});
   EXPECT_EQ(second.status().code(), absl::StatusCode::kUnavailable);
@@ -331,7 +334,8 @@ TEST_F(LifecycleTest, EachCallIsOneLine) {
   request.set_validate_only(true);
   ASSERT_TRUE(client_->Create(request).ok());
   ASSERT_TRUE(log_.WaitFor({"method=CreateNamespace resource=namespaces/blue code=OK duration_us=", " queue_us=",
-                            " peer=unix:", absl::StrCat("request_id=", kUuid1), "validate_only=true"}));
+                            absl::StrCat(" caller=uid:", ::geteuid(), " peer=pid:", ::getpid()),
+                            absl::StrCat("request_id=", kUuid1), "validate_only=true"}));
   client_->GetNamespace("nothing");
   ASSERT_TRUE(
       log_.WaitFor({"method=GetNamespace resource=namespaces/nothing code=NOT_FOUND reason=NAMESPACE_NOT_FOUND"}));

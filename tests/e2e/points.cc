@@ -203,9 +203,9 @@ std::vector<SystemCall> CallsOfStart(std::vector<SystemCall> calls, size_t& ahea
     return call.name == "getdents64" && absl::StrContains(call.line, "/run/netns");
   };
   auto is_birth = [](const SystemCall& call) { return call.name == "clone3"; };
-  // gRPC has a thread for the socket before the recovery begins.
+  // The socket has its thread before the recovery begins.
   auto begin = std::find_if(calls.begin(), calls.end(), is_listen);
-  begin = std::find_if(begin, calls.end(), [](const SystemCall& call) { return call.name == "umask"; });
+  begin = std::find_if(begin, calls.end(), is_birth);
   const auto look = std::find_if(begin, calls.end(), is_look);
   EXPECT_TRUE(look != calls.end()) << "it does not look at the names";
   ahead = std::min<size_t>(begin - calls.begin() + 1, calls.size());

@@ -1,0 +1,154 @@
+// Who may do what.
+#ifndef NETPROV_SERVER_ACCESS_POLICY_H_
+#define NETPROV_SERVER_ACCESS_POLICY_H_
+
+#include <sys/types.h>
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "server/access/identity.h"
+
+namespace netprov::access {
+
+// What a method takes from whoever calls it. Each of the built-in roles may call the methods up to one of these.
+enum class Power {
+  kNothing,     // whoever is known may call it: WhoAmI
+  kView,        // viewer: sees, and changes nothing
+  kOperate,     // operator: makes, changes and deletes what it may name
+  kAdminister,  // admin: everything
+};
+
+// The methods of the API by name, as `CreateVeth`, without a service. nullopt: no such method.
+std::optional<Power> PowerOf(absl::string_view method);
+
+// What reaches beyond what netprov manages is a right of its own.
+enum class Right {
+  kHost,  // the host's own network namespace: an endpoint, a bridge or a device there, and looking into it
+  kPath,  // a network namespace by the path of its file
+  kPid,   // a network namespace by a process
+};
+absl::string_view NameOf(Right right);  // `host`, `path`, `pid`
+
+using Labels = std::map<std::string, std::string>;
+
+// One thing that a call needs to be allowed: to do `method` to `resource`, or one of the rights with it.
+struct Demand {
+  std::string method;
+  // As `namespaces/blue`, `veths/v1`, `owners/ci`; as the caller wrote it. Empty: nothing in particular.
+  std::string resource;
+  // Set: this right, of the method, instead of the resource.
+  std::optional<Right> right;
+};
+
+enum class Verdict {
+  kAllowed,
+  kDenied,
+  kUpToLabels,  // some rule allows it if the resource has the rule's labels
+};
+
+// A pattern, in which `*` stands for any text and `?` for one character, as in fnmatch(3) without brackets.
+bool Matches(absl::string_view pattern, absl::string_view text);
+
+// Whom a rule is for.
+struct Principal {
+  enum class Kind { kSelf, kUid, kGroup, kSpiffe, kUri, kDns, kCommonName, kPlaintext };
+  Kind kind = Kind::kSelf;
+  uid_t id = 0;         // of kUid and kGroup
+  std::string pattern;  // of the names of certificates
+
+  bool Is(const Identity& identity) const;
+  std::string Text() const;  // as in a policy file, with numbers for users and groups
+
+  friend bool operator==(const Principal&, const Principal&) = default;
+};
+
+// As in a policy file: `uid:1000`, `user:bob`, `gid:4`, `group:netprov`, `spiffe://example.org/ci/*`, `uri:PATTERN`,
+// `dns:*.example.org`, `cn:PATTERN`, `plaintext`. Users and groups must exist (getpwnam(3), getgrnam(3)).
+// INVALID_ARGUMENT, with a sentence.
+absl::StatusOr<Principal> ParsePrincipal(absl::string_view text);
+
+// What a rule lets its principals do. Roles of one's own are lists of methods, as patterns.
+struct Role {
+  std::string name;
+  std::variant<Power, std::vector<std::string>> methods = Power::kNothing;
+
+  bool Has(absl::string_view method) const;
+
+  friend bool operator==(const Role&, const Role&) = default;
+};
+// viewer, operator and admin.
+const std::vector<Role>& BuiltInRoles();
+
+// Allows its principals the methods of a role, on resources whose name matches a pattern and that have all the labels.
+struct Rule {
+  std::string name;  // for people
+  std::vector<Principal> who;
+  Role role;
+  std::vector<std::string> resources = {"*"};
+  Labels labels;
+  std::set<Right> rights;
+
+  friend bool operator==(const Rule&, const Rule&) = default;
+};
+
+// How much one caller may ask for.
+struct CallLimits {
+  double calls_per_second = 0;    // in the long run; 0: any number
+  size_t burst = 0;               // at once, after a rest; 0: as many as in a second
+  size_t concurrent_calls = 256;  // under way at once; 0: any number
+
+  friend bool operator==(const CallLimits&, const CallLimits&) = default;
+};
+
+// Limits for each of some principals.
+struct LimitRule {
+  std::vector<Principal> who;
+  CallLimits calls;
+
+  friend bool operator==(const LimitRule&, const LimitRule&) = default;
+};
+
+// Rules, each of which allows something; what no rule allows is denied. Immutable.
+class Policy {
+ public:
+  Policy() = default;
+  explicit Policy(std::vector<Rule> rules, std::vector<LimitRule> limits = {})
+      : rules_(std::move(rules)), limits_(std::move(limits)) {}
+
+  // Whether `identity` may do what is demanded. `labels` are those of the resource; null where they are not known yet.
+  Verdict Decide(const Identity& identity, const Demand& demand, const Labels* labels) const;
+
+  // The rules that `identity` is one of the principals of.
+  std::vector<const Rule*> RulesFor(const Identity& identity) const;
+
+  // Whether `identity` may do everything, so that nothing has to be looked at.
+  bool IsUnrestricted(const Identity& identity) const;
+
+  // The limits of the first rule for `identity`, else the defaults. The process itself has none.
+  CallLimits LimitsFor(const Identity& identity) const;
+
+  const std::vector<Rule>& rules() const { return rules_; }
+  const std::vector<LimitRule>& limits() const { return limits_; }
+
+ private:
+  std::vector<Rule> rules_;
+  std::vector<LimitRule> limits_;
+};
+
+// The rules that hold whatever a policy file says, as these users can do all of it without netprov: root, the daemon's
+// own user, and the process itself are admins.
+std::vector<Rule> RulesOfTheHost();
+
+// What holds without a policy file: those above, and the members of the group that the socket is given to.
+Policy DefaultPolicy(std::optional<gid_t> socket_group);
+
+}  // namespace netprov::access
+
+#endif  // NETPROV_SERVER_ACCESS_POLICY_H_

@@ -1,0 +1,136 @@
+#include "server/access/policy_file.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace netprov::access {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+
+constexpr char kWhole[] = R"(version: 1
+roles:
+  mirror:
+    methods: [GetNamespace, "List*"]
+rules:
+  - name: ci
+    who: ["spiffe://example.org/ci/*", "uid:1000"]
+    role: operator
+    resources: ["namespaces/ci-*", "veths/ci-*"]
+    labels: {team: ci}
+    rights: [host, pid]
+  - who: ["dns:mirror.example.org"]
+    role: mirror
+  - who: ["gid:4"]
+    role: admin
+limits:
+  - who: ["uid:1000"]
+    calls_per_second: 50
+    burst: 100
+    concurrent_calls: 16
+  - who: ["plaintext"]
+    concurrent_calls: 1
+)";
+
+TEST(PolicyFileTest, ReadsEveryField) {
+  const auto policy = ParsePolicy(kWhole);
+  ASSERT_TRUE(policy.ok()) << policy.status();
+  const std::vector<Rule>& rules = policy->rules();
+  ASSERT_THAT(rules, SizeIs(3));
+  const Rule& ci = rules[0];
+  EXPECT_EQ(ci.name, "ci");
+  EXPECT_THAT(ci.who, ElementsAre(*ParsePrincipal("spiffe://example.org/ci/*"), *ParsePrincipal("uid:1000")));
+  EXPECT_EQ(ci.role.name, "operator");
+  EXPECT_THAT(ci.resources, ElementsAre("namespaces/ci-*", "veths/ci-*"));
+  EXPECT_EQ(ci.labels, (Labels{{"team", "ci"}}));
+  EXPECT_THAT(ci.rights, ElementsAre(Right::kHost, Right::kPid));
+  const Rule& mirror = rules[1];
+  EXPECT_EQ(mirror.name, "rules[1]");
+  EXPECT_TRUE(mirror.role.Has("ListVeths"));
+  EXPECT_FALSE(mirror.role.Has("GetVeth"));
+  EXPECT_THAT(mirror.resources, ElementsAre("*"));
+  EXPECT_THAT(mirror.rights, SizeIs(0));
+  // An admin has all rights unless it says otherwise.
+  EXPECT_THAT(rules[2].rights, SizeIs(3));
+  ASSERT_THAT(policy->limits(), SizeIs(2));
+  EXPECT_EQ(policy->limits()[0].calls, (CallLimits{.calls_per_second = 50, .burst = 100, .concurrent_calls = 16}));
+  EXPECT_EQ(policy->limits()[1].calls, (CallLimits{.concurrent_calls = 1}));
+}
+
+TEST(PolicyFileTest, NoRulesAreAPolicyToo) { EXPECT_THAT(ParsePolicy("{version: 1, rules: []}")->rules(), SizeIs(0)); }
+
+struct Broken {
+  const char* text;
+  const char* error;
+};
+
+TEST(PolicyFileTest, WhatIsWrongIsSaidWithItsPlace) {
+  const Broken all[] = {
+      {"", "line 1: the policy: must be a mapping"},
+      {"version: 1\nrules: [", "is no YAML"},
+      {"version: 2\nrules: []", "line 1: version: must be 1"},
+      {"rules: []", "version is missing"},
+      {"version: 1", "rules is missing"},
+      {"version: 1\nrules: {}", "line 2: rules: must be a list"},
+      {"version: 1\nrules: []\nrule: []", "line 3: rule: is unknown"},
+      {"version: 1\nversion: 1\nrules: []", "line 2: version: is there twice"},
+      {"version: 1\nrules:\n- role: admin", "line 3: rules[0]: who is missing"},
+      {"version: 1\nrules:\n- who: ['uid:1']", "rules[0]: role is missing"},
+      {"version: 1\nrules:\n- {who: [], role: admin}", "rules[0].who: must not be empty"},
+      {"version: 1\nrules:\n- {who: ['uid:1'], role: boss}", "rules[0].role: there is no role `boss`"},
+      {"version: 1\nrules:\n- {who: [bob], role: admin}", "rules[0].who[0]: `bob`: must be uid:NUMBER"},
+      {"version: 1\nrules:\n- {who: ['uid:1'], role: admin, resources: [netns/a]}",
+       "resources[0]: `netns/a` matches no"},
+      {"version: 1\nrules:\n- {who: ['uid:1'], role: admin, resources: []}", "rules[0].resources: must not be empty"},
+      {"version: 1\nrules:\n- {who: ['uid:1'], role: admin, labels: {}}", "rules[0].labels: must not be empty"},
+      {"version: 1\nrules:\n- {who: ['uid:1'], role: admin, labels: {a: [b]}}", "rules[0].labels.a: must be text"},
+      {"version: 1\nrules:\n- {who: ['uid:1'], role: admin, rights: [root]}", "rights[0]: must be host, path or pid"},
+      {"version: 1\nrules:\n- {who: ['uid:1'], role: admin, rihgts: []}", "rules[0].rihgts: is unknown"},
+      {"version: 1\nroles: {viewer: {methods: [GetVeth]}}\nrules: []", "roles.viewer: is a built-in role"},
+      {"version: 1\nroles: {x: {methods: [MakeVeth]}}\nrules: []", "`MakeVeth` is no method of the API"},
+      {"version: 1\nrules: []\nlimits: [{who: ['uid:1'], burst: 5}]", "limits[0]: burst needs calls_per_second"},
+      {"version: 1\nrules: []\nlimits: [{who: ['uid:1'], concurrent_calls: 0}]", "concurrent_calls: must be a whole"},
+      {"version: 1\nrules: []\nlimits: [{burst: 5}]", "limits[0]: who is missing"},
+      {"version: 1\nroles: {x: {}}\nrules: []", "roles.x: methods is missing"},
+      {"version: 1\nroles: {x: {methods: []}}\nrules: []", "roles.x.methods: must not be empty"},
+  };
+  for (const Broken& broken : all) {
+    const auto policy = ParsePolicy(broken.text);
+    EXPECT_EQ(policy.status().code(), absl::StatusCode::kInvalidArgument) << broken.text;
+    EXPECT_THAT(std::string(policy.status().message()), HasSubstr(broken.error)) << broken.text;
+  }
+  EXPECT_FALSE(ParsePolicy(std::string(kLongestPolicy + 1, ' ')).ok());
+}
+
+TEST(PolicyFileTest, AFileThatOthersCanWriteIsNotTrusted) {
+  const std::string path = absl::StrCat(::testing::TempDir(), "/policy.yaml");
+  std::ofstream(path) << kWhole;
+  ASSERT_EQ(::chmod(path.c_str(), 0644), 0);
+  const auto policy = ReadPolicy(path);
+  ASSERT_TRUE(policy.ok()) << policy.status();
+  // Root is not locked out.
+  EXPECT_THAT(policy->rules(), SizeIs(4));
+  EXPECT_EQ(policy->rules().front(), RulesOfTheHost().front());
+  for (const mode_t mode : {mode_t{0664}, mode_t{0646}}) {
+    ASSERT_EQ(::chmod(path.c_str(), mode), 0);
+    EXPECT_EQ(ReadPolicy(path).status().code(), absl::StatusCode::kFailedPrecondition);
+  }
+  EXPECT_EQ(ReadPolicy(::testing::TempDir()).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(ReadPolicy(path + ".gone").status().code(), absl::StatusCode::kUnavailable);
+  ASSERT_EQ(::chmod(path.c_str(), 0644), 0);
+  std::ofstream(path) << "version: 3";
+  EXPECT_THAT(std::string(ReadPolicy(path).status().message()), HasSubstr(absl::StrCat(path, ": line 1: version")));
+}
+
+}  // namespace
+}  // namespace netprov::access
