@@ -342,6 +342,10 @@ absl::StatusOr<v1::HostReport> Client::CheckHost(const v1::CheckHostRequest& req
   return connection_->CheckHost(request, Resolve(options, options_));
 }
 
+absl::StatusOr<v1::WhoAmIResponse> Client::WhoAmI(const Options& options) const {
+  return connection_->WhoAmI({}, Resolve(options, options_));
+}
+
 absl::StatusOr<std::vector<v1::Link>> Client::ListLinks(const v1::ListLinksRequest& request,
                                                         const Options& options) const {
   return ListAll<v1::Link>(

@@ -152,6 +152,9 @@ class Client {
   absl::StatusOr<v1::HostReport> CheckHost(const Options& options = {}) const;
   absl::StatusOr<v1::HostReport> CheckHost(const v1::CheckHostRequest& request, const Options& options = {}) const;
 
+  // Who the server takes this client for, and what it lets it do.
+  absl::StatusOr<v1::WhoAmIResponse> WhoAmI(const Options& options = {}) const;
+
   // What the kernel has in a `parent`, `host` or `namespaces/{namespace}`, whoever made it: all that the request's
   // filters let through, page after page from its page_token on. INTERNAL as with ListNamespaces().
   absl::StatusOr<std::vector<v1::Link>> ListLinks(const v1::ListLinksRequest& request,

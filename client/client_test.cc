@@ -219,6 +219,13 @@ TEST_F(ClientTest, CollectGarbageCanOnlyLook) {
   EXPECT_TRUE(client_.CollectGarbage(request).ok());
 }
 
+TEST_F(ClientTest, AsksWhoItIs) {
+  v1::WhoAmIResponse answer;
+  answer.mutable_identity()->set_name("uid:7");
+  EXPECT_CALL(*connection_, WhoAmI).WillOnce(Return(answer));
+  EXPECT_EQ(client_.WhoAmI()->identity().name(), "uid:7");
+}
+
 TEST_F(ClientTest, HostIsReportedAndChecked) {
   v1::HostReport report;
   report.set_objects(7);

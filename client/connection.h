@@ -5,6 +5,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "client/options.h"
+#include "netprov/v1/access.pb.h"
 #include "netprov/v1/bridge.pb.h"
 #include "netprov/v1/device.pb.h"
 #include "netprov/v1/host.pb.h"
@@ -70,6 +71,8 @@ class Connection {
   virtual absl::StatusOr<v1::HostReport> GetHostReport(const v1::GetHostReportRequest& request,
                                                        const CallOptions& options) = 0;
   virtual absl::StatusOr<v1::HostReport> CheckHost(const v1::CheckHostRequest& request, const CallOptions& options) = 0;
+
+  virtual absl::StatusOr<v1::WhoAmIResponse> WhoAmI(const v1::WhoAmIRequest& request, const CallOptions& options) = 0;
 
   virtual absl::StatusOr<v1::ListLinksResponse> ListLinks(const v1::ListLinksRequest& request,
                                                           const CallOptions& options) = 0;

@@ -3,6 +3,9 @@
 #include <grpcpp/grpcpp.h>
 
 #include <chrono>
+#include <fstream>
+#include <sstream>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -13,6 +16,7 @@
 #include "client/utf8.h"
 #include "client/version.h"
 #include "google/protobuf/empty.pb.h"
+#include "netprov/v1/access.grpc.pb.h"
 #include "netprov/v1/bridge.grpc.pb.h"
 #include "netprov/v1/device.grpc.pb.h"
 #include "netprov/v1/host.grpc.pb.h"
@@ -36,6 +40,35 @@ absl::Status CheckOwnerOption(const std::string& owner) {
   return status.ok() ? status : absl::InvalidArgumentError(absl::StrCat(kOwnerKey, " ", status.message()));
 }
 
+absl::StatusOr<std::string> ReadFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::stringstream text;
+  text << file.rdbuf();
+  if (!file.good() || text.str().empty()) {
+    return absl::InvalidArgumentError(absl::StrCat("cannot read ", path, ", or it is empty"));
+  }
+  return text.str();
+}
+
+// What a connection shows and trusts. A unix socket says by itself who is at either end.
+absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> CredentialsOf(const Endpoint& endpoint,
+                                                                        const TlsOptions& tls) {
+  if (tls.is_empty()) return grpc::InsecureChannelCredentials();
+  if (endpoint.is_local()) return absl::InvalidArgumentError("TLS is for HOST:PORT, not for a unix socket");
+  if (tls.ca.empty() || tls.certificate.empty() || tls.key.empty()) {
+    return absl::InvalidArgumentError("TLS needs the server's CA, and the client's certificate and key");
+  }
+  grpc::SslCredentialsOptions options;
+  for (const auto& [path, text] :
+       {std::pair(&tls.ca, &options.pem_root_certs), std::pair(&tls.certificate, &options.pem_cert_chain),
+        std::pair(&tls.key, &options.pem_private_key)}) {
+    absl::StatusOr<std::string> read = ReadFile(*path);
+    if (!read.ok()) return read.status();
+    *text = *std::move(read);
+  }
+  return grpc::SslCredentials(options);
+}
+
 class GrpcConnection final : public Connection {
  public:
   GrpcConnection(std::shared_ptr<grpc::Channel> channel, std::shared_ptr<Clock> clock)
@@ -46,6 +79,7 @@ class GrpcConnection final : public Connection {
         leases_(v1::LeaseService::NewStub(channel)),
         host_(v1::HostService::NewStub(channel)),
         inspection_(v1::InspectionService::NewStub(channel)),
+        access_(v1::AccessService::NewStub(channel)),
         clock_(std::move(clock)) {}
 
   absl::StatusOr<v1::Namespace> CreateNamespace(const v1::CreateNamespaceRequest& request,
@@ -177,6 +211,10 @@ class GrpcConnection final : public Connection {
     return Call<v1::HostReport>(*host_, &v1::HostService::Stub::CheckHost, request, options, true);
   }
 
+  absl::StatusOr<v1::WhoAmIResponse> WhoAmI(const v1::WhoAmIRequest& request, const CallOptions& options) override {
+    return Call<v1::WhoAmIResponse>(*access_, &v1::AccessService::Stub::WhoAmI, request, options, true);
+  }
+
   absl::StatusOr<v1::ListLinksResponse> ListLinks(const v1::ListLinksRequest& request,
                                                   const CallOptions& options) override {
     return Call<v1::ListLinksResponse>(*inspection_, &v1::InspectionService::Stub::ListLinks, request, options, true);
@@ -227,6 +265,7 @@ class GrpcConnection final : public Connection {
   const std::unique_ptr<v1::LeaseService::Stub> leases_;
   const std::unique_ptr<v1::HostService::Stub> host_;
   const std::unique_ptr<v1::InspectionService::Stub> inspection_;
+  const std::unique_ptr<v1::AccessService::Stub> access_;
   const std::shared_ptr<Clock> clock_;
 };
 
@@ -236,10 +275,13 @@ std::shared_ptr<Connection> MakeConnection(std::shared_ptr<grpc::Channel> channe
   return std::make_shared<GrpcConnection>(std::move(channel), std::move(clock));
 }
 
-absl::StatusOr<std::shared_ptr<Connection>> MakeConnection(std::string_view endpoint) {
+absl::StatusOr<std::shared_ptr<Connection>> MakeConnection(std::string_view endpoint, const TlsOptions& tls) {
   const absl::StatusOr<Endpoint> parsed = ParseEndpoint(endpoint);
   if (!parsed.ok()) return parsed.status();
+  const absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> credentials = CredentialsOf(*parsed, tls);
+  if (!credentials.ok()) return credentials.status();
   grpc::ChannelArguments arguments;
+  if (!tls.server_name.empty()) arguments.SetSslTargetNameOverride(tls.server_name);
   arguments.SetUserAgentPrefix(absl::StrCat("netprov-cpp/", kVersion));
   // Only CallWithRetries repeats a call, and no DNS record changes how.
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
@@ -249,8 +291,7 @@ absl::StatusOr<std::shared_ptr<Connection>> MakeConnection(std::string_view endp
   // CallWithRetries does.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 5000);
-  return MakeConnection(grpc::CreateCustomChannel(GrpcTarget(*parsed), grpc::InsecureChannelCredentials(), arguments),
-                        SystemClock());
+  return MakeConnection(grpc::CreateCustomChannel(GrpcTarget(*parsed), *credentials, arguments), SystemClock());
 }
 
 }  // namespace netprov::client

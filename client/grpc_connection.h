@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "client/clock.h"
 #include "client/connection.h"
+#include "client/tls.h"
 
 // <grpcpp/grpcpp.h> costs each file that includes it seconds to compile.
 namespace grpc {
@@ -29,8 +30,12 @@ std::shared_ptr<Connection> MakeConnection(std::shared_ptr<grpc::Channel> channe
 // kDefaultEndpoint is where netprovd listens. INVALID_ARGUMENT if it has none of them. Does not wait for the server:
 // calls are UNAVAILABLE as long as it can't be reached.
 //
-// Plain text, without TLS. The environment's HTTP proxy is not used.
-absl::StatusOr<std::shared_ptr<Connection>> MakeConnection(std::string_view endpoint);
+// With TLS where `tls` says how, else in plain text. INVALID_ARGUMENT for TLS that lacks something, is for a unix
+// socket, or has a file that can't be read. A file that is not what it should be, and a server that is not trusted or
+// does not trust the client, are UNAVAILABLE when a call is made.
+//
+// The environment's HTTP proxy is not used.
+absl::StatusOr<std::shared_ptr<Connection>> MakeConnection(std::string_view endpoint, const TlsOptions& tls = {});
 
 }  // namespace netprov::client
 

@@ -51,6 +51,7 @@ class MockConnection : public Connection {
   MOCK_METHOD(absl::StatusOr<v1::HostReport>, GetHostReport, (const v1::GetHostReportRequest&, const CallOptions&),
               (override));
   MOCK_METHOD(absl::StatusOr<v1::HostReport>, CheckHost, (const v1::CheckHostRequest&, const CallOptions&), (override));
+  MOCK_METHOD(absl::StatusOr<v1::WhoAmIResponse>, WhoAmI, (const v1::WhoAmIRequest&, const CallOptions&), (override));
   MOCK_METHOD(absl::StatusOr<v1::ListLinksResponse>, ListLinks, (const v1::ListLinksRequest&, const CallOptions&),
               (override));
   MOCK_METHOD(absl::StatusOr<v1::ListAddressesResponse>, ListAddresses,

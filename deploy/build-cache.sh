@@ -14,9 +14,10 @@ mapfile -t names < <(awk '/^\[/ { on = ($1 == "[build]"); next } { sub(/#.*/, ""
 for _ in 1 2; do
   mapfile -t names < <({
     printf '%s\n' "${names[@]}"
-    # Some are names that other packages provide. What gRPC has of OpenSSL, no source here sees.
-    dpkg-query -W -f '${Depends}\n' "${names[@]}" 2>/dev/null | grep -oE '(^|[,|] *)[a-z0-9][a-z0-9+.-]+' | tr -d ',| ' | grep -v '^libssl' || true
-  } | sort -u)
+    # Some are names that other packages provide.
+    dpkg-query -W -f '${Depends}\n' "${names[@]}" 2>/dev/null | grep -oE '(^|[,|] *)[a-z0-9][a-z0-9+.-]+' | tr -d ',| ' || true
+    # All of Debian 12 have OpenSSL 3.0, whose patches, of which there are many, keep its interface.
+  } | grep -v '^libssl' | sort -u)
 done
 versions="$(dpkg-query -W -f '${db:Status-Status} ${Package} ${Version}\n' "${names[@]}" 2>/dev/null | grep '^installed ' || true)"
 echo "${NETPROV_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/netprov}/bazel/$(sha256sum <<<"$versions" | cut -c1-16)"

@@ -43,9 +43,16 @@ std::variant<Config, ExitRequest> ParseConfig(int argc, const char* const* argv)
                  "What a change survives once it is answered: any end of the process, or a loss of power too")
       ->check(CLI::IsMember({"process", "power"}))
       ->capture_default_str();
-  app.add_option("--listen", config.listen, "A TCP address to serve on as well, as 127.0.0.1:7001; may be repeated")
+  app.add_option("--listen", config.listen, "A TCP address to serve on as well, as 192.0.2.1:7001; may be repeated")
       ->take_all();
   app.add_flag("--insecure", config.insecure, "Serve TCP without TLS, on addresses that only this host can reach");
+  app.add_option("--tls-cert", config.tls.certificate,
+                 "The server's certificate in PEM, with those between it and its CA; read again when it changes");
+  app.add_option("--tls-key", config.tls.key, "Its private key in PEM, for its owner's eyes only");
+  app.add_option("--tls-client-ca", config.tls.client_ca, "The CAs in PEM that sign the certificates of callers");
+  app.add_option("--tls-crl", config.tls.crl, "What these have revoked, a list in PEM of each");
+  app.add_option("--policy", config.policy,
+                 "A YAML file that says who may do what; without it, root and the socket's group may do everything");
   const CLI::Range kConnections(1, 65536);
   app.add_option("--max-unix-connections", config.connections.unix_total, "How many connections the socket may have")
       ->check(kConnections)
@@ -93,10 +100,17 @@ std::variant<Config, ExitRequest> ParseConfig(int argc, const char* const* argv)
       return UsageError(absl::StrCat("--listen: ", std::string(valid.message())));
     }
   }
-  if (!config.listen.empty() && !config.insecure) {
-    return UsageError(absl::StrCat("--listen ", config.listen.front(),
-                                   " needs --insecure: there is no TLS yet, so whoever ",
-                                   "reaches the port controls the network of this host"));
+  const rpc::TlsFiles& tls = config.tls;
+  const bool has_tls = !tls.certificate.empty() || !tls.key.empty() || !tls.client_ca.empty() || !tls.crl.empty();
+  if (has_tls && (tls.certificate.empty() || tls.key.empty() || tls.client_ca.empty())) {
+    return UsageError("--tls-cert, --tls-key and --tls-client-ca: each needs the two others, and --tls-crl all three");
+  }
+  if (has_tls && config.insecure) return UsageError("--insecure: TCP is served with TLS or without, not both");
+  if (has_tls && config.listen.empty()) return UsageError("--tls-cert: is for TCP, and --listen names no address");
+  if (!config.listen.empty() && !has_tls && !config.insecure) {
+    return UsageError(absl::StrCat(
+        "--listen ", config.listen.front(), " needs --tls-cert, --tls-key and --tls-client-ca ",
+        "(`contain pki init` makes a first set), or --insecure for an address that only this ", "host can reach"));
   }
   if (config.socket_path.empty() && config.listen.empty()) {
     return UsageError("--socket: without a socket, --listen must say where to serve");

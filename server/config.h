@@ -9,6 +9,7 @@
 
 #include "absl/time/time.h"
 #include "server/rpc/connections.h"
+#include "server/rpc/tls.h"
 
 namespace netprov {
 
@@ -19,7 +20,9 @@ struct Config {
   std::string socket_group;            // its name or number; empty: the daemon's own
   std::vector<std::string> listen;     // TCP addresses
   bool insecure = false;
+  rpc::TlsFiles tls;  // all empty: without TLS
   rpc::ConnectionLimits connections;
+  std::string policy;  // the path of the policy file; empty: none
   int workers = 4;
   size_t queue_limit = 1024;
   size_t prepared_namespaces = 8;

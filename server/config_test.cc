@@ -79,6 +79,8 @@ TEST(ConfigTest, ReadsEveryFlag) {
                                 "500ms",
                                 "--log-level",
                                 "debug",
+                                "--policy",
+                                "/p.yaml",
                                 "--socket-group",
                                 "net",
                                 "--max-unix-connections",
@@ -90,6 +92,7 @@ TEST(ConfigTest, ReadsEveryFlag) {
                                 "--max-connections-per-address",
                                 "4"});
   EXPECT_EQ(config.socket_group, "net");
+  EXPECT_EQ(config.policy, "/p.yaml");
   EXPECT_EQ(config.connections.unix_total, 1u);
   EXPECT_EQ(config.connections.per_uid, 2u);
   EXPECT_EQ(config.connections.tcp_total, 3u);
@@ -104,6 +107,22 @@ TEST(ConfigTest, ReadsEveryFlag) {
   EXPECT_EQ(config.prepared_namespaces, 0u);
   EXPECT_EQ(config.shutdown_grace, absl::Milliseconds(500));
   EXPECT_EQ(config.log_level, "debug");
+}
+
+TEST(ConfigTest, TcpNeedsCertificatesOrAWordThatItShallDoWithout) {
+  const Config config = Parsed(
+      {"--listen", "192.0.2.1:7001", "--tls-cert", "c", "--tls-key", "k", "--tls-client-ca", "a", "--tls-crl", "r"});
+  EXPECT_EQ(config.tls.certificate, "c");
+  EXPECT_EQ(config.tls.key, "k");
+  EXPECT_EQ(config.tls.client_ca, "a");
+  EXPECT_EQ(config.tls.crl, "r");
+  EXPECT_THAT(Refused({"--listen", "[::1]:1"}).text, HasSubstr("--tls-cert"));
+  EXPECT_THAT(Refused({"--listen", "[::1]:1", "--tls-cert", "c", "--tls-key", "k"}).text, HasSubstr("--tls-client-ca"));
+  EXPECT_THAT(Refused({"--listen", "[::1]:1", "--tls-crl", "r"}).text, HasSubstr("--tls-client-ca"));
+  EXPECT_THAT(
+      Refused({"--listen", "[::1]:1", "--insecure", "--tls-cert", "c", "--tls-key", "k", "--tls-client-ca", "a"}).text,
+      HasSubstr("--insecure"));
+  EXPECT_THAT(Refused({"--tls-cert", "c", "--tls-key", "k", "--tls-client-ca", "a"}).text, HasSubstr("--listen"));
 }
 
 TEST(ConfigTest, ReadsAFileThatTheCommandLineOverrides) {
@@ -135,7 +154,7 @@ TEST(ConfigTest, RefusesAFileWithWhatItDoesNotKnow) {
 TEST(ConfigTest, RefusesTcpWithoutInsecure) {
   const ExitRequest exit = Refused({"--listen", "127.0.0.1:0"});
   EXPECT_EQ(exit.code, 2);
-  EXPECT_THAT(exit.text, HasSubstr("--listen 127.0.0.1:0 needs --insecure: there is no TLS yet"));
+  EXPECT_THAT(exit.text, HasSubstr("--listen 127.0.0.1:0 needs --tls-cert, --tls-key and --tls-client-ca"));
 }
 
 TEST(ConfigTest, NamesTheFlagThatIsWrong) {

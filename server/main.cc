@@ -18,18 +18,23 @@
 #include <thread>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "google/protobuf/stubs/logging.h"
+#include "server/access/policy.h"
+#include "server/access/policy_file.h"
 #include "server/api/host.h"
 #include "server/backend.h"
 #include "server/config.h"
+#include "server/reloader.h"
 #include "server/rpc/call_log.h"
 #include "server/rpc/listening_socket.h"
 #include "server/rpc/server.h"
+#include "server/rpc/tls.h"
 
 namespace netprov {
 namespace {
@@ -126,6 +131,42 @@ absl::Status Recover(engine::Engine& engine, spdlog::logger& log) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<access::Policy> PolicyOf(const Config& config, std::optional<gid_t> group) {
+  return config.policy.empty() ? access::DefaultPolicy(group) : access::ReadPolicy(config.policy);
+}
+
+// Null: TCP is not served, or without TLS.
+absl::StatusOr<std::unique_ptr<rpc::Tls>> TlsOf(const Config& config, const std::shared_ptr<spdlog::logger>& log) {
+  if (config.tls.certificate.empty()) return nullptr;
+  return rpc::Tls::Open(config.tls, config.state_dir + "/tls", log);
+}
+
+// What is read again when it changes. `server` is set by then.
+std::vector<Reloader::Source> SourcesOf(const Config& config, rpc::Tls* tls, rpc::Server* const& server) {
+  std::vector<Reloader::Source> sources;
+  if (tls != nullptr) {
+    sources.push_back({.what = "tls", .paths = config.tls.paths(), .load = [tls] { return tls->Reload(); }});
+  }
+  if (!config.policy.empty()) {
+    sources.push_back({.what = "policy", .paths = {config.policy}, .load = [path = config.policy, &server] {
+                         absl::StatusOr<access::Policy> policy = access::ReadPolicy(path);
+                         if (policy.ok()) server->SetPolicy(*std::move(policy));
+                         return policy.status();
+                       }});
+  }
+  return sources;
+}
+
+// Waits for the signal to end, and reads everything again at each SIGHUP.
+int WaitForEnd(const sigset_t& signals, Reloader& reloader) {
+  for (;;) {
+    int signal = 0;
+    ::sigwait(&signals, &signal);
+    if (signal != SIGHUP) return signal;
+    reloader.ReloadAll();
+  }
+}
+
 int Run(Config config, const sigset_t& signals) {
   const std::shared_ptr<spdlog::logger> log = StartLog(config.log_level);
   if (absl::Status limits = FitLimits(config, *log); !limits.ok()) return Fail(limits);
@@ -139,29 +180,42 @@ int Run(Config config, const sigset_t& signals) {
       {.durability = config.durability == "power" ? engine::Durability::kPower : engine::Durability::kProcess},
       config.prepared_namespaces);
   if (!backend.ok()) return Fail(backend.status());
-  auto server = rpc::Server::Start((*backend)->engine(), {.socket_path = config.socket_path,
-                                                          .socket_group = *group,
-                                                          .listen = config.listen,
-                                                          .inherited = *std::move(inherited),
-                                                          .insecure = config.insecure,
-                                                          .connections = config.connections,
-                                                          .workers = config.workers,
-                                                          .queue_limit = config.queue_limit,
-                                                          .log = log,
-                                                          .caretaker = &(*backend)->caretaker(),
-                                                          .registry = &(*backend)->registry()});
+  auto policy = PolicyOf(config, *group);
+  if (!policy.ok()) return Fail(policy.status());
+  auto tls = TlsOf(config, log);
+  if (!tls.ok()) return Fail(tls.status());
+  // It tells the server of changes, which tells callers of faults: it outlives the server, and its thread does not.
+  rpc::Server* serving = nullptr;
+  Reloader reloader(SourcesOf(config, tls->get(), serving), log);
+  auto server =
+      rpc::Server::Start((*backend)->engine(), {.socket_path = config.socket_path,
+                                                .socket_group = *group,
+                                                .listen = config.listen,
+                                                .inherited = *std::move(inherited),
+                                                .tls = tls->get(),
+                                                .insecure = config.insecure,
+                                                .connections = config.connections,
+                                                .policy = *std::move(policy),
+                                                .configuration_faults = [&reloader] { return reloader.Faults(); },
+                                                .workers = config.workers,
+                                                .queue_limit = config.queue_limit,
+                                                .log = log,
+                                                .caretaker = &(*backend)->caretaker(),
+                                                .registry = &(*backend)->registry()});
   if (!server.ok()) return Fail(server.status());
   if (absl::Status recovered = Recover((*backend)->engine(), *log); !recovered.ok()) return Fail(recovered);
   (*server)->Serve();
+  serving = server->get();
+  reloader.Start();
   for (const std::string& address : (*server)->addresses()) log->info(absl::StrCat("listening address=", address));
 
-  int signal = 0;
-  ::sigwait(&signals, &signal);
+  const int signal = WaitForEnd(signals, reloader);
+  reloader.Stop();
   log->info(absl::StrCat("shutting_down signal=", sigabbrev_np(signal)));
   // The second one ends at once. The state is safe: what is unfinished is recovered at the next start.
   std::thread([signals] {
-    int second = 0;
-    ::sigwait(&signals, &second);
+    int second = SIGHUP;
+    while (second == SIGHUP) ::sigwait(&signals, &second);
     ::_exit(1);
   }).detach();
   (*server)->Shutdown(config.shutdown_grace);
@@ -188,9 +242,8 @@ int main(int argc, char** argv) {
   ::sigemptyset(&signals);
   ::sigaddset(&signals, SIGTERM);
   ::sigaddset(&signals, SIGINT);
+  ::sigaddset(&signals, SIGHUP);
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  // A terminal that closes is no reason to end.
-  ::signal(SIGHUP, SIG_IGN);
   // Nobody may end the daemon by closing the pipe that it logs to.
   ::signal(SIGPIPE, SIG_IGN);
   return netprov::Run(std::get<netprov::Config>(parsed), signals);

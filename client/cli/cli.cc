@@ -26,10 +26,23 @@ struct Server {
   bool local = false;
 };
 
-absl::StatusOr<Server> ConnectTo(const std::string& endpoint, const Environment& environment) {
+// What of TLS was not typed is as the environment says, which need not be about a unix socket.
+client::TlsOptions TlsFor(const client::Endpoint& endpoint, client::TlsOptions tls, const Environment& environment) {
+  if (endpoint.is_local()) return {};
+  for (const auto& [name, value] :
+       {std::pair("NETPROV_TLS_CA", &tls.ca), std::pair("NETPROV_TLS_CERT", &tls.certificate),
+        std::pair("NETPROV_TLS_KEY", &tls.key), std::pair("NETPROV_TLS_SERVER_NAME", &tls.server_name)}) {
+    if (value->empty()) *value = environment.getenv(name).value_or("");
+  }
+  return tls;
+}
+
+absl::StatusOr<Server> ConnectTo(const std::string& endpoint, const client::TlsOptions& tls,
+                                 const Environment& environment) {
   const absl::StatusOr<client::Endpoint> parsed = client::ParseEndpoint(endpoint);
   if (!parsed.ok()) return parsed.status();
-  absl::StatusOr<std::shared_ptr<client::Connection>> connection = environment.connect(endpoint);
+  absl::StatusOr<std::shared_ptr<client::Connection>> connection =
+      environment.connect(endpoint, TlsFor(*parsed, tls, environment));
   if (!connection.ok()) return connection.status();
   return Server{.connection = *std::move(connection), .endpoint = endpoint, .local = parsed->is_local()};
 }
@@ -44,12 +57,12 @@ absl::StatusOr<Server> FindServer(absl::Duration timeout, const Environment& env
   const std::string socket_path = client::ParseEndpoint(client::kDefaultEndpoint)->socket_path;
   absl::StatusOr<bool> listening = environment.is_listening(socket_path);
   if (!listening.ok()) return listening.status();
-  if (*listening) return ConnectTo(client::kDefaultEndpoint, environment);
+  if (*listening) return ConnectTo(client::kDefaultEndpoint, {}, environment);
   absl::StatusOr<Server> server = Serve(kDefaultStateDir, timeout, environment);
   if (server.ok()) return server;
   // Perhaps the state is a daemon's that has come up meanwhile.
   listening = environment.is_listening(socket_path);
-  if (listening.ok() && *listening) return ConnectTo(client::kDefaultEndpoint, environment);
+  if (listening.ok() && *listening) return ConnectTo(client::kDefaultEndpoint, {}, environment);
   return server;
 }
 
@@ -319,6 +332,12 @@ class Runner {
     return PrintNeighbors(format_, *neighbors);
   }
 
+  absl::StatusOr<std::string> operator()(const v1::WhoAmIRequest&) const {
+    const absl::StatusOr<v1::WhoAmIResponse> answer = client_.WhoAmI();
+    if (!answer.ok()) return answer.status();
+    return PrintWhoAmI(format_, *answer);
+  }
+
   absl::StatusOr<Result> operator()(const v1::GetHostReportRequest&) const { return Doctor(client_.GetHostReport()); }
 
   absl::StatusOr<Result> operator()(const v1::CheckHostRequest& request) const {
@@ -387,10 +406,18 @@ int Run(const std::vector<std::string>& arguments, const Environment& environmen
   }
   const CommandLine& line = std::get<CommandLine>(parsed);
 
+  if (const auto* pki = std::get_if<PkiCommand>(&line.command)) {
+    const absl::StatusOr<std::vector<std::string>> written = RunPki(*pki, environment.now());
+    if (!written.ok()) return Report(written.status(), "", environment);
+    std::string text;
+    for (const std::string& path : *written) absl::StrAppend(&text, "Wrote ", path, "\n");
+    return Print(text, environment);
+  }
+
   absl::StatusOr<Server> server = absl::InternalError("no server was chosen");
   const std::optional<std::string> variable = environment.getenv("NETPROV_ENDPOINT");
   if (line.endpoint.has_value()) {
-    server = ConnectTo(*line.endpoint, environment);
+    server = ConnectTo(*line.endpoint, line.tls, environment);
   } else if (line.state_dir.has_value()) {
     server = Serve(*line.state_dir, line.timeout, environment);
   } else if (variable.has_value() && !variable->empty()) {
@@ -398,7 +425,7 @@ int Run(const std::vector<std::string>& arguments, const Environment& environmen
       *environment.err << "contain: NETPROV_ENDPOINT: " << Printable(std::string(endpoint.status().message())) << "\n";
       return kUsage;
     }
-    server = ConnectTo(*variable, environment);
+    server = ConnectTo(*variable, line.tls, environment);
   } else {
     server = FindServer(line.timeout, environment);
   }
@@ -413,8 +440,9 @@ int Run(const std::vector<std::string>& arguments, const Environment& environmen
   const Runner runner(client, line.format, environment.now);
   const absl::StatusOr<Result> result = std::visit(
       [&runner](const auto& command) -> absl::StatusOr<Result> {
-        if constexpr (std::is_same_v<std::decay_t<decltype(command)>, ExecCommand>) {
-          return absl::InternalError("exec was handled before");
+        using Type = std::decay_t<decltype(command)>;
+        if constexpr (std::is_same_v<Type, ExecCommand> || std::is_same_v<Type, PkiCommand>) {
+          return absl::InternalError("exec and pki were handled before");
         } else {
           return ToResult(runner(command));
         }

@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "client/cli/exec.h"
 #include "client/connection.h"
+#include "client/tls.h"
 
 namespace netprov::cli {
 
@@ -32,7 +33,9 @@ struct Environment {
   std::function<absl::StatusOr<bool>(const std::string& socket_path)> is_listening;
 
   // A connection to a server elsewhere: client::MakeConnection().
-  std::function<absl::StatusOr<std::shared_ptr<client::Connection>>(const std::string& endpoint)> connect;
+  std::function<absl::StatusOr<std::shared_ptr<client::Connection>>(const std::string& endpoint,
+                                                                    const client::TlsOptions& tls)>
+      connect;
 
   // A connection to a server in this process, with its state in `state_dir`. The server lives as long as the
   // connection, and has given the state back when the last reference is gone. Waits up to `wait` for another `contain`
@@ -52,6 +55,9 @@ inline constexpr char kDefaultStateDir[] = "/var/lib/netprov";
 // plus the gRPC code after a call that failed; for `net exec` that of ExecFailure.
 //
 // Who calls: --owner; else NETPROV_OWNER, unless it is empty; else nobody in particular.
+//
+// With TLS: where the server is HOST:PORT and --tls-ca, --tls-cert, --tls-key or --tls-server-name, or NETPROV_TLS_CA,
+// NETPROV_TLS_CERT, NETPROV_TLS_KEY or NETPROV_TLS_SERVER_NAME, says so.
 //
 // Which server: --endpoint; else with --state-dir one in this process; else NETPROV_ENDPOINT, unless it is empty; else
 // the daemon at its default socket if somebody listens there; else one in this process, and if that fails and a daemon

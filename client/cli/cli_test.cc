@@ -1,5 +1,6 @@
 #include "client/cli/cli.h"
 
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <sstream>
@@ -53,8 +54,9 @@ class CliTest : public ::testing::Test {
       if (listening_.size() > 1) listening_.erase(listening_.begin());
       return answer;
     };
-    environment.connect = [this](const std::string& endpoint) {
+    environment.connect = [this](const std::string& endpoint, const client::TlsOptions& tls) {
       asked_.push_back("connect " + endpoint);
+      tls_ = tls;
       return absl::StatusOr<std::shared_ptr<client::Connection>>(std::exchange(connection_, nullptr));
     };
     environment.serve = [this](const std::string& state_dir,
@@ -99,6 +101,7 @@ class CliTest : public ::testing::Test {
   std::vector<absl::StatusOr<bool>> listening_ = {true};
   absl::Status serve_;
   std::vector<std::string> asked_;
+  client::TlsOptions tls_;  // of the last connection
   std::vector<ExecRequest> executed_;
   ExecFailure exec_failure_ = {.exit_code = 127, .message = "ls: No such file or directory"};
 
@@ -506,6 +509,44 @@ TEST_F(CliTest, DoctorShowsTheReport) {
   EXPECT_EQ(err_.str(), "");
 }
 
+TEST_F(CliTest, WhoAmISaysWhoAndWhat) {
+  v1::WhoAmIResponse answer;
+  answer.mutable_identity()->set_name("cn:ci");
+  answer.mutable_identity()->set_peer("192.0.2.7:5");
+  EXPECT_CALL(mock(), WhoAmI).WillOnce(Return(answer));
+  EXPECT_EQ(RunCli({"whoami"}), 0);
+  EXPECT_EQ(out_.str(),
+            "You are cn:ci, calling from 192.0.2.7:5\n"
+            "You may do nothing here but ask who you are\n");
+}
+
+TEST_F(CliTest, TlsIsAsTypedAndElseAsTheEnvironmentSays) {
+  variables_ = {{"NETPROV_TLS_CA", "env-ca"},
+                {"NETPROV_TLS_CERT", "env-cert"},
+                {"NETPROV_TLS_KEY", "env-key"},
+                {"NETPROV_TLS_SERVER_NAME", "env-name"}};
+  EXPECT_CALL(mock(), WhoAmI).WillOnce(Return(v1::WhoAmIResponse()));
+  EXPECT_EQ(RunCli({"--endpoint", "host:1", "--tls-ca", "ca", "--tls-cert", "cert", "whoami"}), 0);
+  EXPECT_EQ(tls_, (client::TlsOptions{.ca = "ca", .certificate = "cert", .key = "env-key", .server_name = "env-name"}));
+}
+
+TEST_F(CliTest, TheEnvironmentsTlsIsNotForAUnixSocket) {
+  variables_ = {{"NETPROV_TLS_CA", "env-ca"}};
+  EXPECT_CALL(mock(), WhoAmI).WillOnce(Return(v1::WhoAmIResponse()));
+  EXPECT_EQ(RunCli({"--endpoint", "unix:///run/x", "whoami"}), 0);
+  EXPECT_TRUE(tls_.is_empty());
+}
+
+TEST_F(CliTest, PkiNeedsNoServer) {
+  const std::string directory = ::testing::TempDir() + "/cli_pki";
+  std::filesystem::remove_all(directory);
+  EXPECT_EQ(RunCli({"pki", "init", "--dir", directory, "--client", "ci"}), 0) << err_.str();
+  EXPECT_THAT(out_.str(), HasSubstr("Wrote " + directory + "/ca.pem\n"));
+  EXPECT_THAT(asked_, ElementsAre());
+  EXPECT_EQ(RunCli({"pki", "init", "--dir", directory}), 64 + 6);
+  EXPECT_THAT(err_.str(), HasSubstr("ca-key.pem is there already"));
+}
+
 TEST_F(CliTest, DoctorFailsWhereSomethingNeedsAttention) {
   v1::HostReport report;
   report.add_findings()->set_kind(v1::Finding::KIND_MISSING);
@@ -551,7 +592,7 @@ TEST_F(CliTest, ListsAddressesRoutesAndNeighbors) {
         .getenv = [](const std::string&) { return std::nullopt; },
         .now = [] { return absl::UnixEpoch(); },
         .is_listening = [](const std::string&) { return true; },
-        .connect = [&](const std::string&) { return connection; },
+        .connect = [&](const std::string&, const client::TlsOptions&) { return connection; },
         .serve = [](const std::string&, absl::Duration) { return absl::InternalError("must not be asked"); },
         .exec = [](const ExecRequest&) { return ExecFailure{.exit_code = 1, .message = "must not be asked"}; },
     };
@@ -624,7 +665,7 @@ TEST_F(CliTest, EveryCommandReportsItsError) {
         .getenv = [](const std::string&) { return std::nullopt; },
         .now = [] { return absl::UnixEpoch(); },
         .is_listening = [](const std::string&) { return true; },
-        .connect = [&](const std::string&) { return connection; },
+        .connect = [&](const std::string&, const client::TlsOptions&) { return connection; },
         .serve = [](const std::string&, absl::Duration) { return absl::InternalError("must not be asked"); },
         .exec = [](const ExecRequest&) { return ExecFailure{.exit_code = 1, .message = "must not be asked"}; },
     };

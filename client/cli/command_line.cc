@@ -4,12 +4,14 @@
 #include <algorithm>
 #include <map>
 #include <sstream>
+#include <tuple>
 #include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "client/cli/bridge_flags.h"
 #include "client/cli/device_flags.h"
 #include "client/cli/end_flags.h"
@@ -102,6 +104,7 @@ class Grammar {
   void BuildUpdate(CLI::App& net);
   void BuildInspection(CLI::App& net);
   void BuildLeases(CLI::App& net);
+  void BuildAccess();
   CLI::App* Add(CLI::App& parent, const std::string& name, const std::string& description, const std::string& footer) {
     CLI::App* app = parent.add_subcommand(name, description);
     app->footer(footer);
@@ -124,6 +127,8 @@ class Grammar {
   std::optional<Command> InterpretDevice() const;
   // OK if each name of an option of the first end is one for where that end is. An error's message is for the user.
   absl::Status CheckFirstEndNames() const;
+  // nullopt: it is another command.
+  std::optional<Command> InterpretAccess() const;
   std::variant<Command, Exit> InterpretUpdate() const;
   std::variant<v1::CollectGarbageRequest, Exit> InterpretGc(const CommandLine& line);
   // What a command lists of the kernel's tables; nullopt: it is another command. An error's message is for the user.
@@ -207,6 +212,11 @@ class Grammar {
   End first_end_, peer_end_;
   BridgeFlags bridge_;
   DeviceFlags device_;
+  client::TlsOptions tls_;
+  std::vector<CLI::Option*> tls_options_;
+  CLI::App *whoami_, *pki_init_, *pki_issue_, *pki_revoke_;
+  PkiCommand pki_;
+  int pki_days_ = 365;
 };
 
 void Grammar::Build() {
@@ -224,6 +234,19 @@ void Grammar::Build() {
                       "The server: unix:///PATH or HOST:PORT. Default: NETPROV_ENDPOINT; without it, the daemon at "
                       "/run/netprov/netprovd.sock, or, where none runs, a server inside this process")
           ->type_name("ADDRESS");
+  for (const auto& [name, file, what] :
+       {std::tuple("--tls-ca", &tls_.ca, "The CA that signs the server's certificate, where it is reached by TLS"),
+        std::tuple("--tls-cert", &tls_.certificate, "Your certificate"),
+        std::tuple("--tls-key", &tls_.key, "Its private key")}) {
+    std::string variable = absl::StrCat("NETPROV_", absl::AsciiStrToUpper(absl::StrReplaceAll(name + 2, {{"-", "_"}})));
+    tls_options_.push_back(
+        app_.add_option(name, *file, absl::StrCat(what, ", in PEM. Default: ", variable))->type_name("FILE"));
+  }
+  tls_options_.push_back(
+      app_.add_option(
+              "--tls-server-name", tls_.server_name,
+              "The name in the server's certificate. Default: NETPROV_TLS_SERVER_NAME, else the host of --endpoint")
+          ->type_name("NAME"));
   output_option_ =
       app_.add_option("-o,--output", output_,
                       "The form of the output. Default: a sentence for what changes something, else a table")
@@ -313,6 +336,7 @@ void Grammar::Build() {
               "Examples:\n"
               "  contain net exec blue -- ip addr\n"
               "  contain net exec blue -- sh -c 'ping -c 1 10.0.0.1'");
+  BuildAccess();
   exec_->formatter(std::make_shared<ExecFormatter>());
   exec_->add_option("NAME", name_, "The namespace's name")->required();
 }
@@ -325,6 +349,57 @@ void Grammar::InNamespace::AddTo(v1::VethEndpoint& endpoint) const {
   } else {
     endpoint.set_namespace_(Name(kNamespaces, name));
   }
+}
+
+void Grammar::BuildAccess() {
+  whoami_ = Add(app_, "whoami", "Show who the server takes you for, and what you may do",
+                "Examples:\n  contain whoami\n  contain whoami -o json");
+  CLI::App& pki =
+      *Add(app_, "pki", "A certificate authority for a first set-up, with which server and callers know each other",
+           "Example:\n  contain pki init --dir pki --server node1.example.org --client ci");
+  pki.require_subcommand(1);
+  pki_init_ = Add(pki, "init",
+                  "Make a CA (ca.pem, ca-key.pem), an empty list of what it has revoked (crl.pem), and certificates.\n"
+                  "Keep ca-key.pem away from servers.",
+                  "Example:\n"
+                  "  contain pki init --dir pki --server node1.example.org --server 192.0.2.1 --client ci");
+  pki_issue_ = Add(pki, "issue", "Issue further certificates of the CA",
+                   "Example:\n  contain pki issue --dir pki --client spiffe://example.org/lab");
+  pki_revoke_ = Add(pki, "revoke", "Add certificates to the list of what the CA has revoked",
+                    "Example:\n  contain pki revoke --dir pki pki/ci.pem");
+  for (CLI::App* app : {pki_init_, pki_issue_, pki_revoke_}) {
+    app->add_option("--dir", pki_.directory, "Where the CA is")->type_name("DIRECTORY")->required();
+  }
+  for (CLI::App* app : {pki_init_, pki_issue_}) {
+    app->add_option("--server", pki_.servers,
+                    "A DNS name or an address by which the server is reached, for server.pem; may be repeated")
+        ->take_all()
+        ->type_name("NAME");
+    app->add_option("--client", pki_.clients,
+                    "A caller, for NAME.pem: a name (its CN), or a URI such as a SPIFFE ID; may be repeated")
+        ->take_all()
+        ->type_name("NAME");
+    app->add_option("--days", pki_days_, "How long the certificates hold, 1 to 3650 days. Default: 365")
+        ->check(CLI::Range(1, 3650))
+        ->type_name("DAYS");
+  }
+  pki_revoke_->add_option("CERTIFICATE", pki_.revoked, "Their files")->required();
+}
+
+std::optional<Command> Grammar::InterpretAccess() const {
+  if (whoami_->parsed()) return v1::WhoAmIRequest();
+  PkiCommand command = pki_;
+  command.lifetime = absl::Hours(24 * pki_days_);
+  if (pki_init_->parsed()) {
+    command.action = PkiCommand::Action::kInit;
+  } else if (pki_issue_->parsed()) {
+    command.action = PkiCommand::Action::kIssue;
+  } else if (pki_revoke_->parsed()) {
+    command.action = PkiCommand::Action::kRevoke;
+  } else {
+    return std::nullopt;
+  }
+  return command;
 }
 
 void Grammar::AddInNamespace(const std::string& option, const char* group, InNamespace& where) {
@@ -789,6 +864,23 @@ std::variant<CommandLine, Exit> Grammar::Interpret(const std::vector<std::string
   if (!state_dir_option_->empty()) {
     if (state_dir_.empty()) return UsageError("--state-dir: must not be empty");
     line.state_dir = state_dir_;
+  }
+
+  for (const CLI::Option* option : tls_options_) {
+    if (option->empty()) continue;
+    const bool is_local = line.endpoint.has_value() && client::ParseEndpoint(*line.endpoint)->is_local();
+    if (!is_local && !line.state_dir.has_value()) continue;
+    return UsageError(option->get_name() + ": TLS is for a server that is reached by HOST:PORT");
+  }
+  line.tls = tls_;
+  if (std::optional<Command> command = InterpretAccess(); command.has_value()) {
+    const auto* pki = std::get_if<PkiCommand>(&*command);
+    if (pki != nullptr && pki->action == PkiCommand::Action::kIssue && pki->servers.empty() && pki->clients.empty()) {
+      return UsageError("--server or --client is required");
+    }
+    if (pki != nullptr && !output_option_->empty()) return UsageError("--output has no meaning for `contain pki`");
+    line.command = *std::move(command);
+    return line;
   }
 
   absl::StatusOr<std::optional<std::string>> owner = InterpretOwner();

@@ -9,6 +9,9 @@
 
 #include "absl/time/time.h"
 #include "client/cli/output.h"
+#include "client/cli/pki.h"
+#include "client/tls.h"
+#include "netprov/v1/access.pb.h"
 #include "netprov/v1/bridge.pb.h"
 #include "netprov/v1/device.pb.h"
 #include "netprov/v1/host.pb.h"
@@ -27,7 +30,7 @@ struct ExecCommand {
   std::vector<std::string> command;
 };
 
-// Each command but exec is a request of the API. Names and ids in it are as typed: the server judges them.
+// Each command but exec and pki is a request of the API. Names and ids in it are as typed: the server judges them.
 using Command =
     std::variant<v1::CreateNamespaceRequest, v1::DeleteNamespaceRequest, v1::AdoptNamespaceRequest,
                  v1::ReleaseNamespaceRequest, v1::ListNamespacesRequest, v1::GetNamespaceRequest, v1::CreateVethRequest,
@@ -36,11 +39,14 @@ using Command =
                  v1::UpdateVethRequest, v1::UpdateBridgeRequest, v1::CreateDeviceRequest, v1::UpdateDeviceRequest,
                  v1::DeleteDeviceRequest, v1::ListDevicesRequest, v1::GetDeviceRequest, v1::RenewLeaseRequest,
                  v1::CollectGarbageRequest, v1::GetHostReportRequest, v1::CheckHostRequest, v1::ListLinksRequest,
-                 v1::ListAddressesRequest, v1::ListRoutesRequest, v1::ListNeighborsRequest, ExecCommand>;
+                 v1::ListAddressesRequest, v1::ListRoutesRequest, v1::ListNeighborsRequest, v1::WhoAmIRequest,
+                 ExecCommand, PkiCommand>;
 
 struct CommandLine {
   // --endpoint; understood by client::ParseEndpoint().
   std::optional<std::string> endpoint;
+  // --tls-ca and the like. Empty with an `endpoint` that is a unix socket, and with `state_dir`.
+  client::TlsOptions tls;
   // --state-dir. Never set together with `endpoint`.
   std::optional<std::string> state_dir;
   // --owner, or else the default one; a name that client::CheckOwner() takes. What is created is this owner's, and it

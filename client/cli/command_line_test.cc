@@ -717,6 +717,36 @@ TEST(DoctorTest, ShowsOrChecks) {
   EXPECT_THAT(UsageError({"net", "doctor", "--look-only"}), HasSubstr("--check"));
 }
 
+TEST(AccessTest, WhoAmIAndPki) {
+  ParseAs<v1::WhoAmIRequest>({"whoami"});
+  const PkiCommand init = ParseAs<PkiCommand>(
+      {"pki", "init", "--dir", "d", "--server", "a", "--server", "::1", "--client", "ci", "--days", "7"});
+  EXPECT_EQ(init.action, PkiCommand::Action::kInit);
+  EXPECT_EQ(init.directory, "d");
+  EXPECT_THAT(init.servers, ElementsAre("a", "::1"));
+  EXPECT_THAT(init.clients, ElementsAre("ci"));
+  EXPECT_EQ(init.lifetime, absl::Hours(7 * 24));
+  EXPECT_EQ(ParseAs<PkiCommand>({"pki", "issue", "--dir", "d", "--client", "x"}).action, PkiCommand::Action::kIssue);
+  const PkiCommand revoke = ParseAs<PkiCommand>({"pki", "revoke", "--dir", "d", "a.pem", "b.pem"});
+  EXPECT_EQ(revoke.action, PkiCommand::Action::kRevoke);
+  EXPECT_THAT(revoke.revoked, ElementsAre("a.pem", "b.pem"));
+  EXPECT_THAT(UsageError({"pki", "init"}), HasSubstr("--dir"));
+  EXPECT_THAT(UsageError({"pki", "issue", "--dir", "d"}), HasSubstr("--server or --client is required"));
+  EXPECT_THAT(UsageError({"pki", "init", "--dir", "d", "--days", "0"}), HasSubstr("--days"));
+  EXPECT_THAT(UsageError({"pki", "revoke", "--dir", "d"}), HasSubstr("CERTIFICATE"));
+  EXPECT_THAT(UsageError({"-o", "json", "pki", "init", "--dir", "d"}), HasSubstr("--output"));
+}
+
+TEST(AccessTest, TlsIsForTcp) {
+  const auto parsed = ParseCommandLine(
+      {"--endpoint", "h:1", "--tls-ca", "a", "--tls-cert", "c", "--tls-key", "k", "--tls-server-name", "n", "whoami"});
+  ASSERT_TRUE(std::holds_alternative<CommandLine>(parsed));
+  EXPECT_EQ(std::get<CommandLine>(parsed).tls,
+            (client::TlsOptions{.ca = "a", .certificate = "c", .key = "k", .server_name = "n"}));
+  EXPECT_THAT(UsageError({"--endpoint", "unix:///x", "--tls-ca", "a", "whoami"}), HasSubstr("--tls-ca"));
+  EXPECT_THAT(UsageError({"--state-dir", "/x", "--tls-key", "a", "whoami"}), HasSubstr("--tls-key"));
+}
+
 TEST(OwnerTest, FlagComesBeforeTheVariable) {
   const auto owner = [](const Arguments& arguments, const std::optional<std::string>& variable) {
     const auto parsed = ParseCommandLine(arguments, variable);

@@ -64,7 +64,9 @@ int Main(const std::vector<std::string>& arguments) {
   };
   environment.now = absl::Now;
   environment.is_listening = IsListening;
-  environment.connect = [](const std::string& endpoint) { return client::MakeConnection(endpoint); };
+  environment.connect = [](const std::string& endpoint, const client::TlsOptions& tls) {
+    return client::MakeConnection(endpoint, tls);
+  };
   environment.serve = Serve;
   environment.exec = [&before](const ExecRequest& request) {
     sigaction(SIGPIPE, &before, nullptr);

@@ -430,6 +430,10 @@ std::string ReportText(const v1::HostReport& report) {
                     "\n");
   }
 
+  for (const std::string& fault : report.configuration_faults()) {
+    absl::StrAppend(&text, "Configuration is not in use (needs attention): ", Printable(fault), "\n");
+  }
+
   size_t urgent = 0;
   std::map<const Kind*, std::vector<const v1::Finding*>> groups;
   for (const v1::Finding& finding : report.findings()) {
@@ -450,6 +454,7 @@ std::string ReportText(const v1::HostReport& report) {
   } else {
     std::vector<std::string> what;
     if (!report.registry_fault().empty()) what.push_back("the registry");
+    if (!report.configuration_faults().empty()) what.push_back("the configuration");
     if (urgent > 0) what.push_back(Count(urgent, "finding"));
     absl::StrAppend(&text, "To look after: ", absl::StrJoin(what, ", "), "\n");
   }
@@ -932,9 +937,29 @@ absl::StatusOr<std::string> PrintHostReport(Format format, const v1::HostReport&
 }
 
 bool NeedsAttention(const v1::HostReport& report) {
-  return !report.registry_fault().empty() ||
+  return !report.registry_fault().empty() || !report.configuration_faults().empty() ||
          std::any_of(report.findings().begin(), report.findings().end(),
                      [](const v1::Finding& finding) { return KindOf(finding).needs_attention; });
+}
+
+absl::StatusOr<std::string> PrintWhoAmI(Format format, const v1::WhoAmIResponse& answer) {
+  if (IsDocument(format)) return PrintMessage(format, answer);
+  const v1::Identity& identity = answer.identity();
+  if (format == Format::kName) return Printable(identity.name()) + "\n";
+  Table table({"RULE", "ROLE", "RESOURCES", "LABELS", "RIGHTS"});
+  for (const v1::Grant& grant : answer.grants()) {
+    std::vector<std::string> labels;
+    for (const auto& [key, value] : std::map<std::string, std::string>(grant.labels().begin(), grant.labels().end())) {
+      labels.push_back(absl::StrCat(key, "=", value));
+    }
+    table.AddRow({grant.rule(), grant.role(), absl::StrJoin(grant.resources(), ","), absl::StrJoin(labels, ","),
+                  absl::StrJoin(grant.rights(), ",")});
+  }
+  if (format == Format::kTable) return table.Print();
+  std::string text =
+      absl::StrCat("You are ", Printable(identity.name()), ", calling from ", Printable(identity.peer()), "\n");
+  if (answer.grants().empty()) return absl::StrCat(text, "You may do nothing here but ask who you are\n");
+  return absl::StrCat(text, "\nYou may:\n", table.Print());
 }
 
 absl::StatusOr<std::string> PrintName(Format format, const std::string& name) {

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "netprov/v1/access.pb.h"
 #include "netprov/v1/bridge.pb.h"
 #include "netprov/v1/device.pb.h"
 #include "netprov/v1/host.pb.h"
@@ -74,11 +75,13 @@ absl::StatusOr<std::string> PrintRenewal(Format format, const std::string& owner
 absl::StatusOr<std::string> PrintGarbage(Format format, const v1::CollectGarbageResponse& garbage, bool trial);
 // kDefault is a text in words, kTable a line for each finding, kName what the findings are about.
 absl::StatusOr<std::string> PrintHostReport(Format format, const v1::HostReport& report);
+// kDefault is a text in words, kTable a line for each grant, kName the caller's name.
+absl::StatusOr<std::string> PrintWhoAmI(Format format, const v1::WhoAmIResponse& answer);
 // What there is to say of a resource that is gone: its name.
 absl::StatusOr<std::string> PrintName(Format format, const std::string& name);
 
-// Whether somebody should look after the host: the registry can't be written, or something is not as it should be and
-// was not put right. A kind of finding that this program does not know counts.
+// Whether somebody should look after the host: the registry can't be written, configuration is not in use, or something
+// is not as it should be and was not put right. A kind of finding that this program does not know counts.
 bool NeedsAttention(const v1::HostReport& report);
 
 // `veth-host <-> veth0 (in test-ns)`: the ends' interface names, each with its namespace unless that is the host's.

@@ -831,9 +831,11 @@ TEST(HostReportTest, FindingsAreGroupedAndThoseThatNeedAttentionComeFirst) {
                                   {v1::Finding::KIND_MISSING, "namespaces/a"}});
   report.mutable_findings(2)->clear_detail();
   report.set_registry_fault("the disk is full");
+  report.add_configuration_faults("the policy is broken");
   EXPECT_EQ(*PrintHostReport(Format::kDefault, report),
             "Checked at 2026-01-01T00:00:00Z: 12 objects compared\n"
             "The registry can't be written (needs attention): the disk is full\n"
+            "Configuration is not in use (needs attention): the policy is broken\n"
             "\n"
             "Begun and not finished (needs attention):\n"
             "  veths/u\n"
@@ -845,7 +847,27 @@ TEST(HostReportTest, FindingsAreGroupedAndThoseThatNeedAttentionComeFirst) {
             "Tagged by somebody else, left alone:\n"
             "  links/x: why links/x\n"
             "\n"
-            "To look after: the registry, 3 findings\n");
+            "To look after: the registry, the configuration, 3 findings\n");
+}
+
+TEST(WhoAmITest, GrantsAreATable) {
+  v1::WhoAmIResponse answer;
+  answer.mutable_identity()->set_name("uid:1000");
+  answer.mutable_identity()->set_peer("pid:7");
+  v1::Grant& grant = *answer.add_grants();
+  grant.set_rule("ci");
+  grant.set_role("operator");
+  grant.add_resources("namespaces/ci-*");
+  grant.add_resources("veths/ci-*");
+  (*grant.mutable_labels())["team"] = "ci";
+  grant.add_rights("host");
+  const std::string table =
+      "RULE  ROLE      RESOURCES                   LABELS   RIGHTS\n"
+      "ci    operator  namespaces/ci-*,veths/ci-*  team=ci  host\n";
+  EXPECT_EQ(*PrintWhoAmI(Format::kTable, answer), table);
+  EXPECT_EQ(*PrintWhoAmI(Format::kDefault, answer), "You are uid:1000, calling from pid:7\n\nYou may:\n" + table);
+  EXPECT_EQ(*PrintWhoAmI(Format::kName, answer), "uid:1000\n");
+  EXPECT_THAT(*PrintWhoAmI(Format::kJson, answer), HasSubstr("\"resources\": ["));
 }
 
 TEST(HostReportTest, WhatWasPutRightOrIsNotOursNeedsNoAttention) {
@@ -905,6 +927,7 @@ findings:
   - kind: "KIND_DEGRADED"
     resource: "veths/b"
     detail: "why veths/b"
+configuration_faults: []
 )");
 }
 

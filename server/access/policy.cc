@@ -220,6 +220,15 @@ bool Role::Has(absl::string_view method) const {
   return power.has_value() && *power <= std::get<Power>(methods);
 }
 
+std::vector<std::string> MethodsOf(const Role& role) {
+  std::vector<std::string> methods;
+  for (const Method& method : kMethods) {
+    if (role.Has(method.name)) methods.emplace_back(method.name);
+  }
+  std::sort(methods.begin(), methods.end());
+  return methods;
+}
+
 const std::vector<Role>& BuiltInRoles() {
   static const auto* const roles = new std::vector<Role>{{.name = "viewer", .methods = Power::kView},
                                                          {.name = "operator", .methods = Power::kOperate},

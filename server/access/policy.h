@@ -83,6 +83,9 @@ struct Role {
 
   friend bool operator==(const Role&, const Role&) = default;
 };
+// The methods of the API that it has, ordered by name.
+std::vector<std::string> MethodsOf(const Role& role);
+
 // viewer, operator and admin.
 const std::vector<Role>& BuiltInRoles();
 

@@ -387,6 +387,32 @@ absl::Status CallCancelled() {
       .Build();
 }
 
+absl::Status AccessDenied(absl::string_view caller, absl::string_view method, absl::string_view resource,
+                          absl::string_view right) {
+  std::string what;
+  if (!right.empty()) {
+    what = absl::StrCat(" with the right `", right, "`");
+  } else if (!resource.empty()) {
+    what = absl::StrCat(" for ", Quote(resource));
+  }
+  return StatusBuilder(absl::StatusCode::kPermissionDenied, v1::ERROR_REASON_ACCESS_DENIED,
+                       absl::StrCat(caller, " may not call ", method, what, ": no rule of the policy allows it"))
+      .Metadata("caller", caller)
+      .Metadata("method", method)
+      .Metadata("resource", resource)
+      .Metadata("right", right)
+      .Build();
+}
+
+absl::Status CallLimitExceeded(absl::string_view caller, absl::string_view limit, absl::Duration retry_after) {
+  return StatusBuilder(absl::StatusCode::kResourceExhausted, v1::ERROR_REASON_CALL_LIMIT_EXCEEDED,
+                       absl::StrCat(caller, " ", limit))
+      .Metadata("caller", caller)
+      .Quota(absl::StrCat("caller:", caller))
+      .Retry(static_cast<int>(absl::ToInt64Milliseconds(absl::Ceil(retry_after, absl::Milliseconds(1)))))
+      .Build();
+}
+
 static absl::Status InvalidChange(const engine::Error& error) {
   std::vector<FieldViolation> violations;
   for (const engine::InvalidField& field : error.invalid) {

@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "server/engine/error.h"
 
 namespace netprov::api {
@@ -68,6 +69,13 @@ absl::Status QueueFull();
 absl::Status ShuttingDown();
 absl::Status DeadlineExceeded();
 absl::Status CallCancelled();
+
+// ACCESS_DENIED. `resource` and `right` are what is not allowed, one of them empty.
+absl::Status AccessDenied(absl::string_view caller, absl::string_view method, absl::string_view resource,
+                          absl::string_view right);
+
+// CALL_LIMIT_EXCEEDED. `limit` says which, as a sentence without its caller.
+absl::Status CallLimitExceeded(absl::string_view caller, absl::string_view limit, absl::Duration retry_after);
 
 // What the engine refused or failed with. Its Reason::kStopped becomes CALL_CANCELLED; who knows that the cause was
 // another one answers with that instead.

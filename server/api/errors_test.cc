@@ -97,7 +97,10 @@ std::vector<absl::Status> AllStatuses() {
                                    QueueFull(),
                                    ShuttingDown(),
                                    DeadlineExceeded(),
-                                   CallCancelled()};
+                                   CallCancelled(),
+                                   AccessDenied("uid:1000", "CreateVeth", "veths/v", ""),
+                                   AccessDenied("uid:1000", "CreateVeth", "", "host"),
+                                   CallLimitExceeded("uid:1000", "has too many calls under way", absl::Seconds(1))};
   for (Method method : kMethods) {
     for (Reason reason : kReasons)
       all.push_back(
@@ -169,7 +172,8 @@ TEST(ErrorDetailsTest, GoWithTheirCodes) {
     ASSERT_TRUE(info.has_value()) << status;
     EXPECT_EQ(info->domain(), "netprov.v1");
     EXPECT_FALSE(status.message().empty());
-    EXPECT_EQ(Get<RetryInfo>(status).has_value(), status.code() == absl::StatusCode::kUnavailable) << status;
+    const bool says_when = status.code() == absl::StatusCode::kUnavailable || ReasonOf(status) == "CALL_LIMIT_EXCEEDED";
+    EXPECT_EQ(Get<RetryInfo>(status).has_value(), says_when) << status;
     EXPECT_EQ(Get<QuotaFailure>(status).has_value(), status.code() == absl::StatusCode::kResourceExhausted) << status;
     EXPECT_EQ(Get<PreconditionFailure>(status).has_value(), status.code() == absl::StatusCode::kFailedPrecondition)
         << status;

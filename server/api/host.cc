@@ -57,12 +57,15 @@ std::string NameOf(engine::Finding::Kind kind) {
   return std::string(absl::StripPrefix(name, "KIND_"));
 }
 
-v1::HostReport ToProto(const engine::HostReport& report) {
+v1::HostReport ToProto(const engine::HostReport& report, const std::vector<std::string>& configuration_faults) {
   v1::HostReport proto;
   *proto.mutable_time() = ToTimestamp(report.time);
   proto.set_at_start(report.at_start);
   proto.set_objects(report.objects);
   proto.set_registry_fault(Printable(report.registry_fault, kLongestText));
+  for (const std::string& fault : configuration_faults) {
+    proto.add_configuration_faults(Printable(fault, kLongestText));
+  }
   for (const engine::Finding& finding : report.findings) {
     v1::Finding& added = *proto.add_findings();
     added.set_kind(ToProto(finding.kind));

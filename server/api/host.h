@@ -3,6 +3,7 @@
 #define NETPROV_SERVER_API_HOST_H_
 
 #include <string>
+#include <vector>
 
 #include "netprov/v1/host.pb.h"
 #include "server/engine/host_report.h"
@@ -12,7 +13,8 @@ namespace netprov::api {
 // As in the proto, without the prefix: `ROLLED_BACK`.
 std::string NameOf(engine::Finding::Kind kind);
 
-v1::HostReport ToProto(const engine::HostReport& report);
+// `configuration_faults`: see the proto.
+v1::HostReport ToProto(const engine::HostReport& report, const std::vector<std::string>& configuration_faults = {});
 
 }  // namespace netprov::api
 

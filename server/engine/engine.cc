@@ -211,4 +211,31 @@ std::vector<std::string> Engine::Keys(const DeleteDeviceCall& call) const {
   return SortedKeys(std::move(keys), call.context);
 }
 
+std::optional<ObjectFacts> Engine::FactsOf(absl::string_view resource) const {
+  auto facts_of_end = [](const EndpointSpec& end, ObjectFacts& facts) {
+    facts.is_at_host |= end.is_at_host();
+    facts.has_path |= end.place.has_value() && !end.place->path.empty();
+    facts.has_pid |= end.place.has_value() && end.place->pid != 0;
+  };
+  if (const auto id = NamespaceIdIn(resource); id.has_value()) {
+    const std::optional<NamespaceRecord> record = registry_.FindNamespace(*id);
+    if (!record.has_value()) return std::nullopt;
+    return ObjectFacts{.labels = record->metadata.labels};
+  }
+  if (const auto id = VethIdIn(resource); id.has_value()) {
+    const std::optional<VethRecord> record = registry_.FindVeth(*id);
+    if (!record.has_value()) return std::nullopt;
+    ObjectFacts facts{.labels = record->metadata.labels};
+    facts_of_end(record->spec.a, facts);
+    facts_of_end(record->spec.b, facts);
+    return facts;
+  }
+  const std::optional<DeviceRecord> record = registry_.FindDevice(std::string(resource));
+  if (!record.has_value()) return std::nullopt;
+  ObjectFacts facts{.labels = record->metadata.labels};
+  facts_of_end(record->spec.link, facts);
+  facts.is_at_host |= HasLower(record->spec.options) && record->spec.lower.namespace_id.empty();
+  return facts;
+}
+
 }  // namespace netprov::engine

@@ -205,6 +205,10 @@ class Engine {
   // The last report.
   HostReport GetHostReport() const;
 
+  // What decides who may change a managed object, by its resource name; from the registry alone. nullopt: there is
+  // none.
+  std::optional<ObjectFacts> FactsOf(absl::string_view resource) const;
+
   EngineResult<Namespace> CreateNamespace(const CreateNamespaceCall& call);
   EngineResult<Namespace> GetNamespace(const std::string& id, bool with_inhabitants = false);
   // Up to `limit` namespaces with ids greater than `after`, bytewise.

@@ -340,6 +340,14 @@ inline std::string DeviceName(const std::string& id) { return "devices/" + id; }
 std::optional<std::string> NamespaceIdIn(absl::string_view name);
 std::optional<std::string> VethIdIn(absl::string_view name);
 
+// What of an object decides who may change it.
+struct ObjectFacts {
+  std::map<std::string, std::string> labels;
+  bool is_at_host = false;  // a link of it is in the host's namespace, or it stands on one there
+  bool has_path = false;    // an end is given by the path of a namespace
+  bool has_pid = false;     // an end is given by a process
+};
+
 }  // namespace netprov::engine
 
 #endif  // NETPROV_SERVER_ENGINE_OBJECTS_H_

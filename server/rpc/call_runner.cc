@@ -55,6 +55,22 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
 
   void Describe(const google::protobuf::Message& request) { summary_ = api::Summarize(request); }
 
+  // Counts the call among those of its caller.
+  absl::Status Enter() {
+    // Connections without a peer are closed before they make a call, so this is a fault of the server's.
+    if (caller_ == nullptr) return api::AccessDenied("nobody known", call_.method, "", "");
+    absl::Status status = runner_.gate_.Enter(*caller_);
+    has_entered_ = status.ok();
+    if (status.ok()) ShowLife();
+    return status;
+  }
+
+  // Whether its caller may make it, as far as that can be said before its turn.
+  absl::Status Pass(const google::protobuf::Message& request) {
+    entry_ = runner_.gate_.Check(caller_, call_.method, request);
+    return entry_.status;
+  }
+
   // Answers at once, in place of Enqueue().
   void Fail(const absl::Status& status) {
     *taken_ = true;
@@ -102,6 +118,7 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
   void OnDone() override {
     TakeOver(this);
     CallRunner& runner = runner_;
+    if (has_entered_) runner.gate_.Leave(*caller_);
     // The caller had not to wait until the log's thread is awake.
     if (!line_.empty()) runner.log_->log(level_, line_);
     delete this;
@@ -109,11 +126,25 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
   }
 
  private:
+  // The call is a sign of life of the owner that it names.
+  void ShowLife() {
+    if (runner_.on_owner_ == nullptr) return;
+    const auto& metadata = call_.context->client_metadata();
+    const auto named = metadata.find(kOwnerKey);
+    if (named == metadata.end()) return;
+    const std::string owner(named->second.data(), named->second.size());
+    if (runner_.gate_.MayRenew(*caller_, owner)) runner_.on_owner_(owner);
+  }
+
   void Execute(const std::function<Response(const Stopped&)>& run) {
     queued_ = absl::Now() - queued_at_;
     if (IsStopped()) return Answer(stop_status_);
+    if (entry_.later != nullptr) {
+      if (absl::Status allowed = entry_.later(); !allowed.ok()) return Answer(allowed);
+    }
     Response response = run([this] { return IsStopped(); });
     if (response.ok()) {
+      if (entry_.filter != nullptr) entry_.filter(**response);
       WriteResponse(**response, call_.response);
       if (summary_.resource.empty()) summary_.resource = NameOf(**response);
       return Answer(absl::OkStatus());
@@ -158,6 +189,8 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
   const Call call_;
   const absl::Time arrival_;
   const std::shared_ptr<const access::Identity> caller_;
+  bool has_entered_ = false;
+  Gate::Entry entry_;
   api::RequestSummary summary_;
   // Whether somebody sees to the answer already: its turn in the queue, or the caller's end, whichever comes first.
   const std::shared_ptr<std::atomic<bool>> taken_ = std::make_shared<std::atomic<bool>>(false);
@@ -172,6 +205,7 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
 CallRunner::CallRunner(const Options& options)
     : log_(options.log),
       caller_(options.caller),
+      gate_(*options.gate),
       on_owner_(options.on_owner),
       may_run_here_(options.workers > 1),
       workers_({.name = "worker", .threads = options.workers, .queue_limit = options.queue_limit, .paused = true}),
@@ -186,17 +220,13 @@ grpc::ServerUnaryReactor* CallRunner::Run(const Call& call, google::protobuf::Me
     ++active_;
   }
   auto* unary = new UnaryCall(*this, call);
-  if (on_owner_ != nullptr) {
-    const auto& metadata = call.context->client_metadata();
-    if (auto owner = metadata.find(kOwnerKey); owner != metadata.end()) {
-      on_owner_(std::string(owner->second.data(), owner->second.size()));
-    }
-  }
-  absl::Status status = ReadRequest(*call.request, request);
+  absl::Status status = unary->Enter();
+  if (status.ok()) status = ReadRequest(*call.request, request);
   if (status.ok()) {
     unary->Describe(request);
     if (refusing_) status = api::ShuttingDown();
   }
+  if (status.ok()) status = unary->Pass(request);
   if (status.ok()) {
     absl::StatusOr<Work> work = prepare();
     if (work.ok()) {

@@ -23,6 +23,7 @@
 #include "google/protobuf/message.h"
 #include "server/access/identity.h"
 #include "server/rpc/executor.h"
+#include "server/rpc/gate.h"
 #include "server/rpc/work.h"
 
 namespace netprov::rpc {
@@ -47,8 +48,10 @@ class CallRunner {
     std::shared_ptr<spdlog::logger> log;
     // Who calls; null where nobody knows, whose call is refused. Must not block.
     std::function<std::shared_ptr<const access::Identity>(const grpc::CallbackServerContext&)> caller;
-    // Called with the owner that a call names in its metadata `netprov-owner`, whatever it is. Must not block. Null:
-    // not.
+    // Decides whether a call may be made; must outlive the runner.
+    Gate* gate = nullptr;
+    // Called with the owner that a call names in its metadata `netprov-owner` and may renew the leases of, whatever it
+    // is. Must not block. Null: not.
     std::function<void(const std::string&)> on_owner;
   };
 
@@ -71,6 +74,11 @@ class CallRunner {
                                   const std::function<absl::StatusOr<Work>(const Request&)>& prepare) {
     Request request;
     return Run(call, request, [&] { return prepare(request); });
+  }
+
+  // Who makes a call; null where nobody knows.
+  std::shared_ptr<const access::Identity> CallerOf(const grpc::CallbackServerContext& context) const {
+    return caller_(context);
   }
 
   // Work that is no call takes its turn among them. False: the queue is full or closed, and `task` was dropped.
@@ -101,6 +109,7 @@ class CallRunner {
 
   const std::shared_ptr<spdlog::logger> log_;
   const std::function<std::shared_ptr<const access::Identity>(const grpc::CallbackServerContext&)> caller_;
+  Gate& gate_;
   const std::function<void(const std::string&)> on_owner_;
   const bool may_run_here_;
   std::atomic<bool> runs_here_ = false;  // one of gRPC's threads does a call itself

@@ -76,11 +76,6 @@ std::shared_ptr<const access::Identity> CallerOf(const grpc::ServerContextBase& 
   }
   access::Identity caller;
   const std::string peer = context.peer();
-  if (peer == "inproc") {
-    caller.kind = access::Identity::Kind::kSelf;
-    caller.from = "self";
-    return std::make_shared<const access::Identity>(std::move(caller));
-  }
   if (!absl::StartsWith(peer, "ipv4:") && !absl::StartsWith(peer, "ipv6:")) return nullptr;
   caller.from = AddressOf(peer);
   if (auth != nullptr && auth->IsPeerAuthenticated()) {

@@ -18,7 +18,7 @@ namespace netprov::rpc {
 // What is sent is what a client without credentials expects.
 std::shared_ptr<grpc::ServerCredentials> PlaceCredentials(size_t place);
 
-// Who calls. Null: nobody knows, and the call must be refused.
+// Who calls by a socket. Null: nobody knows, and the call must be refused.
 std::shared_ptr<const access::Identity> CallerOf(const grpc::ServerContextBase& context,
                                                  const Connections& connections);
 

@@ -16,23 +16,27 @@
 #include "absl/time/clock.h"
 #include "server/base/unique_fd.h"
 #include "server/rpc/acceptor.h"
+#include "server/rpc/access_service.h"
 #include "server/rpc/bridge_service.h"
 #include "server/rpc/call_runner.h"
 #include "server/rpc/device_service.h"
+#include "server/rpc/gate.h"
 #include "server/rpc/host_service.h"
 #include "server/rpc/housekeeper.h"
 #include "server/rpc/inspection_service.h"
 #include "server/rpc/lease_service.h"
 #include "server/rpc/namespace_service.h"
 #include "server/rpc/peer.h"
+#include "server/rpc/tls.h"
 #include "server/rpc/veth_service.h"
 
 namespace netprov::rpc {
 namespace {
 
-constexpr const char* kServices[] = {
-    "netprov.v1.BridgeService", "netprov.v1.DeviceService",    "netprov.v1.HostService", "netprov.v1.InspectionService",
-    "netprov.v1.LeaseService",  "netprov.v1.NamespaceService", "netprov.v1.VethService"};
+constexpr const char* kServices[] = {"netprov.v1.AccessService",     "netprov.v1.BridgeService",
+                                     "netprov.v1.DeviceService",     "netprov.v1.HostService",
+                                     "netprov.v1.InspectionService", "netprov.v1.LeaseService",
+                                     "netprov.v1.NamespaceService",  "netprov.v1.VethService"};
 
 // Of one connection. What is beyond waits in the client.
 constexpr int kMaxConcurrentCalls = 1024;
@@ -50,6 +54,11 @@ constexpr int kHandshakeTimeoutMs = 5'000;
 constexpr int kKeepaliveTimeMs = 60'000;
 constexpr int kKeepaliveTimeoutMs = 20'000;
 
+// Whoever lost its certificate loses its connection too, within a time. gRPC tells a client to make a new one, and the
+// calls that are under way have the grace.
+constexpr int kConnectionAgeMs = 10 * 60'000;
+constexpr int kConnectionGraceMs = 60'000;
+
 // All sockets of the options: those that somebody else made, and what is not among them. The unix socket comes last, so
 // that an error leaves no file.
 absl::StatusOr<std::vector<ListeningSocket>> Listen(ServerOptions& options) {
@@ -65,7 +74,8 @@ absl::StatusOr<std::vector<ListeningSocket>> Listen(ServerOptions& options) {
     for (ListeningSocket& socket : *listening) sockets.push_back(std::move(socket));
   }
   for (const ListeningSocket& socket : sockets) {
-    if (socket.is_local()) continue;
+    if (options.tls != nullptr || socket.kind == ListeningSocket::Kind::kUnix) continue;
+    if (options.insecure && socket.is_local()) continue;
     return absl::FailedPreconditionError(absl::StrCat("cannot serve ", socket.Name(), " without TLS: insecure is for ",
                                                       "addresses that only this host can reach, as 127.0.0.1 and ::1"));
   }
@@ -73,7 +83,7 @@ absl::StatusOr<std::vector<ListeningSocket>> Listen(ServerOptions& options) {
       !is_there("unix:" + std::filesystem::absolute(options.socket_path).lexically_normal().string())) {
     absl::StatusOr<ListeningSocket> listening = ListenUnix(options.socket_path, options.socket_group);
     if (!listening.ok()) return listening.status();
-    sockets.push_back(*std::move(listening));
+    sockets.insert(sockets.begin(), *std::move(listening));
   }
   return sockets;
 }
@@ -84,10 +94,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(engine::Engine& engine, Se
   for (const std::string& address : options.listen) {
     if (absl::Status valid = CheckListenAddress(address); !valid.ok()) return valid;
   }
-  if (!options.listen.empty() && !options.insecure) {
+  if (!options.listen.empty() && options.tls == nullptr && !options.insecure) {
     return absl::FailedPreconditionError(absl::StrCat("listening on TCP (", options.listen.front(),
-                                                      ") needs the option insecure: there is no TLS yet, so whoever ",
-                                                      "reaches the port controls the network of this host"));
+                                                      ") needs TLS, or the ",
+                                                      "option insecure and an address that only this host can reach"));
   }
   static std::once_flag plugins;
   std::call_once(plugins, [] {
@@ -100,15 +110,28 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(engine::Engine& engine, Se
   server->caretaker_ = options.caretaker;
   server->registry_ = options.registry;
   server->connections_ = std::make_unique<Connections>(options.connections);
-  server->runner_ = std::make_unique<CallRunner>(CallRunner::Options{
-      .workers = options.workers,
-      .readers = options.readers,
-      .queue_limit = options.queue_limit,
-      .log = options.log,
-      .caller = [connections =
-                     server->connections_.get()](const auto& context) { return CallerOf(context, *connections); },
-      .on_owner = [&engine](const std::string& owner) { engine.RenewLease(owner); }});
-  server->services_.push_back(MakeHostService(engine, *server->runner_));
+  const bool has_socket = !options.socket_path.empty() || !options.inherited.empty();
+  const bool has_tcp = !options.listen.empty() || !options.inherited.empty();
+  // Without a socket, whoever calls is in this process.
+  std::function<std::shared_ptr<const access::Identity>(const grpc::CallbackServerContext&)> caller =
+      [self = std::make_shared<const access::Identity>(
+           access::Identity{.kind = access::Identity::Kind::kSelf, .from = "self"})](const auto&) { return self; };
+  if (has_socket || has_tcp) {
+    caller = [connections = server->connections_.get()](const auto& context) {
+      return CallerOf(context, *connections);
+    };
+  }
+  server->gate_ = std::make_unique<Gate>(engine, std::move(options.policy));
+  server->runner_ = std::make_unique<CallRunner>(
+      CallRunner::Options{.workers = options.workers,
+                          .readers = options.readers,
+                          .queue_limit = options.queue_limit,
+                          .log = options.log,
+                          .caller = std::move(caller),
+                          .gate = server->gate_.get(),
+                          .on_owner = [&engine](const std::string& owner) { engine.RenewLease(owner); }});
+  server->services_.push_back(MakeAccessService(*server->gate_, *server->runner_));
+  server->services_.push_back(MakeHostService(engine, *server->runner_, options.configuration_faults));
   server->services_.push_back(MakeBridgeService(engine, *server->runner_));
   server->services_.push_back(MakeDeviceService(engine, *server->runner_));
   server->services_.push_back(MakeInspectionService(engine, *server->runner_));
@@ -122,19 +145,21 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(engine::Engine& engine, Se
   builder.AddChannelArgument("grpc.server_handshake_timeout_ms", kHandshakeTimeoutMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  if (options.tls != nullptr) {
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, kConnectionAgeMs);
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, kConnectionGraceMs);
+  }
   builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
   builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, kReflectionThreads);
   for (const std::unique_ptr<grpc::Service>& service : server->services_) builder.RegisterService(service.get());
-  const bool has_socket = !options.socket_path.empty() || !options.inherited.empty();
-  const bool has_tcp = !options.listen.empty() || !options.inherited.empty();
   constexpr auto kFromFd = grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD;
   for (size_t place = 0; has_socket && place < options.connections.unix_total; ++place) {
     server->unix_doors_.push_back(
         builder.experimental().AddExternalConnectionAcceptor(kFromFd, PlaceCredentials(place)));
   }
   if (has_tcp) {
-    server->tcp_door_ =
-        builder.experimental().AddExternalConnectionAcceptor(kFromFd, grpc::InsecureServerCredentials());
+    server->tcp_door_ = builder.experimental().AddExternalConnectionAcceptor(
+        kFromFd, options.tls != nullptr ? options.tls->Credentials() : grpc::InsecureServerCredentials());
   }
   server->server_ = builder.BuildAndStart();
   if (server->server_ == nullptr) return absl::UnavailableError("the gRPC server cannot start");
@@ -177,6 +202,8 @@ void Server::Serve() {
       *caretaker_, *registry_, *runner_,
       Housekeeper::Options{.log = log_, .on_writable = [this](bool writable) { SetHealth(writable); }});
 }
+
+void Server::SetPolicy(access::Policy policy) { gate_->SetPolicy(std::move(policy)); }
 
 size_t Server::waiting() const { return runner_->waiting(); }
 

@@ -5,6 +5,7 @@
 #include <spdlog/logger.h>
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/access/policy.h"
 #include "server/engine/caretaker.h"
 #include "server/engine/engine.h"
 #include "server/engine/registry.h"
@@ -32,23 +34,34 @@ namespace netprov::rpc {
 
 class Acceptor;
 class CallRunner;
+class Gate;
 class Housekeeper;
+class Tls;
 
 struct ServerOptions {
   // The unix socket, and the group that it belongs to (ListenUnix()); empty: none.
   std::string socket_path;
   std::optional<gid_t> socket_group;
 
-  // TCP addresses (ListenTcp()). Need `insecure`.
+  // TCP addresses (ListenTcp()). Need `tls` or `insecure`.
   std::vector<std::string> listen;
 
   // Sockets that somebody else made. One with the address of one above stands for it.
   std::vector<ListeningSocket> inherited;
 
+  // Serve TCP with TLS, to callers with a certificate. Must outlive the server. Null: without.
+  Tls* tls = nullptr;
+
   // Serve TCP without TLS and without knowing who calls, on addresses that only this host can reach.
   bool insecure = false;
 
   ConnectionLimits connections;
+
+  // Who may do what. Left out: root, the process's own user and the process itself, everything.
+  access::Policy policy = access::DefaultPolicy(std::nullopt);
+
+  // Why what is configured is not in use, for GetHostReport. Null: all is.
+  std::function<std::vector<std::string>()> configuration_faults;
 
   int workers = 4;            // threads that change things; with one, no call runs anywhere else
   int readers = 2;            // threads that only look
@@ -75,8 +88,8 @@ struct ServerOptions {
 class Server {
  public:
   // Opens the listeners. Errors, each one sentence that names the address: INVALID_ARGUMENT for an address that can't
-  // be one, FAILED_PRECONDITION for TCP without `insecure` or that others reach, UNAVAILABLE for an address that can't
-  // be listened on.
+  // be one, FAILED_PRECONDITION for TCP without TLS that nobody asked for or that others reach, UNAVAILABLE for an
+  // address that can't be listened on.
   static absl::StatusOr<std::unique_ptr<Server>> Start(engine::Engine& engine, ServerOptions options);
 
   // Shuts down without grace.
@@ -91,10 +104,13 @@ class Server {
   // Where it listens, ports resolved: `unix:/run/netprov/netprovd.sock`, `127.0.0.1:43211`.
   const std::vector<std::string>& addresses() const { return addresses_; }
 
+  // From now on this policy counts.
+  void SetPolicy(access::Policy policy);
+
   // How many calls wait for their turn; a moment later it may be another number.
   size_t waiting() const;
 
-  // A channel to this server without any socket. Must not outlive it.
+  // A channel to a server without any socket: its calls are those of the process itself. Must not outlive it.
   std::shared_ptr<grpc::Channel> InProcessChannel();
 
   // Ends in order: health says NOT_SERVING, new calls are refused with SHUTTING_DOWN, those that were taken in are
@@ -110,6 +126,7 @@ class Server {
   engine::Caretaker* caretaker_ = nullptr;
   engine::Registry* registry_ = nullptr;
   std::unique_ptr<Connections> connections_;
+  std::unique_ptr<Gate> gate_;
   std::unique_ptr<CallRunner> runner_;
   std::unique_ptr<Housekeeper> housekeeper_;
   std::vector<std::unique_ptr<grpc::Service>> services_;

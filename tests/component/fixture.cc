@@ -86,13 +86,17 @@ ServerTest::~ServerTest() {
   std::filesystem::remove_all(directory_, ignored);
 }
 
+std::shared_ptr<spdlog::logger> ServerTest::MakeLog() {
+  return std::make_shared<spdlog::logger>("test", std::make_shared<Sink>(log_));
+}
+
 void ServerTest::StartServer(rpc::ServerOptions options, bool serve) {
   auto registry = engine::Registry::Open(directory_ + "/registry.db");
   ASSERT_TRUE(registry.ok()) << registry.error().message;
   registry_ = *std::move(registry);
   engine_ = std::make_unique<engine::Engine>(kernel_, *registry_);
   options.socket_path = socket_path_;
-  options.log = std::make_shared<spdlog::logger>("test", std::make_shared<Sink>(log_));
+  options.log = MakeLog();
   auto server = rpc::Server::Start(*engine_, std::move(options));
   ASSERT_TRUE(server.ok()) << server.status();
   server_ = *std::move(server);

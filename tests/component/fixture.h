@@ -66,6 +66,9 @@ class ServerTest : public ::testing::Test {
   // open. Once.
   void BlockNext(const std::string& operation, Gate& reached, Gate& go_on);
 
+  // A logger into log_.
+  std::shared_ptr<spdlog::logger> MakeLog();
+
   std::string target() const { return "unix:" + socket_path_; }
   rpc::Server& server() { return *server_; }
   engine::Engine& engine() { return *engine_; }

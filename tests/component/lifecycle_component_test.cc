@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/access/policy.h"
 #include "server/base/unique_fd.h"
 #include "tests/component/fixture.h"
 
@@ -312,13 +313,19 @@ TEST_F(LifecycleTest, TcpNeedsToBeAskedForTwice) {
 }
 
 TEST_F(LifecycleTest, TcpServesOnThePortThatItNames) {
-  StartServer({.listen = {"127.0.0.1:0", "127.0.0.2:0"}, .insecure = true});
+  const access::Rule anybody{
+      .name = "anybody", .who = {{.kind = access::Principal::Kind::kPlaintext}}, .role = access::BuiltInRoles().back()};
+  StartServer(
+      {.listen = {"127.0.0.1:0", "127.0.0.2:0"}, .insecure = true, .policy = access::Policy(std::vector{anybody})});
   ASSERT_THAT(server().addresses(), SizeIs(3));
   for (size_t i : {1, 2}) {
     EXPECT_THAT(server().addresses()[i], ::testing::Not(HasSubstr(":0")));
     TestClient tcp(server().addresses()[i]);
     EXPECT_TRUE(tcp.CreateNamespace(absl::StrCat("n", i)).ok());
   }
+  // Without a rule it is nobody's.
+  server().SetPolicy(access::DefaultPolicy(std::nullopt));
+  EXPECT_EQ(TestClient(server().addresses()[1]).CreateNamespace("n3").Summary(), "PERMISSION_DENIED ACCESS_DENIED");
   EXPECT_TRUE(log_.WaitFor({"resource=namespaces/n1", "caller=plaintext peer=127.0.0.1:"}));
   // A port that is taken is not shared.
   const auto second = rpc::Server::Start(engine(), {.listen = {server().addresses()[1]}, .insecure = true});

@@ -260,12 +260,19 @@ tcp_drives_the_daemon_from_another_container() {
   ip -n np-client address add 192.0.2.2/30 dev np-tcp1
   ip -n np-client link set np-tcp1 up
 
-  start_daemon netprov-tcp --network host -- --listen 192.0.2.1:0 --insecure
+  podman run --rm --entrypoint /usr/bin/contain -v /run/scratch:/run/scratch "$IMAGE" \
+    pki init --dir /run/scratch/pki --server 192.0.2.1 --client np
+  echo '{version: 1, rules: [{who: ["cn:np"], role: admin}]}' >/run/scratch/policy.yaml
+  start_daemon netprov-tcp --network host -v /run/scratch:/run/scratch -- --listen 192.0.2.1:0 \
+    --policy /run/scratch/policy.yaml --tls-cert /run/scratch/pki/server.pem --tls-key /run/scratch/pki/server-key.pem \
+    --tls-client-ca /run/scratch/pki/ca.pem --tls-crl /run/scratch/pki/crl.pem
   await "netprovd serves TCP" has_listener netprov-tcp 192.0.2.1:
   local endpoint
   endpoint="$(listening netprov-tcp | grep '^192\.0\.2\.1:')"
   remote() {
-    podman run --rm --network ns:/run/netns/np-client --entrypoint /usr/bin/contain "$IMAGE" --endpoint "$endpoint" "$@"
+    podman run --rm --network ns:/run/netns/np-client -v /run/scratch:/run/scratch --entrypoint /usr/bin/contain "$IMAGE" \
+      --endpoint "$endpoint" --tls-ca /run/scratch/pki/ca.pem --tls-cert /run/scratch/pki/np.pem \
+      --tls-key /run/scratch/pki/np-key.pem "$@"
   }
   remote net create np-remote
   expect "ip netns lists np-remote" namespace_exists np-remote

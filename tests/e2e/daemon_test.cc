@@ -269,14 +269,14 @@ TEST_F(DaemonTest, ManyContainInProcessWaitForEachOther) {
   EXPECT_THAT(Shell("ls /run/netns"), IsEmpty());
 }
 
-TEST_F(DaemonTest, TcpNeedsInsecure) {
+TEST_F(DaemonTest, PlaintextNeedsAWordAndARule) {
   daemon_->Stop(SIGTERM);
   const Completed refused = RunCommand({kNetprovd, "--listen", "127.0.0.1:0"});
   EXPECT_NE(refused.exit_code, 0);
   EXPECT_THAT(refused.err, HasSubstr("--insecure"));
 
-  Shell("ip link set lo up");
-  Process daemon({kNetprovd, "--listen", "127.0.0.1:0", "--insecure"});
+  Shell("ip link set lo up; echo '{version: 1, rules: [{who: [plaintext], role: operator}]}' >/run/policy.yaml");
+  Process daemon({kNetprovd, "--listen", "127.0.0.1:0", "--insecure", "--policy", "/run/policy.yaml"});
   const std::string line = daemon.WaitForLine("listening address=127.0.0.1:");
   const std::vector<std::string> parts = absl::StrSplit(line, "address=");
   const std::string endpoint = parts.back();

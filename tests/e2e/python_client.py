@@ -1,4 +1,7 @@
-"""A second, independent gRPC client: creates, reads, lists and deletes against the daemon at argv[1], with pyroute2 as witness."""
+"""A second, independent gRPC client: creates, reads, lists and deletes against the daemon at argv[1], with pyroute2 as witness.
+
+Over TLS with argv[2], the directory of a `contain pki`, and argv[3], whose certificate to show; argv[4] is then the file of
+the host's network namespace, which is not that of the client."""
 
 import sys
 import uuid
@@ -40,8 +43,22 @@ def links_inside(netns):
         return {link.get_attr("IFLA_IFNAME"): link for link in inside.get_links()}
 
 
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def channel_to(target, pki=None, name=None):
+    if pki is None:
+        return grpc.insecure_channel(target)
+    credentials = grpc.ssl_channel_credentials(
+        read(f"{pki}/ca.pem"), read(f"{pki}/{name}-key.pem"), read(f"{pki}/{name}.pem")
+    )
+    return grpc.secure_channel(target, credentials)
+
+
 def main():
-    channel = grpc.insecure_channel(sys.argv[1])
+    channel = channel_to(*sys.argv[1:4])
     namespaces = namespace_pb2_grpc.NamespaceServiceStub(channel)
     veths = veth_pb2_grpc.VethServiceStub(channel)
 
@@ -69,7 +86,7 @@ def main():
     inside = links_inside("py")["veth0"]
     assert inside.get_attr("IFLA_ADDRESS") == "02:00:5e:10:00:01" == veth.endpoint_b.mac_address
     assert inside["index"] == veth.endpoint_b.ifindex
-    with pyroute2.IPRoute() as host:
+    with pyroute2.NetNS(sys.argv[4], flags=0) if len(sys.argv) > 4 else pyroute2.IPRoute() as host:
         (link,) = host.link("get", ifname="py-host")
         assert link.get_attr("IFLA_MTU") == 1400 and link["index"] == veth.endpoint_a.ifindex
     assert veths.GetVeth(veth_pb2.GetVethRequest(name="veths/pair"), timeout=TIMEOUT) == veth

@@ -1,0 +1,231 @@
+#include "server/api/needs.h"
+
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "google/protobuf/descriptor.h"
+#include "netprov/v1/bridge.pb.h"
+#include "netprov/v1/device.pb.h"
+#include "netprov/v1/host.pb.h"
+#include "netprov/v1/inspection.pb.h"
+#include "netprov/v1/lease.pb.h"
+#include "netprov/v1/namespace.pb.h"
+#include "netprov/v1/veth.pb.h"
+
+namespace netprov::api {
+namespace {
+
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+
+constexpr char kHost[] = "host";
+
+access::Labels LabelsOf(const v1::Metadata& metadata) {
+  return access::Labels(metadata.labels().begin(), metadata.labels().end());
+}
+
+// Collects what a call of one method needs.
+class Collector {
+ public:
+  explicit Collector(absl::string_view method) : method_(method) {}
+
+  // The resource as it is.
+  void Add(const std::string& resource) { Push({.demand = {.method = method_, .resource = resource}}); }
+  // The resource as it will be.
+  void AddMade(const std::string& resource, const v1::Metadata& metadata) {
+    Push({.demand = {.method = method_, .resource = resource}, .labels = LabelsOf(metadata)});
+  }
+  // A namespace that is made by the way if it is not there.
+  void AddOrMake(const std::string& name_space, const v1::Metadata& metadata) {
+    Push({.demand = {.method = method_, .resource = name_space}, .labels = LabelsOf(metadata), .may_be_made = true});
+    Push({.demand = {.method = "CreateNamespace", .resource = name_space},
+          .labels = LabelsOf(metadata),
+          .may_be_made = true});
+  }
+  void Add(access::Right right) { Push({.demand = {.method = method_, .right = right}}); }
+
+  // An object that is there and will be changed.
+  void AddChanged(const std::string& resource) {
+    Add(resource);
+    needs_.changes = resource;
+  }
+
+  // Where an end is, and of which bridge it is a port.
+  void AddEnd(const v1::VethEndpoint& end, bool makes_namespaces, const v1::Metadata& metadata) {
+    switch (end.location_case()) {
+      case v1::VethEndpoint::kHost:
+        Add(access::Right::kHost);
+        break;
+      case v1::VethEndpoint::kNamespace:
+        if (makes_namespaces) {
+          AddOrMake(end.namespace_(), metadata);
+        } else {
+          Add(end.namespace_());
+        }
+        break;
+      case v1::VethEndpoint::kNetnsPath:
+        Add(access::Right::kPath);
+        break;
+      case v1::VethEndpoint::kPid:
+        Add(access::Right::kPid);
+        break;
+      case v1::VethEndpoint::LOCATION_NOT_SET:
+        break;
+    }
+    if (!end.bridge().empty()) Add(end.bridge());
+  }
+
+  // Of a bridge or another device.
+  template <typename Resource>
+  void AddPlace(const Resource& resource) {
+    if (resource.has_host()) Add(access::Right::kHost);
+    if (!resource.namespace_().empty()) Add(resource.namespace_());
+  }
+
+  void AddLower(const v1::Device& device) {
+    if (!device.lower_namespace().empty()) {
+      Add(device.lower_namespace());
+    } else if (!device.lower_interface().empty() || device.has_vxlan()) {
+      Add(access::Right::kHost);
+    }
+  }
+
+  // What an update gives an object.
+  template <typename Resource>
+  void AddUpdate(const Resource& resource) {
+    AddChanged(resource.name());
+    if (resource.has_metadata()) AddMade(resource.name(), resource.metadata());
+  }
+
+  Needs Take() { return std::move(needs_); }
+
+ private:
+  void Push(Need need) { needs_.all.push_back(std::move(need)); }
+
+  const std::string method_;
+  Needs needs_;
+};
+
+void Collect(const v1::CreateNamespaceRequest& request, Collector& needs) {
+  needs.AddMade(absl::StrCat("namespaces/", request.namespace_id()), request.namespace_().metadata());
+}
+
+void Collect(const v1::UpdateNamespaceRequest& request, Collector& needs) { needs.AddUpdate(request.namespace_()); }
+
+void Collect(const v1::AdoptNamespaceRequest& request, Collector& needs) {
+  needs.AddMade(request.name(), request.namespace_().metadata());
+}
+
+void Collect(const v1::CreateVethRequest& request, Collector& needs) {
+  const v1::Metadata& metadata = request.veth().metadata();
+  needs.AddMade(absl::StrCat("veths/", request.veth_id()), metadata);
+  for (const v1::VethEndpoint* end : {&request.veth().endpoint_a(), &request.veth().endpoint_b()}) {
+    needs.AddEnd(*end, request.create_namespaces(), metadata);
+  }
+}
+
+void Collect(const v1::UpdateVethRequest& request, Collector& needs) {
+  needs.AddUpdate(request.veth());
+  for (const v1::VethEndpoint* end : {&request.veth().endpoint_a(), &request.veth().endpoint_b()}) {
+    if (!end->bridge().empty()) needs.Add(end->bridge());
+  }
+}
+
+void Collect(const v1::CreateBridgeRequest& request, Collector& needs) {
+  needs.AddMade(absl::StrCat("bridges/", request.bridge_id()), request.bridge().metadata());
+  needs.AddPlace(request.bridge());
+}
+
+void Collect(const v1::UpdateBridgeRequest& request, Collector& needs) { needs.AddUpdate(request.bridge()); }
+
+void Collect(const v1::CreateDeviceRequest& request, Collector& needs) {
+  needs.AddMade(absl::StrCat("devices/", request.device_id()), request.device().metadata());
+  needs.AddPlace(request.device());
+  needs.AddLower(request.device());
+}
+
+void Collect(const v1::UpdateDeviceRequest& request, Collector& needs) { needs.AddUpdate(request.device()); }
+
+// Leases and garbage are an owner's.
+template <typename Request>
+void CollectOwner(const Request& request, Collector& needs) {
+  needs.Add(absl::StrCat("owners/", request.owner()));
+}
+
+template <typename Request>
+void CollectParent(const Request& request, Collector& needs) {
+  needs.Add(request.parent());
+  if (request.parent() == kHost) needs.Add(access::Right::kHost);
+}
+
+// Calls `collect` if the request is one of its type.
+template <typename Request>
+bool If(const Message& request, void (*collect)(const Request&, Collector&), Collector& needs) {
+  const auto* typed = dynamic_cast<const Request*>(&request);
+  if (typed != nullptr) collect(*typed, needs);
+  return typed != nullptr;
+}
+
+template <typename... Requests>
+bool IfAny(const Message& request, Collector& needs) {
+  return (If<Requests>(request, static_cast<void (*)(const Requests&, Collector&)>(Collect), needs) || ...);
+}
+
+}  // namespace
+
+Needs NeedsOf(absl::string_view method, const Message& request) {
+  Collector needs(method);
+  const bool is_collected =
+      IfAny<v1::CreateNamespaceRequest, v1::UpdateNamespaceRequest, v1::AdoptNamespaceRequest, v1::CreateVethRequest,
+            v1::UpdateVethRequest, v1::CreateBridgeRequest, v1::UpdateBridgeRequest, v1::CreateDeviceRequest,
+            v1::UpdateDeviceRequest>(request, needs) ||
+      If(request, CollectOwner<v1::RenewLeaseRequest>, needs) ||
+      If(request, CollectOwner<v1::CollectGarbageRequest>, needs) ||
+      If(request, CollectParent<v1::ListLinksRequest>, needs) ||
+      If(request, CollectParent<v1::ListAddressesRequest>, needs) ||
+      If(request, CollectParent<v1::ListRoutesRequest>, needs) ||
+      If(request, CollectParent<v1::ListNeighborsRequest>, needs);
+  if (is_collected) return needs.Take();
+  // What reads, deletes or releases one resource names it; what does not is about all of them, or about the host.
+  const FieldDescriptor* name = request.GetDescriptor()->FindFieldByName("name");
+  if (name != nullptr && name->type() == FieldDescriptor::TYPE_STRING && !name->is_repeated()) {
+    const std::string resource = request.GetReflection()->GetString(request, name);
+    if (absl::StartsWith(method, "Get")) {
+      needs.Add(resource);
+    } else {
+      needs.AddChanged(resource);
+    }
+  } else if (absl::StartsWith(method, "List") || method == "WhoAmI") {
+    needs.Add("");
+  } else {
+    needs.Add(kHost);
+  }
+  return needs.Take();
+}
+
+void Filter(Message& response,
+            const std::function<bool(const std::string& resource, const access::Labels& labels)>& may_see) {
+  const google::protobuf::Reflection& reflection = *response.GetReflection();
+  // A page has its resources and the token of the next one.
+  if (response.GetDescriptor()->FindFieldByName("next_page_token") == nullptr) return;
+  for (int i = 0; i < response.GetDescriptor()->field_count(); ++i) {
+    const FieldDescriptor* list = response.GetDescriptor()->field(i);
+    if (!list->is_repeated() || list->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) continue;
+    const FieldDescriptor* name = list->message_type()->FindFieldByName("name");
+    const FieldDescriptor* metadata = list->message_type()->FindFieldByName("metadata");
+    if (name == nullptr || metadata == nullptr) continue;
+    int kept = 0;
+    for (int j = 0; j < reflection.FieldSize(response, list); ++j) {
+      const Message& resource = reflection.GetRepeatedMessage(response, list, j);
+      const auto& its_metadata =
+          static_cast<const v1::Metadata&>(resource.GetReflection()->GetMessage(resource, metadata));
+      if (!may_see(resource.GetReflection()->GetString(resource, name), LabelsOf(its_metadata))) continue;
+      if (kept != j) reflection.SwapElements(&response, list, kept, j);
+      ++kept;
+    }
+    while (reflection.FieldSize(response, list) > kept) reflection.RemoveLast(&response, list);
+  }
+}
+
+}  // namespace netprov::api

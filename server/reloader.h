@@ -1,0 +1,73 @@
+// Configuration that is read again when its files change.
+#ifndef NETPROV_SERVER_RELOADER_H_
+#define NETPROV_SERVER_RELOADER_H_
+
+#include <spdlog/logger.h>
+
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+
+namespace netprov {
+
+// A thread that looks at files once a second, or when it is told to, and loads what has changed. What can't be loaded
+// is said in the log, once, and among Faults() until it can; whoever loads keeps what was good.
+//
+// Threading: thread-safe, but for Start() and Stop().
+class Reloader {
+ public:
+  struct Source {
+    std::string what;                    // for the log: `policy`
+    std::vector<std::string> paths;      // of its files
+    std::function<absl::Status()> load;  // called from the thread
+  };
+
+  // The sources count as loaded already, as their files are now.
+  Reloader(std::vector<Source> sources, std::shared_ptr<spdlog::logger> log,
+           absl::Duration interval = absl::Seconds(1));
+  ~Reloader() { Stop(); }
+  Reloader(const Reloader&) = delete;
+  Reloader& operator=(const Reloader&) = delete;
+
+  void Start();
+  // Ends the thread. Harmless when repeated.
+  void Stop();
+
+  // Loads everything again, changed or not, and returns when that is done.
+  void ReloadAll();
+
+  // Why what is in the files now is not in use: one sentence each.
+  std::vector<std::string> Faults() const;
+
+ private:
+  struct Watched {
+    Source source;
+    std::string seen;  // what tells the files apart from themselves at another time
+    std::string fault;
+  };
+
+  void Run();
+  // Loads what has changed, or all. With the loading lock held.
+  void Look(bool all);
+
+  const std::shared_ptr<spdlog::logger> log_;
+  const absl::Duration interval_;
+
+  std::mutex loading_;  // guards watched_, but for their faults
+  mutable std::mutex mutex_;
+  std::condition_variable stop_;
+  bool stopping_ = false;
+  std::vector<Watched> watched_;
+  std::thread thread_;
+};
+
+}  // namespace netprov
+
+#endif  // NETPROV_SERVER_RELOADER_H_

@@ -1,0 +1,103 @@
+#include "server/reloader.h"
+
+#include <spdlog/sinks/null_sink.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace netprov {
+namespace {
+
+using ::testing::ElementsAre;
+
+class ReloaderTest : public ::testing::Test {
+ protected:
+  ReloaderTest() : path_(absl::StrCat(::testing::TempDir(), "/reloaded")) { Write("first"); }
+
+  void Write(const std::string& text) {
+    std::ofstream(path_ + ".new") << text;
+    std::filesystem::rename(path_ + ".new", path_);
+  }
+
+  std::unique_ptr<Reloader> Start(absl::Duration interval) {
+    Reloader::Source source{.what = "test", .paths = {path_}, .load = [this] { return Load(); }};
+    auto reloader = std::make_unique<Reloader>(
+        std::vector{source}, std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::null_sink_mt>()),
+        interval);
+    reloader->Start();
+    return reloader;
+  }
+
+  absl::Status Load() {
+    std::string text;
+    std::ifstream(path_) >> text;
+    std::lock_guard<std::mutex> lock(mutex_);
+    ++loads_;
+    changed_.notify_all();
+    if (text == "broken") return absl::InvalidArgumentError("it is broken");
+    loaded_ = text;
+    return absl::OkStatus();
+  }
+
+  void WaitForLoads(int loads) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait(lock, [&] { return loads_ >= loads; });
+  }
+
+  const std::string path_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int loads_ = 0;
+  std::string loaded_;
+};
+
+TEST_F(ReloaderTest, LoadsAFileWhenItChangesAndOnlyThen) {
+  const auto reloader = Start(absl::Milliseconds(1));
+  Write("second");
+  WaitForLoads(1);
+  Write("third");
+  WaitForLoads(2);
+  std::lock_guard<std::mutex> lock(mutex_);
+  EXPECT_EQ(loaded_, "third");
+  EXPECT_EQ(loads_, 2);
+}
+
+TEST_F(ReloaderTest, LoadsAllOnRequest) {
+  const auto reloader = Start(absl::Hours(1));
+  reloader->ReloadAll();
+  EXPECT_EQ(loads_, 1);
+  EXPECT_EQ(loaded_, "first");
+}
+
+TEST_F(ReloaderTest, SaysWhatCannotBeLoadedUntilItCan) {
+  const auto reloader = Start(absl::Hours(1));
+  reloader->ReloadAll();
+  EXPECT_THAT(reloader->Faults(), ElementsAre());
+  Write("broken");
+  reloader->ReloadAll();
+  EXPECT_THAT(reloader->Faults(), ElementsAre("it is broken"));
+  EXPECT_EQ(loaded_, "first");
+  Write("good");
+  reloader->ReloadAll();
+  EXPECT_THAT(reloader->Faults(), ElementsAre());
+  EXPECT_EQ(loaded_, "good");
+}
+
+TEST_F(ReloaderTest, AFileThatGoesIsAChange) {
+  const auto reloader = Start(absl::Milliseconds(1));
+  std::filesystem::remove(path_);
+  WaitForLoads(1);
+}
+
+}  // namespace
+}  // namespace netprov

@@ -1,0 +1,308 @@
+#include "server/rpc/tls.h"
+
+#include <fcntl.h>
+#include <grpcpp/security/tls_certificate_provider.h>
+#include <grpcpp/security/tls_certificate_verifier.h>
+#include <grpcpp/security/tls_credentials_options.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+#include <openssl/x509_vfy.h>
+#include <openssl/x509v3.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdint>
+#include <functional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "server/base/unique_fd.h"
+#include "server/rpc/call_log.h"
+
+namespace netprov::rpc {
+namespace {
+
+constexpr size_t kLongestFile = 4 << 20;
+
+// How often gRPC looks at the published files.
+constexpr unsigned kRefreshSeconds = 1;
+
+constexpr absl::Duration kComplaintInterval = absl::Seconds(1);
+
+template <auto kFree>
+struct Free {
+  template <typename T>
+  void operator()(T* object) const {
+    kFree(object);
+  }
+};
+using Certificate = std::unique_ptr<X509, Free<X509_free>>;
+using RevocationList = std::unique_ptr<X509_CRL, Free<X509_CRL_free>>;
+using Key = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
+using Bio = std::unique_ptr<BIO, Free<BIO_free_all>>;
+using Store = std::unique_ptr<X509_STORE, Free<X509_STORE_free>>;
+using StoreContext = std::unique_ptr<X509_STORE_CTX, Free<X509_STORE_CTX_free>>;
+
+struct FreeChain {
+  void operator()(STACK_OF(X509) * chain) const { sk_X509_pop_free(chain, X509_free); }
+};
+using Chain = std::unique_ptr<STACK_OF(X509), FreeChain>;
+
+std::string Errno() { return strerrordesc_np(errno); }
+
+absl::Status Bad(const std::string& path, absl::string_view why) {
+  return absl::InvalidArgumentError(absl::StrCat(path, ": ", why));
+}
+
+absl::StatusOr<std::string> ReadFile(const std::string& path, bool is_secret) {
+  auto error = [&path] { return absl::UnavailableError(absl::StrCat("cannot read ", path, ": ", Errno())); };
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  struct stat file = {};
+  if (!fd.valid() || ::fstat(fd.get(), &file) != 0) return error();
+  if (!S_ISREG(file.st_mode)) return Bad(path, "is no file");
+  if (is_secret && (file.st_mode & (S_IWGRP | S_IRWXO)) != 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(path, ": others may read or write the key; make its mode 0600, or 0640"));
+  }
+  if (static_cast<size_t>(file.st_size) > kLongestFile) return Bad(path, "is too long");
+  std::string text(file.st_size, '\0');
+  size_t size = 0;
+  while (size < text.size()) {
+    const ssize_t count = ::read(fd.get(), text.data() + size, text.size() - size);
+    if (count < 0) return error();
+    if (count == 0) break;
+    size += count;
+  }
+  text.resize(size);
+  return text;
+}
+
+Bio Reading(absl::string_view text) { return Bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size()))); }
+
+// A passphrase is nowhere to be had, and OpenSSL would ask the terminal.
+int NoPassphrase(char*, int, int, void*) { return 0; }
+
+// All certificates of a file, in their order.
+std::vector<Certificate> CertificatesIn(absl::string_view text) {
+  std::vector<Certificate> certificates;
+  const Bio bio = Reading(text);
+  for (;;) {
+    Certificate certificate(PEM_read_bio_X509(bio.get(), nullptr, NoPassphrase, nullptr));
+    if (certificate == nullptr) break;
+    certificates.push_back(std::move(certificate));
+  }
+  // The end of the file is an error to OpenSSL, and must not be taken for one of the next call of this thread.
+  ERR_clear_error();
+  return certificates;
+}
+
+std::vector<RevocationList> ListsIn(absl::string_view text) {
+  std::vector<RevocationList> lists;
+  const Bio bio = Reading(text);
+  for (;;) {
+    RevocationList list(PEM_read_bio_X509_CRL(bio.get(), nullptr, NoPassphrase, nullptr));
+    if (list == nullptr) break;
+    lists.push_back(std::move(list));
+  }
+  ERR_clear_error();
+  return lists;
+}
+
+absl::Status CheckIdentity(const TlsFiles& files, absl::string_view certificate, absl::string_view key) {
+  const std::vector<Certificate> chain = CertificatesIn(certificate);
+  if (chain.empty()) return Bad(files.certificate, "holds no certificate in PEM");
+  const Key private_key(PEM_read_bio_PrivateKey(Reading(key).get(), nullptr, NoPassphrase, nullptr));
+  ERR_clear_error();
+  if (private_key == nullptr) return Bad(files.key, "holds no private key in PEM without a passphrase");
+  const bool fits = X509_check_private_key(chain.front().get(), private_key.get()) == 1;
+  ERR_clear_error();
+  if (!fits) return Bad(files.key, absl::StrCat("is not the key of the certificate in ", files.certificate));
+  if (X509_cmp_current_time(X509_get0_notAfter(chain.front().get())) <= 0) {
+    return Bad(files.certificate, "the certificate has expired");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::vector<std::string> TlsFiles::paths() const {
+  std::vector<std::string> all = {certificate, key, client_ca};
+  if (!crl.empty()) all.push_back(crl);
+  return all;
+}
+
+// What a client's chain is checked against.
+struct Tls::Trust {
+  Store store;
+};
+
+// gRPC owns an object that forwards to this one, and may keep it for longer than the Tls.
+class Tls::Verifier {
+ public:
+  explicit Verifier(std::shared_ptr<spdlog::logger> log) : log_(std::move(log)) {}
+
+  void Set(std::shared_ptr<const Trust> trust) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    trust_ = std::move(trust);
+  }
+
+  // Why a client's certificate is not good, with the others that it sent, both in PEM; empty: it is.
+  std::string Verify(absl::string_view certificate, absl::string_view others) {
+    std::string wrong = WhatIsWrongWith(certificate, others);
+    if (wrong.empty()) return wrong;
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (absl::Now() < next_complaint_) return wrong;
+    next_complaint_ = absl::Now() + kComplaintInterval;
+    log_->warn(absl::StrCat("event=client_refused reason=", LogfmtValue(wrong)));
+    return wrong;
+  }
+
+ private:
+  std::string WhatIsWrongWith(absl::string_view certificate, absl::string_view others) const {
+    const std::vector<Certificate> leaf = CertificatesIn(certificate);
+    if (leaf.empty()) return "the client has no certificate";
+    const Chain chain(sk_X509_new_null());
+    for (Certificate& other : CertificatesIn(others)) sk_X509_push(chain.get(), other.release());
+    std::shared_ptr<const Trust> trust;
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      trust = trust_;
+    }
+    const StoreContext context(X509_STORE_CTX_new());
+    if (context == nullptr ||
+        X509_STORE_CTX_init(context.get(), trust->store.get(), leaf.front().get(), chain.get()) != 1) {
+      return "out of memory";
+    }
+    X509_STORE_CTX_set_purpose(context.get(), X509_PURPOSE_SSL_CLIENT);
+    const bool is_good = X509_verify_cert(context.get()) == 1;
+    ERR_clear_error();
+    return is_good ? "" : X509_verify_cert_error_string(X509_STORE_CTX_get_error(context.get()));
+  }
+
+  const std::shared_ptr<spdlog::logger> log_;
+  mutable std::mutex mutex_;
+  std::shared_ptr<const Trust> trust_;
+  absl::Time next_complaint_ = absl::InfinitePast();
+};
+
+namespace {
+
+using VerifyFunction = std::function<std::string(absl::string_view certificate, absl::string_view others)>;
+
+class ForwardingVerifier final : public grpc::experimental::ExternalCertificateVerifier {
+ public:
+  explicit ForwardingVerifier(VerifyFunction verify) : verify_(std::move(verify)) {}
+
+  bool Verify(grpc::experimental::TlsCustomVerificationCheckRequest* request, std::function<void(grpc::Status)>,
+              grpc::Status* sync_status) override {
+    // A server's chain is without the client's own certificate (SSL_get_peer_cert_chain(3)).
+    const grpc::string_ref certificate = request->peer_cert();
+    const grpc::string_ref others = request->peer_cert_full_chain();
+    const std::string wrong = verify_(absl::string_view(certificate.data(), certificate.size()),
+                                      absl::string_view(others.data(), others.size()));
+    if (!wrong.empty()) *sync_status = grpc::Status(grpc::StatusCode::UNAUTHENTICATED, wrong);
+    return true;
+  }
+  void Cancel(grpc::experimental::TlsCustomVerificationCheckRequest*) override {}
+
+ private:
+  const VerifyFunction verify_;
+};
+
+}  // namespace
+
+Tls::Tls(TlsFiles files, std::string directory, std::shared_ptr<spdlog::logger> log)
+    : files_(std::move(files)),
+      directory_(std::move(directory)),
+      verifier_(std::make_shared<Verifier>(std::move(log))) {}
+
+absl::StatusOr<std::unique_ptr<Tls>> Tls::Open(const TlsFiles& files, const std::string& directory,
+                                               std::shared_ptr<spdlog::logger> log) {
+  if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) {
+    return absl::UnavailableError(absl::StrCat("cannot make the directory ", directory, ": ", Errno()));
+  }
+  struct stat made = {};
+  if (::lstat(directory.c_str(), &made) != 0 || !S_ISDIR(made.st_mode) || made.st_uid != ::geteuid() ||
+      ::chmod(directory.c_str(), 0700) != 0) {
+    return absl::UnavailableError(absl::StrCat(directory, " must be a directory of the daemon's own"));
+  }
+  std::unique_ptr<Tls> tls(new Tls(files, directory, std::move(log)));
+  if (absl::Status loaded = tls->Reload(); !loaded.ok()) return loaded;
+  return tls;
+}
+
+Tls::~Tls() {
+  for (const char* name : {"/identity.pem", "/client-ca.pem"}) ::unlink((directory_ + name).c_str());
+  ::rmdir(directory_.c_str());
+}
+
+absl::Status Tls::Reload() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  absl::StatusOr<std::string> certificate = ReadFile(files_.certificate, /*is_secret=*/false);
+  if (!certificate.ok()) return certificate.status();
+  absl::StatusOr<std::string> key = ReadFile(files_.key, /*is_secret=*/true);
+  if (!key.ok()) return key.status();
+  absl::StatusOr<std::string> client_ca = ReadFile(files_.client_ca, /*is_secret=*/false);
+  if (!client_ca.ok()) return client_ca.status();
+  if (absl::Status good = CheckIdentity(files_, *certificate, *key); !good.ok()) return good;
+
+  auto trust = std::make_shared<Trust>(Trust{.store = Store(X509_STORE_new())});
+  const std::vector<Certificate> authorities = CertificatesIn(*client_ca);
+  if (authorities.empty()) return Bad(files_.client_ca, "holds no certificate in PEM");
+  for (const Certificate& authority : authorities) X509_STORE_add_cert(trust->store.get(), authority.get());
+  if (!files_.crl.empty()) {
+    absl::StatusOr<std::string> text = ReadFile(files_.crl, /*is_secret=*/false);
+    if (!text.ok()) return text.status();
+    const std::vector<RevocationList> lists = ListsIn(*text);
+    if (lists.empty()) return Bad(files_.crl, "holds no list of revoked certificates in PEM");
+    for (const RevocationList& list : lists) X509_STORE_add_crl(trust->store.get(), list.get());
+    X509_STORE_set_flags(trust->store.get(), X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+  }
+  ERR_clear_error();
+  // The key comes first: OpenSSL finds either in a file with both.
+  if (absl::Status published = Publish(absl::StrCat(*key, "\n", *certificate), *client_ca); !published.ok()) {
+    return published;
+  }
+  verifier_->Set(std::move(trust));
+  return absl::OkStatus();
+}
+
+absl::Status Tls::Publish(const std::string& identity, const std::string& client_ca) {
+  // gRPC reads the key, then the certificate, and takes them for a pair if the files have the same time in seconds
+  // before and after. So no two versions may have the same.
+  published_at_ = std::max(absl::ToUnixSeconds(absl::Now()), published_at_ + 1);
+  for (const auto& [name, text] : {std::pair("/identity.pem", &identity), std::pair("/client-ca.pem", &client_ca)}) {
+    const std::string path = directory_ + name;
+    const std::string next = path + ".new";
+    const UniqueFd fd(::open(next.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+    const timespec times[] = {{.tv_sec = published_at_}, {.tv_sec = published_at_}};
+    if (!fd.valid() || ::write(fd.get(), text->data(), text->size()) != static_cast<ssize_t>(text->size()) ||
+        ::futimens(fd.get(), times) != 0 || ::rename(next.c_str(), path.c_str()) != 0) {
+      return absl::UnavailableError(absl::StrCat("cannot write ", path, ": ", Errno()));
+    }
+  }
+  return absl::OkStatus();
+}
+
+std::shared_ptr<grpc::ServerCredentials> Tls::Credentials() {
+  const std::string identity = directory_ + "/identity.pem";
+  grpc::experimental::TlsServerCredentialsOptions options(
+      std::make_shared<grpc::experimental::FileWatcherCertificateProvider>(
+          identity, identity, directory_ + "/client-ca.pem", kRefreshSeconds));
+  options.watch_identity_key_cert_pairs();
+  options.watch_root_certs();
+  options.set_cert_request_type(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+  options.set_certificate_verifier(grpc::experimental::ExternalCertificateVerifier::Create<ForwardingVerifier>(
+      [verifier = verifier_](absl::string_view certificate, absl::string_view others) {
+        return verifier->Verify(certificate, others);
+      }));
+  return grpc::experimental::TlsServerCredentials(options);
+}
+
+}  // namespace netprov::rpc
