@@ -85,11 +85,9 @@ class CrashPointTest : public MutationTest {
   // themselves.
   void CrashEverywhere(Whom whom) {
     StartAnew();
-    // Which of gRPC's threads does what, and in which order the daemon does what nobody called for, is not the same
-    // each time; of all system calls some always depend on something, such as the heap.
-    const bool all = whom == TheWorker && GetParam().done.empty() && !IsExhaustive();
+    const bool comes_again = whom == TheWorker && GetParam().done.empty();
     ReachAll([&] { return PointsIn(Record(whom), IsExhaustive()); },
-             [&](const Point& point) { return CrashAt(point, whom); }, all);
+             [&](const Point& point) { return CrashAt(point, whom); }, comes_again ? ShareOfRun() : Share::kAny);
     if (HasFailure()) return;
     if (whom == TheWorker) {
       EXPECT_GT(system_calls_, 20U) << "the shortest change has more system calls";
@@ -310,7 +308,7 @@ class RecoveryCrashPointTest : public CrashPointTest {
   }
   static std::vector<Point> ChangesOfHost(const std::vector<SystemCall>& calls) {
     std::vector<Point> changes = Effects(calls);
-    std::erase_if(changes, [](const Point& point) { return IsOfRegistry(point.what); });
+    std::erase_if(changes, [](const Point& point) { return point.is_of_registry; });
     return changes;
   }
 
@@ -322,7 +320,7 @@ class RecoveryCrashPointTest : public CrashPointTest {
     // What the daemon does by itself may have been done before it was watched.
     if (changes.empty()) return;
     // A check of the host has no outcome.
-    const bool has_outcome = IsOfRegistry(Effects(calls).back().what);
+    const bool has_outcome = Effects(calls).back().is_of_registry;
     interruption_ = CanBeUndone() && !has_outcome ? changes.back() : changes.front();
     if (!CanBeUndone() || !has_outcome) return;
     // After the last change. The number of the next call is shifted by what the daemon looks at beside, that of the
@@ -339,7 +337,7 @@ class RecoveryCrashPointTest : public CrashPointTest {
     if (effects.empty()) return false;
     const bool is_effect = !LeavesNothing(calls.back());
     if (changes_.contains(interruption_->what)) return is_effect && effects.back().what == interruption_->what;
-    if (is_effect && !IsOfRegistry(effects.back().what)) return false;
+    if (is_effect && !effects.back().is_of_registry) return false;
     if (is_effect) effects.pop_back();
     return !effects.empty() && changes_.contains(effects.back().what) && ChangesOfHost(calls).size() == changes_.size();
   }
@@ -356,7 +354,7 @@ class RecoveryCrashPointTest : public CrashPointTest {
 TEST_P(RecoveryCrashPointTest, AtTheSystemCallsOfARecovery) {
   StartAnew();
   auto attempt = [this](const Point& point) { return Kill(point) && (!FailsToo() || Fail(point)); };
-  ReachAll([this] { return PointsOfRecovery(); }, attempt, /*all=*/!IsExhaustive());
+  ReachAll([this] { return PointsOfRecovery(); }, attempt, ShareOfRun());
   EXPECT_GT(kills_, 0);
   EXPECT_EQ(failures_ > 0, FailsToo());
   std::printf(
