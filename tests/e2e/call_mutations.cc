@@ -47,7 +47,9 @@ std::string UidOfBlue(TestClient& client) { return client.GetNamespace("blue").v
 std::string UidOfForeign(TestClient& client) { return client.GetNamespace("foreign").value.uid(); }
 std::string UidOfPair(TestClient& client) { return client.GetVeth("v").value.uid(); }
 std::string UidOfBridge(TestClient& client) { return client.GetBridge("br").value.uid(); }
+std::string UidOfHostBridge(TestClient& client) { return client.GetBridge("hostbr").value.uid(); }
 std::string UidOfMacvlan(TestClient& client) { return client.GetDevice("m").value.uid(); }
+std::string UidOfIfb(TestClient& client) { return client.GetDevice("i").value.uid(); }
 std::string UidOfVxlan(TestClient& client) { return client.GetDevice("x").value.uid(); }
 
 // What the call makes is deleted by `revert`; it is made by the request that `request` gives for an id.
@@ -131,14 +133,21 @@ std::vector<Mutation> CallMutations() {
       Delete("DeleteNatVeth", DeletePairRequest, blue, Creating(TranslatedPairRequest())),
       Create("CreatePort", PortRequest, blue_and_bridge, no_pair, UidOfPair),
       Update("UpdatePort", ChangePortRequest, OneAfterTheOther({blue_and_bridge, Creating(PortRequest())}), UidOfPair),
+      Update("UpdateVethToPort", JoinHostBridgeRequest, OneAfterTheOther({blue, pair, Creating(HostBridgeRequest())}),
+             UidOfPair),
+      Update("UpdateVethToNoPort", LeaveBridgeRequest, OneAfterTheOther({blue_and_bridge, Creating(PortRequest())}),
+             UidOfPair),
       Create("CreateVethAtPath", PlacedRequest, blue, no_pair, UidOfPair),
       Delete("DeleteVethAtPath", DeletePairRequest, blue, Creating(PlacedRequest())),
       Create("CreateBridge", BridgeRequest, blue, Deleting(DeleteBridgeRequest()), UidOfBridge),
+      Create("CreateHostBridge", HostBridgeRequest, Nothing(), Deleting(DeleteHostBridgeRequest()), UidOfHostBridge),
       Update("UpdateBridge", ChangeBridgeRequest, blue_and_bridge, UidOfBridge),
       Delete("DeleteBridge", DeleteBridgeRequest, blue, Creating(BridgeRequest())),
       Create("CreateDevice", +macvlan, blue_and_pair, Deleting(DeleteMacvlanRequest()), UidOfMacvlan),
       Update("UpdateDevice", ChangeVxlanRequest, OneAfterTheOther({blue, Creating(VxlanRequest())}), UidOfVxlan),
       Delete("DeleteDevice", DeleteMacvlanRequest, blue_and_pair, Creating(MacvlanRequest())),
+      Create("CreateIfb", IfbRequest, blue, Deleting(DeleteIfbRequest()), UidOfIfb),
+      Delete("DeleteIfb", DeleteIfbRequest, blue, Creating(IfbRequest())),
       Create("CreateNamespaceWithDns", +resolving_blue, Nothing(), no_blue, UidOfBlue),
       Update("UpdateNamespace", ChangeBlueRequest, Creating(ResolvingBlueRequest()), UidOfBlue),
       Delete("DeleteNamespaceWithDns", DeleteBlueRequest, Nothing(), Creating(ResolvingBlueRequest())),
