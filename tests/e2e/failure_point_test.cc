@@ -38,6 +38,8 @@ std::set<std::string> AllowedEndings(const SystemCall& call, int code, bool can_
 
 class FailurePointTest : public MutationTest {
  protected:
+  static constexpr int kMostTries = 10;
+
   // The others are made of the same parts as these, which are tested in every way: each of their system calls fails in
   // one way, and the next of its name in the next.
   bool InEveryWay() const {
@@ -51,6 +53,7 @@ class FailurePointTest : public MutationTest {
     const std::set<std::string> names = {"CreateHostBridge",
                                          "CreateIfb",
                                          "CreateLimitedVeth",
+                                         "CreateNamespaceMadeAhead",
                                          "DeleteIfb",
                                          "DeleteLimitedVeth",
                                          "DeleteNatVeth",
@@ -79,11 +82,17 @@ class FailurePointTest : public MutationTest {
 
   // The system calls of a mutation that can fail, made and taken back.
   std::vector<Point> Record() {
-    Arm();
-    Tracer recorder({"-p", absl::StrCat(WorkerOf(daemon_->pid()))});
-    EXPECT_TRUE(Call(NewRequestId()).ok());
-    const std::vector<SystemCall> calls = recorder.Detach();
-    Revert();
+    std::vector<SystemCall> calls;
+    bool was_ready = false;
+    for (int tries = 0; tries < kMostTries && !was_ready; ++tries) {
+      Arm();
+      Tracer recorder({"-p", absl::StrCat(WorkerOf(daemon_->pid()))});
+      EXPECT_TRUE(Call(NewRequestId()).ok());
+      calls = recorder.Detach();
+      Revert();
+      was_ready = WasReady(calls);
+    }
+    EXPECT_TRUE(was_ready) << "it is never ready when it is watched";
     std::vector<Point> points = ThatMayFail(PointsIn(calls, EveryCall()));
     return HasFailure() ? std::vector<Point>() : points;
   }

@@ -1,5 +1,6 @@
 #include "tests/e2e/mutation_fixture.h"
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdint>
@@ -134,9 +135,14 @@ void MutationTest::TearDown() {
 
 void MutationTest::StartDaemon() {
   client_ = nullptr;
-  Start(OneThread());
+  Start(OneThread(GetParam().prepared));
   EXPECT_THAT(daemon_->WaitForLine("event=recovered "), HasSubstr(" unfinished=0"));
   client_ = std::make_unique<TestClient>(absl::StrCat("unix:", kSocket));
+}
+
+bool MutationTest::WasReady(const std::vector<SystemCall>& calls) {
+  return std::none_of(calls.begin(), calls.end(),
+                      [](const SystemCall& call) { return call.name == GetParam().unready; });
 }
 
 bool MutationTest::Survived() {
