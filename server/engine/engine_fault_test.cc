@@ -149,9 +149,10 @@ class EngineFaultTest : public EngineTest {
     config.port_forwards = {{.host_port = 8081, .port = 80}};
     return spec;
   }
+  static VethSpec PlainPair() { return HostTo("blue"); }
   // The end inside is a port.
   static VethSpec Port() {
-    VethSpec spec = HostTo("blue");
+    VethSpec spec = PlainPair();
     spec.b.config.bridge = BridgeName("br");
     spec.b.config.port.settings.isolated = true;
     return spec;
@@ -353,6 +354,18 @@ std::vector<Case> AllCases() {
                        },
                    .call = [](Test& test) { return test.UpdateVeth(Test::OtherPair()); },
                    .revert = [](Test& test) { return test.UpdateVeth(Test::FullPair()); }});
+  auto join = [](Test& test) { return test.UpdateVeth(Test::Port()); };
+  auto leave = [](Test& test) { return test.UpdateVeth(Test::PlainPair()); };
+  auto with_pair_and_bridge = [=](Test& test) {
+    with_bridge(test);
+    ASSERT_TRUE(test.MakeVeth(Test::PlainPair()));
+  };
+  auto with_port = [=](Test& test) {
+    with_bridge(test);
+    ASSERT_TRUE(test.MakeVeth(Test::Port()));
+  };
+  cases.push_back({.name = "UpdateVethToPort", .prepare = with_pair_and_bridge, .call = join, .revert = leave});
+  cases.push_back({.name = "UpdateVethToNoPort", .prepare = with_port, .call = leave, .revert = join});
   AddDevice("Bridge", "bridges/br", Bridge(true), Bridge(false), cases);
   AddDevice("Macvlan", "devices/d", netlink::MacvlanInfo{.lower = 0, .mode = netlink::MacvlanMode::kPrivate},
             netlink::MacvlanInfo{.lower = 0, .mode = netlink::MacvlanMode::kSource, .flags = 0, .sources = {kSecond}},

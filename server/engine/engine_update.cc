@@ -116,8 +116,8 @@ KernelResult<Link> Engine::Turn(const LinkTurn& turn) {
       if (!is_port) settings.master = 0;
     }
     if (is_port) {
-      // One that was to get VLANs and has none to go back to had none.
-      settings.no_vlans = to.port.vlans.empty() && !from.port.vlans.empty();
+      // One that was to get VLANs, or to be a port of another bridge, and has none to go back to had none.
+      settings.no_vlans = to.port.vlans.empty() && (settings.master.has_value() || !from.port.vlans.empty());
     } else {
       // Nor is anything set of what is no port of it any more.
       settings.port = {};
@@ -169,8 +169,9 @@ EngineResult<void> Engine::PrepareTurn(const std::string& object, const std::str
   NETPROV_RETURN_IF_ERROR(ExpectNoRoutesWithoutLink(object, gained, turn.netns, turn.RoutesLost()));
 
   std::vector<netlink::BridgeVlan> vlans = difference.vlans;
-  // Also those that nobody has asked for are to be gone back to.
-  if (vlans.empty() && link.port.has_value() && !wanted.config.port.vlans.empty()) {
+  // Also those that nobody has asked for are to be gone back to. With its bridge, a port loses them.
+  const bool may_lose_vlans = !wanted.config.port.vlans.empty() || wanted.config.bridge != old.config.bridge;
+  if (vlans.empty() && link.port.has_value() && may_lose_vlans) {
     auto by_port = kernel_.ListPortVlans(turn.netns);
     if (!by_port.ok()) return KernelFailure(object, "look at the VLANs of " + link.name, by_port.error());
     vlans = (*by_port)[link.ifindex];

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/engine/engine.h"
@@ -62,6 +63,16 @@ class EngineUpdateTest : public EngineTest {
     VethSpec spec = HostTo("blue");
     spec.a.config.bridge = "bridges/br";
     ASSERT_TRUE(CreateVeth("v", spec).ok());
+  }
+
+  // Of which a new port gets VLAN 7.
+  void MakeOtherBridge() {
+    netlink::BridgeInfo options;
+    options.default_pvid = 7;
+    ASSERT_TRUE(
+        engine_
+            ->CreateDevice({.name = "bridges/other", .spec = {.link = {.interface_name = "br1"}, .options = options}})
+            .ok());
   }
 
   // An update of `a` that fails when the link is set, and so does the first way back.
@@ -550,10 +561,7 @@ TEST_F(EngineUpdateTest, AnUpdateThatFailsGivesAPortItsFormerVlansBack) {
 
 TEST_F(EngineUpdateTest, APortThatHadNoVlansHasNoneWhenAnUpdateIsUndone) {
   MakeBlueWithPort();
-  ASSERT_TRUE(engine_
-                  ->CreateDevice({.name = "bridges/other",
-                                  .spec = {.link = {.interface_name = "br1"}, .options = netlink::BridgeInfo()}})
-                  .ok());
+  MakeOtherBridge();
   const uint32_t ifindex = registry_->FindVeth("v")->a.ifindex;
   ASSERT_TRUE(kernel_.SetLink(kHost, ifindex, {.no_vlans = true}).ok());
   for (const std::string bridge : {"bridges/br", "bridges/other"}) {
@@ -565,6 +573,34 @@ TEST_F(EngineUpdateTest, APortThatHadNoVlansHasNoneWhenAnUpdateIsUndone) {
     EXPECT_THAT(kernel_.ListPortVlans(kHost)->at(ifindex), SizeIs(1));
     EXPECT_EQ(Restart().Count(Finding::Kind::kUnfinished), 0);
     EXPECT_THAT(kernel_.ListPortVlans(kHost)->at(ifindex), IsEmpty());
+  }
+}
+
+TEST_F(EngineUpdateTest, APortThatComesBackHasTheVlansThatItHad) {
+  MakeBlueWithPort();
+  MakeOtherBridge();
+  const uint32_t ifindex = registry_->FindVeth("v")->a.ifindex;
+  LinkSettings by_somebody_else;
+  by_somebody_else.port.vlans = {{.first = 1, .last = 1, .pvid = true, .untagged = true}, {.first = 20, .last = 29}};
+  for (const LinkSettings& settings : {by_somebody_else, LinkSettings{.no_vlans = true}}) {
+    ASSERT_TRUE(kernel_.SetLink(kHost, ifindex, settings).ok());
+    for (const std::string bridge : {"bridges/other", ""}) {
+      SCOPED_TRACE(absl::StrCat(settings.port.vlans.size(), " ranges, to '", bridge, "'"));
+      auto go = [bridge](EndpointConfig& config) { config.bridge = bridge; };
+      kernel_.FailNextForTest("Configure", ENOMEM);
+      auto updated = Update([go](Asked<VethSpec>& asked) {
+        go(asked.spec.a.config);
+        asked.spec.a.config.ip.addresses = {Address("10.0.0.1/24")};
+      });
+      EXPECT_REFUSED(updated, Reason::kKernel);
+      EXPECT_EQ(kernel_.ListPortVlans(kHost)->at(ifindex), settings.port.vlans);
+      // By the next process.
+      LeaveUnfinished(go);
+      const auto away = *kernel_.ListPortVlans(kHost);
+      EXPECT_TRUE(bridge.empty() ? !away.contains(ifindex) : away.at(ifindex).front().first == 7);
+      EXPECT_EQ(Restart().Count(Finding::Kind::kUnfinished), 0);
+      EXPECT_EQ(kernel_.ListPortVlans(kHost)->at(ifindex), settings.port.vlans);
+    }
   }
 }
 

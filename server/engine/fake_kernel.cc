@@ -972,6 +972,7 @@ KernelResult<void> FakeKernel::Join(FakeNetns& netns, uint32_t ifindex, uint32_t
   FakeLink& link = netns.links[ifindex];
   const std::string operation = absl::StrCat("RTM_SETLINK ", link.link.name);
   if (link.link.master_ifindex != master) {
+    uint16_t pvid = 0;
     if (master != 0) {
       auto bridge = netns.links.find(master);
       if (bridge == netns.links.end()) return Fail(EINVAL, operation);
@@ -979,11 +980,12 @@ KernelResult<void> FakeKernel::Join(FakeNetns& netns, uint32_t ifindex, uint32_t
       const auto ports = std::count_if(netns.links.begin(), netns.links.end(),
                                        [&](const auto& item) { return item.second.link.master_ifindex == master; });
       if (ports >= kMostPorts) return Fail(EXFULL, operation);
+      pvid = std::get<netlink::BridgeInfo>(*bridge->second.link.device).default_pvid.value_or(0);
     }
     link.link.master_ifindex = master;
     link.link.port = master == 0 ? std::nullopt : std::optional(NewPort());
     link.vlans.clear();
-    if (master != 0) link.vlans = {{.first = 1, .last = 1, .pvid = true, .untagged = true}};
+    if (pvid != 0) link.vlans = {{.first = pvid, .last = pvid, .pvid = true, .untagged = true}};
   }
   if (port.empty()) return {};
   if (!link.link.port.has_value()) return Fail(EOPNOTSUPP, operation);

@@ -267,6 +267,43 @@ TEST_P(KernelContractTest, PortsJoinTheirBridgeAndLeaveIt) {
   EXPECT_EQ(*kernel_.FindLink(kHost, "q1"), std::nullopt);
 }
 
+TEST_P(KernelContractTest, ANewPortHasTheVlanOfItsBridge) {
+  const NetnsRef blue = MakeNetns("blue");
+  auto make_bridge = [&](const std::string& name, std::optional<uint16_t> pvid) {
+    netlink::BridgeInfo options;
+    options.default_pvid = pvid;
+    return *kernel_.CreateDevice({.netns = blue, .name = name}, options, "");
+  };
+  const Link usual = make_bridge("br0", std::nullopt);
+  if (!std::get<netlink::BridgeInfo>(usual.device.value()).default_pvid.has_value()) {
+    GTEST_SKIP() << "the kernel is built without CONFIG_BRIDGE_VLAN_FILTERING";
+  }
+  auto pair = kernel_.CreateVeth({.netns = blue, .name = "p0", .master = usual.ifindex}, {.netns = blue, .name = "p1"},
+                                 "ports");
+  ASSERT_TRUE(pair.ok()) << pair.error().ToString();
+  const uint32_t port = pair->first.ifindex;
+  auto vlans = [&] { return kernel_.ListPortVlans(blue)->at(port); };
+  auto join = [&](const Link& bridge) {
+    EXPECT_EQ(CodeOf(kernel_.SetLink(blue, port, {.master = bridge.ifindex})), 0);
+  };
+  auto untagged = [](uint16_t vlan) {
+    return netlink::BridgeVlan{.first = vlan, .last = vlan, .pvid = true, .untagged = true};
+  };
+  EXPECT_THAT(vlans(), ElementsAre(untagged(1)));
+  engine::LinkSettings others;
+  others.port.vlans = {{.first = 20, .last = 20, .untagged = true}};
+  EXPECT_EQ(CodeOf(kernel_.SetLink(blue, port, others)), 0);
+  EXPECT_EQ(vlans(), others.port.vlans);
+  join(make_bridge("br1", 7));
+  EXPECT_THAT(vlans(), ElementsAre(untagged(7)));
+  join(make_bridge("br2", 0));
+  EXPECT_THAT(vlans(), IsEmpty());
+  join(usual);
+  EXPECT_THAT(vlans(), ElementsAre(untagged(1)));
+  EXPECT_EQ(CodeOf(kernel_.SetLink(blue, port, {.no_vlans = true})), 0);
+  EXPECT_THAT(vlans(), IsEmpty());
+}
+
 TEST_P(KernelContractTest, ABridgeHasRoomFor1023Ports) {
   const NetnsRef blue = MakeNetns("blue");
   KernelResult<Link> bridge = kernel_.CreateDevice({.netns = blue, .name = "br0"}, netlink::BridgeInfo(), "");

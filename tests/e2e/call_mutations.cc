@@ -1,9 +1,17 @@
 // The mutations of the API, one call each.
+#include <chrono>
+#include <cstddef>
+#include <filesystem>
 #include <functional>
+#include <set>
 #include <string>
+#include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "tests/e2e/mutation.h"
 #include "tests/e2e/requests.h"
 #include "tests/testing/private_host.h"
@@ -15,6 +23,34 @@ namespace {
 constexpr char kForwardNoMore[] =
     "sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0 && "
     "sysctl -qw net.ipv4.conf.all.accept_redirects=1";
+
+// How many namespaces are made ahead at a time. With fewer taken in a second, none is.
+constexpr int kAhead = 2;
+constexpr const char* kTaken[kAhead] = {"taken1", "taken2"};
+
+// How many network namespaces the daemon has a descriptor of, besides the one where it and this process are. Its number
+// is in the lock file of its registry.
+size_t HeldNamespaces() {
+  const std::string daemon = Shell("sed -n s/^pid=//p /var/lib/netprov/lock | tr -d '\\n'");
+  std::error_code gone;
+  const std::string home = std::filesystem::read_symlink("/proc/self/ns/net").string();
+  std::set<std::string> held;
+  for (const auto& fd : std::filesystem::directory_iterator(absl::StrCat("/proc/", daemon, "/fd"))) {
+    const std::string target = std::filesystem::read_symlink(fd.path(), gone).string();
+    if (absl::StartsWith(target, "net:[") && target != home) held.insert(target);
+  }
+  return held.size();
+}
+
+// Takes namespaces in quick succession, and waits until as many are ready. They are so for a second.
+void HaveNamespacesReady(TestClient& client) {
+  for (const char* id : kTaken) ExpectOk(client.DeleteNamespace(id));
+  for (const char* id : kTaken) ExpectOk(client.CreateNamespace(id));
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+  while (HeldNamespaces() < kAhead && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
 
 // Something to do in a certain order, ending in a state.
 using Steps = std::function<void(TestClient& client)>;
@@ -47,7 +83,9 @@ std::string UidOfBlue(TestClient& client) { return client.GetNamespace("blue").v
 std::string UidOfForeign(TestClient& client) { return client.GetNamespace("foreign").value.uid(); }
 std::string UidOfPair(TestClient& client) { return client.GetVeth("v").value.uid(); }
 std::string UidOfBridge(TestClient& client) { return client.GetBridge("br").value.uid(); }
+std::string UidOfHostBridge(TestClient& client) { return client.GetBridge("hostbr").value.uid(); }
 std::string UidOfMacvlan(TestClient& client) { return client.GetDevice("m").value.uid(); }
+std::string UidOfIfb(TestClient& client) { return client.GetDevice("i").value.uid(); }
 std::string UidOfVxlan(TestClient& client) { return client.GetDevice("x").value.uid(); }
 
 // What the call makes is deleted by `revert`; it is made by the request that `request` gives for an id.
@@ -112,6 +150,15 @@ std::vector<Mutation> CallMutations() {
     ExpectOk(client.Release(ReleaseRequest()));
     Shell("ip -n foreign link set lo down; ip netns exec foreign sysctl -qw net.ipv4.ip_forward=0");
   };
+  Mutation created_ahead = Create(
+      "CreateNamespaceMadeAhead", FullBlueRequest,
+      [](TestClient& client) {
+        for (const char* id : kTaken) ExpectOk(client.CreateNamespace(id));
+      },
+      no_blue, UidOfBlue);
+  created_ahead.arm = HaveNamespacesReady;
+  created_ahead.prepared = kAhead;
+  created_ahead.unready = "unshare";
   return {
       Create("CreateNamespace", FullBlueRequest, Nothing(), no_blue, UidOfBlue),
       Create("CreateVeth", +create_pair, blue, no_pair, UidOfPair),
@@ -131,17 +178,25 @@ std::vector<Mutation> CallMutations() {
       Delete("DeleteNatVeth", DeletePairRequest, blue, Creating(TranslatedPairRequest())),
       Create("CreatePort", PortRequest, blue_and_bridge, no_pair, UidOfPair),
       Update("UpdatePort", ChangePortRequest, OneAfterTheOther({blue_and_bridge, Creating(PortRequest())}), UidOfPair),
+      Update("UpdateVethToPort", JoinHostBridgeRequest, OneAfterTheOther({blue, pair, Creating(HostBridgeRequest())}),
+             UidOfPair),
+      Update("UpdateVethToNoPort", LeaveBridgeRequest, OneAfterTheOther({blue_and_bridge, Creating(PortRequest())}),
+             UidOfPair),
       Create("CreateVethAtPath", PlacedRequest, blue, no_pair, UidOfPair),
       Delete("DeleteVethAtPath", DeletePairRequest, blue, Creating(PlacedRequest())),
       Create("CreateBridge", BridgeRequest, blue, Deleting(DeleteBridgeRequest()), UidOfBridge),
+      Create("CreateHostBridge", HostBridgeRequest, Nothing(), Deleting(DeleteHostBridgeRequest()), UidOfHostBridge),
       Update("UpdateBridge", ChangeBridgeRequest, blue_and_bridge, UidOfBridge),
       Delete("DeleteBridge", DeleteBridgeRequest, blue, Creating(BridgeRequest())),
       Create("CreateDevice", +macvlan, blue_and_pair, Deleting(DeleteMacvlanRequest()), UidOfMacvlan),
       Update("UpdateDevice", ChangeVxlanRequest, OneAfterTheOther({blue, Creating(VxlanRequest())}), UidOfVxlan),
       Delete("DeleteDevice", DeleteMacvlanRequest, blue_and_pair, Creating(MacvlanRequest())),
+      Create("CreateIfb", IfbRequest, blue, Deleting(DeleteIfbRequest()), UidOfIfb),
+      Delete("DeleteIfb", DeleteIfbRequest, blue, Creating(IfbRequest())),
       Create("CreateNamespaceWithDns", +resolving_blue, Nothing(), no_blue, UidOfBlue),
       Update("UpdateNamespace", ChangeBlueRequest, Creating(ResolvingBlueRequest()), UidOfBlue),
       Delete("DeleteNamespaceWithDns", DeleteBlueRequest, Nothing(), Creating(ResolvingBlueRequest())),
+      created_ahead,
       {.name = "AdoptNamespace",
        .call = [](TestClient& client, const std::string& id) { return AnswerOf(client.Adopt(AdoptRequest(id))); },
        .prepare = loopback_was_up,

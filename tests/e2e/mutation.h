@@ -38,6 +38,10 @@ struct Mutation {
   std::vector<std::function<void(TestClient& client)>> steps = {};
   // Whether it puts right what was done to the host by `arm` or `call`: the state before is then the one after.
   bool puts_right = false;
+  // How many namespaces the daemon may make ahead.
+  int prepared = 0;
+  // A system call that the worker makes only where nothing of what `arm` has made ready is left; empty: there is none.
+  std::string unready = {};
   // What the log says when the daemon has done it by itself; empty: the answer says so.
   std::string done = {};
   // Waits until the daemon has done by itself what a start has left to it; null where that is nothing.

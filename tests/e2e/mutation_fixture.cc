@@ -1,5 +1,6 @@
 #include "tests/e2e/mutation_fixture.h"
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdint>
@@ -115,19 +116,33 @@ void MutationTest::TearDown() {
     const std::string id = netns.name().substr(11);
     if (netns.managed()) ExpectOk(netns.adopted() ? client_->ReleaseNamespace(id) : client_->DeleteNamespace(id));
   }
+  // What is in a namespace went with it.
+  Reply<v1::ListBridgesResponse> bridges = client_->List(v1::ListBridgesRequest());
+  ExpectOk(bridges);
+  for (const v1::Bridge& bridge : bridges.value.bridges()) {
+    v1::DeleteBridgeRequest request;
+    request.set_name(bridge.name());
+    ExpectOk(client_->Delete(request));
+  }
   EXPECT_EQ(Shell("ls /run/netns"), "foreign\n");
   EXPECT_EQ(Shell("[ ! -e /etc/netns ] || ls -A /etc/netns"), "");
   EXPECT_EQ(Shell("ip -o link show type veth"), "");
   EXPECT_EQ(Shell("ip -o link show type ifb"), "");
+  EXPECT_EQ(Shell("ip -o link show type bridge"), "");
   EXPECT_EQ(daemon_->Stop(SIGTERM), 0);
   Shell("ip netns delete foreign");
 }
 
 void MutationTest::StartDaemon() {
   client_ = nullptr;
-  Start(OneThread());
+  Start(OneThread(GetParam().prepared));
   EXPECT_THAT(daemon_->WaitForLine("event=recovered "), HasSubstr(" unfinished=0"));
   client_ = std::make_unique<TestClient>(absl::StrCat("unix:", kSocket));
+}
+
+bool MutationTest::WasReady(const std::vector<SystemCall>& calls) {
+  return std::none_of(calls.begin(), calls.end(),
+                      [](const SystemCall& call) { return call.name == GetParam().unready; });
 }
 
 bool MutationTest::Survived() {

@@ -6,11 +6,13 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "tests/component/test_client.h"
 #include "tests/e2e/daemon_fixture.h"
 #include "tests/e2e/mutation.h"
 #include "tests/e2e/picture.h"
+#include "tests/e2e/tracer.h"
 
 namespace netprov::testing {
 
@@ -29,6 +31,9 @@ class MutationTest : public DaemonTest, public ::testing::WithParamInterface<Mut
 
   // Whether the daemon lives. False: it was killed, and has ended.
   bool Survived();
+
+  // Whether the worker, of which these are the calls, found what Arm() had made ready.
+  static bool WasReady(const std::vector<SystemCall>& calls);
 
   std::string Picture() { return PictureOf(*client_); }
 

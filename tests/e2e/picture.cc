@@ -64,6 +64,7 @@ struct Seen {
   json link;
 
   std::string name() const { return link.at("ifname"); }
+  std::string alias() const { return link.value("ifalias", ""); }
   int index() const { return link.at("ifindex"); }
   int peer_index() const { return link.value("link_index", 0); }
 };
@@ -131,13 +132,14 @@ std::vector<std::string> DumpOf(int protocol, uint16_t type, const Body& request
 
 // The name of a veth's other end, which is the link elsewhere whose index it has and that has its index.
 std::string PeerOf(const Seen& link, const std::vector<Seen>& all) {
+  const Seen* peer = nullptr;
   for (const Seen& other : all) {
-    if (link.link.contains("link_netnsid") && other.where != link.where && other.index() == link.peer_index() &&
-        other.peer_index() == link.index()) {
-      return absl::StrCat(other.where, "/", other.name());
-    }
+    const bool may_be = link.link.contains("link_netnsid") && other.where != link.where &&
+                        other.index() == link.peer_index() && other.peer_index() == link.index();
+    // Another pair may have the same two indexes, but not the same tag.
+    if (may_be && (peer == nullptr || other.alias() == link.alias())) peer = &other;
   }
-  return link.link.value("link", "");
+  return peer == nullptr ? link.link.value("link", "") : absl::StrCat(peer->where, "/", peer->name());
 }
 
 std::string Describe(const Seen& seen, const std::vector<Seen>& all) {

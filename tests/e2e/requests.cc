@@ -212,6 +212,21 @@ v1::UpdateVethRequest ChangePortRequest(const std::string& request_id, bool back
   return request;
 }
 
+v1::UpdateVethRequest JoinHostBridgeRequest(const std::string& request_id, bool back) {
+  v1::UpdateVethRequest request =
+      PairUpdate(PairRequest(), request_id, {"endpoint_a.bridge", "endpoint_a.bridge_port"});
+  if (back) return request;
+  v1::VethEndpoint& host = *request.mutable_veth()->mutable_endpoint_a();
+  host.set_bridge("bridges/hostbr");
+  host.mutable_bridge_port()->set_hairpin(true);
+  return request;
+}
+
+v1::UpdateVethRequest LeaveBridgeRequest(const std::string& request_id, bool back) {
+  const v1::CreateVethRequest made = back ? PortRequest() : PairRequest();
+  return PairUpdate(made, request_id, {"endpoint_b.bridge", "endpoint_b.bridge_port"});
+}
+
 v1::CreateVethRequest PlacedRequest(const std::string& request_id) {
   v1::CreateVethRequest request = PairRequest(request_id);
   v1::VethEndpoint& elsewhere = *request.mutable_veth()->mutable_endpoint_a();
@@ -264,6 +279,25 @@ v1::UpdateBridgeRequest ChangeBridgeRequest(const std::string& request_id, bool 
 v1::DeleteBridgeRequest DeleteBridgeRequest(const std::string& request_id) {
   v1::DeleteBridgeRequest request;
   request.set_name("bridges/br");
+  request.set_request_id(request_id);
+  return request;
+}
+
+v1::CreateBridgeRequest HostBridgeRequest(const std::string& request_id) {
+  v1::CreateBridgeRequest request;
+  request.set_bridge_id("hostbr");
+  request.set_request_id(request_id);
+  v1::Bridge& bridge = *request.mutable_bridge();
+  bridge.mutable_host();
+  bridge.set_interface_name("hostbr0");
+  bridge.set_mac_address("02:00:00:00:00:0f");
+  bridge.add_addresses()->set_address("10.0.11.1/24");
+  return request;
+}
+
+v1::DeleteBridgeRequest DeleteHostBridgeRequest(const std::string& request_id) {
+  v1::DeleteBridgeRequest request;
+  request.set_name("bridges/hostbr");
   request.set_request_id(request_id);
   return request;
 }
@@ -327,6 +361,28 @@ v1::UpdateDeviceRequest ChangeVxlanRequest(const std::string& request_id, bool b
   device.mutable_vxlan()->set_remote("192.0.2.9");
   device.mutable_vxlan()->set_ttl(7);
   device.mutable_vxlan()->mutable_fdb(0)->set_destination("192.0.2.3");
+  return request;
+}
+
+v1::CreateDeviceRequest IfbRequest(const std::string& request_id) {
+  v1::CreateDeviceRequest request;
+  request.set_device_id("i");
+  request.set_request_id(request_id);
+  v1::Device& device = *request.mutable_device();
+  device.set_namespace_("namespaces/blue");
+  device.set_interface_name("i0");
+  device.set_mac_address("02:00:00:00:00:10");
+  device.set_mtu(1400);
+  device.add_addresses()->set_address("10.0.4.2/24");
+  device.add_alternative_names("another-name-of-i0");
+  device.mutable_ifb();
+  return request;
+}
+
+v1::DeleteDeviceRequest DeleteIfbRequest(const std::string& request_id) {
+  v1::DeleteDeviceRequest request;
+  request.set_name("devices/i");
+  request.set_request_id(request_id);
   return request;
 }
 

@@ -47,6 +47,10 @@ v1::UpdateVethRequest ChangeTranslationRequest(const std::string& request_id = "
 v1::CreateVethRequest PortRequest(const std::string& request_id = "");
 // Other settings of the port; or, back, those that it had.
 v1::UpdateVethRequest ChangePortRequest(const std::string& request_id = "", bool back = false);
+// Makes the end h0 of the pair a port of the host's bridge; or, back, none.
+v1::UpdateVethRequest JoinHostBridgeRequest(const std::string& request_id = "", bool back = false);
+// Makes the end inside, which is a port as PortRequest() has it, none; or, back, that port again.
+v1::UpdateVethRequest LeaveBridgeRequest(const std::string& request_id = "", bool back = false);
 // The end h0 is in a namespace of somebody else's, at a path.
 v1::CreateVethRequest PlacedRequest(const std::string& request_id = "");
 v1::DeleteVethRequest DeletePairRequest(const std::string& request_id = "");
@@ -56,6 +60,9 @@ v1::CreateBridgeRequest BridgeRequest(const std::string& request_id = "");
 // Makes of it another one; or, back, the first again.
 v1::UpdateBridgeRequest ChangeBridgeRequest(const std::string& request_id = "", bool back = false);
 v1::DeleteBridgeRequest DeleteBridgeRequest(const std::string& request_id = "");
+// The bridge `hostbr` of the host.
+v1::CreateBridgeRequest HostBridgeRequest(const std::string& request_id = "");
+v1::DeleteBridgeRequest DeleteHostBridgeRequest(const std::string& request_id = "");
 
 // The macvlan `m` in `blue`, on the end h0 of the pair.
 v1::CreateDeviceRequest MacvlanRequest(const std::string& request_id = "", const v1::Metadata& metadata = {});
@@ -64,6 +71,9 @@ v1::DeleteDeviceRequest DeleteMacvlanRequest(const std::string& request_id = "")
 v1::CreateDeviceRequest VxlanRequest(const std::string& request_id = "");
 // Makes of it another one; or, back, the first again.
 v1::UpdateDeviceRequest ChangeVxlanRequest(const std::string& request_id = "", bool back = false);
+// The ifb `i` in `blue`, which stands on nothing.
+v1::CreateDeviceRequest IfbRequest(const std::string& request_id = "");
+v1::DeleteDeviceRequest DeleteIfbRequest(const std::string& request_id = "");
 
 // Metadata of what heals itself, and of what an owner has.
 v1::Metadata SelfHealing();

@@ -169,7 +169,7 @@ TEST_P(RestorePointTest, KilledAtEverySystemCall) {
     ExpectRestored();
     return !served;
   };
-  ReachAll([&] { return PointsOfRestore(IsExhaustive()); }, attempt, /*all=*/!IsExhaustive());
+  ReachAll([&] { return PointsOfRestore(IsExhaustive()); }, attempt, ShareOfRun());
   std::printf("%s: %d crash points\n", GetParam().name.c_str(), points);
 }
 
@@ -208,7 +208,7 @@ TEST_P(RestorePointTest, EverySystemCallFails) {
     ExpectRestored();
     return true;
   };
-  ReachAll(record, attempt, /*all=*/!every);
+  ReachAll(record, attempt, every ? Share::kMost : Share::kAll);
   EXPECT_GT(failures, 50);
   std::printf("%s: %d failures; %d kept the daemon from starting, %d were reported\n", GetParam().name.c_str(),
               failures, refused, reported);

@@ -22,8 +22,11 @@ namespace netprov::testing {
 inline constexpr char kNetprovd[] = "server/netprovd";
 inline constexpr char kContain[] = "client/cli/contain";
 
-// The flags of a daemon in which one thread makes every change, and makes it the same way each time.
-inline std::vector<std::string> OneThread() { return {"--workers", "1", "--prepared-namespaces", "0"}; }
+// The flags of a daemon in which one thread makes every change, and makes it the same way each time. With `prepared`,
+// another one makes so many namespaces ahead.
+inline std::vector<std::string> OneThread(int prepared = 0) {
+  return {"--workers", "1", "--prepared-namespaces", std::to_string(prepared)};
+}
 
 // A command that has ended.
 struct Completed {
