@@ -23,6 +23,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
 #include "google/protobuf/stubs/logging.h"
 #include "server/access/policy.h"
@@ -35,6 +36,7 @@
 #include "server/rpc/listening_socket.h"
 #include "server/rpc/server.h"
 #include "server/rpc/tls.h"
+#include "server/service_manager.h"
 
 namespace netprov {
 namespace {
@@ -158,12 +160,14 @@ std::vector<Reloader::Source> SourcesOf(const Config& config, rpc::Tls* tls, rpc
 }
 
 // Waits for the signal to end, and reads everything again at each SIGHUP.
-int WaitForEnd(const sigset_t& signals, Reloader& reloader) {
+int WaitForEnd(const sigset_t& signals, Reloader& reloader, ServiceManager& manager, const std::string& status) {
   for (;;) {
     int signal = 0;
     ::sigwait(&signals, &signal);
     if (signal != SIGHUP) return signal;
+    manager.Reloading();
     reloader.ReloadAll();
+    manager.Ready(status);
   }
 }
 
@@ -209,7 +213,11 @@ int Run(Config config, const sigset_t& signals) {
   reloader.Start();
   for (const std::string& address : (*server)->addresses()) log->info(absl::StrCat("listening address=", address));
 
-  const int signal = WaitForEnd(signals, reloader);
+  ServiceManager manager([server = server->get()] { return server->GetsOn(); });
+  const std::string status = absl::StrCat("Serving ", absl::StrJoin((*server)->addresses(), ", "));
+  manager.Ready(status);
+  const int signal = WaitForEnd(signals, reloader, manager, status);
+  manager.Stopping();
   reloader.Stop();
   log->info(absl::StrCat("shutting_down signal=", sigabbrev_np(signal)));
   // The second one ends at once. The state is safe: what is unfinished is recovered at the next start.

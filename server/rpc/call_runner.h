@@ -97,6 +97,12 @@ class CallRunner {
   // Runs what waits and ends the threads.
   void Stop();
 
+  // Whether both kinds of threads get on with their work (Executor::GetsOn()).
+  bool GetsOn() {
+    const bool workers = workers_.GetsOn();
+    return readers_.GetsOn() && workers;
+  }
+
   // How many calls wait for their turn, those included that were given up meanwhile.
   size_t waiting() const { return workers_.waiting() + readers_.waiting(); }
 

@@ -83,6 +83,12 @@ size_t Executor::waiting() const {
   return tasks_.size() - running_;
 }
 
+bool Executor::GetsOn() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const bool has_ended = std::exchange(ended_before_, ended_) != ended_;
+  return has_ended || running_ < static_cast<size_t>(options_.threads);
+}
+
 void Executor::Work() {
   std::unique_lock<std::mutex> lock(mutex_);
   while (true) {
@@ -104,6 +110,7 @@ void Executor::RunAndRetire(Task& task, std::unique_lock<std::mutex>& lock) noex
   task.run = nullptr;
   lock.lock();
   --running_;
+  ++ended_;
   Retire(task);
 }
 

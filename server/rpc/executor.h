@@ -65,6 +65,10 @@ class Executor {
   // from a task. Harmless when repeated.
   void Shutdown();
 
+  // Whether it gets on with its work: since the last time that this was asked a task has ended, or a thread has nothing
+  // to do. False the first time that all are busy with what they were busy with before.
+  bool GetsOn();
+
   // How many tasks wait; for tests and metrics.
   size_t waiting() const;
 
@@ -96,6 +100,8 @@ class Executor {
   bool shut_down_ = false;
   std::list<Task> tasks_;  // all that wait or run
   size_t running_ = 0;
+  size_t ended_ = 0;                   // tasks, ever
+  size_t ended_before_ = 0;            // when GetsOn() was asked last
   bool runs_here_ = false;             // RunOrSubmit() runs one of them
   std::map<std::string, Line> lines_;  // by key
   std::deque<Task*> ready_;            // first in each of their lines, not yet running

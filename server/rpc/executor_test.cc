@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <future>
+#include <latch>
 #include <map>
 #include <mutex>
 #include <random>
@@ -329,6 +330,26 @@ TEST(ExecutorTest, RandomTasksKeepThePromises) {
   }
   EXPECT_EQ(overlaps, 0);
   EXPECT_EQ(disorders, 0);
+}
+
+TEST(ExecutorTest, GetsOnUnlessAllOfItsThreadsAreStuck) {
+  Executor executor({.threads = 2});
+  EXPECT_TRUE(executor.GetsOn());
+  std::promise<void> go_on;
+  std::shared_future<void> gone_on = go_on.get_future().share();
+  std::latch begun(2);
+  auto stuck = [&] {
+    begun.count_down();
+    gone_on.wait();
+  };
+  ASSERT_EQ(executor.Submit({}, stuck), Executor::Submission::kAccepted);
+  EXPECT_TRUE(executor.GetsOn()) << "one thread is free";
+  ASSERT_EQ(executor.Submit({}, stuck), Executor::Submission::kAccepted);
+  begun.wait();
+  EXPECT_FALSE(executor.GetsOn());
+  go_on.set_value();
+  executor.Drain();
+  EXPECT_TRUE(executor.GetsOn());
 }
 
 }  // namespace

@@ -205,6 +205,8 @@ void Server::Serve() {
 
 void Server::SetPolicy(access::Policy policy) { gate_->SetPolicy(std::move(policy)); }
 
+bool Server::GetsOn() { return runner_->GetsOn(); }
+
 size_t Server::waiting() const { return runner_->waiting(); }
 
 std::shared_ptr<grpc::Channel> Server::InProcessChannel() { return server_->InProcessChannel({}); }

@@ -107,6 +107,9 @@ class Server {
   // From now on this policy counts.
   void SetPolicy(access::Policy policy);
 
+  // Whether calls get on (Executor::GetsOn()). For one watchdog.
+  bool GetsOn();
+
   // How many calls wait for their turn; a moment later it may be another number.
   size_t waiting() const;
 

@@ -70,7 +70,7 @@ def main():
     got = namespaces.GetNamespace(namespace_pb2.GetNamespaceRequest(name="namespaces/py"), timeout=TIMEOUT)
     assert got == netns, got
     listed = namespaces.ListNamespaces(namespace_pb2.ListNamespacesRequest(), timeout=TIMEOUT)
-    assert [item.name for item in listed.namespaces] == ["namespaces/py"], listed
+    assert [item.name for item in listed.namespaces if item.managed] == ["namespaces/py"], listed
 
     veth = veths.CreateVeth(
         veth_pb2.CreateVethRequest(

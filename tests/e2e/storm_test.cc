@@ -77,7 +77,8 @@ struct Object {
 // What such a call makes the MTU of the end in the namespace.
 uint32_t MtuOf(uint64_t request) { return request == 0 ? 1500 : 1280 + static_cast<uint32_t>(request % 200); }
 
-// A namespace and a pair from the host into it, together with a bridge, whose port the pair is, or with a VXLAN device.
+// A namespace and a pair from the host into it, together with a bridge, whose port the pair is, or with a VXLAN device; or
+// without a pair, with an ifb device.
 struct Slot {
   enum class Kind { kAlone, kBridged, kTranslated };
   std::string id;
@@ -169,6 +170,11 @@ class Client {
   bool Advance(Slot& slot, TestClient& server) {
     Object* object = &slot.netns;
     bool create = slot.netns.uid.empty();
+    // Where there is no pair, the device inside comes and goes half of the time.
+    if (!create && !slot.has_pair() && random_() % 2 == 0) {
+      object = &slot.device;
+      create = slot.device.uid.empty();
+    }
     // A pair is made next, and half of them are deleted by themselves, half with their namespace.
     if (!create && slot.has_pair() && (slot.pair.uid.empty() || random_() % 2 == 0)) {
       object = slot.device.uid.empty() ? &slot.device : &slot.pair;
@@ -285,6 +291,13 @@ class Client {
     request.set_request_id(request_id);
     v1::Device& device = *request.mutable_device();
     device.set_namespace_(slot.netns.name);
+    if (!slot.has_pair()) {
+      device.set_interface_name("ifb0");
+      device.add_alternative_names("the-other-name");
+      device.mutable_ifb();
+      const Reply<v1::Device> reply = server.Create(request);
+      return {reply, reply.value.uid()};
+    }
     device.set_interface_name("vx0");
     device.mutable_vxlan()->set_vni(static_cast<uint32_t>(slot.number + 1));
     v1::Vxlan::FdbEntry& entry = *device.mutable_vxlan()->add_fdb();
