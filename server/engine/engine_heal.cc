@@ -198,7 +198,8 @@ EngineResult<void> Engine::HealVeth(const VethRecord& record) {
   NETPROV_ASSIGN_OR_RETURN(const uint32_t bridge_b, ResolveBridge(record.spec.b, "endpoint_b", /*by_looking=*/true));
   KernelResult<void> cleared = DeleteNatOf(record);
   if (cleared.ok() && found.empty()) cleared = DeleteStrayLinks("veth", TagFor(record));
-  if (cleared.ok()) cleared = found.empty() ? DeleteRestOf(record) : DeleteLinksOf(record);
+  // Also by another way in than its place, if that leads elsewhere by now.
+  if (cleared.ok()) cleared = DeleteLinksOf(record);
   if (!cleared.ok()) return KernelFailure(object, "delete what is left of veth " + record.id, cleared.error());
   auto link = [](EndpointSpec spec, const Endpoint& made, const NetnsRef& netns, uint32_t bridge) {
     spec.mac = made.mac;

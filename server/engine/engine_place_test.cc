@@ -357,6 +357,19 @@ TEST_F(EnginePlaceTest, AHealedPairFollowsAPathAndNeverANumber) {
   EXPECT_FALSE(FindLink(RefTo(Pid(process_)), "eth0").has_value());
 }
 
+TEST_F(EnginePlaceTest, APairThatIsHealedElsewhereLeavesNothingWhereItWas) {
+  VethSpec spec = HostTo(Path());
+  spec.a.place = Path();
+  ASSERT_TRUE(Create(spec).ok());
+  // The process keeps the namespace.
+  kernel_.MountForTest(process_, kPath);
+  ASSERT_TRUE(engine_->Heal({.name = "veths/v", .uid = engine_->GetVeth("v")->uid}).ok());
+  EXPECT_EQ(StateOf(), State::kReady);
+  EXPECT_TRUE(FindLink(RefTo(Pid(process_)), "eth0").has_value());
+  EXPECT_FALSE(FindLink(RefTo(Pid(at_path_)), "eth0").has_value());
+  ASSERT_TRUE(Delete().ok());
+}
+
 TEST_F(EnginePlaceTest, APersistentPairAtAPathIsRestoredOnceItIsThere) {
   Metadata persistent;
   persistent.persistent = true;
