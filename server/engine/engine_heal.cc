@@ -185,8 +185,15 @@ EngineResult<void> Engine::HealVeth(const VethRecord& record) {
     return healed;
   }
   // Where only one end is in its place, the other was moved away, and the pair is made anew.
-  NETPROV_ASSIGN_OR_RETURN(const NetnsRef netns_a, ResolveAgain(record.a, "endpoint_a"));
-  NETPROV_ASSIGN_OR_RETURN(const NetnsRef netns_b, ResolveAgain(record.b, "endpoint_b"));
+  auto resolve = [&](const Endpoint& made, const std::string& field) -> EngineResult<NetnsRef> {
+    NETPROV_ASSIGN_OR_RETURN(const NetnsRef netns, ResolveAgain(made, field));
+    // The machine counts processes and cookies from the start again: those of another boot say nothing.
+    const bool is_process = made.place.has_value() && made.place->path.empty();
+    if (is_process && record.boot_id != kernel_.BootId()) return PlaceReplaced(*made.place, field);
+    return netns;
+  };
+  NETPROV_ASSIGN_OR_RETURN(const NetnsRef netns_a, resolve(record.a, "endpoint_a"));
+  NETPROV_ASSIGN_OR_RETURN(const NetnsRef netns_b, resolve(record.b, "endpoint_b"));
   EndpointSpec place_a = record.spec.a;
   EndpointSpec place_b = record.spec.b;
   place_a.interface_name = record.a.interface_name;

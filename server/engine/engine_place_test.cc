@@ -404,6 +404,20 @@ TEST_F(EnginePlaceTest, ACookieOfAnotherBootIsNotBelieved) {
   EXPECT_THAT(*kernel_.ListRoutesWithoutLink(RefTo(Path())), ElementsAre(route));
 }
 
+TEST_F(EnginePlaceTest, AProcessOfAnotherBootIsNotTheSame) {
+  ASSERT_TRUE(Create(HostTo(Pid(at_path_))).ok());
+  const ObjectRef object{.name = "veths/v", .uid = engine_->GetVeth("v")->uid};
+  kernel_.RebootForTest();
+  ASSERT_EQ(kernel_.StartProcessInNewNetnsForTest("somebody"), at_path_);
+  ASSERT_EQ(RefTo(Pid(at_path_)).cookie, registry_->FindVeth("v")->b.netns_cookie);
+  Restart();
+  const std::string before = kernel_.DumpForTest();
+  auto healed = engine_->Heal(object);
+  ASSERT_FALSE(healed.ok());
+  EXPECT_EQ(healed.error().reason, Reason::kPlaceNotFound);
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+}
+
 TEST_F(EnginePlaceTest, AnEndAtAPlaceIsNotTakenForOneOfTheHosts) {
   ASSERT_TRUE(Create(PathToProcess()).ok());
   // A pair of numbers that are the same, with our group and without a tag.
