@@ -185,8 +185,15 @@ EngineResult<void> Engine::HealVeth(const VethRecord& record) {
     return healed;
   }
   // Where only one end is in its place, the other was moved away, and the pair is made anew.
-  NETPROV_ASSIGN_OR_RETURN(const NetnsRef netns_a, ResolveAgain(record.a, "endpoint_a"));
-  NETPROV_ASSIGN_OR_RETURN(const NetnsRef netns_b, ResolveAgain(record.b, "endpoint_b"));
+  auto resolve = [&](const Endpoint& made, const std::string& field) -> EngineResult<NetnsRef> {
+    NETPROV_ASSIGN_OR_RETURN(const NetnsRef netns, ResolveAgain(made, field));
+    // The machine counts processes and cookies from the start again: those of another boot say nothing.
+    const bool is_process = made.place.has_value() && made.place->path.empty();
+    if (is_process && record.boot_id != kernel_.BootId()) return PlaceReplaced(*made.place, field);
+    return netns;
+  };
+  NETPROV_ASSIGN_OR_RETURN(const NetnsRef netns_a, resolve(record.a, "endpoint_a"));
+  NETPROV_ASSIGN_OR_RETURN(const NetnsRef netns_b, resolve(record.b, "endpoint_b"));
   EndpointSpec place_a = record.spec.a;
   EndpointSpec place_b = record.spec.b;
   place_a.interface_name = record.a.interface_name;
@@ -198,7 +205,8 @@ EngineResult<void> Engine::HealVeth(const VethRecord& record) {
   NETPROV_ASSIGN_OR_RETURN(const uint32_t bridge_b, ResolveBridge(record.spec.b, "endpoint_b", /*by_looking=*/true));
   KernelResult<void> cleared = DeleteNatOf(record);
   if (cleared.ok() && found.empty()) cleared = DeleteStrayLinks("veth", TagFor(record));
-  if (cleared.ok()) cleared = found.empty() ? DeleteRestOf(record) : DeleteLinksOf(record);
+  // Also by another way in than its place, if that leads elsewhere by now.
+  if (cleared.ok()) cleared = DeleteLinksOf(record);
   if (!cleared.ok()) return KernelFailure(object, "delete what is left of veth " + record.id, cleared.error());
   auto link = [](EndpointSpec spec, const Endpoint& made, const NetnsRef& netns, uint32_t bridge) {
     spec.mac = made.mac;

@@ -357,6 +357,19 @@ TEST_F(EnginePlaceTest, AHealedPairFollowsAPathAndNeverANumber) {
   EXPECT_FALSE(FindLink(RefTo(Pid(process_)), "eth0").has_value());
 }
 
+TEST_F(EnginePlaceTest, APairThatIsHealedElsewhereLeavesNothingWhereItWas) {
+  VethSpec spec = HostTo(Path());
+  spec.a.place = Path();
+  ASSERT_TRUE(Create(spec).ok());
+  // The process keeps the namespace.
+  kernel_.MountForTest(process_, kPath);
+  ASSERT_TRUE(engine_->Heal({.name = "veths/v", .uid = engine_->GetVeth("v")->uid}).ok());
+  EXPECT_EQ(StateOf(), State::kReady);
+  EXPECT_TRUE(FindLink(RefTo(Pid(process_)), "eth0").has_value());
+  EXPECT_FALSE(FindLink(RefTo(Pid(at_path_)), "eth0").has_value());
+  ASSERT_TRUE(Delete().ok());
+}
+
 TEST_F(EnginePlaceTest, APersistentPairAtAPathIsRestoredOnceItIsThere) {
   Metadata persistent;
   persistent.persistent = true;
@@ -389,6 +402,20 @@ TEST_F(EnginePlaceTest, ACookieOfAnotherBootIsNotBelieved) {
   EXPECT_EQ(StateOf(), State::kMissing);
   ASSERT_TRUE(Delete().ok());
   EXPECT_THAT(*kernel_.ListRoutesWithoutLink(RefTo(Path())), ElementsAre(route));
+}
+
+TEST_F(EnginePlaceTest, AProcessOfAnotherBootIsNotTheSame) {
+  ASSERT_TRUE(Create(HostTo(Pid(at_path_))).ok());
+  const ObjectRef object{.name = "veths/v", .uid = engine_->GetVeth("v")->uid};
+  kernel_.RebootForTest();
+  ASSERT_EQ(kernel_.StartProcessInNewNetnsForTest("somebody"), at_path_);
+  ASSERT_EQ(RefTo(Pid(at_path_)).cookie, registry_->FindVeth("v")->b.netns_cookie);
+  Restart();
+  const std::string before = kernel_.DumpForTest();
+  auto healed = engine_->Heal(object);
+  ASSERT_FALSE(healed.ok());
+  EXPECT_EQ(healed.error().reason, Reason::kPlaceNotFound);
+  EXPECT_EQ(kernel_.DumpForTest(), before);
 }
 
 TEST_F(EnginePlaceTest, AnEndAtAPlaceIsNotTakenForOneOfTheHosts) {

@@ -235,8 +235,10 @@ KernelResult<std::unique_ptr<KernelWatch>> FakeKernel::Watch() {
 
 void FakeKernel::Boot() {
   ++boots_;
-  // The machine counts from the start again, so that a cookie of another boot may stand for another namespace.
+  // The machine counts from the start again, so that a cookie of another boot may stand for another namespace, and a
+  // number for another process.
   next_cookie_ = 1;
+  next_pid_ = kFirstPid;
   namespaces_.clear();
   files_.clear();
   mounts_.clear();

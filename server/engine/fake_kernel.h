@@ -233,7 +233,8 @@ class FakeKernel : public Kernel {
   int boots_ = 0;
   uint64_t next_cookie_ = 1;
   uint8_t next_mac_ = 1;
-  int next_pid_ = 1000;
+  static constexpr int kFirstPid = 1000;
+  int next_pid_ = kFirstPid;
   uint64_t host_cookie_ = 0;
   std::map<uint64_t, FakeNetns> namespaces_;  // by cookie; the host's among them
   std::map<std::string, File> files_;         // /run/netns

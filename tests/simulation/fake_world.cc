@@ -33,6 +33,17 @@ class FakeWorld : public World {
     kernel_.MoveLinkForTest(place, name, to);
   }
 
+  void Bind(const std::string& path, uint32_t pid) override {
+    kernel_.UnmountForTest(path);
+    const uint32_t of = pid == 0 ? kernel_.StartProcessInNewNetnsForTest("pause") : pid;
+    kernel_.MountForTest(of, path);
+    if (pid == 0) kernel_.EndProcessForTest(of);
+  }
+  void Unbind(const std::string& path) override { kernel_.UnmountForTest(path); }
+  uint32_t StartProcess() override { return kernel_.StartProcessInNewNetnsForTest("sleep"); }
+  void EndProcess(uint32_t pid) override { kernel_.EndProcessForTest(pid); }
+  void Unshare(uint32_t pid) override { kernel_.UnshareForTest(pid); }
+
   bool ForwardsAtBirth() override { return false; }
 
   bool HasVlans() override { return true; }

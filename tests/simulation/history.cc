@@ -22,6 +22,7 @@ const std::vector<std::string> kNamespaceIds = {"blue", "green", "red"};
 const std::vector<std::string> kVethIds = {"v", "w", "x"};
 const std::vector<std::string> kDeviceNames = {"bridges/br", "bridges/lan", "devices/m", "devices/x", "devices/y"};
 const std::vector<std::string> kOwners = {"ci", "lab"};
+const std::vector<std::string> kPaths = {"/run/other/netns"};
 
 namespace {
 
@@ -34,6 +35,7 @@ struct Theme {
   bool devices = false;  // that stand on others, or alone
   bool births = false;   // namespaces that come with pairs
   bool adopts = false;   // namespaces that others made
+  bool places = false;   // to which a path or a process leads
 
   bool has_devices() const { return bridges || devices; }
   std::string PickDevice(Random& random) const {
@@ -62,6 +64,10 @@ Method MakeMethod(Random& random, const Theme& theme) {
   if (theme.adopts && random.OneIn(4)) {
     return random.Pick({Method::kAdoptNamespace, Method::kAdoptNamespace, Method::kReleaseNamespace});
   }
+  if (theme.places && random.OneIn(3)) {
+    return random.Pick({Method::kCreateVeth, Method::kCreateVeth, Method::kCreateVeth, Method::kUpdateVeth,
+                        Method::kUpdateVeth, Method::kDeleteVeth});
+  }
   const bool is_of_device = theme.has_devices() && random.OneIn(3);
   if (is_of_device) {
     return random.Pick({Method::kCreateDevice, Method::kCreateDevice, Method::kCreateDevice, Method::kDeleteDevice,
@@ -77,14 +83,14 @@ Method MakeMethod(Random& random, const Theme& theme) {
 
 Call MakeCreation(Random& random, Method method, const std::string& id, const Theme& theme) {
   Call call{.method = method, .id = id};
-  if (method == Method::kCreateVeth) call.spec = MakeVethSpec(random, id, theme.bridges);
+  if (method == Method::kCreateVeth) call.spec = MakeVethSpec(random, id, theme.bridges, theme.places);
   if (method == Method::kCreateDevice) call.device = MakeDeviceSpec(random, id);
   call.metadata = MakeMetadata(random);
   call.births = method == Method::kCreateVeth && theme.births && !random.OneIn(3);
   const bool adopts = method == Method::kAdoptNamespace;
   if (adopts || method == Method::kCreateNamespace) call.netns = MakeNamespaceSpec(random);
   // As server/api says.
-  if (adopts) call.metadata.persistent = false;
+  if (adopts || HasProcess(call.spec)) call.metadata.persistent = false;
   return call;
 }
 
@@ -142,6 +148,21 @@ Call MakeCall(Random& random, const Theme& theme) {
   return call;
 }
 
+// Something of a way into a namespace, or of a link where one leads.
+Act MakePlaceAct(Random& random, Act act) {
+  act.process = 1 + random.Below(kProcesses);
+  if (act.kind >= Act::Kind::kAddLink && random.OneIn(2)) {
+    act.name = random.OneIn(2) ? kPaths.front() : engine::PlaceName({.path = "", .pid = StandInOf(act.process)});
+    return act;
+  }
+  act.kind =
+      random.Pick({Act::Kind::kBindPath, Act::Kind::kBindPath, Act::Kind::kBindPath, Act::Kind::kUnbindPath,
+                   Act::Kind::kStartProcess, Act::Kind::kStartProcess, Act::Kind::kEndProcess, Act::Kind::kUnshare});
+  act.path = random.Pick(kPaths);
+  if (act.kind == Act::Kind::kBindPath && random.OneIn(3)) act.process = 0;
+  return act;
+}
+
 Act MakeAct(Random& random, const Theme& theme) {
   Act act;
   act.kind = random.Pick({Act::Kind::kAddNetns, Act::Kind::kRemoveName, Act::Kind::kRemoveName, Act::Kind::kAddFile,
@@ -153,6 +174,7 @@ Act MakeAct(Random& random, const Theme& theme) {
   act.empty = random.OneIn(2);
   act.link = random.Pick(theme.has_devices() && random.OneIn(2) ? kDeviceLinkNames : kLinkNames);
   act.new_link = random.Pick({std::string("renamed0"), random.Pick(kLinkNames)});
+  if (theme.places && random.OneIn(2)) return MakePlaceAct(random, std::move(act));
   return act;
 }
 
@@ -227,8 +249,17 @@ std::vector<Event> MakeHistory(Random& random, bool reboots, bool vlans) {
   Theme theme = random.Pick({Theme{}, Theme{.bridges = true}, Theme{.devices = true}, Theme{.bridges = true}});
   theme.births = random.OneIn(3);
   theme.adopts = random.OneIn(3);
+  theme.places = random.OneIn(4);
   std::vector<Call> made;
   // Something to begin with.
+  if (theme.places) {
+    for (size_t process = 0; process <= kProcesses; ++process) {
+      if (random.OneIn(8)) continue;
+      const Act::Kind kind = process == 0 ? Act::Kind::kBindPath : Act::Kind::kStartProcess;
+      events.push_back(
+          {.kind = Event::Kind::kAct, .call = {}, .act = {.kind = kind, .path = kPaths.front(), .process = process}});
+    }
+  }
   for (const std::string& id : kNamespaceIds) {
     if (random.OneIn(theme.has_devices() && id == kNamespaceIds.front() ? 8 : 3)) continue;
     events.push_back(
@@ -246,6 +277,9 @@ std::vector<Event> MakeHistory(Random& random, bool reboots, bool vlans) {
   }
   for (size_t i = 0; i < calls; ++i) {
     if (random.OneIn(acts)) events.push_back({.kind = Event::Kind::kAct, .call = {}, .act = MakeAct(random, theme)});
+    if (theme.places && random.OneIn(4)) {
+      events.push_back({.kind = Event::Kind::kAct, .call = {}, .act = MakePlaceAct(random, {})});
+    }
     if (random.OneIn(drifts)) {
       for (size_t more = 1 + random.Below(2); more > 0; --more) {
         events.push_back({.kind = Event::Kind::kAct, .call = {}, .act = MakeDrift(random, theme)});

@@ -132,6 +132,11 @@ struct Act {
     kAddLink,
     kRenameLink,
     kDeleteLink,
+    kBindPath,  // a namespace at a path: a process's, or a new one
+    kUnbindPath,
+    kStartProcess,  // in a new namespace
+    kEndProcess,
+    kUnshare,  // it enters a new one
     kSetLink,
     kMoveLink,
     kTakeAway,
@@ -140,15 +145,18 @@ struct Act {
     kAddDns
   };
   Kind kind = Kind::kAddNetns;
-  std::string name;               // at /run/netns; with links the namespace that they are in, empty: the host's
-  std::string link;               // with links
-  std::string new_link;           // with kRenameLink and kMoveLink
-  std::string to;                 // with kMoveLink: the place
+  std::string name;      // at /run/netns; with links the namespace that they are in, empty: the host's; or PlaceName()
+  std::string link;      // with links
+  std::string new_link;  // with kRenameLink and kMoveLink
+  std::string to;        // with kMoveLink: the place
   engine::LinkSettings settings;  // with kSetLink
   size_t end = 0;         // with both, but for `lo`: which of all ends of pairs and devices, the rest follows from it
   bool empty = true;      // with kAddFile
   Loss loss = Loss::kIp;  // with kTakeAway: of what that the end has
   engine::IpConfig ip;    // the same; the rest follows from `end` too
+  std::string path;       // with kBindPath and kUnbindPath
+  size_t process = 0;     // with those of processes and kBindPath: which; 0: none
+  uint32_t pid = 0;       // its number, known when it happens
   std::string sysctl;     // with kSetSysctl
   std::string value;      // the same
 
@@ -189,6 +197,15 @@ extern const std::vector<std::string> kNamespaceIds;
 extern const std::vector<std::string> kVethIds;
 extern const std::vector<std::string> kDeviceNames;
 extern const std::vector<std::string> kOwners;
+// Outside /run/netns, of namespaces.
+extern const std::vector<std::string> kPaths;
+// Of processes, until it is known which number they have.
+inline constexpr size_t kProcesses = 2;
+inline constexpr uint32_t kFirstStandIn = 4294960000;  // of process 1
+// Whether a pair ends where a process is.
+bool HasProcess(const engine::VethSpec& spec);
+// That can't be made again after a reboot, as server/api says.
+bool MayPersist(const engine::VethSpec& spec, const engine::Metadata& metadata);
 
 }  // namespace netprov::simulation
 

@@ -55,9 +55,9 @@ std::string ToText(const engine::NamespaceSpec& spec) {
 }
 
 std::string ToText(const EndpointSpec& end) {
-  return absl::StrCat(end.namespace_id.empty() ? "host" : end.namespace_id, ":", end.interface_name,
-                      end.mtu.has_value() ? absl::StrCat(",mtu=", *end.mtu) : "", end.up ? "" : ",down",
-                      ToText(end.config));
+  const std::string place = end.is_at_host() ? "host" : end.place ? PlaceName(*end.place) : end.namespace_id;
+  return absl::StrCat(place, ":", end.interface_name, end.mtu.has_value() ? absl::StrCat(",mtu=", *end.mtu) : "",
+                      end.up ? "" : ",down", ToText(end.config));
 }
 
 std::string ToText(const engine::DeviceOptions& options) {
@@ -145,6 +145,16 @@ std::string Act::ToString() const {
       return absl::StrCat(empty ? "an empty file " : "a file ", name);
     case Kind::kAddLink:
       return absl::StrCat("a link ", link, " in ", place);
+    case Kind::kBindPath:
+      return absl::StrCat("bind ", pid == 0 ? "a new namespace" : absl::StrCat("that of process ", pid), " at ", path);
+    case Kind::kUnbindPath:
+      return absl::StrCat("umount ", path);
+    case Kind::kStartProcess:
+      return absl::StrCat("process ", pid, " starts in a new namespace");
+    case Kind::kEndProcess:
+      return absl::StrCat("process ", pid, " ends");
+    case Kind::kUnshare:
+      return absl::StrCat("process ", pid, " enters a new namespace");
     case Kind::kRenameLink:
       return absl::StrCat("rename ", link, " in ", place, " to ", new_link);
     case Kind::kDeleteLink:

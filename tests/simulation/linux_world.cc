@@ -1,12 +1,18 @@
 #include "tests/simulation/linux_world.h"
 
+#include <fcntl.h>
 #include <linux/sockios.h>
 #include <net/if.h>
+#include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
@@ -20,6 +26,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "nlohmann/json.hpp"
@@ -62,6 +69,34 @@ std::string UidIn(const std::string& alias) {
 
 std::string PathOf(const std::string& name) { return absl::StrCat(netns::NetnsDirectory::kPath, "/", name); }
 
+// Of a namespace.
+std::string FileOf(const engine::NetnsPlace& place) {
+  return place.path.empty() ? absl::StrCat("/proc/", place.pid, "/ns/net") : place.path;
+}
+
+UniqueFd OpenFile(const std::string& path) {
+  UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  Must(file.get(), path.c_str());
+  return file;
+}
+
+// What `ip` is told, to see what is there: nothing at the host.
+std::string Entering(const std::string& place) {
+  if (place.empty()) return "";
+  if (place[0] == '/') return absl::StrCat("nsenter --net=", place, " ");
+  if (absl::StartsWith(place, "processes/")) return absl::StrCat("nsenter --net=/proc/", place.substr(10), "/ns/net ");
+  return absl::StrCat("nsenter --net=", PathOf(place), " ");
+}
+
+// A process of one thread: enters a new namespace at each byte, and ends where there are no more.
+[[noreturn]] void LiveInNamespaces(int socket) {
+  char byte = 0;
+  while (::read(socket, &byte, 1) == 1) {
+    if (::unshare(CLONE_NEWNET) != 0 || ::write(socket, &byte, 1) != 1) break;
+  }
+  ::_exit(0);
+}
+
 void SetUp(int socket, ifreq request, bool up) {
   Must(::ioctl(socket, SIOCGIFFLAGS, &request), "SIOCGIFFLAGS");
   const int flags = static_cast<uint16_t>(request.ifr_flags);
@@ -79,7 +114,7 @@ void LinuxWorld::Inside(const NetnsRef& place, const std::function<void(int sock
   if (place.is_host()) {
     open();
   } else {
-    const UniqueFd netns = Must(directory_.Open(place.name));
+    const UniqueFd netns = place.place.has_value() ? OpenFile(FileOf(*place.place)) : Must(directory_.Open(place.name));
     Must(netns::RunInside(netns.get(), home_.get(), open));
   }
   Must(socket.get(), "socket");
@@ -131,8 +166,76 @@ void LinuxWorld::RenameLink(const NetnsRef& place, const std::string& name, cons
 
 void LinuxWorld::MoveLink(const NetnsRef& place, const std::string& name, const NetnsRef& to) {
   // `ip` takes a namespace without a name by one of its processes.
-  testing::Shell(absl::StrCat("ip ", place.is_host() ? "" : "-n " + place.name, " link set ", name, " netns ",
-                              to.is_host() ? absl::StrCat(::getpid()) : to.name));
+  const std::string from = place.place.has_value() ? PlaceName(*place.place) : place.name;
+  testing::Shell(
+      absl::StrCat(Entering(from), "ip link set ", name, " netns ", to.is_host() ? absl::StrCat(::getpid()) : to.name));
+}
+
+void LinuxWorld::Leave(const engine::NetnsPlace& place) {
+  const uint64_t cookie = Must(kernel_->FindPlace(place)).cookie;
+  int ways = 0;
+  auto count = [&](const engine::NetnsPlace& way) {
+    const auto entry = kernel_->FindPlace(way);
+    ways += entry.ok() && entry->cookie == cookie ? 1 : 0;
+  };
+  for (const std::string& path : paths_) count({.path = path, .pid = 0});
+  for (const auto& [pid, socket] : processes_) count({.path = "", .pid = pid});
+  if (ways == 1) Must(kernel_->DeleteLinksInside({.name = "", .cookie = cookie, .place = place}));
+}
+
+void LinuxWorld::Bind(const std::string& path, uint32_t pid) {
+  const UniqueFd netns =
+      pid == 0 ? Must(netns::MakeAnonymous(home_.get(), [] {})) : OpenFile(FileOf({.path = "", .pid = pid}));
+  if (paths_.contains(path)) Unbind(path);
+  const std::string directory = path.substr(0, path.rfind('/'));
+  if (::mkdir(directory.c_str(), 0755) != 0 && errno != EEXIST) Must(-1, "mkdir");
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CREAT | O_CLOEXEC, 0600));
+  Must(file.get(), "open");
+  const std::string source = absl::StrCat("/proc/self/fd/", netns.get());
+  Must(::mount(source.c_str(), path.c_str(), nullptr, MS_BIND, nullptr), "mount");
+  paths_.insert(path);
+}
+
+void LinuxWorld::Unbind(const std::string& path) {
+  Leave({.path = path, .pid = 0});
+  Must(::umount2(path.c_str(), MNT_DETACH), "umount");
+  Must(::unlink(path.c_str()), "unlink");
+  paths_.erase(path);
+}
+
+uint32_t LinuxWorld::StartProcess() {
+  std::array<int, 2> ends{};
+  Must(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), "socketpair");
+  const pid_t pid = ::fork();
+  Must(pid, "fork");
+  if (pid == 0) {
+    // What it kept open would live on with it, such as namespaces and the sockets of other processes.
+    ::dup2(ends[1], 0);
+    ::close_range(1, ~0U, 0);
+    LiveInNamespaces(0);
+  }
+  ::close(ends[1]);
+  const auto number = static_cast<uint32_t>(pid);
+  processes_.emplace(number, UniqueFd(ends[0]));
+  Enter(number);
+  return number;
+}
+
+void LinuxWorld::Enter(uint32_t pid) {
+  const int socket = processes_.at(pid).get();
+  char byte = 0;
+  Must(::write(socket, &byte, 1) == 1 && ::read(socket, &byte, 1) == 1 ? 0 : -1, "enter a new namespace");
+}
+
+void LinuxWorld::EndProcess(uint32_t pid) {
+  Leave({.path = "", .pid = pid});
+  processes_.erase(pid);
+  Must(::waitpid(static_cast<pid_t>(pid), nullptr, 0), "waitpid");
+}
+
+void LinuxWorld::Unshare(uint32_t pid) {
+  Leave({.path = "", .pid = pid});
+  Enter(pid);
 }
 
 std::string LinuxWorld::Witness(const Sighting& sighting) {
@@ -140,8 +243,7 @@ std::string LinuxWorld::Witness(const Sighting& sighting) {
   std::vector<std::string> seen;
   std::vector<std::string> expected;
   auto see = [&](const std::string& place) {
-    const std::string text =
-        testing::Shell(absl::StrCat("ip -j -d ", place.empty() ? "" : "-n " + place, " link show"));
+    const std::string text = testing::Shell(absl::StrCat(Entering(place), "ip -j -d link show"));
     for (const json& link : json::parse(text)) {
       if (link.empty()) continue;
       const std::string name = link.at("ifname");
@@ -153,7 +255,8 @@ std::string LinuxWorld::Witness(const Sighting& sighting) {
         seen.push_back(absl::StrCat(place, ":ifb ", name.substr(3, 1), " ", group, " ", UidIn(alias)));
         continue;
       }
-      if (name == "lo" ? place.empty() : group == "0" && kind != "veth" && kind != "bridge") continue;
+      const bool has_no_name = place.empty() || sighting.ways.contains(place);
+      if (name == "lo" ? has_no_name : group == "0" && kind != "veth" && kind != "bridge") continue;
       seen.push_back(absl::StrCat(place, ":", name, " ", alias, " ", group, " ", kind));
     }
   };
@@ -162,6 +265,9 @@ std::string LinuxWorld::Witness(const Sighting& sighting) {
     if (!file.is_netns) continue;
     see(name);
     expected.push_back(absl::StrCat(name, ":lo ", file.alias, " 0 "));
+  }
+  for (const auto& [way, place] : sighting.ways) {
+    if (way == place) see(place);
   }
   for (const auto& [where, link] : sighting.links) {
     expected.push_back(absl::StrCat(where.first, ":", where.second, " ", link.alias, " ", link.group, " ", link.kind));
@@ -202,6 +308,8 @@ bool LinuxWorld::HasVlans() {
 }
 
 void LinuxWorld::Clear() {
+  while (!paths_.empty()) Unbind(std::string(*paths_.begin()));
+  while (!processes_.empty()) EndProcess(processes_.begin()->first);
   for (const std::string& name : Must(kernel_->ListNetns())) {
     auto entry = Must(kernel_->FindNetns(name));
     if (entry.has_value() && !entry->is_netns) {

@@ -4,8 +4,10 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "server/base/unique_fd.h"
@@ -29,6 +31,11 @@ class LinuxWorld : public World {
   void AddLink(const engine::NetnsRef& place, const std::string& name) override;
   void RenameLink(const engine::NetnsRef& place, const std::string& name, const std::string& new_name) override;
   void MoveLink(const engine::NetnsRef& place, const std::string& name, const engine::NetnsRef& to) override;
+  void Bind(const std::string& path, uint32_t pid) override;
+  void Unbind(const std::string& path) override;
+  uint32_t StartProcess() override;
+  void EndProcess(uint32_t pid) override;
+  void Unshare(uint32_t pid) override;
   bool ForwardsAtBirth() override;
   bool HasVlans() override;
   bool CanReboot() const override { return false; }
@@ -42,8 +49,17 @@ class LinuxWorld : public World {
  private:
   std::optional<bool> forwards_at_birth_;
   std::optional<bool> has_vlans_;
+  // The links in the namespace that a place leads to go now, unless another way leads there: the kernel would take a
+  // while to destroy them with it.
+  void Leave(const engine::NetnsPlace& place);
+  // A process of ours enters a new namespace.
+  void Enter(uint32_t pid);
   // Calls `body` with a socket in the namespace.
   void Inside(const engine::NetnsRef& place, const std::function<void(int socket)>& body);
+
+  // A process that is told through a socket to enter a new namespace, and ends with it.
+  std::map<uint32_t, UniqueFd> processes_;  // by number
+  std::set<std::string> paths_;
 
   UniqueFd home_;
   netns::NetnsDirectory directory_;

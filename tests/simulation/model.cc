@@ -139,6 +139,9 @@ std::optional<std::pair<int, std::string>> State::Find(const VethRecord& veth, b
     return link.second.pair == veth.pair && link.second.is_a == is_a && !link.second.moved;
   });
   if (found == links.end()) return std::nullopt;
+  // Where the place leads elsewhere by now, nobody looks for it.
+  const auto& place = (is_a ? veth.spec.a : veth.spec.b).place;
+  if (place.has_value() && LeadsTo(*this, *place) != found->first.first) return std::nullopt;
   return found->first;
 }
 
@@ -204,13 +207,13 @@ void State::Equip(const VethRecord& veth, int place_a, int place_b) {
 void State::Strip(const VethRecord& veth) {
   std::erase_if(beside, [&](const auto& item) { return item.first.second == veth.instance; });
   for (const EndpointSpec* end : {&veth.spec.a, &veth.spec.b}) {
-    const std::optional<int> place = PlaceOf(*this, end->namespace_id);
+    const std::optional<int> place = PlaceOf(*this, *end);
     if (!place.has_value() || !routes.contains(*place)) continue;
     Traits own = RouteTraits(end->config);
     for (const auto& [id, other] : veths) {
       if (other.instance <= veth.instance) continue;
       for (const EndpointSpec* others : {&other.spec.a, &other.spec.b}) {
-        if (others->namespace_id == end->namespace_id) own = Without(own, RouteTraits(others->config));
+        if (PlaceOf(*this, *others) == place) own = Without(own, RouteTraits(others->config));
       }
     }
     routes[*place] = Without(routes[*place], own);
@@ -376,6 +379,8 @@ void HearAll(State& state) {
 void Reboot(State& state) {
   ++state.boot;
   state.files.clear();
+  state.paths.clear();
+  state.processes.clear();
   state.links.clear();
   state.beside.clear();
   state.routes.clear();

@@ -159,6 +159,9 @@ struct State {
     engine::VethSpec made;  // with the names that were chosen
     engine::Metadata metadata;
     bool vague = false;  // what it has beside its links is not known, until somebody looks
+    // The numbers of the namespaces that its ends were made in.
+    int netns_a = 0;
+    int netns_b = 0;
     friend bool operator==(const VethRecord&, const VethRecord&) = default;
   };
   struct DeviceRecord {
@@ -216,7 +219,11 @@ struct State {
 
   int boot = 1;
   int next_instance = 1;
+  // Of what others make, which is the same whatever became of a call.
+  int next_other = 1000000;
   std::map<std::string, File> files;
+  std::map<std::string, int> paths;                   // elsewhere than at /run/netns, to the namespaces' numbers
+  std::map<uint32_t, int> processes;                  // by their numbers, the same
   std::map<std::pair<int, std::string>, Link> links;  // by the namespace's number, 0: the host's, and name
   // What stands in a namespace for a pair, by the namespace's number and the pair's instance.
   struct Beside {

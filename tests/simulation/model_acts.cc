@@ -43,21 +43,31 @@ static bool IsUp(const State& state, const State::Link& link) {
   return true;
 }
 
+// Of the namespace that a name in an act means, where it is a way into one.
+static std::optional<int> NumberOf(const State& state, const std::string& name) {
+  if (absl::StartsWith(name, "/")) return LeadsTo(state, {.path = name, .pid = 0});
+  for (const auto& [pid, number] : state.processes) {
+    if (engine::PlaceName({.path = "", .pid = pid}) == name) return number;
+  }
+  return std::nullopt;
+}
+
 bool Apply(const Act& act, State& state) {
   int place = 0;
   auto file = state.files.find(act.name);
   if (!act.name.empty() && file != state.files.end()) place = file->second.netns;
+  if (const auto number = NumberOf(state, act.name); number.has_value()) place = *number;
   const bool no_place = !act.name.empty() && place == 0;
   switch (act.kind) {
     case Act::Kind::kAddNetns:
       if (file != state.files.end()) return false;
-      state.Bear(state.next_instance);
-      state.files[act.name] = {.kind = State::File::Kind::kNetns, .netns = state.next_instance++};
+      state.Bear(state.next_other);
+      state.files[act.name] = {.kind = State::File::Kind::kNetns, .netns = state.next_other++};
       return true;
     case Act::Kind::kRemoveName:
       if (file == state.files.end()) return true;
-      if (place != 0) state.RemoveLinksIn(place);
       state.files.erase(act.name);
+      if (place != 0) DestroyIfUnused(state, place);
       return true;
     case Act::Kind::kAddFile:
       if (file != state.files.end()) return false;
@@ -65,7 +75,7 @@ bool Apply(const Act& act, State& state) {
       return true;
     case Act::Kind::kAddLink:
       if (no_place) return true;  // Into a namespace that its creator gives up.
-      return state.links.try_emplace({place, act.link}, State::Link{.pair = state.next_instance++, .kind = ""}).second;
+      return state.links.try_emplace({place, act.link}, State::Link{.pair = state.next_other++, .kind = ""}).second;
     case Act::Kind::kRenameLink: {
       auto link = state.links.find({place, act.link});
       if (no_place || link == state.links.end()) return true;
@@ -165,6 +175,13 @@ bool Apply(const Act& act, State& state) {
       if (files->second.empty()) state.etc.erase(files);
       return true;
     }
+    case Act::Kind::kBindPath:
+    case Act::Kind::kUnbindPath:
+    case Act::Kind::kStartProcess:
+    case Act::Kind::kEndProcess:
+    case Act::Kind::kUnshare:
+      ApplyToPlaces(act, state);
+      return true;
     case Act::Kind::kDeleteLink:
       if (!no_place) state.RemoveLink(place, act.link);
       return true;

@@ -61,6 +61,7 @@ void AdoptNamespace(const State& s, const Call& call, Outcomes& outcomes) {
   if (file->second.kind != State::File::Kind::kNetns) return outcomes.Refuse(Reason::kNamespaceFileStale);
   // What an earlier call has left.
   if (file->second.instance != 0) return outcomes.Refuse(Reason::kNamespaceNotAdoptable);
+  if (IsEntered(s, file->second.netns)) return outcomes.Refuse(Reason::kNamespaceInUse);
   if (IsDnsTaken(s, call.id, call.netns.dns, /*instance=*/0)) return outcomes.Refuse(Reason::kDnsFileNotManaged);
   if (!call.netns.dns.empty() && !s.unfinished.empty()) outcomes.Refuse(Reason::kDnsFileNotManaged);
   if (call.validate) {

@@ -27,7 +27,10 @@ std::vector<std::string> PortsOf(const State& state, const std::string& bridge) 
 
 int BridgeNumber(const State& state, const EndpointSpec& end) {
   const auto bridge = state.devices.find(end.config.bridge);
-  if (bridge == state.devices.end() || bridge->second.spec.link.namespace_id != end.namespace_id) return 0;
+  if (bridge == state.devices.end() || bridge->second.spec.link.namespace_id != end.namespace_id ||
+      end.place.has_value()) {
+    return 0;
+  }
   return state.IsThere(bridge->second) ? bridge->second.pair : 0;
 }
 

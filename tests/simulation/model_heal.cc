@@ -164,10 +164,11 @@ void HealVeth(const State& s, const std::string& id, Outcomes& outcomes) {
   if (s.IsThere(record)) return HealEnds(s, id, record, outcomes);
   const VethSpec& made = record.made;
   for (const EndpointSpec* end : {&made.a, &made.b}) {
-    if (!PlaceOf(s, end->namespace_id).has_value()) return outcomes.Refuse(NamespaceRefusal(s, end->namespace_id));
+    if (!PlaceOf(s, *end).has_value()) return outcomes.Refuse(PlaceRefusal(s, *end));
+    if (IsAnotherProcess(s, record, *end)) return outcomes.Refuse(Reason::kPlaceNotFound);
   }
-  const int place_a = *PlaceOf(s, made.a.namespace_id);
-  const int place_b = *PlaceOf(s, made.b.namespace_id);
+  const int place_a = *PlaceOf(s, made.a);
+  const int place_b = *PlaceOf(s, made.b);
   State after = s;
   const int pair = after.next_instance++;
   after.RemovePair(record.pair);
@@ -203,6 +204,8 @@ void HealVeth(const State& s, const std::string& id, Outcomes& outcomes) {
   }
   after.veths.at(id).pair = pair;
   after.veths.at(id).boot = s.boot;
+  after.veths.at(id).netns_a = place_a;
+  after.veths.at(id).netns_b = place_b;
   after.veths.at(id).vague = false;
   after.Equip(after.veths.at(id), place_a, place_b);
   outcomes.Succeed(std::move(after), {.healed = true});

@@ -43,8 +43,8 @@ bool MatchesEnd(const VethView& view, bool is_a, const engine::Endpoint& end, St
   const std::optional<Words>& port = is_a ? view.a_port : view.b_port;
   engine::EndpointConfig config = end.config;
   const Words port_now = PortWords(std::exchange(config.port, {}));
-  if (end.namespace_id != spec.namespace_id || end.interface_name != spec.interface_name || end.up != spec.up ||
-      (!view.vague && (config != spec.config || (port.has_value() && port != port_now)))) {
+  if (end.namespace_id != spec.namespace_id || end.place != spec.place || end.interface_name != spec.interface_name ||
+      end.up != spec.up || (!view.vague && (config != spec.config || (port.has_value() && port != port_now)))) {
     return false;
   }
   if (view.instance == 0) return end.ifindex == 0 && end.mtu == spec.mtu.value_or(0);

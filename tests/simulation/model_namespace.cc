@@ -28,7 +28,7 @@ void BlurPairsOf(State& state, const std::string& id) {
     if (!EndsIn(veth, id)) continue;
     veth.vague = true;
     for (const EndpointSpec* end : {&veth.spec.a, &veth.spec.b}) {
-      if (const auto place = PlaceOf(state, end->namespace_id); place.has_value()) state.vague.insert(*place);
+      if (const auto place = PlaceOf(state, *end); place.has_value()) state.vague.insert(*place);
     }
   }
 }

@@ -69,7 +69,7 @@ bool MatchesPlaces(const Sighting& sighting, const std::map<int, std::string>& p
     }
     // What is nobody's is what a creation has left.
     if ((!nat.empty() || !shapers.empty()) && state.unfinished.empty()) return false;
-    if (number != 0 && FileOf(state, number).sysctls != seen.sysctls) {
+    if (number != 0 && state.files.contains(name) && FileOf(state, number).sysctls != seen.sysctls) {
       const auto record = state.namespaces.find(name);
       const bool is_vague = record != state.namespaces.end() && state.IsVague(record->second);
       if (!is_vague) return false;
@@ -166,6 +166,21 @@ void Learnt(State& state) {
 
 }  // namespace
 
+// Every way leads where it must. Adds the places of namespaces that have no name.
+static bool MatchesWays(const Sighting& sighting, const State& state, std::map<int, std::string>& places) {
+  std::map<std::string, int> ways = state.paths;
+  for (const auto& [path, number] : state.paths) places.try_emplace(number, path);
+  for (const auto& [pid, number] : state.processes) {
+    const std::string way = engine::PlaceName({.path = "", .pid = pid});
+    places.try_emplace(number, way);
+    ways[way] = number;
+  }
+  return std::equal(ways.begin(), ways.end(), sighting.ways.begin(), sighting.ways.end(),
+                    [&](const auto& way, const auto& seen) {
+                      return way.first == seen.first && places.at(way.second) == seen.second;
+                    });
+}
+
 bool Matches(const Sighting& sighting, State& state) {
   if (sighting.files.size() != state.files.size() || sighting.links.size() != state.links.size()) return false;
   std::map<int, std::string> places = {{0, ""}};
@@ -183,6 +198,7 @@ bool Matches(const Sighting& sighting, State& state) {
     // Whoever makes a namespace may leave it down.
     if (file.instance != 0 && seen->second.up != file.up) return false;
   }
+  if (!MatchesWays(sighting, state, places)) return false;
   std::map<int, const engine::Link*> first_ends;
   for (auto& [where, link] : state.links) {
     auto place = places.find(where.first);

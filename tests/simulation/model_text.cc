@@ -39,7 +39,8 @@ std::string Answer::ToString() const {
   }
   auto describe_veth = [](const engine::Veth& pair) {
     auto end = [](const engine::Endpoint& of) {
-      return absl::StrCat(of.namespace_id.empty() ? "host" : of.namespace_id, ":", of.interface_name);
+      const std::string place = of.place ? PlaceName(*of.place) : of.namespace_id.empty() ? "host" : of.namespace_id;
+      return absl::StrCat(place, ":", of.interface_name);
     };
     return absl::StrCat(pair.id, " ", PresenceName(PresenceOf(pair.state)), " ", end(pair.a), " <-> ", end(pair.b));
   };
@@ -84,6 +85,10 @@ std::string ToString(const State& state) {
   for (const auto& [name, file] : state.files) {
     absl::StrAppend(&text, "  ", file.kind == State::File::Kind::kNetns ? "netns " : "file ", name, " #", file.netns,
                     IsAsMade(file) ? "" : " (changed)", "\n");
+  }
+  for (const auto& [path, number] : state.paths) absl::StrAppend(&text, "  ", path, " leads to #", number, "\n");
+  for (const auto& [pid, number] : state.processes) {
+    absl::StrAppend(&text, "  process ", pid, " is in #", number, "\n");
   }
   for (const auto& [where, link] : state.links) {
     absl::StrAppend(&text, "  link in #", where.first, " ", where.second, " of ",

@@ -202,6 +202,15 @@ void FailUpdate(Outcome::Kind kind, const Metadata& from, const Metadata& to, co
   if (heard_of_both.heard != heard.heard) outcomes.Add(kind, std::move(heard_of_both));
 }
 
+bool HoldsPlaces(const Circumstances& circumstances, const engine::VethSpec& spec) {
+  const std::vector<std::string>& keys = circumstances.keys;
+  for (const EndpointSpec* end : {&spec.a, &spec.b}) {
+    const bool has_place = end->place.has_value();
+    if (has_place && std::find(keys.begin(), keys.end(), PlaceName(*end->place)) == keys.end()) return false;
+  }
+  return Holds(circumstances, {spec.a.namespace_id, spec.b.namespace_id});
+}
+
 bool Holds(const Circumstances& circumstances, const std::vector<std::string>& namespace_ids) {
   const std::vector<std::string>& keys = circumstances.keys;
   return std::all_of(namespace_ids.begin(), namespace_ids.end(), [&](const std::string& id) {

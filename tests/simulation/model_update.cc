@@ -43,8 +43,7 @@ void UpdateVeth(const State& s, const Call& call, Outcomes& outcomes) {
   outcomes.Die(s);
   const auto found = s.veths.find(call.id);
   // One that came before the pair was made holds nothing of the places where it lives.
-  if (found == s.veths.end() ||
-      !Holds(outcomes.circumstances(), {found->second.spec.a.namespace_id, found->second.spec.b.namespace_id})) {
+  if (found == s.veths.end() || !HoldsPlaces(outcomes.circumstances(), found->second.spec)) {
     return outcomes.Refuse(Reason::kVethNotFound);
   }
   State now = s;
@@ -53,6 +52,7 @@ void UpdateVeth(const State& s, const Call& call, Outcomes& outcomes) {
   State::VethRecord updated = record;
   if (!call.change.Apply(updated.metadata)) return outcomes.RefuseAfter(now, Reason::kInvalidChange);
   call.change.Apply(updated.spec);
+  if (!MayPersist(updated.spec, updated.metadata)) return outcomes.RefuseAfter(now, Reason::kInvalidChange);
   LinkTurn a;
   LinkTurn b;
   for (const bool is_a : {true, false}) {
@@ -90,8 +90,8 @@ void UpdateVeth(const State& s, const Call& call, Outcomes& outcomes) {
   const auto where_b = now.Find(record, /*is_a=*/false);
   if (changes_nat) {
     outcomes.Fail(now);
-    const std::optional<int> in_a = PlaceOf(now, record.spec.a.namespace_id);
-    const std::optional<int> in_b = PlaceOf(now, record.spec.b.namespace_id);
+    const std::optional<int> in_a = PlaceOf(now, record.spec.a);
+    const std::optional<int> in_b = PlaceOf(now, record.spec.b);
     // One that is gone cannot be looked into.
     if (!in_a.has_value() || !in_b.has_value()) outcomes.RefuseAfter(now, Reason::kKernel);
     const bool is_taken =

@@ -61,12 +61,12 @@ void BlurForwarding(const VethSpec& spec, const State& state, Outcomes& outcomes
   State blurred = state;
   for (const bool is_a : {true, false}) {
     if (!(is_a ? spec.a : spec.b).config.ip_forwarding) continue;
-    const auto place = PlaceOf(state, (is_a ? spec.b : spec.a).namespace_id);
+    const auto place = PlaceOf(state, is_a ? spec.b : spec.a);
     if (!place.has_value() || state.forwarding.contains(*place)) continue;
     const bool is_relied_on = std::any_of(state.veths.begin(), state.veths.end(), [&](const auto& veth) {
       const VethSpec& other = veth.second.spec;
-      return (other.a.config.ip_forwarding && PlaceOf(state, other.b.namespace_id) == place) ||
-             (other.b.config.ip_forwarding && PlaceOf(state, other.a.namespace_id) == place);
+      return (other.a.config.ip_forwarding && PlaceOf(state, other.b) == place) ||
+             (other.b.config.ip_forwarding && PlaceOf(state, other.a) == place);
     });
     if (is_relied_on) blurred.vague.insert(*place);
   }
@@ -80,7 +80,7 @@ void BlurPlaces(const VethSpec& spec, State& state) {
     const EndpointSpec& end = is_a ? spec.a : spec.b;
     const EndpointSpec& other = is_a ? spec.b : spec.a;
     if (RouteTraits(end.config).empty() && !other.config.ip_forwarding) continue;
-    if (const auto place = PlaceOf(state, end.namespace_id); place.has_value()) state.vague.insert(*place);
+    if (const auto place = PlaceOf(state, end); place.has_value()) state.vague.insert(*place);
   }
 }
 
@@ -118,6 +118,7 @@ void CreateVeth(const State& s, const Call& call, Outcomes& outcomes) {
   // First what the registry knows of both, then what the kernel does.
   std::map<std::string, int> births;
   for (const EndpointSpec* end : {&call.spec.a, &call.spec.b}) {
+    if (end->place.has_value() && !PlaceOf(s, *end).has_value()) return outcomes.Refuse(PlaceRefusal(s, *end));
     if (end->namespace_id.empty()) continue;
     auto record = s.namespaces.find(end->namespace_id);
     if (call.births && record == s.namespaces.end() && !s.files.contains(end->namespace_id)) {
@@ -167,25 +168,29 @@ void CreateVeth(const State& s, const Call& call, Outcomes& outcomes) {
   auto leave = [&](const State& left) { outcomes.Leave(left, Intent::Kind::kCreateVeth, instance, instance, births); };
   // Only the intent, or the kernel refused and nobody could make sure that nothing was left.
   leave(room);
+  State all = room;
   for (const auto& [id, number] : births) {
     State left = room;
-    BearNamespace(id, number, call.metadata, left);
-    left.namespaces.erase(id);
+    for (State* with : {&left, &all}) {
+      BearNamespace(id, number, call.metadata, *with);
+      with->namespaces.erase(id);
+    }
     leave(left);
   }
+  if (births.size() > 1) leave(all);
   auto has_taken_name = [&](const EndpointSpec& end) {
-    const std::optional<int> place = PlaceOf(here, end.namespace_id);
+    const std::optional<int> place = PlaceOf(here, end);
     return place.has_value() && !IsPattern(end.interface_name) && room.links.contains({*place, end.interface_name});
   };
   for (const EndpointSpec* end : {&call.spec.a, &call.spec.b}) {
-    if (PlaceOf(here, end->namespace_id).has_value()) continue;
+    if (PlaceOf(here, *end).has_value()) continue;
     // Of two reasons, a failure may point at the other.
     const bool name_is_taken = has_taken_name(call.spec.a) || has_taken_name(call.spec.b);
     if (outcomes.circumstances().disturbed && name_is_taken) outcomes.Refuse(Reason::kInterfaceNameTaken);
-    return outcomes.Refuse(NamespaceRefusal(here, end->namespace_id));
+    return outcomes.Refuse(PlaceRefusal(here, *end));
   }
-  const int place_a = *PlaceOf(here, call.spec.a.namespace_id);
-  const int place_b = *PlaceOf(here, call.spec.b.namespace_id);
+  const int place_a = *PlaceOf(here, call.spec.a);
+  const int place_b = *PlaceOf(here, call.spec.b);
   // What an earlier call has left without a tag, under the same names, cannot be told from what this one may have left.
   const auto left_a = s.links.find({place_a, call.spec.a.interface_name});
   const auto left_b = s.links.find({place_b, call.spec.b.interface_name});
@@ -217,6 +222,11 @@ void CreateVeth(const State& s, const Call& call, Outcomes& outcomes) {
   if (route_is_taken) outcomes.Refuse(Reason::kKernel);
   if (route_is_taken && is_sure) return;
   if (is_no_port) return;
+  // Two ways may lead to one place.
+  if (place_a == place_b && !IsPattern(call.spec.a.interface_name) &&
+      call.spec.a.interface_name == call.spec.b.interface_name) {
+    return outcomes.Refuse(Reason::kInterfaceNameTaken);
+  }
   auto make = [&](const VethSpec& spec) {
     if (call.validate) {
       return outcomes.Succeed(s, {.netns = {},
@@ -243,7 +253,9 @@ void CreateVeth(const State& s, const Call& call, Outcomes& outcomes) {
                            .boot = s.boot,
                            .spec = call.spec,
                            .made = spec,
-                           .metadata = call.metadata};
+                           .metadata = call.metadata,
+                           .netns_a = place_a,
+                           .netns_b = place_b};
     made.Equip(made.veths.at(call.id), place_a, place_b);
     const Expected expected{.netns = {}, .veth = made.DescribeVeth(call.id)};
     outcomes.Succeed(std::move(made), expected);

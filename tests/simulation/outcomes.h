@@ -138,6 +138,22 @@ bool IsAsMade(const State::File& file);
 std::optional<int> PlaceOf(const State& state, const std::string& namespace_id);
 engine::Reason NamespaceRefusal(const State& state, const std::string& namespace_id);
 
+// ---- Places (model_place.cc)
+
+// The number of the namespace that a place leads to; nullopt: of none.
+std::optional<int> LeadsTo(const State& state, const engine::NetnsPlace& place);
+// As above, of an end of a pair, which a place may not lead into a namespace of ours; nullopt: see PlaceRefusal().
+std::optional<int> PlaceOf(const State& state, const engine::EndpointSpec& end);
+engine::Reason PlaceRefusal(const State& state, const engine::EndpointSpec& end);
+// Whether a process of the number is inside, but in another namespace than when the pair was made.
+bool IsAnotherProcess(const State& state, const State::VethRecord& record, const engine::EndpointSpec& end);
+// Whether a pair ends in a namespace to which a place led.
+bool IsEntered(const State& state, int netns);
+// What an act makes of the ways into namespaces.
+void ApplyToPlaces(const Act& act, State& state);
+// A namespace to which nothing leads any more goes with all that is in it.
+void DestroyIfUnused(State& state, int netns);
+
 // ---- Pairs (model_veth.cc, model_update.cc)
 
 // Whether the kernel is to choose the number.
@@ -215,6 +231,8 @@ void SetEnds(const State::VethRecord& record, const State::Settings& a, const St
 void SetRest(const State::VethRecord& record, State& state);
 // Whether a call holds the keys of namespaces; empty ones are the host's.
 bool Holds(const Circumstances& circumstances, const std::vector<std::string>& namespace_ids);
+// The same of all places of a pair.
+bool HoldsPlaces(const Circumstances& circumstances, const engine::VethSpec& spec);
 // What an update did to the object, and not to one that was made in its stead since. With `a` alone only that end.
 void UndoUpdate(const State::Unfinished& item, bool a, bool b, State& state);
 // What an earlier update of the object could not undo is undone first, or the next one fails.

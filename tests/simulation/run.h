@@ -124,6 +124,12 @@ class Simulation final : public Plot {
   void Look();
   void Finish();
 
+  // The number of a process of a history; 0: it is not there.
+  uint32_t PidOf(size_t process) const;
+  // Puts it in the place of what stands for it.
+  std::string WithNumber(const std::string& place) const;
+  // What somebody does to the ways into namespaces; false: it can't be.
+  bool ChangeWays(Act& act);
   Sighting See();
   engine::NetnsRef RefOf(const std::string& place);
 
@@ -167,6 +173,8 @@ class Simulation final : public Plot {
   bool armed_ = false;      // things may go wrong
   bool dead_ = false;       // the process has died, but some thread of it does not know yet
 
+  std::map<size_t, uint32_t> pids_;  // the numbers of processes that have been started since the host was
+
   std::vector<Config> configs_ = {Config{}};
   std::string log_;
   Statistics statistics_;
@@ -174,6 +182,12 @@ class Simulation final : public Plot {
 
 // `namespaces` of `namespaces/blue`.
 inline std::string Collection(const std::string& name) { return name.substr(0, name.find('/')); }
+
+// The place of an end or of a link: as Sighting has it where nothing else leads there.
+template <typename End>
+std::string WhereIs(const End& end) {
+  return end.place.has_value() ? PlaceName(*end.place) : end.namespace_id;
+}
 
 }  // namespace netprov::simulation
 

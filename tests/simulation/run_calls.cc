@@ -2,6 +2,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "tests/simulation/history.h"
 #include "tests/simulation/model.h"
 #include "tests/simulation/run.h"
+#include "tests/simulation/specs.h"
 #include "tests/simulation/turns.h"
 
 namespace netprov::simulation {
@@ -27,6 +29,11 @@ netprov::Result<engine::Asked<Spec>, std::vector<engine::InvalidField>> Edit(con
   change.Apply(asked.spec);
   if (!change.Apply(asked.metadata)) {
     return std::vector<engine::InvalidField>{{.field = "metadata.ttl", .description = "a lease needs an owner"}};
+  }
+  if constexpr (std::is_same_v<Spec, engine::VethSpec>) {
+    if (!MayPersist(asked.spec, asked.metadata)) {
+      return std::vector<engine::InvalidField>{{.field = "metadata.persistent", .description = "a process ends"}};
+    }
   }
   return asked;
 }
@@ -72,10 +79,12 @@ engine::EngineResult<std::vector<T>> ListAll(std::string T::*name, List list) {
 
 }  // namespace
 
-void Simulation::Submit(const Call& call) {
+void Simulation::Submit(const Call& asked) {
   Flight& flight = flights_[next_number_];
   flight.number = next_number_++;
-  flight.call = call;
+  flight.call = asked;
+  flight.call.spec = WithNumbers(asked.spec, pids_);
+  const Call& call = flight.call;
   engine::CallContext context{.request_id = call.request_id,
                               .fingerprint = call.Fingerprint(),
                               .validate_only = call.validate,
@@ -290,6 +299,13 @@ void Simulation::Step() {
 void Simulation::CountAnswer(const Flight& flight) {
   const Answer& answer = flight.answer;
   Count(answer.ok ? "answer: ok" : absl::StrCat("answer: reason ", static_cast<int>(answer.error->reason)));
+  if (!answer.ok && answer.error->reason == Reason::kPlaceNotFound) Count("answer: nothing leads there");
+  if (!answer.ok && answer.error->reason == Reason::kPlaceUnusable) Count("answer: that place can't be used");
+  if (answer.ok && flight.call.method == Call::Method::kCreateVeth && !flight.call.validate) {
+    for (const engine::EndpointSpec* end : {&flight.call.spec.a, &flight.call.spec.b}) {
+      if (end->place.has_value()) Count(end->place->path.empty() ? "end: at a process" : "end: at a path");
+    }
+  }
   if (!answer.ok && answer.error->specs_match.has_value()) {
     Count(*answer.error->specs_match ? "answer: exists, and matches" : "answer: exists, and differs");
   }

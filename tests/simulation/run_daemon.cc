@@ -278,7 +278,10 @@ void Simulation::Crash(bool reboot) {
     if (reboot) Reboot(config.state);
     AddNew(std::move(config), configs_);
   }
-  if (reboot) world_.Reboot();
+  if (reboot) {
+    world_.Reboot();
+    pids_.clear();
+  }
   Start(/*troubled=*/true);
 }
 

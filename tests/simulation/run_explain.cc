@@ -57,6 +57,8 @@ bool Simulation::Accepts(const Flight& flight, Outcome::Kind kind, const Expecte
         case Reason::kInterfaceNameTaken:
         case Reason::kPortForwardTaken:
         case Reason::kLowerNotFound:
+        case Reason::kPlaceNotFound:
+        case Reason::kPlaceUnusable:
         case Reason::kDeviceRefused:
           return true;
         case Reason::kKernel:

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -6,7 +7,10 @@
 #include <variant>
 #include <vector>
 
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "server/engine/kernel.h"
 #include "server/engine/tag.h"
 #include "tests/simulation/model.h"
@@ -18,8 +22,30 @@ namespace netprov::simulation {
 
 using engine::NetnsRef;
 
+namespace {
+
+constexpr absl::string_view kOfProcess = "processes/";
+
+// Of a place that has no name at /run/netns.
+std::optional<engine::NetnsPlace> WayOf(const std::string& place) {
+  if (absl::StartsWith(place, "/")) return engine::NetnsPlace{.path = place, .pid = 0};
+  uint32_t pid = 0;
+  if (!absl::StartsWith(place, kOfProcess) || !absl::SimpleAtoi(place.substr(kOfProcess.size()), &pid)) {
+    return std::nullopt;
+  }
+  return engine::NetnsPlace{.path = "", .pid = pid};
+}
+
+std::string NameOf(const NetnsRef& ref) { return ref.place.has_value() ? engine::PlaceName(*ref.place) : ref.name; }
+
+}  // namespace
+
 NetnsRef Simulation::RefOf(const std::string& place) {
   if (place.empty()) return {};
+  if (const std::optional<engine::NetnsPlace> way = WayOf(place); way.has_value()) {
+    auto entry = world_.kernel().FindPlace(*way);
+    return {.name = "", .cookie = entry.ok() ? entry->cookie : 0, .place = way};
+  }
   auto entry = world_.kernel().FindNetns(place);
   const bool is_netns = entry.ok() && entry->has_value() && (*entry)->is_netns;
   return {.name = place, .cookie = is_netns ? (*entry)->cookie : 0};
@@ -31,7 +57,7 @@ Sighting Simulation::See() {
     if (!result.ok()) Break(absl::StrCat("the machine cannot be looked at: ", result.error().ToString()));
   };
   auto see_place = [&](const NetnsRef& ref) {
-    Sighting::Place& place = sighting.places[ref.name];
+    Sighting::Place& place = sighting.places[NameOf(ref)];
     auto nat = world_.kernel().ListNat(ref, registry_->id());
     check(nat);
     for (const netlink::NatElement& element : *nat) {
@@ -75,16 +101,16 @@ Sighting Simulation::See() {
     for (const engine::Link& link : *links) {
       // The loopback link, and what the kernel puts into each namespace by itself.
       if (link.name == "lo") {
-        if (!place.is_host()) {
+        if (!place.name.empty()) {
           sighting.files[place.name].alias = link.alias;
           sighting.files[place.name].up = link.up;
         }
       } else if (link.kind == "ifb") {
         const std::optional<engine::Tag> tag = engine::ParseTag(link.alias);
         // `ifba` and 44 bits of the uid.
-        sighting.places[place.name].shapers[tag.has_value() ? tag->uid : ""].insert("ifb " + link.name.substr(3, 1));
+        sighting.places[NameOf(place)].shapers[tag.has_value() ? tag->uid : ""].insert("ifb " + link.name.substr(3, 1));
       } else if (link.group != 0 || link.kind == "veth" || link.kind == "bridge" || link.kind == "dummy") {
-        Sighting::Link& seen = sighting.links[{place.name, link.name}];
+        Sighting::Link& seen = sighting.links[{NameOf(place), link.name}];
         static_cast<engine::Link&>(seen) = link;
         if (link.group != engine::kOwnedGroup) continue;
         if (link.port.has_value()) seen.port_words = PortWords({.settings = *link.port, .vlans = vlans[link.ifindex]});
@@ -102,10 +128,23 @@ Sighting Simulation::See() {
   see_links({});
   auto names = world_.kernel().ListNetns();
   check(names);
+  std::map<uint64_t, std::string> seen;  // by cookie
   for (const std::string& name : *names) {
     const NetnsRef ref = RefOf(name);
     sighting.files[name].is_netns = ref.cookie != 0;
-    if (ref.cookie != 0) see_links(ref);
+    if (ref.cookie == 0) continue;
+    see_links(ref);
+    seen[ref.cookie] = name;
+  }
+  std::vector<engine::NetnsPlace> ways;
+  for (const std::string& path : kPaths) ways.push_back({.path = path, .pid = 0});
+  for (const auto& [process, pid] : pids_) ways.push_back({.path = "", .pid = pid});
+  for (const engine::NetnsPlace& way : ways) {
+    auto entry = world_.kernel().FindPlace(way);
+    if (!entry.ok()) continue;
+    const auto [place, is_new] = seen.try_emplace(entry->cookie, engine::PlaceName(way));
+    sighting.ways[engine::PlaceName(way)] = place->second;
+    if (is_new) see_links({.name = "", .cookie = entry->cookie, .place = way});
   }
   auto etc = world_.kernel().ListEtc();
   check(etc);
@@ -126,8 +165,8 @@ void Simulation::Look() {
   if (seen.empty()) {
     Break(absl::StrCat("the machine must not be in this state:\n", sighting.ToString(), Describe(configs_)));
   }
-  size_t named = 0;
-  for (const auto& [name, file] : sighting.files) named += file.is_netns ? 1 : 0;
+  // All but the host's.
+  const size_t named = sighting.places.size() - 1;
   if (std::string unnamed = world_.Unnamed(named); !unnamed.empty()) Break(unnamed);
   constexpr size_t kAll = 100;
   auto namespaces = engine_->ListNamespaces("", kAll);

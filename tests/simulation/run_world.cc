@@ -43,24 +43,38 @@ engine::IpConfig OneOf(const engine::IpConfig& ip, size_t which) {
 
 }  // namespace
 
+// Where a pair ends at a process, nobody may find it again by the other end, which is moved.
+static bool IsOfProcess(const engine::Registry& registry, const NetnsRef& place, uint32_t ifindex) {
+  const std::vector<engine::VethRecord> veths = registry.ListVeths("", SIZE_MAX);
+  return std::any_of(veths.begin(), veths.end(), [&](const engine::VethRecord& record) {
+    auto is_it = [&](const engine::Endpoint& end) {
+      return end.namespace_id == place.name && end.place == place.place && end.ifindex == ifindex;
+    };
+    return (is_it(record.a) || is_it(record.b)) && HasProcess(record.spec);
+  });
+}
+
 bool Simulation::IsOurs(const NetnsRef& place, uint32_t ifindex, bool tagged) {
   const std::string boot = world_.kernel().BootId();
+  const std::string name = WhereIs(engine::Endpoint{.namespace_id = place.name, .place = place.place});
   if (ifindex == engine::kLoopbackIndex) {
     const auto record = registry_->FindNamespace(place.name);
     return record.has_value() && record->boot_id == boot && record->cookie == place.cookie;
   }
   for (const engine::DeviceRecord& record : registry_->ListDevices()) {
-    if (record.boot_id != boot || record.link.namespace_id != place.name || record.link.ifindex != ifindex) continue;
+    if (record.boot_id != boot || record.link.namespace_id != name || record.link.ifindex != ifindex) continue;
     auto link = world_.kernel().FindLink(place, ifindex);
     if (!link.ok() || !link->has_value() || (*link)->kind != engine::KindOf(record.spec.options)) return false;
     const std::optional<engine::Tag> tag = engine::ParseTag((*link)->alias);
     return tag.has_value() ? tag->uid == record.uid : !tagged && (*link)->group == engine::kOwnedGroup;
   }
   for (const engine::VethRecord& record : registry_->ListVeths("", SIZE_MAX)) {
-    auto is_it = [&](const engine::Endpoint& end) { return end.namespace_id == place.name && end.ifindex == ifindex; };
+    auto is_it = [&](const engine::Endpoint& end) {
+      return WhereIs(end) == name && end.ifindex == ifindex && (!end.place || end.netns_cookie == place.cookie);
+    };
     if (record.boot_id != boot || (!is_it(record.a) && !is_it(record.b))) continue;
     auto is_there = [&](const engine::Endpoint& end, const engine::Endpoint& other) {
-      auto link = world_.kernel().FindLink(RefOf(end.namespace_id), end.ifindex);
+      auto link = world_.kernel().FindLink(RefOf(WhereIs(end)), end.ifindex);
       if (!link.ok() || !link->has_value() || (*link)->peer_ifindex != other.ifindex) return false;
       const std::optional<engine::Tag> tag = engine::ParseTag((*link)->alias);
       return tag.has_value() ? tag->uid == record.uid : !tagged && (*link)->group == engine::kOwnedGroup;
@@ -79,11 +93,15 @@ Act Simulation::Aim(Act act) {
     ends.insert(ends.end(), {{veth.a, veth.spec.a}, {veth.b, veth.spec.b}});
   }
   for (const engine::DeviceRecord& device : registry_->ListDevices()) ends.push_back({device.link, device.spec.link});
+  // Options of a port are those of a port.
+  if (!act.settings.port.empty()) {
+    std::erase_if(ends, [](const auto& end) { return end.second.config.bridge.empty(); });
+  }
   if (ends.empty()) return act;
   const auto& [end, spec] = ends[act.end % ends.size()];
-  auto link = world_.kernel().FindLink(RefOf(end.namespace_id), end.ifindex);
+  auto link = world_.kernel().FindLink(RefOf(WhereIs(end)), end.ifindex);
   if (!link.ok() || !link->has_value()) return act;
-  act.name = end.namespace_id;
+  act.name = WhereIs(end);
   act.link = (*link)->name;
   if (act.loss == Act::Loss::kIp) act.ip = OneOf(spec.config.ip, act.end);
   if (act.loss == Act::Loss::kRoute) act.ip.routes = RoutesWithoutLinkOf(spec.config.ip);
@@ -142,8 +160,14 @@ void Simulation::Meddle(const Act& meant) {
     return flight.second.turn != nullptr && (flight.second.call.method == Call::Method::kTend ||
                                              flight.second.call.updates() || (drifts && flight.second.call.creates()));
   });
-  if (waits) Drain();
-  const Act act = Aim(meant);
+  // Nor what leads into namespaces where that would leave too many ways in which several calls may go on.
+  const bool is_way = meant.kind >= Act::Kind::kBindPath && meant.kind <= Act::Kind::kUnshare;
+  const auto begun =
+      std::count_if(flights_.begin(), flights_.end(), [](const auto& flight) { return flight.second.turn != nullptr; });
+  constexpr size_t kManyConfigs = 50;
+  if (waits || (is_way && (begun > 1 || configs_.size() > kManyConfigs))) Drain();
+  Act act = Aim(meant);
+  act.name = WithNumber(act.name);
   const NetnsRef place = RefOf(act.name);
   const bool is_place = act.name.empty() || place.cookie != 0;
   auto there = [&](const std::string& link) {
@@ -151,7 +175,8 @@ void Simulation::Meddle(const Act& meant) {
     auto found = world_.kernel().FindLink(place, link);
     return found.ok() && found->has_value();
   };
-  const bool name_taken = !act.name.empty() && *world_.kernel().FindNetns(act.name) != std::nullopt;
+  const bool has_name = !act.name.empty() && !place.place.has_value();
+  const bool name_taken = has_name && *world_.kernel().FindNetns(act.name) != std::nullopt;
   // What fails for another program changes nothing.
   bool done = false;
   switch (act.kind) {
@@ -172,6 +197,13 @@ void Simulation::Meddle(const Act& meant) {
       break;
     case Act::Kind::kAddLink:
       if ((done = is_place && !there(act.link))) world_.AddLink(place, act.link);
+      break;
+    case Act::Kind::kBindPath:
+    case Act::Kind::kUnbindPath:
+    case Act::Kind::kStartProcess:
+    case Act::Kind::kEndProcess:
+    case Act::Kind::kUnshare:
+      done = ChangeWays(act);
       break;
     case Act::Kind::kRenameLink:
       if ((done = there(act.link) && !there(act.new_link))) world_.RenameLink(place, act.link, act.new_link);
@@ -225,7 +257,7 @@ void Simulation::Meddle(const Act& meant) {
                         !*world_.kernel().FindLink(to, act.new_link);
       if (!fits || !there(act.link)) break;
       const auto link = *world_.kernel().FindLink(place, act.link);
-      if (link->kind != "veth") break;
+      if (link->kind != "veth" || IsOfProcess(*registry_, place, link->ifindex)) break;
       if ((done = IsOurs(place, link->ifindex, /*tagged=*/true))) {
         world_.RenameLink(place, act.link, act.new_link);
         world_.MoveLink(place, act.new_link, to);
@@ -249,7 +281,11 @@ void Simulation::Meddle(const Act& meant) {
                        : !act.settings.port.empty()      ? "options of a port"
                                                          : "admin state"));
   }
-  for (auto& [number, flight] : flights_) flight.overlapped = flight.disturbed = true;
+  for (auto& [number, flight] : flights_) {
+    // What has not begun finds what is there then, but garbage was planned before.
+    if (flight.turn == nullptr && !flight.call.is_piecemeal()) continue;
+    flight.overlapped = flight.disturbed = true;
+  }
   std::vector<Config> closed;
   for (const Config& config : configs_) Close(config, /*dies=*/false, closed);
   std::vector<Config> applied;

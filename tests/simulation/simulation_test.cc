@@ -58,6 +58,8 @@ TEST(HarnessTest, EveryKindOfTroubleHappens) {
   for (uint64_t seed = 0; seed < 1500; ++seed) statistics.Add(Simulate(seed, {}, *MakeFakeWorld()).statistics);
   for (const char* what : {"act",
                            "answer: exists, and differs",
+                           "answer: nothing leads there",
+                           "answer: that place can't be used",
                            "answer: exists, and matches",
                            "check, look only",
                            "check: finished something",
@@ -91,7 +93,10 @@ TEST(HarnessTest, EveryKindOfTroubleHappens) {
                            "drift: options of a bridge",
                            "drift: options of a port",
                            "drift: sysctl",
+                           "end: at a path",
+                           "end: at a process",
                            "error: CreateVeth, leaving its link",
+                           "error: FindPlace",
                            "error: CreateDevice, leaving its link",
                            "error: AddNat",
                            "error: AddRoutes",
@@ -153,7 +158,13 @@ TEST(HarnessTest, EveryKindOfTroubleHappens) {
                            "update: missing devices",
                            "update: not undone veths",
                            "update: not undone bridges",
-                           "update: would be done veths"}) {
+                           "update: would be done veths",
+                           "way: a path",
+                           "way: a path is gone",
+                           "way: a path of a process's",
+                           "way: a process",
+                           "way: a process ends",
+                           "way: a process goes elsewhere"}) {
     EXPECT_GT(statistics.counts[what], 0) << what;
   }
 }
@@ -293,6 +304,20 @@ class ForgetsFiles : public DelegatingKernel {
   }
 };
 
+// Says of a place where it led at first.
+class RemembersPlaces : public DelegatingKernel {
+ public:
+  using DelegatingKernel::DelegatingKernel;
+  KernelResult<engine::PlaceEntry> FindPlace(const engine::NetnsPlace& place) override {
+    auto entry = DelegatingKernel::FindPlace(place);
+    if (!entry.ok()) return entry;
+    return first_.try_emplace(PlaceName(place), *entry).first->second;
+  }
+
+ private:
+  std::map<std::string, engine::PlaceEntry> first_;
+};
+
 // A pair that is made again would have other addresses.
 class ChoosesTheAddress : public DelegatingKernel {
  public:
@@ -359,6 +384,7 @@ INSTANTIATE_TEST_SUITE_P(
         BrokenKernel{"ForgetsTranslations", Wrap<ForgetsTranslations>},
         BrokenKernel{"ForgetsAddresses", Wrap<ForgetsAddresses>}, BrokenKernel{"ForgetsRoutes", Wrap<ForgetsRoutes>},
         BrokenKernel{"ForgetsSysctls", Wrap<ForgetsSysctls>}, BrokenKernel{"ForgetsFiles", Wrap<ForgetsFiles>},
+        BrokenKernel{"RemembersPlaces", Wrap<RemembersPlaces>},
         BrokenKernel{"ChoosesTheAddress", Wrap<ChoosesTheAddress>}, BrokenKernel{"BootsOnce", Wrap<BootsOnce>}),
     [](const auto& test) { return std::string(test.param.name); });
 

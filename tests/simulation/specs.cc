@@ -113,7 +113,8 @@ std::string MakeBridge(Random& random, const std::string& namespace_id) {
 // What the kernel refuses, and so does server/api: routes through a link that is down. And what is not in histories:
 // translation between two ends in one namespace, or for what is reached by a bridge.
 void Normalize(VethSpec& spec) {
-  const bool is_one_place = spec.a.namespace_id == spec.b.namespace_id;
+  const bool is_one_place = spec.a.namespace_id == spec.b.namespace_id && spec.a.place == spec.b.place;
+  RestrictPlaces(spec);
   for (EndpointSpec* end : {&spec.a, &spec.b}) {
     if (!end->up) std::erase_if(end->config.ip.routes, [](const auto& route) { return route.through_link(); });
     if (!(end == &spec.a ? spec.b : spec.a).config.bridge.empty()) {
@@ -230,15 +231,16 @@ engine::NamespaceSpec MakeNamespaceSpec(Random& random) {
   return spec;
 }
 
-VethSpec MakeVethSpec(Random& random, const std::string& id, bool has_ports) {
+VethSpec MakeVethSpec(Random& random, const std::string& id, bool has_ports, bool has_places) {
   VethSpec spec;
   // Mostly from the host to a namespace; few names, so that they are often taken.
   if (random.OneIn(3)) spec.a.namespace_id = random.Pick(kNamespaceIds);
   if (!random.OneIn(4)) spec.b.namespace_id = random.Pick(kNamespaceIds);
+  if (has_places) PutAtPlaces(random, spec);
   spec.a.interface_name = random.Pick({"h0", "h1", "veth%d", "h%d"});
   spec.b.interface_name = random.Pick({"p0", "h0", "veth%d", "veth0"});
   // The kernel refuses one name for both ends in one place, and so does server/api.
-  if (spec.a.namespace_id == spec.b.namespace_id && !IsPattern(spec.a.interface_name) &&
+  if (spec.a.namespace_id == spec.b.namespace_id && spec.a.place == spec.b.place && !IsPattern(spec.a.interface_name) &&
       spec.a.interface_name == spec.b.interface_name) {
     spec.b.interface_name = "p0";
   }

@@ -3,6 +3,7 @@
 #define NETPROV_TESTS_SIMULATION_WORLD_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -38,12 +39,14 @@ struct Sighting {
   std::map<std::string, File> files;
   std::map<std::pair<std::string, std::string>, Link> links;  // by place and name; without `lo` and ifbs
   std::map<std::string, Place> places;
+  std::map<std::string, std::string> ways;  // by path or number of a process (PlaceName()): the name of the place there
   std::map<std::string, std::map<std::string, std::string>> etc;  // at /etc/netns, by name and file: what is in it
 
   std::string ToString() const;
 };
 
-// A machine. Names at /run/netns are plain words; a place is such a name, or empty for the host's namespace.
+// A machine. Names at /run/netns are plain words; a place is such a name, or the PlaceName() of the first way into one
+// that has none, or empty for the host's namespace.
 class World {
  public:
   virtual ~World() = default;
@@ -63,6 +66,15 @@ class World {
 
   // `ip link set NAME netns TO`, where the name is free.
   virtual void MoveLink(const engine::NetnsRef& place, const std::string& name, const engine::NetnsRef& to) = 0;
+
+  // A new namespace, or that of a process, is at a path; it may be in another's place.
+  virtual void Bind(const std::string& path, uint32_t pid) = 0;
+  virtual void Unbind(const std::string& path) = 0;
+  // A process in a new namespace; its number.
+  virtual uint32_t StartProcess() = 0;
+  virtual void EndProcess(uint32_t pid) = 0;
+  // It enters a new namespace by itself.
+  virtual void Unshare(uint32_t pid) = 0;
 
   // Whether a new namespace forwards IPv4, as the kernel takes it from the first one.
   virtual bool ForwardsAtBirth() = 0;
