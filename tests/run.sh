@@ -4,7 +4,7 @@
 #
 #   tests/run.sh [--fast] [--also SCRIPT]...
 #
-#   --fast          no sanitizers and no container
+#   --fast          no sanitizers, no fuzzing and no container
 #   --also SCRIPT   runs one more script that prints TAP, and counts it
 #
 # Environment, besides what the tests say:
@@ -28,7 +28,7 @@ TSAN_TAGS=-no-tsan
 KERNEL_TARGETS=(//tests/kernel //tests/e2e)
 # Tests without Bazel. They print TAP.
 SHELL_TESTS=(deploy/quickstart_test.sh)
-CONTAINER_TESTS=(tests/e2e/container_test.sh)
+LONG_TESTS=(tests/fuzz/fuzz.sh tests/e2e/container_test.sh)
 
 fast=0
 while [[ $# -gt 0 ]]; do
@@ -123,7 +123,7 @@ fi
 if [[ $fast -eq 0 ]]; then
   bazel_test asan --config=asan --build_tests_only --test_tag_filters="$ASAN_TAGS" "${ASAN_TARGETS[@]}"
   bazel_test tsan --config=tsan --build_tests_only --test_tag_filters="$TSAN_TAGS" "${TSAN_TARGETS[@]}"
-  SHELL_TESTS+=("${CONTAINER_TESTS[@]}")
+  SHELL_TESTS+=("${LONG_TESTS[@]}")
 fi
 for script in "${SHELL_TESTS[@]}"; do
   shell_test "$script"

@@ -113,12 +113,12 @@ std::string Fingerprint(absl::string_view method, const Message& request) {
 RequestSummary Summarize(const Message& request) {
   RequestSummary summary{.resource = StringField(request, "name"), .request_id = StringField(request, "request_id")};
   if (summary.resource.empty()) summary.resource = StringField(request, "parent");
-  for (const auto& [field, collection] :
-       {std::pair("namespace_id", "namespaces/"), std::pair("veth_id", "veths/"), std::pair("bridge_id", "bridges/")}) {
+  for (const auto& [field, collection] : {std::pair("namespace_id", "namespaces/"), std::pair("veth_id", "veths/"),
+                                          std::pair("bridge_id", "bridges/"), std::pair("device_id", "devices/")}) {
     if (std::string id = StringField(request, field); !id.empty()) summary.resource = absl::StrCat(collection, id);
   }
   if (request.GetDescriptor()->FindFieldByName("update_mask") != nullptr) {
-    for (const char* resource : {"namespace", "veth", "bridge"}) {
+    for (const char* resource : {"namespace", "veth", "bridge", "device"}) {
       const FieldDescriptor* field = request.GetDescriptor()->FindFieldByName(resource);
       if (field == nullptr) continue;
       summary.resource = StringField(request.GetReflection()->GetMessage(request, field), "name");

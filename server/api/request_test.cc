@@ -6,6 +6,7 @@
 #include "gmock/gmock.h"
 #include "google/rpc/error_details.pb.h"
 #include "gtest/gtest.h"
+#include "netprov/v1/device.pb.h"
 #include "netprov/v1/namespace.pb.h"
 #include "netprov/v1/veth.pb.h"
 #include "server/api/errors.h"
@@ -119,6 +120,12 @@ TEST(SummarizeTest, NamesTheResource) {
   v1::DeleteVethRequest del;
   del.set_name("veths/x");
   EXPECT_EQ(Summarize(del).resource, "veths/x");
+  v1::CreateDeviceRequest device;
+  device.set_device_id("m0");
+  EXPECT_EQ(Summarize(device).resource, "devices/m0");
+  v1::UpdateDeviceRequest update;
+  update.mutable_device()->set_name("devices/m0");
+  EXPECT_EQ(Summarize(update).resource, "devices/m0");
   EXPECT_EQ(Summarize(v1::ListVethsRequest()).resource, "");
 }
 

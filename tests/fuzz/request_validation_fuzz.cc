@@ -15,17 +15,20 @@
 #include "absl/strings/cord.h"
 #include "absl/strings/string_view.h"
 #include "google/protobuf/message.h"
+#include "netprov/v1/bridge.pb.h"
 #include "netprov/v1/device.pb.h"
 #include "netprov/v1/inspection.pb.h"
 #include "netprov/v1/lease.pb.h"
 #include "netprov/v1/namespace.pb.h"
 #include "netprov/v1/veth.pb.h"
+#include "server/api/bridge.h"
 #include "server/api/device.h"
 #include "server/api/errors.h"
 #include "server/api/inspection.h"
 #include "server/api/lease.h"
 #include "server/api/metadata.h"
 #include "server/api/namespace.h"
+#include "server/api/needs.h"
 #include "server/api/request.h"
 #include "server/api/veth.h"
 #include "server/engine/address_translation.h"
@@ -203,13 +206,23 @@ void CheckDevice(const engine::DeviceSpec& spec) {
     Require(!engine::HasLower(spec.options) || !lower.interface_name.empty());
   }
 }
+// Of a bridge or another device, by its resource name.
+std::string IdOfDevice(const std::string& name) {
+  const std::string collection = engine::DeviceName("");
+  Require(name.rfind(collection, 0) == 0 || name.rfind("bridges/", 0) == 0);
+  return name.substr(name.find('/') + 1);
+}
 void CheckCall(const engine::CreateDeviceCall& call) {
   CheckContext(call.context);
-  const std::string collection = engine::DeviceName("");
-  Require(call.name.rfind(collection, 0) == 0);
-  if (call.name != collection) CheckId(call.name.substr(collection.size()), 63);
+  const std::string id = IdOfDevice(call.name);
+  if (!id.empty()) CheckId(id, 63);
   CheckDevice(call.spec);
   CheckMetadata(call.metadata);
+}
+
+void CheckCall(const engine::DeleteDeviceCall& call) {
+  CheckContext(call.context);
+  CheckId(IdOfDevice(call.name), 63);
 }
 
 // Any edit of what may be there is something that may be there, or is refused with its fields.
@@ -233,15 +246,16 @@ void CheckCall(const engine::UpdateNamespaceCall& call) {
 }
 void CheckCall(const engine::UpdateDeviceCall& call) {
   CheckContext(call.context);
-  CheckId(call.name.substr(engine::DeviceName("").size()), 63);
-  netlink::MacvlanInfo macvlan;
+  CheckId(IdOfDevice(call.name), 63);
   engine::VxlanOptions vxlan;
   vxlan.info.vni = 7;
-  for (const engine::DeviceOptions& options : {engine::DeviceOptions(macvlan), engine::DeviceOptions(vxlan)}) {
-    const engine::Asked<engine::DeviceSpec> present{.spec = {.link = {.namespace_id = "blue", .interface_name = "d0"},
-                                                             .options = options,
-                                                             .lower = {.interface_name = "eth0"}},
-                                                    .metadata = {}};
+  std::vector<engine::DeviceOptions> kinds = {netlink::MacvlanInfo(), vxlan};
+  if (call.name.rfind("bridges/", 0) == 0) kinds = {netlink::BridgeInfo()};
+  for (const engine::DeviceOptions& options : kinds) {
+    const engine::LowerSpec lower{.interface_name = engine::HasLower(options) ? "eth0" : ""};
+    const engine::Asked<engine::DeviceSpec> present{
+        .spec = {.link = {.namespace_id = "blue", .interface_name = "d0"}, .options = options, .lower = lower},
+        .metadata = {}};
     CheckEdit(call.edit, present, [&](const engine::DeviceSpec& spec) {
       CheckDevice(spec);
       // What never changes.
@@ -270,6 +284,8 @@ void Serve(absl::string_view bytes) {
   Request request;
   if (absl::Status status = Decode(bytes, request); !status.ok()) return CheckError(status);
   Summarize(request);
+  // Who may make it is asked before it is checked.
+  Require(!NeedsOf("M", request).all.empty());
   const auto call = ToCall(request);
   if (!call.ok()) return CheckError(call.status());
   CheckCall(*call);
@@ -287,7 +303,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace netprov::api;  // NOLINT(google-build-using-namespace)
   if (size == 0) return 0;
   const absl::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 20) {
+  switch (data[0] % 26) {
     case 0:
       Serve<v1::CreateNamespaceRequest>(bytes);
       break;
@@ -344,6 +360,24 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       break;
     case 18:
       Serve<v1::UpdateDeviceRequest>(bytes);
+      break;
+    case 20:
+      Serve<v1::CreateBridgeRequest>(bytes);
+      break;
+    case 21:
+      Serve<v1::UpdateBridgeRequest>(bytes);
+      break;
+    case 22:
+      Serve<v1::DeleteBridgeRequest>(bytes);
+      break;
+    case 23:
+      Serve<v1::ListBridgesRequest>(bytes);
+      break;
+    case 24:
+      Serve<v1::DeleteDeviceRequest>(bytes);
+      break;
+    case 25:
+      Serve<v1::ListDevicesRequest>(bytes);
       break;
     default:
       Serve<v1::CreateDeviceRequest>(bytes);
