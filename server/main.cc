@@ -143,18 +143,26 @@ absl::StatusOr<std::unique_ptr<rpc::Tls>> TlsOf(const Config& config, const std:
   return rpc::Tls::Open(config.tls, config.state_dir + "/tls", log);
 }
 
-// What is read again when it changes. `server` is set by then.
-std::vector<Reloader::Source> SourcesOf(const Config& config, rpc::Tls* tls, rpc::Server* const& server) {
+// What is read again when it changes, from now on; `tls` and `server` are set by the first time.
+std::vector<Reloader::Source> SourcesOf(const Config& config, rpc::Tls* const& tls, rpc::Server* const& server) {
   std::vector<Reloader::Source> sources;
-  if (tls != nullptr) {
-    sources.push_back({.what = "tls", .paths = config.tls.paths(), .load = [tls] { return tls->Reload(); }});
+  if (!config.tls.certificate.empty()) {
+    const std::vector<std::string> paths = config.tls.paths();
+    sources.push_back({.what = "tls",
+                       .paths = paths,
+                       .load = [&tls] { return tls->Reload(); },
+                       .seen = Reloader::SignatureOf(paths)});
   }
   if (!config.policy.empty()) {
-    sources.push_back({.what = "policy", .paths = {config.policy}, .load = [path = config.policy, &server] {
-                         absl::StatusOr<access::Policy> policy = access::ReadPolicy(path);
-                         if (policy.ok()) server->SetPolicy(*std::move(policy));
-                         return policy.status();
-                       }});
+    auto load = [path = config.policy, &server] {
+      absl::StatusOr<access::Policy> policy = access::ReadPolicy(path);
+      if (policy.ok()) server->SetPolicy(*std::move(policy));
+      return policy.status();
+    };
+    sources.push_back({.what = "policy",
+                       .paths = {config.policy},
+                       .load = std::move(load),
+                       .seen = Reloader::SignatureOf({config.policy})});
   }
   return sources;
 }
@@ -184,13 +192,16 @@ int Run(Config config, const sigset_t& signals) {
       {.durability = config.durability == "power" ? engine::Durability::kPower : engine::Durability::kProcess},
       config.prepared_namespaces);
   if (!backend.ok()) return Fail(backend.status());
+  // Ahead of the first reading, so that no change is missed. It tells the server of changes, which tells callers of
+  // faults: it outlives the server, and its thread does not.
+  rpc::Tls* serving_tls = nullptr;
+  rpc::Server* serving = nullptr;
+  Reloader reloader(SourcesOf(config, serving_tls, serving), log);
   auto policy = PolicyOf(config, *group);
   if (!policy.ok()) return Fail(policy.status());
   auto tls = TlsOf(config, log);
   if (!tls.ok()) return Fail(tls.status());
-  // It tells the server of changes, which tells callers of faults: it outlives the server, and its thread does not.
-  rpc::Server* serving = nullptr;
-  Reloader reloader(SourcesOf(config, tls->get(), serving), log);
+  serving_tls = tls->get();
   auto server =
       rpc::Server::Start((*backend)->engine(), {.socket_path = config.socket_path,
                                                 .socket_group = *group,

@@ -8,11 +8,10 @@
 #include "server/rpc/call_log.h"
 
 namespace netprov {
-namespace {
 
 // Changes whenever one of the files does. By the files themselves and not by links to them: a directory of secrets is
 // swapped by a link.
-std::string Signature(const std::vector<std::string>& paths) {
+std::string Reloader::SignatureOf(const std::vector<std::string>& paths) {
   std::string signature;
   for (const std::string& path : paths) {
     struct stat file = {};
@@ -25,14 +24,9 @@ std::string Signature(const std::vector<std::string>& paths) {
   return signature;
 }
 
-}  // namespace
-
 Reloader::Reloader(std::vector<Source> sources, std::shared_ptr<spdlog::logger> log, absl::Duration interval)
     : log_(std::move(log)), interval_(interval) {
-  for (Source& source : sources) {
-    std::string seen = Signature(source.paths);
-    watched_.push_back({.source = std::move(source), .seen = std::move(seen)});
-  }
+  for (Source& source : sources) watched_.push_back({.source = std::move(source)});
 }
 
 void Reloader::Start() {
@@ -69,14 +63,14 @@ void Reloader::ReloadAll() {
 void Reloader::Look(bool all) {
   for (Watched& watched : watched_) {
     // Before it is read: a change while that is done is found by the next look.
-    std::string seen = Signature(watched.source.paths);
-    if (!all && seen == watched.seen) continue;
-    watched.seen = std::move(seen);
+    std::string seen = SignatureOf(watched.source.paths);
+    if (!all && seen == watched.source.seen && watched.fault.empty()) continue;
+    watched.source.seen = std::move(seen);
     const absl::Status loaded = watched.source.load();
     std::string fault(loaded.message());
     if (loaded.ok()) {
       log_->info(absl::StrCat("event=reloaded what=", watched.source.what));
-    } else {
+    } else if (all || fault != watched.fault) {
       log_->error(absl::StrCat("event=reload_failed what=", watched.source.what, " error=", rpc::LogfmtValue(fault)));
     }
     std::lock_guard<std::mutex> lock(mutex_);

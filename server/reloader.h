@@ -18,7 +18,8 @@
 namespace netprov {
 
 // A thread that looks at files once a second, or when it is told to, and loads what has changed. What can't be loaded
-// is said in the log, once, and among Faults() until it can; whoever loads keeps what was good.
+// is tried again each time, and said in the log, once, and among Faults() until it can; whoever loads keeps what was
+// good.
 //
 // Threading: thread-safe, but for Start() and Stop().
 class Reloader {
@@ -27,9 +28,13 @@ class Reloader {
     std::string what;                    // for the log: `policy`
     std::vector<std::string> paths;      // of its files
     std::function<absl::Status()> load;  // called from the thread
+    std::string seen = {};               // SignatureOf() the files from before they were read first
   };
 
-  // The sources count as loaded already, as their files are now.
+  // What tells files apart from themselves at another time.
+  static std::string SignatureOf(const std::vector<std::string>& paths);
+
+  // The sources are loaded already, as their `seen` says.
   Reloader(std::vector<Source> sources, std::shared_ptr<spdlog::logger> log,
            absl::Duration interval = absl::Seconds(1));
   ~Reloader() { Stop(); }
@@ -49,12 +54,11 @@ class Reloader {
  private:
   struct Watched {
     Source source;
-    std::string seen;  // what tells the files apart from themselves at another time
     std::string fault;
   };
 
   void Run();
-  // Loads what has changed, or all. With the loading lock held.
+  // Loads what has changed or could not be loaded, or all. With the loading lock held.
   void Look(bool all);
 
   const std::shared_ptr<spdlog::logger> log_;

@@ -10,6 +10,9 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
@@ -30,7 +33,8 @@ class ReloaderTest : public ::testing::Test {
   }
 
   std::unique_ptr<Reloader> Start(absl::Duration interval) {
-    Reloader::Source source{.what = "test", .paths = {path_}, .load = [this] { return Load(); }};
+    Reloader::Source source{
+        .what = "test", .paths = {path_}, .load = [this] { return Load(); }, .seen = Reloader::SignatureOf({path_})};
     auto reloader = std::make_unique<Reloader>(
         std::vector{source}, std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::null_sink_mt>()),
         interval);
@@ -44,6 +48,7 @@ class ReloaderTest : public ::testing::Test {
     std::lock_guard<std::mutex> lock(mutex_);
     ++loads_;
     changed_.notify_all();
+    if (is_failing_) return absl::UnavailableError("not now");
     if (text == "broken") return absl::InvalidArgumentError("it is broken");
     loaded_ = text;
     return absl::OkStatus();
@@ -58,6 +63,7 @@ class ReloaderTest : public ::testing::Test {
   std::mutex mutex_;
   std::condition_variable changed_;
   int loads_ = 0;
+  std::atomic<bool> is_failing_ = false;
   std::string loaded_;
 };
 
@@ -91,6 +97,27 @@ TEST_F(ReloaderTest, SaysWhatCannotBeLoadedUntilItCan) {
   reloader->ReloadAll();
   EXPECT_THAT(reloader->Faults(), ElementsAre());
   EXPECT_EQ(loaded_, "good");
+}
+
+TEST_F(ReloaderTest, WhatFailedIsTriedAgainThoughItsFileStays) {
+  is_failing_ = true;
+  Write("good");
+  const auto reloader = Start(absl::Milliseconds(1));
+  Write("better");
+  WaitForLoads(3);
+  EXPECT_THAT(reloader->Faults(), ElementsAre("not now"));
+  is_failing_ = false;
+  while (!reloader->Faults().empty()) std::this_thread::yield();
+  std::lock_guard<std::mutex> lock(mutex_);
+  EXPECT_EQ(loaded_, "better");
+}
+
+TEST_F(ReloaderTest, AChangeBeforeItBeganIsFound) {
+  Reloader reloader({{.what = "test", .paths = {path_}, .load = [this] { return Load(); }, .seen = "before"}},
+                    std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::null_sink_mt>()),
+                    absl::Milliseconds(1));
+  reloader.Start();
+  WaitForLoads(1);
 }
 
 TEST_F(ReloaderTest, AFileThatGoesIsAChange) {

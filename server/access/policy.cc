@@ -79,6 +79,9 @@ bool IsAny(const std::vector<Principal>& principals, const Identity& identity) {
   return std::any_of(principals.begin(), principals.end(), [&](const Principal& who) { return who.Is(identity); });
 }
 
+// Owners and the host have none, so that a rule that asks for some is not about them.
+bool HasLabels(absl::string_view resource) { return !absl::StartsWith(resource, "owners/") && resource != "host"; }
+
 absl::Status Bad(absl::string_view text, absl::string_view why) {
   return absl::InvalidArgumentError(absl::StrCat("`", text, "`: ", why));
 }
@@ -252,6 +255,7 @@ Verdict Policy::Decide(const Identity& identity, const Demand& demand, const Lab
                                                                  });
     if (!is_named) continue;
     if (rule.labels.empty() || demand.resource.empty()) return Verdict::kAllowed;
+    if (!HasLabels(demand.resource)) continue;
     if (labels == nullptr) {
       is_up_to_labels = true;
     } else if (std::includes(labels->begin(), labels->end(), rule.labels.begin(), rule.labels.end())) {

@@ -90,6 +90,7 @@ std::vector<std::string> MethodsOf(const Role& role);
 const std::vector<Role>& BuiltInRoles();
 
 // Allows its principals the methods of a role, on resources whose name matches a pattern and that have all the labels.
+// `owners/OWNER` and `host` have no labels: a rule with labels is not about them.
 struct Rule {
   std::string name;  // for people
   std::vector<Principal> who;

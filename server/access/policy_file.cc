@@ -161,6 +161,10 @@ Rule ReadRule(const Value& value, const std::vector<Role>& roles, size_t number)
   if (const auto labels = fields.find("labels"); labels != fields.end()) {
     for (const auto& [key, label] : labels->second.Entries()) rule.labels[key] = label.Text();
     if (rule.labels.empty()) labels->second.Fail("must not be empty");
+    for (const std::string& pattern : rule.resources) {
+      if (pattern != "host" && !absl::StartsWith(pattern, "owners/")) continue;
+      labels->second.Fail(absl::StrCat("`", pattern, "` has no labels: give it a rule without"));
+    }
   }
   if (const auto rights = fields.find("rights"); rights != fields.end()) {
     rule.rights = ReadRights(rights->second);

@@ -96,6 +96,8 @@ TEST(PolicyFileTest, WhatIsWrongIsSaidWithItsPlace) {
       {"version: 1\nrules:\n- {who: ['uid:1'], role: admin, labels: {a: [b]}}", "rules[0].labels.a: must be text"},
       {"version: 1\nrules:\n- {who: ['uid:1'], role: admin, rights: [root]}", "rights[0]: must be host, path or pid"},
       {"version: 1\nrules:\n- {who: ['uid:1'], role: admin, rihgts: []}", "rules[0].rihgts: is unknown"},
+      {"version: 1\nrules:\n- {who: ['uid:1'], role: admin, resources: [owners/a], labels: {a: b}}",
+       "rules[0].labels: `owners/a` has no labels"},
       {"version: 1\nroles: {viewer: {methods: [GetVeth]}}\nrules: []", "roles.viewer: is a built-in role"},
       {"version: 1\nroles: {x: {methods: [MakeVeth]}}\nrules: []", "`MakeVeth` is no method of the API"},
       {"version: 1\nrules: []\nlimits: [{who: ['uid:1'], burst: 5}]", "limits[0]: burst needs calls_per_second"},

@@ -150,6 +150,9 @@ TEST(PolicyTest, LabelsDecideWhereARuleHasSome) {
   EXPECT_EQ(policy.Decide(Unix(1000), demand, &others), Verdict::kDenied);
   EXPECT_EQ(policy.Decide(Unix(1000), demand, &none), Verdict::kDenied);
   EXPECT_EQ(policy.Decide(Unix(1001), demand, nullptr), Verdict::kDenied);
+  // What has no labels is not among what has some.
+  EXPECT_EQ(policy.Decide(Unix(1000), {.method = "RenewLease", .resource = "owners/ci"}, nullptr), Verdict::kDenied);
+  EXPECT_EQ(policy.Decide(Unix(1000), {.method = "GetHostReport", .resource = "host"}, nullptr), Verdict::kDenied);
 }
 
 TEST(PolicyTest, ARoleOfOnesOwnHasTheMethodsThatItNames) {

@@ -1,10 +1,12 @@
 #include "server/api/needs.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/descriptor.h"
+#include "google/protobuf/field_mask.pb.h"
 #include "netprov/v1/bridge.pb.h"
 #include "netprov/v1/device.pb.h"
 #include "netprov/v1/host.pb.h"
@@ -25,6 +27,13 @@ access::Labels LabelsOf(const v1::Metadata& metadata) {
   return access::Labels(metadata.labels().begin(), metadata.labels().end());
 }
 
+// Whether a mask, which has not been checked, may change a field of the metadata.
+bool Names(const google::protobuf::FieldMask& mask, absl::string_view field) {
+  return std::any_of(mask.paths().begin(), mask.paths().end(), [field](const std::string& path) {
+    return path == "*" || path == "metadata" || absl::StartsWith(path, field);
+  });
+}
+
 // Collects what a call of one method needs.
 class Collector {
  public:
@@ -32,9 +41,19 @@ class Collector {
 
   // The resource as it is.
   void Add(const std::string& resource) { Push({.demand = {.method = method_, .resource = resource}}); }
-  // The resource as it will be.
+  // The resource as it will be, and whose.
   void AddMade(const std::string& resource, const v1::Metadata& metadata) {
     Push({.demand = {.method = method_, .resource = resource}, .labels = LabelsOf(metadata)});
+    AddOwner(metadata);
+  }
+  // What is made takes the place of what has the name and is missing.
+  void AddCreated(const std::string& resource, const v1::Metadata& metadata) {
+    AddMade(resource, metadata);
+    needs_.changes = resource;
+  }
+  // A sign of the owner's life, and more for the owner to collect.
+  void AddOwner(const v1::Metadata& metadata) {
+    if (!metadata.owner().empty()) Add(absl::StrCat("owners/", metadata.owner()));
   }
   // A namespace that is made by the way if it is not there.
   void AddOrMake(const std::string& name_space, const v1::Metadata& metadata) {
@@ -91,11 +110,15 @@ class Collector {
     }
   }
 
-  // What an update gives an object.
+  // What an update gives an object. What the mask names and the object leaves out is taken away.
   template <typename Resource>
-  void AddUpdate(const Resource& resource) {
+  void AddUpdate(const Resource& resource, const google::protobuf::FieldMask& mask) {
     AddChanged(resource.name());
-    if (resource.has_metadata()) AddMade(resource.name(), resource.metadata());
+    const v1::Metadata& metadata = resource.metadata();
+    if (Names(mask, "metadata.labels")) {
+      Push({.demand = {.method = method_, .resource = resource.name()}, .labels = LabelsOf(metadata)});
+    }
+    if (Names(mask, "metadata.owner")) AddOwner(metadata);
   }
 
   Needs Take() { return std::move(needs_); }
@@ -108,10 +131,12 @@ class Collector {
 };
 
 void Collect(const v1::CreateNamespaceRequest& request, Collector& needs) {
-  needs.AddMade(absl::StrCat("namespaces/", request.namespace_id()), request.namespace_().metadata());
+  needs.AddCreated(absl::StrCat("namespaces/", request.namespace_id()), request.namespace_().metadata());
 }
 
-void Collect(const v1::UpdateNamespaceRequest& request, Collector& needs) { needs.AddUpdate(request.namespace_()); }
+void Collect(const v1::UpdateNamespaceRequest& request, Collector& needs) {
+  needs.AddUpdate(request.namespace_(), request.update_mask());
+}
 
 void Collect(const v1::AdoptNamespaceRequest& request, Collector& needs) {
   needs.AddMade(request.name(), request.namespace_().metadata());
@@ -119,33 +144,37 @@ void Collect(const v1::AdoptNamespaceRequest& request, Collector& needs) {
 
 void Collect(const v1::CreateVethRequest& request, Collector& needs) {
   const v1::Metadata& metadata = request.veth().metadata();
-  needs.AddMade(absl::StrCat("veths/", request.veth_id()), metadata);
+  needs.AddCreated(absl::StrCat("veths/", request.veth_id()), metadata);
   for (const v1::VethEndpoint* end : {&request.veth().endpoint_a(), &request.veth().endpoint_b()}) {
     needs.AddEnd(*end, request.create_namespaces(), metadata);
   }
 }
 
 void Collect(const v1::UpdateVethRequest& request, Collector& needs) {
-  needs.AddUpdate(request.veth());
+  needs.AddUpdate(request.veth(), request.update_mask());
   for (const v1::VethEndpoint* end : {&request.veth().endpoint_a(), &request.veth().endpoint_b()}) {
     if (!end->bridge().empty()) needs.Add(end->bridge());
   }
 }
 
 void Collect(const v1::CreateBridgeRequest& request, Collector& needs) {
-  needs.AddMade(absl::StrCat("bridges/", request.bridge_id()), request.bridge().metadata());
+  needs.AddCreated(absl::StrCat("bridges/", request.bridge_id()), request.bridge().metadata());
   needs.AddPlace(request.bridge());
 }
 
-void Collect(const v1::UpdateBridgeRequest& request, Collector& needs) { needs.AddUpdate(request.bridge()); }
+void Collect(const v1::UpdateBridgeRequest& request, Collector& needs) {
+  needs.AddUpdate(request.bridge(), request.update_mask());
+}
 
 void Collect(const v1::CreateDeviceRequest& request, Collector& needs) {
-  needs.AddMade(absl::StrCat("devices/", request.device_id()), request.device().metadata());
+  needs.AddCreated(absl::StrCat("devices/", request.device_id()), request.device().metadata());
   needs.AddPlace(request.device());
   needs.AddLower(request.device());
 }
 
-void Collect(const v1::UpdateDeviceRequest& request, Collector& needs) { needs.AddUpdate(request.device()); }
+void Collect(const v1::UpdateDeviceRequest& request, Collector& needs) {
+  needs.AddUpdate(request.device(), request.update_mask());
+}
 
 // Leases and garbage are an owner's.
 template <typename Request>
@@ -226,6 +255,27 @@ void Filter(Message& response,
     }
     while (reflection.FieldSize(response, list) > kept) reflection.RemoveLast(&response, list);
   }
+}
+
+void FilterPorts(Message& response, const std::function<bool(const std::string& veth)>& may_see) {
+  auto filter = [&may_see](v1::Bridge& bridge) {
+    auto& ports = *bridge.mutable_ports();
+    ports.erase(std::remove_if(ports.begin(), ports.end(), [&](const std::string& veth) { return !may_see(veth); }),
+                ports.end());
+  };
+  if (auto* bridge = dynamic_cast<v1::Bridge*>(&response); bridge != nullptr) filter(*bridge);
+  if (auto* page = dynamic_cast<v1::ListBridgesResponse*>(&response); page != nullptr) {
+    for (v1::Bridge& bridge : *page->mutable_bridges()) filter(bridge);
+  }
+}
+
+std::string DeletionOf(absl::string_view resource) {
+  for (const auto& [collection, method] :
+       {std::pair("namespaces/", "DeleteNamespace"), std::pair("veths/", "DeleteVeth"),
+        std::pair("bridges/", "DeleteBridge"), std::pair("devices/", "DeleteDevice")}) {
+    if (absl::StartsWith(resource, collection)) return method;
+  }
+  return "";
 }
 
 }  // namespace netprov::api

@@ -16,7 +16,8 @@ namespace netprov::api {
 // One thing that a request needs, and what is known of the labels that it is up to.
 struct Need {
   access::Demand demand;
-  // The labels that the resource will have. nullopt: those that it has now count.
+  // The labels that the resource will have; if it is there already, those that it has now count too. nullopt: those
+  // that it has now.
   std::optional<access::Labels> labels;
   // The resource need not be there: if it is not, `labels` count, and else those that it has.
   bool may_be_made = false;
@@ -24,8 +25,8 @@ struct Need {
 
 struct Needs {
   std::vector<Need> all;
-  // The object that the call changes or deletes, by its resource name: where it is and what it stands on are rights of
-  // their own too. Empty: none.
+  // The object that the call makes, changes or deletes, by its resource name: if it is there, where it is and what it
+  // stands on are rights of their own too. Empty: none.
   std::string changes;
 };
 
@@ -37,6 +38,12 @@ Needs NeedsOf(absl::string_view method, const google::protobuf::Message& request
 // such page stay as they are.
 void Filter(google::protobuf::Message& response,
             const std::function<bool(const std::string& resource, const access::Labels& labels)>& may_see);
+
+// Takes the pairs out of the `ports` of bridges in an answer that `may_see` refuses, by their names.
+void FilterPorts(google::protobuf::Message& response, const std::function<bool(const std::string& veth)>& may_see);
+
+// The method that deletes a resource of that name: `DeleteVeth`. Empty: none does.
+std::string DeletionOf(absl::string_view resource);
 
 }  // namespace netprov::api
 

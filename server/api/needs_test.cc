@@ -144,15 +144,44 @@ TEST(NeedsTest, NamespacesThatComeWithAPairAreMade) {
 }
 
 TEST(NeedsTest, AnUpdateNeedsTheObjectAsItIsAndAsItWillBe) {
-  EXPECT_THAT(TextsOf<v1::UpdateVethRequest>("UpdateVeth", R"pb(veth {
-                                                                  name: "veths/v"
-                                                                  endpoint_b { bridge: "bridges/br" }
-                                                                  metadata { labels { key: "k" value: "v" } }
-                                                                })pb"),
-              ElementsAre("UpdateVeth veths/v", "UpdateVeth veths/v {k=v}", "UpdateVeth bridges/br"));
+  EXPECT_THAT(
+      TextsOf<v1::UpdateVethRequest>("UpdateVeth", R"pb(veth {
+                                                          name: "veths/v"
+                                                          endpoint_b { bridge: "bridges/br" }
+                                                          metadata {
+                                                            owner: "ci"
+                                                            labels { key: "k" value: "v" }
+                                                          }
+                                                        }
+                                                        update_mask { paths: "metadata" })pb"),
+      ElementsAre("UpdateVeth veths/v", "UpdateVeth veths/v {k=v}", "UpdateVeth owners/ci", "UpdateVeth bridges/br"));
+  // What is left out is taken away, and what the mask does not name stays.
+  EXPECT_THAT(TextsOf<v1::UpdateNamespaceRequest>("UpdateNamespace", R"pb(namespace { name: "namespaces/a" }
+                                                                          update_mask { paths: "metadata" })pb"),
+              ElementsAre("UpdateNamespace namespaces/a", "UpdateNamespace namespaces/a {}"));
+  EXPECT_THAT(TextsOf<v1::UpdateNamespaceRequest>("UpdateNamespace", R"pb(namespace {
+                                                                            name: "namespaces/a"
+                                                                            metadata { owner: "x" }
+                                                                          }
+                                                                          update_mask { paths: "metadata.ttl" })pb"),
+              ElementsAre("UpdateNamespace namespaces/a"));
+  for (const char* path : {"*", "metadata.labels", "metadata.labels.team"}) {
+    EXPECT_EQ(TextsOf<v1::UpdateBridgeRequest>(
+                  "UpdateBridge", absl::StrCat("bridge { name: 'bridges/b' } update_mask { paths: '", path, "' }"))
+                  .size(),
+              2u)
+        << path;
+  }
   EXPECT_EQ(Of<v1::UpdateVethRequest>("UpdateVeth", R"pb(veth { name: "veths/v" })pb").changes, "veths/v");
   EXPECT_EQ(Of<v1::DeleteBridgeRequest>("DeleteBridge", R"pb(name: "bridges/b")pb").changes, "bridges/b");
   EXPECT_EQ(Of<v1::GetBridgeRequest>("GetBridge", R"pb(name: "bridges/b")pb").changes, "");
+}
+
+TEST(NeedsTest, AnOwnerIsNeededByWhomMakesSomethingForIt) {
+  EXPECT_THAT(TextsOf<v1::CreateNamespaceRequest>("CreateNamespace", R"pb(namespace_id: "a"
+                                                                          namespace { metadata { owner: "ci" } })pb"),
+              ElementsAre("CreateNamespace namespaces/a {}", "CreateNamespace owners/ci"));
+  EXPECT_EQ(Of<v1::CreateVethRequest>("CreateVeth", R"pb(veth_id: "v")pb").changes, "veths/v");
 }
 
 TEST(NeedsTest, ADeviceNeedsWhatItStandsOn) {

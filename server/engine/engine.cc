@@ -211,6 +211,12 @@ std::vector<std::string> Engine::Keys(const DeleteDeviceCall& call) const {
   return SortedKeys(std::move(keys), call.context);
 }
 
+bool Engine::IsAnswered(const std::string& request_id) const {
+  if (request_id.empty()) return false;
+  const RegistryResult<std::optional<RequestRecord>> answer = registry_.FindRequest(request_id);
+  return answer.ok() && answer->has_value();
+}
+
 std::optional<ObjectFacts> Engine::FactsOf(absl::string_view resource) const {
   auto facts_of_end = [](const EndpointSpec& end, ObjectFacts& facts) {
     facts.is_at_host |= end.is_at_host();

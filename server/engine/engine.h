@@ -205,6 +205,9 @@ class Engine {
   // The last report.
   HostReport GetHostReport() const;
 
+  // Whether a call with that request id was answered (Registry::FindRequest()); one that can't be looked up was not.
+  bool IsAnswered(const std::string& request_id) const;
+
   // What decides who may change a managed object, by its resource name; from the registry alone. nullopt: there is
   // none.
   std::optional<ObjectFacts> FactsOf(absl::string_view resource) const;

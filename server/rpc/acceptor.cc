@@ -10,9 +10,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -60,11 +62,17 @@ bool ReadPeer(int fd, access::Identity& peer) {
   return true;
 }
 
-// The IP address of a peer, without its port.
+// The IP address of a peer, without its port. Of IPv6 the first half: a host mostly has all that begin with it.
 std::string AddressOf(const sockaddr_storage& address) {
   char text[INET6_ADDRSTRLEN] = {};
   if (address.ss_family == AF_INET6) {
-    ::inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6&>(address).sin6_addr, text, sizeof(text));
+    in6_addr ipv6 = reinterpret_cast<const sockaddr_in6&>(address).sin6_addr;
+    if (IN6_IS_ADDR_V4MAPPED(&ipv6)) {
+      ::inet_ntop(AF_INET, &ipv6.s6_addr[12], text, sizeof(text));
+      return text;
+    }
+    std::fill(std::begin(ipv6.s6_addr) + 8, std::end(ipv6.s6_addr), 0);
+    ::inet_ntop(AF_INET6, &ipv6, text, sizeof(text));
   } else {
     ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in&>(address).sin_addr, text, sizeof(text));
   }

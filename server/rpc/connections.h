@@ -22,7 +22,7 @@ struct ConnectionLimits {
   size_t unix_total = 256;   // of all unix sockets; the last 16 are for root and for the daemon's own user
   size_t per_uid = 128;      // of them, by one user other than these
   size_t tcp_total = 512;    // of all TCP sockets
-  size_t per_address = 128;  // of them, from one IP address
+  size_t per_address = 128;  // of them, from one IPv4 address or one /64 of IPv6
 };
 
 // What becomes of a connection that somebody made.

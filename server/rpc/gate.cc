@@ -3,10 +3,13 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "server/api/errors.h"
 #include "server/api/needs.h"
+#include "server/api/request.h"
+#include "server/api/resource_name.h"
 
 namespace netprov::rpc {
 namespace {
@@ -29,28 +32,45 @@ struct Rest {
   std::vector<Right> missing;  // rights that the caller lacks and the object that is changed may need
   std::string changes;
   std::string method;
+  std::string request_id;
 };
+
+// What the registry knows of a resource by its name in the API.
+std::optional<engine::ObjectFacts> FactsOf(const engine::Engine& engine, const std::string& resource) {
+  if (!absl::StartsWith(resource, "namespaces/")) return engine.FactsOf(resource);
+  // An id of somebody else's is percent-encoded in its name.
+  const auto id = api::ParseNamespaceName(resource);
+  return id.ok() ? engine.FactsOf(absl::StrCat("namespaces/", *id)) : std::nullopt;
+}
+
+bool IsNeeded(Right right, const engine::ObjectFacts& facts) {
+  switch (right) {
+    case Right::kHost:
+      return facts.is_at_host;
+    case Right::kPath:
+      return facts.has_path;
+    case Right::kPid:
+      return facts.has_pid;
+  }
+  return true;
+}
 
 absl::Status DecideLater(const engine::Engine& engine, const Policy& policy, const Identity& caller, const Rest& rest) {
   for (const api::Need& need : rest.up_to_labels) {
-    const std::optional<engine::ObjectFacts> facts = engine.FactsOf(need.demand.resource);
+    const std::optional<engine::ObjectFacts> facts = FactsOf(engine, need.demand.resource);
     // A resource that is not there has no labels; whoever may see only some does not learn which are.
-    const Labels* labels = nullptr;
     static const Labels none;
-    if (facts.has_value()) {
-      labels = &facts->labels;
-    } else {
-      labels = need.may_be_made && need.labels.has_value() ? &*need.labels : &none;
-    }
+    const Labels* labels = facts.has_value() ? &facts->labels : need.labels.has_value() ? &*need.labels : &none;
+    // What it has been deleted by may be asked for again: the engine answers as it did then, or refuses.
+    const bool may_be_repeat = !facts.has_value() && need.demand.resource == rest.changes;
+    if (may_be_repeat && engine.IsAnswered(rest.request_id)) continue;
     if (policy.Decide(caller, need.demand, labels) != Verdict::kAllowed) return Denied(caller, need.demand);
   }
   if (rest.missing.empty()) return absl::OkStatus();
-  const std::optional<engine::ObjectFacts> facts = engine.FactsOf(rest.changes);
+  const std::optional<engine::ObjectFacts> facts = FactsOf(engine, rest.changes);
   if (!facts.has_value()) return absl::OkStatus();
   for (const Right right : rest.missing) {
-    const bool is_needed = (right == Right::kHost && facts->is_at_host) || (right == Right::kPath && facts->has_path) ||
-                           (right == Right::kPid && facts->has_pid);
-    if (is_needed) return Denied(caller, {.method = rest.method, .right = right});
+    if (IsNeeded(right, *facts)) return Denied(caller, {.method = rest.method, .right = right});
   }
   return absl::OkStatus();
 }
@@ -76,18 +96,17 @@ Gate::Entry Gate::Check(const std::shared_ptr<const Identity>& caller, absl::str
   const std::shared_ptr<const Policy> policy = this->policy();
   if (policy->IsUnrestricted(*caller)) return {};
   api::Needs needs = api::NeedsOf(method, request);
-  Rest rest{.changes = needs.changes, .method = std::string(method)};
+  Rest rest{.changes = needs.changes, .method = std::string(method), .request_id = api::Summarize(request).request_id};
   for (api::Need& need : needs.all) {
-    const bool is_decided_by_request = need.labels.has_value() && !need.may_be_made;
-    switch (policy->Decide(*caller, need.demand, is_decided_by_request ? &*need.labels : nullptr)) {
-      case Verdict::kAllowed:
-        break;
-      case Verdict::kDenied:
-        return {.status = Denied(*caller, need.demand)};
-      case Verdict::kUpToLabels:
-        rest.up_to_labels.push_back(std::move(need));
-        break;
+    const Verdict verdict = policy->Decide(*caller, need.demand, nullptr);
+    if (verdict == Verdict::kDenied) return {.status = Denied(*caller, need.demand)};
+    if (verdict == Verdict::kAllowed) continue;
+    // It is up to labels: those that it will have, and those that it has.
+    const bool is_as_asked_for = need.labels.has_value() && !need.may_be_made;
+    if (is_as_asked_for && policy->Decide(*caller, need.demand, &*need.labels) != Verdict::kAllowed) {
+      return {.status = Denied(*caller, need.demand)};
     }
+    rest.up_to_labels.push_back(std::move(need));
   }
   for (const Right right : {Right::kHost, Right::kPath, Right::kPid}) {
     if (rest.changes.empty()) break;
@@ -100,12 +119,30 @@ Gate::Entry Gate::Check(const std::shared_ptr<const Identity>& caller, absl::str
       return DecideLater(engine_, *policy, *caller, rest);
     };
   }
-  entry.filter = [policy, caller, method = std::string(method)](google::protobuf::Message& response) {
+  entry.filter = [this, policy, caller, method = std::string(method)](google::protobuf::Message& response) {
     api::Filter(response, [&](const std::string& resource, const Labels& labels) {
       return policy->Decide(*caller, {.method = method, .resource = resource}, &labels) == Verdict::kAllowed;
     });
+    api::FilterPorts(response, [&](const std::string& veth) {
+      const std::optional<engine::ObjectFacts> facts = FactsOf(engine_, veth);
+      return facts.has_value() &&
+             policy->Decide(*caller, {.method = "GetVeth", .resource = veth}, &facts->labels) == Verdict::kAllowed;
+    });
   };
   return entry;
+}
+
+bool Gate::MayDelete(const Identity& caller, const std::string& resource) const {
+  const std::shared_ptr<const Policy> policy = this->policy();
+  if (policy->IsUnrestricted(caller)) return true;
+  const std::string method = api::DeletionOf(resource);
+  const std::optional<engine::ObjectFacts> facts = FactsOf(engine_, resource);
+  if (!facts.has_value()) return false;
+  for (const Right right : {Right::kHost, Right::kPath, Right::kPid}) {
+    const Demand demand{.method = method, .right = right};
+    if (IsNeeded(right, *facts) && policy->Decide(caller, demand, nullptr) != Verdict::kAllowed) return false;
+  }
+  return policy->Decide(caller, {.method = method, .resource = resource}, &facts->labels) == Verdict::kAllowed;
 }
 
 bool Gate::MayRenew(const Identity& caller, const std::string& owner) const {

@@ -45,6 +45,9 @@ class Gate {
   Entry Check(const std::shared_ptr<const access::Identity>& caller, absl::string_view method,
               const google::protobuf::Message& request) const;
 
+  // Whether the caller may delete an object that is there, of which nobody asks by its name: garbage.
+  bool MayDelete(const access::Identity& caller, const std::string& resource) const;
+
   // Whether a call with the owner's name in its metadata is a sign of the owner's life.
   bool MayRenew(const access::Identity& caller, const std::string& owner) const;
 

@@ -2,6 +2,7 @@
 
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "netprov/v1/lease.grpc.pb.h"
 #include "server/api/errors.h"
@@ -20,7 +21,8 @@ using Base = v1::LeaseService::WithRawCallbackMethod_RenewLease<
 
 class LeaseService final : public Base {
  public:
-  LeaseService(engine::Engine& engine, CallRunner& runner) : engine_(engine), runner_(runner) {}
+  LeaseService(engine::Engine& engine, const Gate& gate, CallRunner& runner)
+      : engine_(engine), gate_(gate), runner_(runner) {}
 
   Reactor* RenewLease(Context* context, const Bytes* request, Bytes* response) override {
     return runner_.Start<v1::RenewLeaseRequest>({context, request, response, "RenewLease"},
@@ -42,10 +44,10 @@ class LeaseService final : public Base {
   Reactor* CollectGarbage(Context* context, const Bytes* request, Bytes* response) override {
     return runner_.Start<v1::CollectGarbageRequest>(
         {context, request, response, "CollectGarbage"},
-        [this](const v1::CollectGarbageRequest& collect) -> absl::StatusOr<Work> {
+        [this, context](const v1::CollectGarbageRequest& collect) -> absl::StatusOr<Work> {
           absl::StatusOr<api::GarbageQuery> query = api::ToCall(collect);
           if (!query.ok()) return query.status();
-          absl::StatusOr<engine::CollectGarbageCall> call = engine_.PlanGarbage(query->owner, query->keep);
+          absl::StatusOr<engine::CollectGarbageCall> call = PlanFor(*runner_.CallerOf(*context), *query);
           call->validate_only = query->validate_only;
           return Change(engine_, api::Method::kCollectGarbage, std::move(call), &engine::Engine::CollectGarbage,
                         [](const auto& garbage) { return api::ToProto(*garbage); });
@@ -53,14 +55,27 @@ class LeaseService final : public Base {
   }
 
  private:
+  // What the caller may not delete is kept, and not talked of.
+  engine::CollectGarbageCall PlanFor(const access::Identity& caller, const api::GarbageQuery& query) const {
+    engine::CollectGarbageCall call = engine_.PlanGarbage(query.owner, query.keep);
+    std::vector<std::string> keep = query.keep;
+    for (const engine::ObjectRef& object : call.doomed) {
+      if (!gate_.MayDelete(caller, object.name)) keep.push_back(object.name);
+    }
+    if (keep.size() != query.keep.size()) call = engine_.PlanGarbage(query.owner, keep);
+    std::erase_if(call.kept, [&](const auto& kept) { return !gate_.MayDelete(caller, kept.first); });
+    return call;
+  }
+
   engine::Engine& engine_;
+  const Gate& gate_;
   CallRunner& runner_;
 };
 
 }  // namespace
 
-std::unique_ptr<grpc::Service> MakeLeaseService(engine::Engine& engine, CallRunner& runner) {
-  return std::make_unique<LeaseService>(engine, runner);
+std::unique_ptr<grpc::Service> MakeLeaseService(engine::Engine& engine, const Gate& gate, CallRunner& runner) {
+  return std::make_unique<LeaseService>(engine, gate, runner);
 }
 
 }  // namespace netprov::rpc

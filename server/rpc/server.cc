@@ -3,6 +3,7 @@
 #include <grpcpp/channel.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
@@ -39,10 +40,15 @@ constexpr const char* kServices[] = {"netprov.v1.AccessService",     "netprov.v1
                                      "netprov.v1.NamespaceService",  "netprov.v1.VethService"};
 
 // Of one connection. What is beyond waits in the client.
-constexpr int kMaxConcurrentCalls = 1024;
+constexpr int kMaxConcurrentCalls = 256;
 
-// Reflection is served by gRPC's synchronous threads. It needs few, and an idle stream holds one.
+// Of gRPC's own, for what connections send. What is beyond waits in the sockets.
+constexpr size_t kMemoryBytes = 256 << 20;
+
+// Reflection is served by gRPC's synchronous threads. It needs few, but an open stream holds one, and gRPC would make
+// another for each: what is beyond is refused.
 constexpr int kReflectionThreads = 2;
+constexpr int kMostReflectionThreads = 8;
 
 // Streams of health and reflection would last forever; our own calls are over by then.
 constexpr absl::Duration kStreamGrace = absl::Milliseconds(100);
@@ -135,7 +141,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(engine::Engine& engine, Se
   server->services_.push_back(MakeBridgeService(engine, *server->runner_));
   server->services_.push_back(MakeDeviceService(engine, *server->runner_));
   server->services_.push_back(MakeInspectionService(engine, *server->runner_));
-  server->services_.push_back(MakeLeaseService(engine, *server->runner_));
+  server->services_.push_back(MakeLeaseService(engine, *server->gate_, *server->runner_));
   server->services_.push_back(MakeNamespaceService(engine, *server->runner_));
   server->services_.push_back(MakeVethService(engine, *server->runner_));
 
@@ -149,6 +155,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(engine::Engine& engine, Se
     builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, kConnectionAgeMs);
     builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, kConnectionGraceMs);
   }
+  grpc::ResourceQuota quota("netprovd");
+  quota.Resize(kMemoryBytes);
+  quota.SetMaxThreads(kMostReflectionThreads);
+  builder.SetResourceQuota(quota);
   builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
   builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, kReflectionThreads);
   for (const std::unique_ptr<grpc::Service>& service : server->services_) builder.RegisterService(service.get());

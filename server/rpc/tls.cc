@@ -88,35 +88,31 @@ Bio Reading(absl::string_view text) { return Bio(BIO_new_mem_buf(text.data(), st
 // A passphrase is nowhere to be had, and OpenSSL would ask the terminal.
 int NoPassphrase(char*, int, int, void*) { return 0; }
 
-// All certificates of a file, in their order.
-std::vector<Certificate> CertificatesIn(absl::string_view text) {
-  std::vector<Certificate> certificates;
+// All objects of a kind in a file, in their order; none where one of them is damaged.
+template <typename Object, typename Reader>
+std::vector<Object> AllIn(absl::string_view text, Reader read) {
+  std::vector<Object> objects;
   const Bio bio = Reading(text);
   for (;;) {
-    Certificate certificate(PEM_read_bio_X509(bio.get(), nullptr, NoPassphrase, nullptr));
-    if (certificate == nullptr) break;
-    certificates.push_back(std::move(certificate));
+    Object object(read(bio.get(), nullptr, NoPassphrase, nullptr));
+    if (object == nullptr) break;
+    objects.push_back(std::move(object));
   }
   // The end of the file is an error to OpenSSL, and must not be taken for one of the next call of this thread.
+  const bool is_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
   ERR_clear_error();
-  return certificates;
+  if (!is_end) objects.clear();
+  return objects;
 }
 
+std::vector<Certificate> CertificatesIn(absl::string_view text) { return AllIn<Certificate>(text, PEM_read_bio_X509); }
 std::vector<RevocationList> ListsIn(absl::string_view text) {
-  std::vector<RevocationList> lists;
-  const Bio bio = Reading(text);
-  for (;;) {
-    RevocationList list(PEM_read_bio_X509_CRL(bio.get(), nullptr, NoPassphrase, nullptr));
-    if (list == nullptr) break;
-    lists.push_back(std::move(list));
-  }
-  ERR_clear_error();
-  return lists;
+  return AllIn<RevocationList>(text, PEM_read_bio_X509_CRL);
 }
 
 absl::Status CheckIdentity(const TlsFiles& files, absl::string_view certificate, absl::string_view key) {
   const std::vector<Certificate> chain = CertificatesIn(certificate);
-  if (chain.empty()) return Bad(files.certificate, "holds no certificate in PEM");
+  if (chain.empty()) return Bad(files.certificate, "holds no certificate in PEM, or a damaged one");
   const Key private_key(PEM_read_bio_PrivateKey(Reading(key).get(), nullptr, NoPassphrase, nullptr));
   ERR_clear_error();
   if (private_key == nullptr) return Bad(files.key, "holds no private key in PEM without a passphrase");
@@ -254,23 +250,27 @@ absl::Status Tls::Reload() {
 
   auto trust = std::make_shared<Trust>(Trust{.store = Store(X509_STORE_new())});
   const std::vector<Certificate> authorities = CertificatesIn(*client_ca);
-  if (authorities.empty()) return Bad(files_.client_ca, "holds no certificate in PEM");
-  for (const Certificate& authority : authorities) X509_STORE_add_cert(trust->store.get(), authority.get());
+  if (authorities.empty()) return Bad(files_.client_ca, "holds no certificate in PEM, or a damaged one");
+  bool is_added = true;
+  for (const Certificate& authority : authorities) {
+    is_added = is_added && X509_STORE_add_cert(trust->store.get(), authority.get()) == 1;
+  }
   if (!files_.crl.empty()) {
     absl::StatusOr<std::string> text = ReadFile(files_.crl, /*is_secret=*/false);
     if (!text.ok()) return text.status();
     const std::vector<RevocationList> lists = ListsIn(*text);
-    if (lists.empty()) return Bad(files_.crl, "holds no list of revoked certificates in PEM");
-    for (const RevocationList& list : lists) X509_STORE_add_crl(trust->store.get(), list.get());
+    if (lists.empty()) return Bad(files_.crl, "holds no list of revoked certificates in PEM, or a damaged one");
+    for (const RevocationList& list : lists) {
+      is_added = is_added && X509_STORE_add_crl(trust->store.get(), list.get()) == 1;
+    }
     X509_STORE_set_flags(trust->store.get(), X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
   }
   ERR_clear_error();
-  // The key comes first: OpenSSL finds either in a file with both.
-  if (absl::Status published = Publish(absl::StrCat(*key, "\n", *certificate), *client_ca); !published.ok()) {
-    return published;
-  }
+  if (!is_added) return absl::ResourceExhaustedError("out of memory for certificates");
+  // First, so that what is revoked is refused also where the disk is full.
   verifier_->Set(std::move(trust));
-  return absl::OkStatus();
+  // The key comes first: OpenSSL finds either in a file with both.
+  return Publish(absl::StrCat(*key, "\n", *certificate), *client_ca);
 }
 
 absl::Status Tls::Publish(const std::string& identity, const std::string& client_ca) {

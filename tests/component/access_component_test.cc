@@ -301,6 +301,100 @@ TEST_F(AccessTest, LabelsDecideOfWhatIsThereAndOfWhatIsMade) {
   EXPECT_TRUE(client_->Delete(del).ok());
 }
 
+// What is missing has its name still, and whoever is to take that over needs what it takes to delete it.
+TEST_F(AccessTest, WhatIsMissingIsNotTakenOver) {
+  ASSERT_TRUE(client_->Create(Labelled("prod", "prod")).ok());
+  kernel_.RemoveForeignNetnsForTest("prod");
+  Rule rule = Allowing("operator");
+  rule.labels = {{"team", "ci"}};
+  Use({rule});
+  EXPECT_EQ(client_->Create(Labelled("prod", "ci")).Summary(), "PERMISSION_DENIED ACCESS_DENIED");
+  Use({Allowing("operator")});
+  EXPECT_TRUE(client_->Create(Labelled("prod", "ci")).ok());
+}
+
+TEST_F(AccessTest, AnUpdateTakesNoLabelsAwayByLeavingThemOut) {
+  ASSERT_TRUE(client_->Create(Labelled("ours", "ci")).ok());
+  Rule rule = Allowing("operator");
+  rule.labels = {{"team", "ci"}};
+  Use({rule});
+  for (const char* path : {"metadata", "metadata.labels", "*"}) {
+    v1::UpdateNamespaceRequest update;
+    update.mutable_namespace_()->set_name("namespaces/ours");
+    update.mutable_update_mask()->add_paths(path);
+    EXPECT_EQ(client_->Update(update).Summary(), "PERMISSION_DENIED ACCESS_DENIED") << path;
+  }
+  v1::UpdateNamespaceRequest update;
+  update.mutable_namespace_()->set_name("namespaces/ours");
+  update.mutable_namespace_()->mutable_metadata()->set_self_heal(true);
+  update.mutable_update_mask()->add_paths("metadata.self_heal");
+  EXPECT_TRUE(client_->Update(update).ok());
+}
+
+TEST_F(AccessTest, ADeletionWhoseAnswerWasLostCanBeRepeated) {
+  ASSERT_TRUE(client_->Create(Labelled("ours", "ci")).ok());
+  Rule rule = Allowing("operator");
+  rule.labels = {{"team", "ci"}};
+  Use({rule});
+  v1::DeleteNamespaceRequest del;
+  del.set_name("namespaces/ours");
+  del.set_request_id(kUuid1);
+  EXPECT_TRUE(client_->Delete(del).ok());
+  EXPECT_TRUE(client_->Delete(del).ok());
+  del.set_request_id(kUuid2);
+  EXPECT_EQ(client_->Delete(del).Summary(), "PERMISSION_DENIED ACCESS_DENIED");
+}
+
+TEST_F(AccessTest, GarbageIsWhatTheCallerMayDelete) {
+  auto create = [this](const std::string& id) {
+    v1::CreateNamespaceRequest request;
+    request.set_namespace_id(id);
+    request.mutable_namespace_()->mutable_metadata()->set_owner("ci");
+    ASSERT_TRUE(client_->Create(request).ok());
+  };
+  create("mine-1");
+  create("other");
+  create("a");
+  v1::CreateVethRequest pair = HostPair("mine-host");
+  pair.mutable_veth()->mutable_metadata()->set_owner("ci");
+  ASSERT_TRUE(client_->Create(pair).ok());
+  Use({Allowing("operator", {"owners/ci", "namespaces/mine-*", "veths/*"})});
+  v1::CollectGarbageRequest collect;
+  collect.set_owner("ci");
+  const auto collected = client_->Collect(collect);
+  ASSERT_TRUE(collected.ok()) << collected.message;
+  // Not the pair, which has an end at the host, nor what it stands on, nor what has another name.
+  EXPECT_THAT(collected.value.deleted(), ElementsAre("namespaces/mine-1"));
+  EXPECT_EQ(collected.value.failures_size(), 0);
+}
+
+TEST_F(AccessTest, SomethingIsMadeForAnOwnerByWhomThatIsUpTo) {
+  Use({Allowing("operator", {"namespaces/*", "owners/mine"})});
+  v1::CreateNamespaceRequest request;
+  request.set_namespace_id("a");
+  request.mutable_namespace_()->mutable_metadata()->set_owner("other");
+  EXPECT_EQ(client_->Create(request).Metadata()["resource"], "owners/other");
+  request.mutable_namespace_()->mutable_metadata()->set_owner("mine");
+  EXPECT_TRUE(client_->Create(request).ok());
+}
+
+TEST_F(AccessTest, ABridgeShowsThePortsThatTheCallerMaySee) {
+  v1::CreateBridgeRequest bridge;
+  bridge.set_bridge_id("br");
+  bridge.mutable_bridge()->mutable_host();
+  ASSERT_TRUE(client_->Create(bridge).ok());
+  ASSERT_TRUE(client_->CreateNamespace("a").ok());
+  for (const char* id : {"mine", "other"}) {
+    v1::CreateVethRequest request = HostPair(id);
+    request.mutable_veth()->mutable_endpoint_a()->set_bridge("bridges/br");
+    ASSERT_TRUE(client_->Create(request).ok());
+  }
+  Use({Allowing("viewer", {"bridges/*", "veths/mine"})});
+  const auto seen = client_->GetBridge("br");
+  ASSERT_TRUE(seen.ok()) << seen.message;
+  EXPECT_THAT(seen.value.ports(), ElementsAre("veths/mine"));
+}
+
 TEST_F(AccessTest, ListsShowWhatTheCallerMaySee) {
   ASSERT_TRUE(client_->Create(Labelled("ours", "ci")).ok());
   ASSERT_TRUE(client_->Create(Labelled("theirs", "prod")).ok());

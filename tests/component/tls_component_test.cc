@@ -190,11 +190,13 @@ TEST_F(TlsTest, WhatDoesNotFitIsLeftAside) {
     std::string text;
     std::string error;
   };
-  for (const Broken& broken : std::vector<Broken>{{files_.key, Read(pki_ + "/ci-key.pem"), "is not the key of"},
-                                                  {files_.key, "nonsense", "holds no private key"},
-                                                  {files_.certificate, "", "holds no certificate"},
-                                                  {files_.client_ca, "x", "holds no certificate"},
-                                                  {files_.crl, Read(pki_ + "/ca.pem"), "holds no list"}}) {
+  for (const Broken& broken : std::vector<Broken>{
+           {files_.key, Read(pki_ + "/ci-key.pem"), "is not the key of"},
+           {files_.key, "nonsense", "holds no private key"},
+           {files_.certificate, "", "holds no certificate"},
+           {files_.client_ca, "x", "holds no certificate"},
+           {files_.client_ca, Read(pki_ + "/ca.pem") + "-----BEGIN CERTIFICATE-----\nMIIB\n", "or a damaged one"},
+           {files_.crl, Read(pki_ + "/ca.pem"), "holds no list"}}) {
     const std::string before = Read(broken.path);
     std::ofstream(broken.path) << broken.text;
     const absl::Status status = tls_->Reload();
