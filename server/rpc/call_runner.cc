@@ -66,7 +66,7 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
   }
 
   // Whether its caller may make it, as far as that can be said before its turn.
-  absl::Status Pass(const google::protobuf::Message& request) {
+  absl::Status Pass(google::protobuf::Message& request) {
     entry_ = runner_.gate_.Check(caller_, call_.method, request);
     return entry_.status;
   }

@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "google/protobuf/descriptor.h"
 #include "server/api/errors.h"
 #include "server/api/needs.h"
 #include "server/api/request.h"
@@ -20,6 +21,7 @@ using access::Labels;
 using access::Policy;
 using access::Right;
 using access::Verdict;
+using google::protobuf::FieldDescriptor;
 
 absl::Status Denied(const Identity& caller, const Demand& demand) {
   return api::AccessDenied(caller.Name(), demand.method, demand.resource,
@@ -92,7 +94,7 @@ std::shared_ptr<const Policy> Gate::policy() const {
 }
 
 Gate::Entry Gate::Check(const std::shared_ptr<const Identity>& caller, absl::string_view method,
-                        const google::protobuf::Message& request) const {
+                        google::protobuf::Message& request) const {
   const std::shared_ptr<const Policy> policy = this->policy();
   if (policy->IsUnrestricted(*caller)) return {};
   api::Needs needs = api::NeedsOf(method, request);
@@ -113,6 +115,15 @@ Gate::Entry Gate::Check(const std::shared_ptr<const Identity>& caller, absl::str
     const Demand demand{.method = rest.method, .right = right};
     if (policy->Decide(*caller, demand, nullptr) != Verdict::kAllowed) rest.missing.push_back(right);
   }
+  if (const FieldDescriptor* field = request.GetDescriptor()->FindFieldByName("page_token"); field != nullptr) {
+    const std::string sealed = request.GetReflection()->GetString(request, field);
+    std::optional<std::string> token = sealed.empty() ? "" : seal_.Open(sealed, caller->Name());
+    if (!token.has_value()) {
+      return {.status = api::InvalidFields(
+                  {{.field = "page_token", .description = "must be one that a list of yours returned of late"}})};
+    }
+    request.GetReflection()->SetString(&request, field, *std::move(token));
+  }
   Entry entry;
   if (!rest.up_to_labels.empty() || !rest.missing.empty()) {
     entry.later = [this, policy, caller, rest = std::move(rest)] {
@@ -128,6 +139,10 @@ Gate::Entry Gate::Check(const std::shared_ptr<const Identity>& caller, absl::str
       return facts.has_value() &&
              policy->Decide(*caller, {.method = "GetVeth", .resource = veth}, &facts->labels) == Verdict::kAllowed;
     });
+    const FieldDescriptor* next = response.GetDescriptor()->FindFieldByName("next_page_token");
+    if (next == nullptr) return;
+    const std::string token = response.GetReflection()->GetString(response, next);
+    if (!token.empty()) response.GetReflection()->SetString(&response, next, seal_.Seal(token, caller->Name()));
   };
   return entry;
 }

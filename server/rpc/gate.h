@@ -15,6 +15,7 @@
 #include "server/access/limiter.h"
 #include "server/access/policy.h"
 #include "server/engine/engine.h"
+#include "server/rpc/page_seal.h"
 
 namespace netprov::rpc {
 
@@ -42,8 +43,10 @@ class Gate {
     // Takes out of the answer what the caller may not see. Null: it may see all of it.
     std::function<void(google::protobuf::Message& response)> filter;
   };
+  // Opens the page token in the request, if the caller may not see what is in those (PageSeal): INVALID_FIELD for one
+  // that is not the caller's.
   Entry Check(const std::shared_ptr<const access::Identity>& caller, absl::string_view method,
-              const google::protobuf::Message& request) const;
+              google::protobuf::Message& request) const;
 
   // Whether the caller may delete an object that is there, of which nobody asks by its name: garbage.
   bool MayDelete(const access::Identity& caller, const std::string& resource) const;
@@ -57,6 +60,7 @@ class Gate {
 
  private:
   const engine::Engine& engine_;
+  const PageSeal seal_;
   access::Limiter limiter_;
   mutable std::mutex mutex_;
   std::shared_ptr<const access::Policy> policy_;

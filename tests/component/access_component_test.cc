@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
@@ -407,6 +408,26 @@ TEST_F(AccessTest, ListsShowWhatTheCallerMaySee) {
   std::vector<std::string> names;
   for (const v1::Namespace& netns : list.value.namespaces()) names.push_back(netns.name());
   EXPECT_THAT(names, ElementsAre("namespaces/mirror", "namespaces/ours"));
+}
+
+TEST_F(AccessTest, PagesGoOnAndTheirTokensTellNothing) {
+  for (const char* id : {"a", "hidden-1", "hidden-2", "z"}) ASSERT_TRUE(client_->CreateNamespace(id).ok());
+  Use({Allowing("viewer", {"namespaces/a", "namespaces/z"})});
+  std::vector<std::string> names;
+  v1::ListNamespacesRequest list;
+  list.set_page_size(1);
+  do {
+    const auto page = client_->List(list);
+    ASSERT_TRUE(page.ok()) << page.message;
+    for (const v1::Namespace& netns : page.value.namespaces()) names.push_back(netns.name());
+    list.set_page_token(page.value.next_page_token());
+    std::string plain;
+    EXPECT_TRUE(absl::WebSafeBase64Unescape(list.page_token(), &plain));
+    EXPECT_THAT(plain, ::testing::Not(HasSubstr("hidden")));
+  } while (!list.page_token().empty());
+  EXPECT_THAT(names, ElementsAre("namespaces/a", "namespaces/z"));
+  list.set_page_token("MTpMaXN0TmFtZXNwYWNlczpoaWRkZW4");
+  EXPECT_EQ(client_->List(list).Summary(), "INVALID_ARGUMENT INVALID_FIELD");
 }
 
 TEST_F(AccessTest, AnOwnerIsRenewedOnlyByWhomItIsUpTo) {
