@@ -77,8 +77,8 @@ struct Object {
 // What such a call makes the MTU of the end in the namespace.
 uint32_t MtuOf(uint64_t request) { return request == 0 ? 1500 : 1280 + static_cast<uint32_t>(request % 200); }
 
-// A namespace and a pair from the host into it, together with a bridge, whose port the pair is, or with a VXLAN device; or
-// without a pair, with an ifb device.
+// A namespace and a pair from the host into it, together with a bridge, whose port the pair is, or with a VXLAN device;
+// or without a pair, with an ifb device.
 struct Slot {
   enum class Kind { kAlone, kBridged, kTranslated };
   std::string id;
