@@ -510,6 +510,16 @@ TEST_F(EngineDeviceKindTest, AnEntryThatSomebodyTookAwayStaysAway) {
   EXPECT_EQ(updated->deviations[0].field, "vxlan.fdb");
 }
 
+TEST_F(EngineDeviceKindTest, ARouteThatIsRefusedIsNoRefusalOfTheDevice) {
+  DeviceSpec spec = Spec(netlink::DummyInfo());
+  spec.link.config.gateways.clear();
+  ASSERT_TRUE(Create("d", spec).ok());
+  kernel_.SetLinkForTest(Blue(), "d0", {.up = false});
+  auto refused = Update("d", [](DeviceSpec& asked) { asked.link.config.gateways = {*IpAddress::Parse("10.0.0.1")}; });
+  EXPECT_REFUSED(refused, Reason::kKernel);
+  EXPECT_EQ(refused.error().kernel->code, ENETDOWN);
+}
+
 TEST_F(EngineDeviceKindTest, OnlyTheRequestItselfIsARefusalOfTheDevice) {
   for (const auto& [operation, reason] : {std::pair("bind(NETLINK_ROUTE)", Reason::kKernel),
                                           std::pair("RTM_NEWLINK d0 type macvlan", Reason::kDeviceRefused)}) {
