@@ -267,6 +267,37 @@ TEST_F(EngineDeviceKindTest, WhatACrashLeftIsPutInOrder) {
   EXPECT_REFUSED(engine_->GetDevice("devices/d"), Reason::kDeviceNotFound);
 }
 
+TEST_F(EngineDeviceKindTest, WhatExcludesEachOtherOnOneLinkIsRefused) {
+  const netlink::VlanInfo vlan{.lower = 0, .id = 7};
+  const struct {
+    DeviceOptions there;
+    DeviceOptions asked;
+    int code;  // 0: both may be
+  } kCases[] = {{Macvlan(MacvlanMode::kBridge), IpvlanInfo(), EBUSY},
+                {IpvlanInfo(), Macvlan(MacvlanMode::kBridge), EBUSY},
+                {vlan, vlan, EEXIST},
+                {vlan, netlink::VlanInfo{.lower = 0, .id = 7, .protocol = netlink::VlanProtocol::kDot1Ad}, 0},
+                {vlan, netlink::VlanInfo{.lower = 0, .id = 8}, 0},
+                {vlan, IpvlanInfo(), 0}};
+  for (const auto& [there, asked, code] : kCases) {
+    ASSERT_TRUE(Create("d", Spec(there)).ok());
+    DeviceSpec second = Spec(asked);
+    second.link.interface_name = "d1";
+    second.link.config = {};
+    const std::string before = kernel_.DumpForTest();
+    auto made = Create("e", second);
+    EXPECT_EQ(made.ok(), code == 0) << KindOf(there) << " and " << KindOf(asked);
+    if (made.ok()) {
+      ASSERT_TRUE(Delete("e").ok());
+    } else {
+      EXPECT_REFUSED(made, Reason::kDeviceRefused);
+      EXPECT_EQ(made.error().kernel->code, code);
+      EXPECT_EQ(kernel_.DumpForTest(), before);
+    }
+    ASSERT_TRUE(Delete("d").ok());
+  }
+}
+
 TEST_F(EngineDeviceKindTest, DriftOfAMacvlanShowsAndIsHealed) {
   const DeviceOptions options = Macvlan(MacvlanMode::kSource, {kFirst, kSecond});
   ASSERT_TRUE(Create("d", Spec(options)).ok());
@@ -477,6 +508,16 @@ TEST_F(EngineDeviceKindTest, AnEntryThatSomebodyTookAwayStaysAway) {
   EXPECT_THAT(std::get<VxlanOptions>(updated->options).fdb, ElementsAre(Entry(kFirst, "192.0.2.5")));
   ASSERT_THAT(updated->deviations, SizeIs(1));
   EXPECT_EQ(updated->deviations[0].field, "vxlan.fdb");
+}
+
+TEST_F(EngineDeviceKindTest, ARouteThatIsRefusedIsNoRefusalOfTheDevice) {
+  DeviceSpec spec = Spec(netlink::DummyInfo());
+  spec.link.config.gateways.clear();
+  ASSERT_TRUE(Create("d", spec).ok());
+  kernel_.SetLinkForTest(Blue(), "d0", {.up = false});
+  auto refused = Update("d", [](DeviceSpec& asked) { asked.link.config.gateways = {*IpAddress::Parse("10.0.0.1")}; });
+  EXPECT_REFUSED(refused, Reason::kKernel);
+  EXPECT_EQ(refused.error().kernel->code, ENETDOWN);
 }
 
 TEST_F(EngineDeviceKindTest, OnlyTheRequestItselfIsARefusalOfTheDevice) {

@@ -200,6 +200,10 @@ EngineResult<void> Engine::HealVeth(const VethRecord& record) {
   place_b.interface_name = record.b.interface_name;
   NETPROV_RETURN_IF_ERROR(CheckNameIsFree(place_a, netns_a, "endpoint_a", object, record));
   NETPROV_RETURN_IF_ERROR(CheckNameIsFree(place_b, netns_b, "endpoint_b", object, record));
+  // Both places may lead to one namespace by now.
+  if (netns_a.key() == netns_b.key() && place_a.interface_name == place_b.interface_name) {
+    return InterfaceNameTaken(object, "endpoint_b", place_b.interface_name, place_b.namespace_id, place_b.place);
+  }
   // Before that is there, the pair waits.
   NETPROV_ASSIGN_OR_RETURN(const uint32_t bridge_a, ResolveBridge(record.spec.a, "endpoint_a", /*by_looking=*/true));
   NETPROV_ASSIGN_OR_RETURN(const uint32_t bridge_b, ResolveBridge(record.spec.b, "endpoint_b", /*by_looking=*/true));

@@ -370,6 +370,19 @@ TEST_F(EnginePlaceTest, APairThatIsHealedElsewhereLeavesNothingWhereItWas) {
   ASSERT_TRUE(Delete().ok());
 }
 
+TEST_F(EnginePlaceTest, APairWhoseEndsCameToOnePlaceUnderOneNameIsNotTouched) {
+  VethSpec spec = PathToProcess();
+  spec.a.interface_name = "eth0";
+  ASSERT_TRUE(Create(spec).ok());
+  kernel_.MountForTest(process_, kPath);
+  const std::string before = kernel_.DumpForTest();
+  auto healed = engine_->Heal({.name = "veths/v", .uid = engine_->GetVeth("v")->uid});
+  ASSERT_FALSE(healed.ok());
+  EXPECT_EQ(healed.error().reason, Reason::kInterfaceNameTaken);
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+  ASSERT_TRUE(Delete().ok());
+}
+
 TEST_F(EnginePlaceTest, APersistentPairAtAPathIsRestoredOnceItIsThere) {
   Metadata persistent;
   persistent.persistent = true;

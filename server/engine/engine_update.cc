@@ -416,6 +416,10 @@ EngineResult<Veth> Engine::UpdateVeth(const UpdateVethCall& call) {
 
 bool Engine::IsRefusedTurn(const DeviceOptions& options, const LinkTurn& turn, const Error& error) {
   if (error.reason != Reason::kKernel || error.step != "update " + turn.name) return false;
+  // Addresses and routes are a part of the step.
+  for (const char* of_ip : {"RTM_NEWADDR", "RTM_DELADDR", "RTM_NEWROUTE", "RTM_DELROUTE"}) {
+    if (absl::StartsWith(error.kernel->operation, of_ip)) return false;
+  }
   if (IsDeviceRefusal(options, *error.kernel)) return true;
   // The kind is there, so it is about what was asked of it.
   return !std::holds_alternative<netlink::BridgeInfo>(options) && error.kernel->code == EOPNOTSUPP &&

@@ -204,6 +204,7 @@ class FakeKernel : public Kernel {
   KernelResult<FakeLink> NewDevice(const LinkSpec& spec, const DeviceOptions& options);
   KernelResult<void> CheckMacvlan(const LinkSpec& spec, const netlink::MacvlanInfo& macvlan, uint64_t cookie,
                                   uint32_t lower);
+  KernelResult<void> CheckBeside(const LinkSpec& spec, const DeviceOptions& options, uint64_t cookie, uint32_t lower);
   KernelResult<void> CheckVxlan(const LinkSpec& spec, const VxlanOptions& vxlan, uint64_t cookie, uint32_t lower) const;
   // Gives a link what NewDevice() returned.
   static void Become(const FakeLink& device, const LinkSpec& spec, FakeLink& made);

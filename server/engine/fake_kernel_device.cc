@@ -62,6 +62,25 @@ KernelResult<void> FakeKernel::CheckMacvlan(const LinkSpec& spec, const MacvlanI
   return {};
 }
 
+KernelResult<void> FakeKernel::CheckBeside(const LinkSpec& spec, const DeviceOptions& options, uint64_t cookie,
+                                           uint32_t lower) {
+  const bool is_ipvlan = std::holds_alternative<IpvlanInfo>(options);
+  const Link& below = namespaces_[cookie].links[lower].link;
+  if (is_ipvlan && below.ifindex == kLoopbackIndex) return Refusal(EINVAL, spec, options);
+  if (is_ipvlan && below.master_ifindex != 0) return Refusal(EBUSY, spec, options);
+  for (const auto& [where, index] : StandingOn(cookie, lower)) {
+    const Link& other = namespaces_[where].links[index].link;
+    if (is_ipvlan && other.kind == "macvlan") return Refusal(EBUSY, spec, options);
+    const auto* vlan = std::get_if<VlanInfo>(&options);
+    if (vlan == nullptr || other.kind != "vlan") continue;
+    const auto& there = std::get<VlanInfo>(*other.device);
+    if (there.id == vlan->id && there.protocol == vlan->protocol) {
+      return Refusal(EEXIST, spec, options, "VLAN device already exists");
+    }
+  }
+  return {};
+}
+
 KernelResult<void> FakeKernel::CheckVxlan(const LinkSpec& spec, const VxlanOptions& vxlan, uint64_t cookie,
                                           uint32_t lower) const {
   if (IsGroup(vxlan.info.remote) && lower == 0) {
@@ -109,6 +128,8 @@ KernelResult<FakeKernel::FakeLink> FakeKernel::NewDevice(const LinkSpec& spec, c
     if (link.lower_ifindex != 0) link.mtu -= kVxlanOverhead;
     link.mac = {};
     AddFdb(*vxlan, device);
+  } else {
+    NETPROV_RETURN_IF_ERROR(CheckBeside(spec, options, device.lower_cookie, link.lower_ifindex));
   }
   return device;
 }

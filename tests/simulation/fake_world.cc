@@ -48,6 +48,8 @@ class FakeWorld : public World {
 
   bool HasVlans() override { return true; }
 
+  Traits MissingKinds() override { return {}; }
+
   bool CanReboot() const override { return true; }
   void Reboot() override { kernel_.RebootForTest(); }
 

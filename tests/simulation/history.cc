@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "server/engine/ip_config.h"
 #include "server/netlink/link_info.h"
@@ -20,28 +21,35 @@ using Method = Call::Method;
 
 const std::vector<std::string> kNamespaceIds = {"blue", "green", "red"};
 const std::vector<std::string> kVethIds = {"v", "w", "x"};
-const std::vector<std::string> kDeviceNames = {"bridges/br", "bridges/lan", "devices/m", "devices/x", "devices/y"};
+const std::vector<std::string> kDeviceNames = {"bridges/br", "bridges/lan", "devices/d", "devices/i", "devices/m",
+                                               "devices/p",  "devices/t",   "devices/u", "devices/x", "devices/y"};
 const std::vector<std::string> kOwners = {"ci", "lab"};
 const std::vector<std::string> kPaths = {"/run/other/netns"};
 
 namespace {
 
 const std::vector<std::string> kLinkNames = {"h0", "h1", "p0", "veth0"};
-const std::vector<std::string> kDeviceLinkNames = {"br0", "br1", "m0", "x0"};
+const std::vector<std::string> kDeviceLinkNames = {"br0", "br1", "d0", "i0", "m0", "x0"};
+// Of these, a history has some, so that they meet.
+const std::vector<std::vector<std::string>> kDevicesAtOnce = {{"devices/m", "devices/x", "devices/y"},
+                                                              {"devices/p", "devices/m", "devices/x"},
+                                                              {"devices/d", "devices/t", "devices/u"},
+                                                              {"devices/d", "devices/i", "devices/m"},
+                                                              {"devices/d", "devices/i", "devices/p"}};
 
 // What a history is about besides namespaces and pairs.
 struct Theme {
   bool bridges = false;
-  bool devices = false;  // that stand on others, or alone
-  bool births = false;   // namespaces that come with pairs
-  bool adopts = false;   // namespaces that others made
-  bool places = false;   // to which a path or a process leads
+  std::vector<std::string> devices = {};  // that stand on others, or alone
+  bool births = false;                    // namespaces that come with pairs
+  bool adopts = false;                    // namespaces that others made
+  bool places = false;                    // to which a path or a process leads
 
-  bool has_devices() const { return bridges || devices; }
+  bool has_devices() const { return bridges || !devices.empty(); }
   std::string PickDevice(Random& random) const {
     std::vector<std::string> names;
     if (bridges || random.OneIn(4)) names = {kDeviceNames[0], kDeviceNames[0], kDeviceNames[1]};
-    if (devices) names.insert(names.end(), kDeviceNames.begin() + 2, kDeviceNames.end());
+    names.insert(names.end(), devices.begin(), devices.end());
     return random.Pick(names.empty() ? kDeviceNames : names);
   }
 };
@@ -189,7 +197,7 @@ Act MakeDrift(Random& random, const Theme& theme) {
     act.loss = random.Pick({Act::Loss::kIp, Act::Loss::kIp, Act::Loss::kIp, Act::Loss::kRoute, Act::Loss::kLimits,
                             Act::Loss::kShaper, Act::Loss::kNat, Act::Loss::kForwarding});
     if (theme.bridges && random.OneIn(3)) act.loss = Act::Loss::kMembership;
-    if (theme.devices && random.OneIn(3)) act.loss = Act::Loss::kFdb;
+    if (!theme.devices.empty() && random.OneIn(3)) act.loss = Act::Loss::kFdb;
     if (act.kind != Act::Kind::kTakeAway) act.name = random.Pick(kNamespaceIds);
     act.sysctl = "net.core.somaxconn";
     act.value = random.Pick({"1024", "2048", "4096"});
@@ -246,7 +254,9 @@ std::vector<Event> MakeHistory(Random& random, bool reboots, bool vlans) {
   const size_t drifts = random.Pick<size_t>({0, 0, 2});
   const size_t times = random.Pick<size_t>({0, 2, 4});
   // Most of them are about few things, so that these meet.
-  Theme theme = random.Pick({Theme{}, Theme{.bridges = true}, Theme{.devices = true}, Theme{.bridges = true}});
+  const std::vector<std::string> devices = random.Pick(kDevicesAtOnce);
+  Theme theme = random.Pick({Theme{}, Theme{}, Theme{.bridges = true}, Theme{.bridges = true},
+                             Theme{.devices = devices}, Theme{.devices = devices}});
   theme.births = random.OneIn(3);
   theme.adopts = random.OneIn(3);
   theme.places = random.OneIn(4);
@@ -270,8 +280,12 @@ std::vector<Event> MakeHistory(Random& random, bool reboots, bool vlans) {
                       .call = {},
                       .act = {.kind = Act::Kind::kAddNetns, .name = random.Pick(kNamespaceIds)}});
   }
-  for (const std::string& name : {kDeviceNames[0], kDeviceNames[1]}) {
+  std::vector<std::string> first = {kDeviceNames[0], kDeviceNames[1]};
+  first.insert(first.end(), theme.devices.begin(), theme.devices.end());
+  for (const std::string& name : first) {
     if (!theme.has_devices() || random.OneIn(4)) continue;
+    // One after the other: there would be too many ways in which they may have ended.
+    if (!absl::StartsWith(name, "bridges/")) events.push_back({.kind = Event::Kind::kQuiet, .call = {}, .act = {}});
     events.push_back(
         {.kind = Event::Kind::kCall, .call = MakeCreation(random, Method::kCreateDevice, name, theme), .act = {}});
   }

@@ -251,7 +251,7 @@ std::string LinuxWorld::Witness(const Sighting& sighting) {
       const std::string kind = link.value("linkinfo", json::object()).value("info_kind", "");
       const std::string named = link.value("group", "default");
       const std::string group = named == "default" ? std::string("0") : named;
-      if (kind == "ifb") {
+      if (IsShaper(kind, name)) {
         seen.push_back(absl::StrCat(place, ":ifb ", name.substr(3, 1), " ", group, " ", UidIn(alias)));
         continue;
       }
@@ -294,6 +294,27 @@ bool LinuxWorld::ForwardsAtBirth() {
     RemoveNetns(kNew);
   }
   return *forwards_at_birth_;
+}
+
+Traits LinuxWorld::MissingKinds() {
+  if (!missing_kinds_.has_value()) {
+    missing_kinds_.emplace();
+    const Link bridge = Must(kernel_->CreateDevice({.netns = {}, .name = "br"}, netlink::BridgeInfo(), ""));
+    const std::vector<engine::DeviceOptions> all = {netlink::DummyInfo(), netlink::IfbInfo(), netlink::MacvlanInfo(),
+                                                    netlink::IpvlanInfo(), netlink::VlanInfo{.id = 1}};
+    for (const engine::DeviceOptions& options : all) {
+      engine::LinkSpec link{.netns = {}, .name = "new"};
+      if (engine::HasLower(options)) link.lower = {.netns = {}, .ifindex = bridge.ifindex};
+      auto made = kernel_->CreateDevice(link, options, "");
+      if (!made.ok() && made.error().code == EOPNOTSUPP) {
+        missing_kinds_->insert(engine::KindOf(options));
+      } else {
+        Must(kernel_->DeleteLink({}, Must(std::move(made)).ifindex));
+      }
+    }
+    Clear();
+  }
+  return *missing_kinds_;
 }
 
 bool LinuxWorld::HasVlans() {

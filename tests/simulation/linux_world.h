@@ -38,6 +38,7 @@ class LinuxWorld : public World {
   void Unshare(uint32_t pid) override;
   bool ForwardsAtBirth() override;
   bool HasVlans() override;
+  Traits MissingKinds() override;
   bool CanReboot() const override { return false; }
   void Reboot() override {}
   std::string Unnamed(size_t) override { return ""; }
@@ -49,6 +50,7 @@ class LinuxWorld : public World {
  private:
   std::optional<bool> forwards_at_birth_;
   std::optional<bool> has_vlans_;
+  std::optional<Traits> missing_kinds_;
   // The links in the namespace that a place leads to go now, unless another way leads there: the kernel would take a
   // while to destroy them with it.
   void Leave(const engine::NetnsPlace& place);

@@ -235,8 +235,9 @@ struct State {
   std::map<int, Traits> routes;  // by the namespace's number: those that belong to no link
   std::set<int> forwarding;      // the namespaces that forward IPv4
   bool forwards_at_birth = false;
-  Words new_port = {};  // how a link is a port at first
-  std::set<int> vague;  // those of which that, and the routes, are not known until somebody looks
+  Traits missing_kinds = {};  // of devices, which the kernel has not
+  Words new_port = {};        // how a link is a port at first
+  std::set<int> vague;        // those of which that, and the routes, are not known until somebody looks
   // Files at /etc/netns: what they say and for which instance; 0: somebody else's.
   using Etc = std::map<std::string, std::pair<std::string, int>>;
   std::map<std::string, Etc> etc;

@@ -58,19 +58,24 @@ Footing FootingOf(const State& state, const DeviceSpec& spec) {
 }
 
 bool IsDeviceTaken(const State& state, const DeviceSpec& spec, int lower) {
-  const bool is_vxlan = std::holds_alternative<engine::VxlanOptions>(spec.options);
+  const std::string kind = KindOf(spec.options);
   // Where its own packets are: where the link is that it stands on.
   auto place_below = [&state](int number) {
     const auto found = std::find_if(state.links.begin(), state.links.end(),
                                     [number](const auto& item) { return item.second.pair == number; });
     return found == state.links.end() ? 0 : found->first.first;
   };
-  // A namespace has one identifier once.
-  const std::string vni = DeviceWords(spec.options)["vni"];
-  return is_vxlan && std::any_of(state.links.begin(), state.links.end(), [&](const auto& item) {
-           const State::Link& link = item.second;
-           return link.kind == "vxlan" && link.device.at("vni") == vni && place_below(link.lower) == place_below(lower);
-         });
+  Words words = DeviceWords(spec.options);
+  return std::any_of(state.links.begin(), state.links.end(), [&](const auto& item) {
+    const State::Link& link = item.second;
+    // A namespace has one identifier once.
+    if (kind == "vxlan" && link.kind == kind) {
+      return link.device.at("vni") == words["vni"] && place_below(link.lower) == place_below(lower);
+    }
+    if (lower == 0 || link.lower != lower) return false;
+    if (kind == "vlan" && link.kind == kind) return link.device.at("id") == words["id"];
+    return (kind == "macvlan" && link.kind == "ipvlan") || (kind == "ipvlan" && link.kind == "macvlan");
+  });
 }
 
 void PutDevice(const State::DeviceRecord& record, int place, int lower, bool tagged, State& state) {
@@ -108,7 +113,7 @@ DeviceView State::DescribeDevice(const std::string& name) const {
   const Link& link = links.at(*where);
   EndpointSpec& now = view.spec.link;
   now.interface_name = where->second;
-  if (link.mac.has_value()) now.mac = link.mac;
+  if (link.mac.has_value() && !FollowsLowerMac(record.spec.options)) now.mac = link.mac;
   if (now.mtu.has_value() && link.mtu.has_value()) now.mtu = link.mtu;
   now.up = link.up.value_or(now.up);
   KeepThere(link.ip, {}, now.config);
@@ -169,6 +174,7 @@ void CreateDevice(const State& s, const Call& call, Outcomes& outcomes) {
     }
   }
   if (footing.refusal.has_value() || (taken != s.links.end() && !IsPattern(link.interface_name))) return;
+  if (s.missing_kinds.contains(KindOf(call.device.options)) && !call.validate) return outcomes.Refuse(Reason::kKernel);
   // Only the kernel knows, when it is asked to make it.
   if (IsDeviceTaken(s, call.device, footing.lower) && !call.validate) {
     return outcomes.Refuse(Reason::kDeviceRefused);

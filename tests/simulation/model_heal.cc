@@ -176,6 +176,10 @@ void HealVeth(const State& s, const std::string& id, Outcomes& outcomes) {
   for (const auto& [end, place] : {std::pair(&made.a, place_a), std::pair(&made.b, place_b)}) {
     if (after.links.contains({place, end->interface_name})) return outcomes.Refuse(Reason::kInterfaceNameTaken);
   }
+  // Both places may lead to one namespace by now.
+  if (place_a == place_b && made.a.interface_name == made.b.interface_name) {
+    return outcomes.Refuse(Reason::kInterfaceNameTaken);
+  }
   if (const std::optional<Reason> no_port = PortRefusal(s, record.spec); no_port.has_value()) {
     return outcomes.Refuse(*no_port);
   }

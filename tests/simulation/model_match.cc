@@ -78,6 +78,7 @@ bool MatchesView(const DeviceView& view, const engine::Device& device, State& st
   if (view.words.has_value() && !view.vague && !options_match) return false;
   if (view.instance == 0) return link.ifindex == 0 && link.mtu == spec.mtu.value_or(0);
   if ((spec.mtu.has_value() && link.mtu != spec.mtu) || (link.ifindex != 0) != view.there) return false;
+  if (FollowsLowerMac(view.spec.options)) return true;
   return spec.mac.has_value() ? link.mac == spec.mac : Learn(state, view.instance, /*is_a=*/true, *link.mac);
 }
 

@@ -2,10 +2,8 @@
 #include <map>
 #include <string>
 #include <utility>
-#include <variant>
 #include <vector>
 
-#include "server/netlink/link_info.h"
 #include "tests/simulation/model.h"
 #include "tests/simulation/outcomes.h"
 
@@ -112,17 +110,15 @@ std::vector<State> Restore(const State& state, const std::map<std::string, bool>
     }
     states = std::move(next);
   };
-  // Pairs after bridges, of which ends are ports, and other devices after all that they may stand on.
-  auto is_bridge = [](const auto& item) {
-    return std::holds_alternative<netlink::BridgeInfo>(item.second.spec.options);
-  };
+  // Pairs after bridges, of which ends are ports, and what stands on a link after all that it may stand on.
+  auto stands = [](const auto& item) { return engine::HasLower(item.second.spec.options); };
   for (const auto& [id, record] : state.namespaces) restore(engine::NamespaceName(id), id, record);
   for (const auto& item : state.devices) {
-    if (is_bridge(item)) restore(item.first, item.first, item.second);
+    if (!stands(item)) restore(item.first, item.first, item.second);
   }
   for (const auto& [id, record] : state.veths) restore(VethName(id), id, record);
   for (const auto& item : state.devices) {
-    if (!is_bridge(item)) restore(item.first, item.first, item.second);
+    if (stands(item)) restore(item.first, item.first, item.second);
   }
   if (told != said.size()) states.clear();
   return states;

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cerrno>
 #include <map>
 #include <memory>
 #include <string>
@@ -305,6 +306,20 @@ void Simulation::CountAnswer(const Flight& flight) {
     for (const engine::EndpointSpec* end : {&flight.call.spec.a, &flight.call.spec.b}) {
       if (end->place.has_value()) Count(end->place->path.empty() ? "end: at a process" : "end: at a path");
     }
+  }
+  if (flight.call.method == Call::Method::kCreateDevice && !flight.call.validate) {
+    const std::string kind = engine::KindOf(flight.call.device.options);
+    if (answer.ok) Count("device: made " + kind);
+    if (!answer.ok && answer.error->reason == Reason::kDeviceRefused) Count("device: refused " + kind);
+    const bool is_missing = !answer.ok && answer.error->kernel.has_value() && answer.error->kernel->code == EOPNOTSUPP;
+    if (is_missing) Count("device: the kernel has no " + kind);
+  }
+  if (flight.call.method == Call::Method::kUpdateDevice && answer.ok) {
+    Count("device: updated " + engine::KindOf(answer.device->options));
+  }
+  if (answer.healed) {
+    const auto healed = registry_->FindDevice(flight.call.object.name);
+    if (healed.has_value()) Count("device: healed " + engine::KindOf(healed->spec.options));
   }
   if (!answer.ok && answer.error->specs_match.has_value()) {
     Count(*answer.error->specs_match ? "answer: exists, and matches" : "answer: exists, and differs");

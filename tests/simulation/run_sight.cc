@@ -105,7 +105,7 @@ Sighting Simulation::See() {
           sighting.files[place.name].alias = link.alias;
           sighting.files[place.name].up = link.up;
         }
-      } else if (link.kind == "ifb") {
+      } else if (IsShaper(link.kind, link.name)) {
         const std::optional<engine::Tag> tag = engine::ParseTag(link.alias);
         // `ifba` and 44 bits of the uid.
         sighting.places[NameOf(place)].shapers[tag.has_value() ? tag->uid : ""].insert("ifb " + link.name.substr(3, 1));

@@ -97,6 +97,12 @@ Act Simulation::Aim(Act act) {
   if (!act.settings.port.empty()) {
     std::erase_if(ends, [](const auto& end) { return end.second.config.bridge.empty(); });
   }
+  // Mostly somebody takes away what is there.
+  auto has_it = [&act](const auto& of) {
+    if (act.loss == Act::Loss::kRoute) return !RoutesWithoutLinkOf(of.second.config.ip).empty();
+    return act.loss != Act::Loss::kMembership || !of.second.config.bridge.empty();
+  };
+  if (act.kind == Act::Kind::kTakeAway) std::erase_if(ends, [&](const auto& of) { return !has_it(of); });
   if (ends.empty()) return act;
   const auto& [end, spec] = ends[act.end % ends.size()];
   auto link = world_.kernel().FindLink(RefOf(WhereIs(end)), end.ifindex);
@@ -179,6 +185,7 @@ void Simulation::Meddle(const Act& meant) {
   const bool name_taken = has_name && *world_.kernel().FindNetns(act.name) != std::nullopt;
   // What fails for another program changes nothing.
   bool done = false;
+  std::string kind;  // of the link that drifts
   switch (act.kind) {
     case Act::Kind::kAddNetns:
       if ((done = !name_taken)) world_.AddNetns(act.name);
@@ -223,6 +230,7 @@ void Simulation::Meddle(const Act& meant) {
                           (act.settings.port.empty() || link->port.has_value());
         done = changes && fits && IsOurs(place, link->ifindex, /*tagged=*/false) &&
                world_.kernel().SetLink(place, link->ifindex, act.settings).ok();
+        kind = link->kind;
       }
       break;
     case Act::Kind::kTakeAway:
@@ -272,6 +280,7 @@ void Simulation::Meddle(const Act& meant) {
   if (act.kind == Act::Kind::kTakeAway) Count(absl::StrCat("drift: lost ", LossName(act.loss)));
   if (act.kind == Act::Kind::kSetSysctl) Count("drift: sysctl");
   if (act.kind == Act::Kind::kRemoveDns || act.kind == Act::Kind::kAddDns) Count("drift: DNS files");
+  if (!kind.empty()) Count("drift: of a link of kind " + kind);
   if (act.kind == Act::Kind::kSetLink) {
     Count(absl::StrCat("drift: ", act.link == "lo" ? "lo " : "",
                        act.settings.mtu.has_value()      ? "mtu"

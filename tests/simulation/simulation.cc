@@ -209,6 +209,7 @@ Report Simulation::Run() {
     events_.assign(events.begin(), events.end());
     for (Config& config : configs_) {
       config.state.forwards_at_birth = world_.ForwardsAtBirth();
+      config.state.missing_kinds = world_.MissingKinds();
       config.state.new_port = NewPortWords(world_.HasVlans());
       config.state.Bear(0);
     }

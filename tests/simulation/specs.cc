@@ -24,7 +24,12 @@ namespace {
 
 constexpr char kBridge[] = "bridges/br";  // mostly at the host
 constexpr char kLan[] = "bridges/lan";    // mostly in a namespace
+constexpr char kDummy[] = "devices/d";
+constexpr char kIfb[] = "devices/i";
 constexpr char kMacvlan[] = "devices/m";
+constexpr char kIpvlan[] = "devices/p";
+constexpr char kVlan[] = "devices/t";
+constexpr char kOtherVlan[] = "devices/u";
 
 bool IsPattern(const std::string& name) { return name.find('%') != std::string::npos; }
 
@@ -78,7 +83,7 @@ engine::EndpointConfig MakeConfig(Random& random, const std::string& id, bool is
   const size_t pair = 1 + (id == kVethIds[1] ? 1 : id == kVethIds[2] ? 2 : 0);
   if (random.OneIn(4)) config.ingress_limit = MakeLimit(random);
   if (random.OneIn(4)) config.egress_limit = MakeLimit(random);
-  const bool has_route = random.OneIn(8);
+  const bool has_route = random.OneIn(6);
   if (!random.OneIn(3)) {
     config.ip = MakeIp(random, pair, is_a ? 1 : 2);
     if (HasIpv4(config.ip)) {
@@ -164,6 +169,13 @@ engine::DeviceOptions MakeOptions(Random& random, const std::string& name) {
     return netlink::MacvlanInfo{.mode = random.Pick({netlink::MacvlanMode::kBridge, netlink::MacvlanMode::kPrivate,
                                                      netlink::MacvlanMode::kVepa})};
   }
+  if (name == kIpvlan) {
+    const auto mode = random.Pick({netlink::IpvlanMode::kL2, netlink::IpvlanMode::kL3});
+    return netlink::IpvlanInfo{.mode = mode, .flags = static_cast<uint16_t>(random.Below(3))};
+  }
+  if (name == kVlan || name == kOtherVlan) return netlink::VlanInfo{.id = random.Pick<uint16_t>({5, 6})};
+  if (name == kDummy) return netlink::DummyInfo();
+  if (name == kIfb) return netlink::IfbInfo();
   engine::VxlanOptions vxlan{.info = {.vni = random.Pick<uint32_t>({10, 20})}, .fdb = {}};
   if (random.OneIn(2)) vxlan.info.remote = netlink::IpAddress::Parse(random.Pick({"192.0.2.1", "192.0.2.2"}));
   if (random.OneIn(3)) vxlan.info.ttl = 5;
@@ -175,6 +187,16 @@ engine::DeviceOptions MakeOptions(Random& random, const std::string& name) {
                          .vni = std::nullopt});
   }
   return vxlan;
+}
+
+std::string MakeDeviceLinkName(Random& random, const std::string& name) {
+  if (name == kMacvlan) return "m0";
+  // Another's, often.
+  if (name == kIpvlan) return random.Pick({"m0", "p0"});
+  if (name == kVlan || name == kOtherVlan) return random.Pick({"t0", "t%d"});
+  if (name == kDummy) return "d0";
+  if (name == kIfb) return random.Pick({"i0", "i%d"});
+  return random.Pick({"x0", "vx%d"});
 }
 
 engine::IpConfig MakeDeviceIp(Random& random, const std::string& name) {
@@ -260,14 +282,17 @@ engine::DeviceSpec MakeDeviceSpec(Random& random, const std::string& name) {
   engine::DeviceSpec spec{.link = {}, .options = MakeOptions(random, name)};
   EndpointSpec& link = spec.link;
   const bool is_bridge = std::holds_alternative<netlink::BridgeInfo>(spec.options);
-  if (random.OneIn(name == kBridge ? 6 : 2)) link.namespace_id = random.Pick(kNamespaceIds);
+  if (random.OneIn(name == kBridge || name == kDummy ? 6 : 2)) link.namespace_id = random.Pick(kNamespaceIds);
   if (name == kLan && !random.OneIn(4)) link.namespace_id = kNamespaceIds.front();
   if (is_bridge) {
     link.interface_name = random.Pick({"br0", "br0", name == kBridge ? "h1" : "br1", "br%d"});
   } else {
-    link.interface_name = name == kMacvlan ? "m0" : random.Pick({"x0", "vx%d"});
-    if (name == kMacvlan || random.OneIn(3)) {
-      spec.lower.interface_name = random.OneIn(8) ? "br1" : "br0";
+    link.interface_name = MakeDeviceLinkName(random, name);
+    const bool is_vxlan = std::holds_alternative<engine::VxlanOptions>(spec.options);
+    if (engine::HasLower(spec.options) && (!is_vxlan || random.OneIn(3))) {
+      const bool is_vlan = std::holds_alternative<netlink::VlanInfo>(spec.options);
+      spec.lower.interface_name =
+          is_vlan ? random.Pick({"br0", "d0", "d0", "d0"}) : random.Pick({"br0", "br0", "br0", "br0", "br1", "d0"});
       if (random.OneIn(8)) spec.lower.namespace_id = kNamespaceIds.front();
     }
   }
@@ -348,10 +373,11 @@ void Change::Apply(engine::DeviceSpec& spec) const {
   if (options.has_value()) {
     const engine::DeviceOptions before = spec.options;
     spec.options = *options;
-    // It stays.
+    // What they are told apart by stays.
     if (auto* vxlan = std::get_if<engine::VxlanOptions>(&spec.options); vxlan != nullptr) {
       vxlan->info.vni = std::get<engine::VxlanOptions>(before).info.vni;
     }
+    if (std::holds_alternative<netlink::VlanInfo>(before)) spec.options = before;
   }
   Normalize(spec);
 }

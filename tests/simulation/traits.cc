@@ -123,8 +123,21 @@ Words DeviceWords(const engine::DeviceOptions& options) {
     words["vni"] = absl::StrCat(vxlan->info.vni);
     words["remote"] = vxlan->info.remote.has_value() ? vxlan->info.remote->ToString() : "none";
     words["ttl"] = absl::StrCat(vxlan->info.ttl);
+  } else if (const auto* vlan = std::get_if<netlink::VlanInfo>(&options); vlan != nullptr) {
+    words["id"] = absl::StrCat(vlan->id);
+  } else if (const auto* ipvlan = std::get_if<netlink::IpvlanInfo>(&options); ipvlan != nullptr) {
+    words["mode"] = absl::StrCat(static_cast<uint32_t>(ipvlan->mode));
+    words["flags"] = absl::StrCat(ipvlan->flags);
   }
   return words;
+}
+
+bool FollowsLowerMac(const engine::DeviceOptions& options) {
+  return std::holds_alternative<netlink::VlanInfo>(options) || std::holds_alternative<netlink::IpvlanInfo>(options);
+}
+
+bool IsShaper(const std::string& kind, const std::string& name) {
+  return kind == "ifb" && absl::StartsWith(name, "ifb");
 }
 
 Words NewPortWords(bool has_vlans) {

@@ -42,6 +42,10 @@ Words DeviceWords(const engine::DeviceOptions& options);
 // What a new one has.
 Words NewPortWords(bool has_vlans);
 Words NewDeviceWords(const engine::DeviceOptions& options);
+// Whether its hardware address is that of the link that it stands on. Histories ask for none.
+bool FollowsLowerMac(const engine::DeviceOptions& options);
+// Whether a link is what an end is held to its limit by, and no device: those have other names in histories.
+bool IsShaper(const std::string& kind, const std::string& name);
 // The forwarding database of a VXLAN device; of others there is none.
 Traits FdbTraits(const engine::DeviceOptions& options);
 Words With(Words words, const Words& others);

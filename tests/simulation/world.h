@@ -82,6 +82,9 @@ class World {
   // Whether its bridges know VLANs.
   virtual bool HasVlans() = 0;
 
+  // The kinds of devices that its kernel has not.
+  virtual Traits MissingKinds() = 0;
+
   virtual bool CanReboot() const = 0;
   virtual void Reboot() = 0;
 
