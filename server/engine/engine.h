@@ -531,9 +531,13 @@ class Engine {
                                      const std::optional<DeviceRecord>& replaced);
   EngineResult<std::string> ChooseName(const EndpointSpec& spec, const NetnsRef& netns, const std::string& field,
                                        const std::vector<std::string>& taken, const std::string& object);
-  // Alternative names.
-  EngineResult<void> CheckOtherNamesAreFree(const EndpointSpec& spec, const NetnsRef& netns, const std::string& field,
-                                            const std::string& object);
+  // Alternative names. A link of which `makes_room` holds does not count; null: each does.
+  EngineResult<void> CheckOtherNamesAreFree(
+      const EndpointSpec& spec, const NetnsRef& netns, const std::string& field, const std::string& object,
+      const std::function<EngineResult<bool>(const Link& link)>& makes_room = nullptr);
+  // Whether a link there is what is left of the pair, or of the device.
+  EngineResult<bool> IsLeftOf(const VethRecord& replaced, const NetnsRef& netns, const Link& link);
+  EngineResult<bool> IsLeftOf(const DeviceRecord& replaced, const std::string& namespace_id, const Link& link);
   // `replaced` is what is left of a pair that makes room: its ends do not count.
   EngineResult<void> CheckNameIsFree(const EndpointSpec& spec, const NetnsRef& netns, const std::string& field,
                                      const std::string& object, const std::optional<VethRecord>& replaced);

@@ -182,6 +182,29 @@ TEST_F(EngineTest, AnAlternativeNameThatIsTakenIsNamed) {
   EXPECT_REFUSED(refused, Reason::kInterfaceNameTaken);
   EXPECT_EQ(refused.error().field, "endpoint_b.alternative_names[1]");
   EXPECT_EQ(refused.error().interface_name, "lo");
+  EXPECT_REFUSED(CreateVeth("v", spec, {.validate_only = true}), Reason::kInterfaceNameTaken);
+}
+
+TEST_F(EngineTest, AnAlternativeNameThatIsTakenKeepsWhatIsLeftOfAMissingPair) {
+  ASSERT_TRUE(CreateNamespace("blue").ok());
+  ASSERT_TRUE(CreateNamespace("red").ok());
+  const NetnsRef blue{.name = "blue", .cookie = engine_->GetNamespace("blue")->cookie};
+  const NetnsRef red{.name = "red", .cookie = engine_->GetNamespace("red")->cookie};
+  VethSpec spec = HostTo("blue");
+  spec.b.config.alternative_names = {"other"};
+  ASSERT_TRUE(CreateVeth("v", spec).ok());
+  kernel_.MoveLinkForTest(kHost, "h0", red);
+  ASSERT_EQ(engine_->GetVeth("v")->state, State::kMissing);
+  kernel_.AddForeignLinkForTest(blue, "foreign");
+  const std::string before = kernel_.DumpForTest();
+  spec.b.config.alternative_names = {"other", "foreign"};
+  EXPECT_REFUSED(CreateVeth("v", spec), Reason::kInterfaceNameTaken);
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+  // Its own are free with it.
+  spec.b.config.alternative_names = {"other"};
+  auto again = CreateVeth("v", spec);
+  ASSERT_TRUE(again.ok()) << again.error().message;
+  EXPECT_THAT(again->b.config.alternative_names, ElementsAre("other"));
 }
 
 TEST_F(EngineTest, APairThatIsBeingDeletedIsNotMissing) {

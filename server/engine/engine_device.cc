@@ -190,16 +190,22 @@ bool Engine::IsBeingDeleted(const DeviceRecord& record) const {
   });
 }
 
+EngineResult<bool> Engine::IsLeftOf(const DeviceRecord& replaced, const std::string& namespace_id, const Link& link) {
+  if (replaced.link.namespace_id != namespace_id) return false;
+  KernelResult<std::optional<Link>> old = FindLinkOf(replaced);
+  if (!old.ok()) return KernelFailure(replaced.name, "look at " + replaced.name, old.error());
+  return old->has_value() && (*old)->ifindex == link.ifindex;
+}
+
 EngineResult<void> Engine::CheckNameIsFree(const DeviceRecord& record, const NetnsRef& netns,
                                            const std::optional<DeviceRecord>& replaced) {
   const std::string& name = record.link.interface_name;
   KernelResult<std::optional<Link>> link = kernel_.FindLink(netns, name);
   if (!link.ok()) return KernelFailure(record.name, "look for " + name, link.error());
   if (!link->has_value()) return {};
-  if (replaced.has_value() && replaced->link.namespace_id == record.link.namespace_id) {
-    KernelResult<std::optional<Link>> old = FindLinkOf(*replaced);
-    if (!old.ok()) return KernelFailure(record.name, "look at " + replaced->name, old.error());
-    if (old->has_value() && (*old)->ifindex == (*link)->ifindex) return {};
+  if (replaced.has_value()) {
+    NETPROV_ASSIGN_OR_RETURN(const bool makes_room, IsLeftOf(*replaced, record.link.namespace_id, **link));
+    if (makes_room) return {};
   }
   return InterfaceNameTaken(record.name, "", name, record.link.namespace_id, std::nullopt);
 }
@@ -244,7 +250,14 @@ EngineResult<Device> Engine::CreateDevice(const CreateDeviceCall& call) {
   record.netns_cookie = netns.cookie;
   // Nor may what is left of an old one go before it is clear that the new one can be made.
   const bool looks_first = call.context.validate_only || existing.has_value();
-  if (looks_first) NETPROV_RETURN_IF_ERROR(ResolveByLooking(spec, ""));
+  if (looks_first) {
+    NETPROV_RETURN_IF_ERROR(ResolveByLooking(spec, ""));
+    auto makes_room = [&](const Link& link) -> EngineResult<bool> {
+      if (!existing.has_value()) return false;
+      return IsLeftOf(*existing, spec.namespace_id, link);
+    };
+    NETPROV_RETURN_IF_ERROR(CheckOtherNamesAreFree(spec, netns, "", record.name, makes_room));
+  }
   for (int attempt = 1;; ++attempt) {
     EngineResult<std::string> name = ChooseName(spec, netns, "", {}, record.name);
     if (!name.ok()) {

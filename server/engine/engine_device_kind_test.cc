@@ -510,6 +510,15 @@ TEST_F(EngineDeviceKindTest, AnEntryThatSomebodyTookAwayStaysAway) {
   EXPECT_EQ(updated->deviations[0].field, "vxlan.fdb");
 }
 
+TEST_F(EngineDeviceKindTest, AnAlternativeNameThatIsTakenIsSaidAheadOfAChange) {
+  DeviceSpec spec = Spec(netlink::DummyInfo());
+  spec.link.config.alternative_names = {"lo"};
+  const std::string before = kernel_.DumpForTest();
+  EXPECT_REFUSED(Create("d", spec, {}, {.validate_only = true}), Reason::kInterfaceNameTaken);
+  EXPECT_REFUSED(Create("d", spec), Reason::kInterfaceNameTaken);
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+}
+
 TEST_F(EngineDeviceKindTest, ARouteThatIsRefusedIsNoRefusalOfTheDevice) {
   DeviceSpec spec = Spec(netlink::DummyInfo());
   spec.link.config.gateways.clear();

@@ -421,12 +421,8 @@ EngineResult<void> Engine::CheckNameIsFree(const EndpointSpec& spec, const Netns
   if (!link.ok()) return KernelFailure(object, "look for " + spec.interface_name, link.error());
   if (!link->has_value()) return {};
   if (replaced.has_value()) {
-    for (const auto& [end, other] : {std::pair(&replaced->a, &replaced->b), std::pair(&replaced->b, &replaced->a)}) {
-      if (end->netns_key() != netns.key()) continue;
-      KernelResult<std::optional<Link>> old = FindEnd(*replaced, *end, *other);
-      if (!old.ok()) return KernelFailure(object, "look at veth " + replaced->id, old.error());
-      if (old->has_value() && (*old)->ifindex == (*link)->ifindex) return {};
-    }
+    NETPROV_ASSIGN_OR_RETURN(const bool makes_room, IsLeftOf(*replaced, netns, **link));
+    if (makes_room) return {};
     // The kernel may have destroyed it between our looks, as it does a while after its namespace is gone.
     link = kernel_.FindLink(netns, spec.interface_name);
     if (!link.ok()) return KernelFailure(object, "look for " + spec.interface_name, link.error());
@@ -435,14 +431,29 @@ EngineResult<void> Engine::CheckNameIsFree(const EndpointSpec& spec, const Netns
   return InterfaceNameTaken(object, field, spec.interface_name, spec.namespace_id, spec.place);
 }
 
-EngineResult<void> Engine::CheckOtherNamesAreFree(const EndpointSpec& spec, const NetnsRef& netns,
-                                                  const std::string& field, const std::string& object) {
+EngineResult<bool> Engine::IsLeftOf(const VethRecord& replaced, const NetnsRef& netns, const Link& link) {
+  for (const auto& [end, other] : {std::pair(&replaced.a, &replaced.b), std::pair(&replaced.b, &replaced.a)}) {
+    if (end->netns_key() != netns.key()) continue;
+    KernelResult<std::optional<Link>> old = FindEnd(replaced, *end, *other);
+    if (!old.ok()) return KernelFailure(VethName(replaced.id), "look at veth " + replaced.id, old.error());
+    if (old->has_value() && (*old)->ifindex == link.ifindex) return true;
+  }
+  return false;
+}
+
+EngineResult<void> Engine::CheckOtherNamesAreFree(
+    const EndpointSpec& spec, const NetnsRef& netns, const std::string& field, const std::string& object,
+    const std::function<EngineResult<bool>(const Link& link)>& makes_room) {
   const std::vector<std::string>& names = spec.config.alternative_names;
   if (netns.is_unborn()) return {};
   for (size_t i = 0; i < names.size(); ++i) {
     KernelResult<std::optional<Link>> link = kernel_.FindLink(netns, names[i]);
     if (!link.ok()) return KernelFailure(object, "look for " + names[i], link.error());
     if (!link->has_value()) continue;
+    if (makes_room != nullptr) {
+      NETPROV_ASSIGN_OR_RETURN(const bool is_left, makes_room(**link));
+      if (is_left) continue;
+    }
     Error taken = InterfaceNameTaken(object, field, names[i], spec.namespace_id, spec.place);
     taken.field = FieldIn(field, absl::StrCat("alternative_names[", i, "]"));
     return taken;
@@ -493,6 +504,12 @@ EngineResult<Veth> Engine::CreateVeth(const CreateVethCall& call) {
     NETPROV_RETURN_IF_ERROR(CheckNameIsFree(call.spec.a, netns_a, "endpoint_a", object, existing));
     return CheckNameIsFree(call.spec.b, netns_b, "endpoint_b", object, existing);
   };
+  auto check_other_names = [&](const EndpointSpec& spec, const NetnsRef& netns, const char* field) {
+    return CheckOtherNamesAreFree(spec, netns, field, object, [&](const Link& link) -> EngineResult<bool> {
+      if (!existing.has_value()) return false;
+      return IsLeftOf(*existing, netns, link);
+    });
+  };
   // A namespace is gone: says which.
   auto check_namespaces = [&]() -> EngineResult<void> {
     for (const auto& [spec, netns, field] :
@@ -511,6 +528,8 @@ EngineResult<Veth> Engine::CreateVeth(const CreateVethCall& call) {
   if (looks_first) {
     NETPROV_RETURN_IF_ERROR(check_namespaces());
     NETPROV_RETURN_IF_ERROR(check_names());
+    NETPROV_RETURN_IF_ERROR(check_other_names(call.spec.a, netns_a, "endpoint_a"));
+    NETPROV_RETURN_IF_ERROR(check_other_names(call.spec.b, netns_b, "endpoint_b"));
     NETPROV_RETURN_IF_ERROR(check_nat());
   }
 
