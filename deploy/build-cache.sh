@@ -16,8 +16,8 @@ for _ in 1 2; do
     printf '%s\n' "${names[@]}"
     # Some are names that other packages provide.
     dpkg-query -W -f '${Depends}\n' "${names[@]}" 2>/dev/null | grep -oE '(^|[,|] *)[a-z0-9][a-z0-9+.-]+' | tr -d ',| ' || true
-    # All of Debian 12 have OpenSSL 3.0, whose patches, of which there are many, keep its interface.
-  } | grep -v '^libssl' | sort -u)
+    # All of Debian 12 have OpenSSL 3.0 and systemd 252, whose patches, of which there are many, keep their interfaces.
+  } | grep -vE '^lib(ssl|systemd)' | sort -u)
 done
 versions="$(dpkg-query -W -f '${db:Status-Status} ${Package} ${Version}\n' "${names[@]}" 2>/dev/null | grep '^installed ' || true)"
 echo "${NETPROV_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/netprov}/bazel/$(sha256sum <<<"$versions" | cut -c1-16)"
