@@ -3,6 +3,7 @@
 
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -59,6 +60,19 @@ TEST(ReachAllTest, NoPointAtAllIsAnError) {
   auto reach = [](const Point&) { return true; };
   EXPECT_NONFATAL_FAILURE(ReachAll(none, reach, Share::kMost), "no point");
   ReachAll(none, reach, Share::kAny);
+}
+
+TEST(ReachAllTest, WhatWasThereOnceIsNotCounted) {
+  bool is_first = true;
+  auto record = [&is_first] {
+    std::vector<Point> points = Twenty();
+    if (std::exchange(is_first, false)) {
+      for (int n = 1; n <= 30; ++n) points.push_back({.name = "bind", .n = n, .what = absl::StrCat("bind #", n)});
+    }
+    return points;
+  };
+  ReachAll(
+      record, [](const Point& point) { return point.name == "unlink"; }, Share::kMost);
 }
 
 TEST(ReachAllTest, OneThatIsMissedIsTriedAgain) {
