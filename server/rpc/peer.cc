@@ -12,6 +12,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_replace.h"
+#include "server/rpc/handover.h"
 
 namespace netprov::rpc {
 namespace {
@@ -21,16 +22,21 @@ constexpr char kPlaceProperty[] = "netprov_place";
 // Leaves the place's number with a connection when its first call comes.
 class PlaceMarker final : public grpc::AuthMetadataProcessor {
  public:
-  explicit PlaceMarker(size_t place) : place_(std::to_string(place)) {}
+  explicit PlaceMarker(size_t place) : place_(std::to_string(place)) { HandOver(this); }
+  ~PlaceMarker() override { TakeOver(this); }
 
   // It does nothing that takes time, and another thread would.
   bool IsBlocking() const override { return false; }
 
   grpc::Status Process(const InputMetadata&, grpc::AuthContext* context, OutputMetadata*, OutputMetadata*) override {
-    // The properties belong to the connection, whose calls may come on several threads. Each passes here before anybody
-    // reads them, and once there is one, nobody writes.
-    std::lock_guard<std::mutex> lock(mutex_);
-    if (context->FindPropertyValues(kPlaceProperty).empty()) context->AddProperty(kPlaceProperty, place_);
+    TakeOver(this);
+    {
+      // The properties belong to the connection, whose calls may come on several threads. Each passes here before
+      // anybody reads them, and once there is one, nobody writes.
+      std::lock_guard<std::mutex> lock(mutex_);
+      if (context->FindPropertyValues(kPlaceProperty).empty()) context->AddProperty(kPlaceProperty, place_);
+    }
+    HandOver(this);
     return grpc::Status::OK;
   }
 
