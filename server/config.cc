@@ -66,7 +66,7 @@ std::variant<Config, ExitRequest> ParseConfig(int argc, const char* const* argv)
       ->check(kConnections)
       ->capture_default_str();
   app.add_option("--max-connections-per-address", config.connections.per_address,
-                 "How many of them may come from one IP address")
+                 "How many of them may come from one IPv4 address or one /64 of IPv6")
       ->check(kConnections)
       ->capture_default_str();
   app.add_option("--workers", config.workers, "How many changes are worked on at once")

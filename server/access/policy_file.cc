@@ -1,13 +1,8 @@
 #include "server/access/policy_file.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <map>
 #include <set>
 #include <utility>
@@ -15,7 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "server/base/unique_fd.h"
+#include "server/base/trusted_file.h"
 
 namespace netprov::access {
 namespace {
@@ -219,30 +214,6 @@ Policy Read(const Value& policy) {
   return Policy(std::move(rules), std::move(limits));
 }
 
-absl::StatusOr<std::string> ReadFile(const std::string& path) {
-  auto error = [&path] {
-    return absl::UnavailableError(absl::StrCat("cannot read the policy ", path, ": ", strerrordesc_np(errno)));
-  };
-  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  struct stat file = {};
-  if (!fd.valid() || ::fstat(fd.get(), &file) != 0) return error();
-  const bool is_ours = file.st_uid == 0 || file.st_uid == ::geteuid();
-  if (!S_ISREG(file.st_mode) || !is_ours || (file.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("the policy ", path, " must be a file that only root or the daemon's user can write"));
-  }
-  std::string text(kLongestPolicy + 1, '\0');
-  size_t size = 0;
-  while (size < text.size()) {
-    const ssize_t count = ::read(fd.get(), text.data() + size, text.size() - size);
-    if (count < 0) return error();
-    if (count == 0) break;
-    size += count;
-  }
-  text.resize(size);
-  return text;
-}
-
 }  // namespace
 
 absl::StatusOr<Policy> ParsePolicy(const std::string& text) {
@@ -260,7 +231,7 @@ absl::StatusOr<Policy> ParsePolicy(const std::string& text) {
 }
 
 absl::StatusOr<Policy> ReadPolicy(const std::string& path) {
-  absl::StatusOr<std::string> text = ReadFile(path);
+  absl::StatusOr<std::string> text = ReadTrustedFile(path, {.longest = kLongestPolicy});
   if (!text.ok()) return text.status();
   absl::StatusOr<Policy> own = ParsePolicy(*text);
   if (!own.ok()) return absl::InvalidArgumentError(absl::StrCat("the policy ", path, ": ", own.status().message()));

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -132,6 +133,19 @@ TEST(PolicyFileTest, AFileThatOthersCanWriteIsNotTrusted) {
   ASSERT_EQ(::chmod(path.c_str(), 0644), 0);
   std::ofstream(path) << "version: 3";
   EXPECT_THAT(std::string(ReadPolicy(path).status().message()), HasSubstr(absl::StrCat(path, ": line 1: version")));
+}
+
+// What docs/operations.md shows is a policy, as it stands there.
+TEST(PolicyFileTest, TheExampleOfTheGuideIsOne) {
+  std::ifstream file("docs/operations.md");
+  ASSERT_TRUE(file.is_open());
+  const std::string page((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  const size_t start = page.find("# /etc/netprov/policy.yaml\n");
+  ASSERT_NE(start, std::string::npos);
+  const auto policy = ParsePolicy(page.substr(start, page.find("```", start) - start));
+  ASSERT_TRUE(policy.ok()) << policy.status();
+  EXPECT_THAT(policy->rules(), SizeIs(3));
+  EXPECT_THAT(policy->limits(), SizeIs(1));
 }
 
 }  // namespace

@@ -1,14 +1,19 @@
 #include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/base/kernel_error.h"
 #include "server/base/result.h"
+#include "server/base/trusted_file.h"
 #include "server/base/unique_fd.h"
 
 namespace netprov {
@@ -71,6 +76,53 @@ TEST(ResultTest, CarriesAValueOrAnError) {
   EXPECT_EQ(Quarter(6).error(), "odd");
   EXPECT_TRUE(CheckEven(2).ok());
   EXPECT_EQ(CheckEven(3).error(), "odd");
+}
+
+class TrustedFileTest : public ::testing::Test {
+ protected:
+  TrustedFileTest() { std::ofstream(path_) << "0123456789"; }
+
+  absl::StatusCode CodeAt(mode_t mode, TrustedFileRules rules) const {
+    EXPECT_EQ(::chmod(path_.c_str(), mode), 0);
+    return ReadTrustedFile(path_, rules).status().code();
+  }
+
+  const std::string path_ = absl::StrCat(::testing::TempDir(), "/trusted_file");
+};
+
+TEST_F(TrustedFileTest, WhatOthersCanWriteIsNotTrustedNorASecretThatTheyCanRead) {
+  for (const mode_t mode : {0600, 0640, 0644}) {
+    EXPECT_EQ(CodeAt(mode, {.longest = 10}), absl::StatusCode::kOk) << mode;
+  }
+  for (const mode_t mode : {0660, 0602}) {
+    EXPECT_EQ(CodeAt(mode, {.longest = 10}), absl::StatusCode::kFailedPrecondition) << mode;
+  }
+  for (const mode_t mode : {0600, 0640}) {
+    EXPECT_EQ(CodeAt(mode, {.longest = 10, .is_secret = true}), absl::StatusCode::kOk) << mode;
+  }
+  for (const mode_t mode : {0604, 0601, 0620}) {
+    EXPECT_EQ(CodeAt(mode, {.longest = 10, .is_secret = true}), absl::StatusCode::kFailedPrecondition) << mode;
+  }
+}
+
+TEST_F(TrustedFileTest, IsReadWholeOrNotAtAll) {
+  ASSERT_EQ(::chmod(path_.c_str(), 0644), 0);
+  EXPECT_EQ(*ReadTrustedFile(path_, {.longest = 10}), "0123456789");
+  EXPECT_EQ(ReadTrustedFile(path_, {.longest = 9}).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(ReadTrustedFile(path_ + ".gone", {.longest = 9}).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(ReadTrustedFile(::testing::TempDir(), {.longest = 9}).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+  // Nobody writes into it, and nothing waits for that.
+  const std::string fifo = path_ + ".fifo";
+  ::unlink(fifo.c_str());
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  EXPECT_EQ(ReadTrustedFile(fifo, {.longest = 9}).status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_F(TrustedFileTest, BelongsToRootOrTheDaemonsUser) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root may give files away";
+  ASSERT_EQ(::chown(path_.c_str(), 65534, 65534), 0);
+  EXPECT_EQ(CodeAt(0644, {.longest = 10}), absl::StatusCode::kFailedPrecondition);
 }
 
 }  // namespace

@@ -22,6 +22,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "server/base/trusted_file.h"
 #include "server/base/unique_fd.h"
 #include "server/rpc/call_log.h"
 
@@ -58,29 +59,6 @@ std::string Errno() { return strerrordesc_np(errno); }
 
 absl::Status Bad(const std::string& path, absl::string_view why) {
   return absl::InvalidArgumentError(absl::StrCat(path, ": ", why));
-}
-
-absl::StatusOr<std::string> ReadFile(const std::string& path, bool is_secret) {
-  auto error = [&path] { return absl::UnavailableError(absl::StrCat("cannot read ", path, ": ", Errno())); };
-  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  struct stat file = {};
-  if (!fd.valid() || ::fstat(fd.get(), &file) != 0) return error();
-  if (!S_ISREG(file.st_mode)) return Bad(path, "is no file");
-  if (is_secret && (file.st_mode & (S_IWGRP | S_IRWXO)) != 0) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(path, ": others may read or write the key; make its mode 0600, or 0640"));
-  }
-  if (static_cast<size_t>(file.st_size) > kLongestFile) return Bad(path, "is too long");
-  std::string text(file.st_size, '\0');
-  size_t size = 0;
-  while (size < text.size()) {
-    const ssize_t count = ::read(fd.get(), text.data() + size, text.size() - size);
-    if (count < 0) return error();
-    if (count == 0) break;
-    size += count;
-  }
-  text.resize(size);
-  return text;
 }
 
 Bio Reading(absl::string_view text) { return Bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size()))); }
@@ -240,11 +218,11 @@ Tls::~Tls() {
 
 absl::Status Tls::Reload() {
   std::lock_guard<std::mutex> lock(mutex_);
-  absl::StatusOr<std::string> certificate = ReadFile(files_.certificate, /*is_secret=*/false);
+  absl::StatusOr<std::string> certificate = ReadTrustedFile(files_.certificate, {.longest = kLongestFile});
   if (!certificate.ok()) return certificate.status();
-  absl::StatusOr<std::string> key = ReadFile(files_.key, /*is_secret=*/true);
+  absl::StatusOr<std::string> key = ReadTrustedFile(files_.key, {.longest = kLongestFile, .is_secret = true});
   if (!key.ok()) return key.status();
-  absl::StatusOr<std::string> client_ca = ReadFile(files_.client_ca, /*is_secret=*/false);
+  absl::StatusOr<std::string> client_ca = ReadTrustedFile(files_.client_ca, {.longest = kLongestFile});
   if (!client_ca.ok()) return client_ca.status();
   if (absl::Status good = CheckIdentity(files_, *certificate, *key); !good.ok()) return good;
 
@@ -256,7 +234,7 @@ absl::Status Tls::Reload() {
     is_added = is_added && X509_STORE_add_cert(trust->store.get(), authority.get()) == 1;
   }
   if (!files_.crl.empty()) {
-    absl::StatusOr<std::string> text = ReadFile(files_.crl, /*is_secret=*/false);
+    absl::StatusOr<std::string> text = ReadTrustedFile(files_.crl, {.longest = kLongestFile});
     if (!text.ok()) return text.status();
     const std::vector<RevocationList> lists = ListsIn(*text);
     if (lists.empty()) return Bad(files_.crl, "holds no list of revoked certificates in PEM, or a damaged one");
