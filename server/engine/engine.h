@@ -41,6 +41,9 @@ struct CallContext {
   // ones, also across methods. Read only with a request_id.
   std::string fingerprint;
 
+  // Who calls, by the name that policy and limits know; empty: nobody but the process itself.
+  std::string caller;
+
   // Check everything, change nothing.
   bool validate_only = false;
 

@@ -18,7 +18,7 @@ class AccessService final : public Base {
     return runner_.Start<v1::WhoAmIRequest>({context, request, response, "WhoAmI"},
                                             [this, context](const v1::WhoAmIRequest&) -> absl::StatusOr<Work> {
                                               Work work;
-                                              work.run = [this, caller = runner_.CallerOf(*context)](const Stopped&) {
+                                              work.run = [this, caller = runner_.CallerOf(*context)](const Caller&) {
                                                 return Respond(api::ToProto(*caller, *gate_.policy()));
                                               };
                                               return work;

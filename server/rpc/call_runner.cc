@@ -136,13 +136,13 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
     if (runner_.gate_.MayRenew(*caller_, owner)) runner_.on_owner_(owner);
   }
 
-  void Execute(const std::function<Response(const Stopped&)>& run) {
+  void Execute(const std::function<Response(const Caller&)>& run) {
     queued_ = absl::Now() - queued_at_;
     if (IsStopped()) return Answer(stop_status_);
     if (entry_.later != nullptr) {
       if (absl::Status allowed = entry_.later(); !allowed.ok()) return Answer(allowed);
     }
-    Response response = run([this] { return IsStopped(); });
+    Response response = run({.name = caller_->Name(), .stopped = [this] { return IsStopped(); }});
     if (response.ok()) {
       if (entry_.filter != nullptr) entry_.filter(**response);
       WriteResponse(**response, call_.response);

@@ -26,7 +26,7 @@ class HostService final : public Base {
     return runner_.Start<v1::GetHostReportRequest>(
         {context, request, response, "GetHostReport"}, [this](const v1::GetHostReportRequest&) -> absl::StatusOr<Work> {
           Work work;
-          work.run = [this](const Stopped&) { return Respond(api::ToProto(engine_.GetHostReport(), Faults())); };
+          work.run = [this](const Caller&) { return Respond(api::ToProto(engine_.GetHostReport(), Faults())); };
           return work;
         });
   }

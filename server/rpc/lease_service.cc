@@ -25,20 +25,18 @@ class LeaseService final : public Base {
       : engine_(engine), gate_(gate), runner_(runner) {}
 
   Reactor* RenewLease(Context* context, const Bytes* request, Bytes* response) override {
-    return runner_.Start<v1::RenewLeaseRequest>({context, request, response, "RenewLease"},
-                                                [this](const v1::RenewLeaseRequest& renew) -> absl::StatusOr<Work> {
-                                                  absl::StatusOr<std::string> owner = api::ToCall(renew);
-                                                  if (!owner.ok()) return owner.status();
-                                                  // At once: what it renews must not expire while it waits for its
-                                                  // turn. The answer is of later, when the leases are known even if the
-                                                  // server has just started.
-                                                  engine_.RenewLease(*owner);
-                                                  Work work;
-                                                  work.run = [this, owner = *owner](const Stopped&) {
-                                                    return Respond(api::ToProto(engine_.RenewLease(owner)));
-                                                  };
-                                                  return work;
-                                                });
+    return runner_.Start<v1::RenewLeaseRequest>(
+        {context, request, response, "RenewLease"}, [this](const v1::RenewLeaseRequest& renew) -> absl::StatusOr<Work> {
+          absl::StatusOr<std::string> owner = api::ToCall(renew);
+          if (!owner.ok()) return owner.status();
+          // At once: what it renews must not expire while it waits for its
+          // turn. The answer is of later, when the leases are known even if the
+          // server has just started.
+          engine_.RenewLease(*owner);
+          Work work;
+          work.run = [this, owner = *owner](const Caller&) { return Respond(api::ToProto(engine_.RenewLease(owner))); };
+          return work;
+        });
   }
 
   Reactor* CollectGarbage(Context* context, const Bytes* request, Bytes* response) override {

@@ -20,8 +20,11 @@ namespace netprov::rpc {
 // The answer to a call. Never null after success.
 using Response = absl::StatusOr<std::unique_ptr<google::protobuf::Message>>;
 
-// Whether the caller has given up.
-using Stopped = std::function<bool()>;
+// Who waits for the answer.
+struct Caller {
+  std::string name;               // access::Identity::Name()
+  std::function<bool()> stopped;  // whether it has given up
+};
 
 struct Work {
   // Engine::Keys().
@@ -29,7 +32,7 @@ struct Work {
   // Whether it may change something. Changes wait for the kernel, so they run apart from reads.
   bool changes = false;
   // Does it. Blocks, so it must run on an executor's thread. Called at most once.
-  std::function<Response(const Stopped& stopped)> run;
+  std::function<Response(const Caller& caller)> run;
 };
 
 template <typename Proto>
@@ -44,9 +47,12 @@ absl::StatusOr<Work> Change(engine::Engine& engine, api::Method method, absl::St
   if (!call.ok()) return call.status();
   Work work{.keys = engine.Keys(*call), .changes = true, .run = nullptr};
   if constexpr (requires { call->context; }) call->context.keys = work.keys;
-  work.run = [&engine, method, run, to_proto, call = *std::move(call)](const Stopped& stopped) mutable -> Response {
-    if constexpr (requires { call.context; }) call.context.stopped = stopped;
-    if constexpr (requires { call.stopped; }) call.stopped = stopped;
+  work.run = [&engine, method, run, to_proto, call = *std::move(call)](const Caller& caller) mutable -> Response {
+    if constexpr (requires { call.context; }) {
+      call.context.caller = caller.name;
+      call.context.stopped = caller.stopped;
+    }
+    if constexpr (requires { call.stopped; }) call.stopped = caller.stopped;
     auto result = (engine.*run)(call);
     if (!result.ok()) return api::FromEngine(method, result.error());
     return Respond(to_proto(result));
@@ -59,7 +65,7 @@ template <typename Call, typename Run, typename ToProto>
 absl::StatusOr<Work> Read(api::Method method, absl::StatusOr<Call> call, Run run, ToProto to_proto) {
   if (!call.ok()) return call.status();
   Work work;
-  work.run = [method, run, to_proto, call = *std::move(call)](const Stopped&) -> Response {
+  work.run = [method, run, to_proto, call = *std::move(call)](const Caller&) -> Response {
     auto result = run(call);
     if (!result.ok()) return api::FromEngine(method, result.error());
     return Respond(to_proto(result));
