@@ -492,8 +492,9 @@ void Grammar::BuildVeth(CLI::App& net) {
 }
 
 void Grammar::BuildBridge(CLI::App& net) {
-  CLI::App& bridge = *Add(net, "bridge", "Bridges, whose ports are ends of veth pairs (`contain net veth --bridge`)",
-                          "Example:\n  contain net bridge create br0 --address 10.0.0.1/24");
+  CLI::App& bridge =
+      *Add(net, "bridge", "Bridges, whose ports are ends of veth pairs and devices (`contain net veth --bridge`)",
+           "Example:\n  contain net bridge create br0 --address 10.0.0.1/24");
   bridge.require_subcommand(1);
   bridge_create_ = Add(bridge, "create", "Create a bridge. It belongs to --owner, or else to NETPROV_OWNER.",
                        "Examples:\n"
@@ -526,7 +527,9 @@ void Grammar::BuildDevice(CLI::App& net) {
                        "  contain net device create m0 --kind macvlan --mode bridge --lower eth0 --ns blue \\\n"
                        "      --address 192.0.2.7/24 --gateway 192.0.2.1\n"
                        "  contain net device create x0 --kind vxlan --vni 42 --local 192.0.2.7 \\\n"
-                       "      --fdb '00:00:00:00:00:00 dst 192.0.2.8' --fdb '00:00:00:00:00:00 dst 192.0.2.9'");
+                       "      --fdb '00:00:00:00:00:00 dst 192.0.2.8' --fdb '00:00:00:00:00:00 dst 192.0.2.9'\n"
+                       "  contain net device create x1 --kind vxlan --vni 43 --remote 192.0.2.8 --bridge br0 \\\n"
+                       "      --bridge-port 'learning off'");
   device_create_->add_option("NAME", name_, "Its id, for show and delete")->required();
   device_.AddOptions(*device_create_);
   device_create_->add_flag("--allow-existing", mutation_.tolerant,

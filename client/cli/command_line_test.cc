@@ -326,6 +326,8 @@ TEST(VethTest, AnEndIsAPort) {
   EXPECT_TRUE(end.bridge_port().vlans(0).pvid());
   EXPECT_EQ(end.bridge_port().vlans(1).last(), 29u);
   EXPECT_EQ(ParseEnd(false, {"--peer-bridge", "bridges/br1"}).bridge(), "bridges/br1");
+  EXPECT_EQ(ParseEnd(true, {"--bridge-interface", "br-lan"}).bridge_interface(), "br-lan");
+  EXPECT_EQ(ParseEnd(false, {"--peer-bridge-interface", "br-lan"}).bridge_interface(), "br-lan");
   EXPECT_THAT(UsageError({"net", "veth", "--host", "h", "--ns", "a", "--port", "isolated"}),
               HasSubstr("--port: `isolated` takes on or off"));
   EXPECT_THAT(UsageError({"net", "veth", "--host", "h", "--ns", "a", "--vlan", "x"}), HasSubstr(" --vlan: "));
@@ -390,6 +392,21 @@ TEST(DeviceTest, EachKindAndWhatItHas) {
   EXPECT_TRUE(vxlan.proxy());
   EXPECT_EQ(vxlan.ageing_time().seconds(), 60);
   EXPECT_EQ(vxlan.fdb(0).destination(), "192.0.2.3");
+  request = ParseAs<v1::CreateDeviceRequest>(
+      {"net", "device", "create", "x1", "--kind", "vxlan", "--vni", "43", "--port", "4790", "--bridge", "br0",
+       "--bridge-port", "isolated on cost 7", "--bridge-vlan", "10 pvid untagged", "--bridge-vlan=20-29"});
+  EXPECT_EQ(request.device().vxlan().port(), 4790u);
+  EXPECT_EQ(request.device().bridge(), "bridges/br0");
+  EXPECT_TRUE(request.device().bridge_port().isolated());
+  EXPECT_EQ(request.device().bridge_port().cost(), 7u);
+  ASSERT_EQ(request.device().bridge_port().vlans_size(), 2);
+  EXPECT_TRUE(request.device().bridge_port().vlans(0).pvid());
+  EXPECT_EQ(request.device().bridge_port().vlans(1).last(), 29u);
+  request = ParseAs<v1::CreateDeviceRequest>(
+      {"net", "device", "create", "i0", "--kind", "ifb", "--bridge-interface", "br-lan"});
+  EXPECT_EQ(request.device().bridge_interface(), "br-lan");
+  EXPECT_EQ(request.device().bridge(), "");
+  EXPECT_FALSE(request.device().has_bridge_port());
   request = ParseAs<v1::CreateDeviceRequest>({"net", "device", "create", "v0", "--kind", "vlan", "--vlan-id", "7",
                                               "--protocol", "dot1ad", "--lower", "eth0", "--interface", "v%d"});
   EXPECT_EQ(request.device().vlan().id(), 7u);

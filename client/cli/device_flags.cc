@@ -5,6 +5,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "client/cli/bridge_text.h"
 #include "client/cli/device_text.h"
 #include "client/cli/flags.h"
 #include "client/cli/ip_text.h"
@@ -28,6 +29,16 @@ void DeviceFlags::AddOptions(CLI::App& app) {
   Texts(app, "--gateway", gateways_, "ADDRESS", "Where the default route leads; once for IPv4, once for IPv6");
   Texts(app, "--route", routes_, "ROUTE",
         "A route in the words of `ip route`, as in '10.1.0.0/16 via 10.0.0.1'. Can be repeated");
+  app.add_option("--bridge", bridge_, "Make it a port of this bridge, which is in the same place")->type_name("BRIDGE");
+  app.add_option("--bridge-interface", bridge_interface_,
+                 "Or of this one, which netprov did not make; by its interface name, in the same place")
+      ->type_name("INTERFACE");
+  app.add_option("--bridge-port", bridge_port_,
+                 "As which port, in the words of `bridge link set`, as in 'isolated on learning off cost 7'; also "
+                 "hairpin, flood, mcast_flood, bcast_flood, neigh_suppress and priority")
+      ->type_name("SETTINGS");
+  Texts(app, "--bridge-vlan", bridge_vlans_, "VLAN",
+        "With these VLANs, as in '10 pvid untagged' or 20-29. Can be repeated");
   Of("macvlan vxlan vlan ipvlan",
      app.add_option("--lower", lower_, "The link that it stands on")->type_name("INTERFACE"));
   Of("macvlan vxlan vlan ipvlan",
@@ -75,6 +86,7 @@ absl::Status DeviceFlags::AddTo(const std::string& name, v1::Device& device) con
   device.mutable_gateways()->Add(gateways_.begin(), gateways_.end());
   device.set_lower_interface(lower_);
   if (!lower_ns_.empty()) device.set_lower_namespace(Name(kNamespaces, lower_ns_));
+  if (const absl::Status status = AddPort(device); !status.ok()) return status;
   absl::Status status = ParseAll("--address", addresses_, ParseAddress, device.mutable_addresses());
   status.Update(ParseAll("--route", routes_, ParseRoute, device.mutable_routes()));
   return status;
@@ -115,6 +127,18 @@ absl::Status DeviceFlags::AddKind(v1::Device& device) const {
                                       "`");
   }
   return absl::OkStatus();
+}
+
+absl::Status DeviceFlags::AddPort(v1::Device& device) const {
+  if (!bridge_.empty()) device.set_bridge(Name(kBridges, bridge_));
+  device.set_bridge_interface(bridge_interface_);
+  if (!bridge_port_.empty()) {
+    absl::StatusOr<v1::BridgePort> port = ParsePort(bridge_port_);
+    if (!port.ok()) return absl::InvalidArgumentError(absl::StrCat("--bridge-port: ", port.status().message()));
+    *device.mutable_bridge_port() = *std::move(port);
+  }
+  if (bridge_vlans_.empty()) return absl::OkStatus();
+  return ParseAll("--bridge-vlan", bridge_vlans_, ParseVlan, device.mutable_bridge_port()->mutable_vlans());
 }
 
 absl::Status DeviceFlags::AddVxlan(v1::Vxlan& vxlan) const {

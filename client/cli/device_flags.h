@@ -31,11 +31,13 @@ class DeviceFlags {
 
   absl::Status AddKind(v1::Device& device) const;
 
+  absl::Status AddPort(v1::Device& device) const;
+
   absl::Status AddVxlan(v1::Vxlan& vxlan) const;
 
   std::string kind_, ns_, interface_, mac_, lower_, lower_ns_, mode_, mode_flag_, local_, remote_, ageing_time_,
-      protocol_;
-  std::vector<std::string> altnames_, addresses_, gateways_, routes_, sources_, fdb_;
+      protocol_, bridge_, bridge_interface_, bridge_port_;
+  std::vector<std::string> altnames_, addresses_, gateways_, routes_, sources_, fdb_, bridge_vlans_;
   uint32_t mtu_ = 0, vni_ = 0, port_ = 0, ttl_ = 0, vlan_id_ = 0;
   bool down_ = false, learning_ = false, proxy_ = false;
   CLI::Option* learning_option_;

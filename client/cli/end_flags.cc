@@ -85,6 +85,8 @@ void End::AddOptions(EndOptions options) {
   options.AddLinkFlag("announce", announce_, "Tell others of its addresses whenever it comes up");
   options.AddLinkTexts("altname", altnames_, "INTERFACE", "Another name of the link. Can be repeated");
   options.AddLinkText("bridge", bridge_, "BRIDGE", "Make it a port of this bridge, which is in the same place");
+  options.AddLinkText("bridge-interface", bridge_interface_, "INTERFACE",
+                      "Or of this one, which netprov did not make; by its interface name, in the same place");
   options.AddLinkText("port", port_, "SETTINGS",
                       "As which port, in the words of `bridge link set`, as in 'isolated on learning off cost 7'; also "
                       "hairpin, flood, mcast_flood, bcast_flood, neigh_suppress and priority");
@@ -118,6 +120,7 @@ absl::Status End::AddTo(uint32_t mtu, const std::string& link_prefix, const std:
 
 absl::Status End::AddPortTo(const std::string& prefix, v1::VethEndpoint& endpoint) const {
   if (!bridge_.empty()) endpoint.set_bridge(Name(kBridges, bridge_));
+  endpoint.set_bridge_interface(bridge_interface_);
   if (!port_.empty()) {
     absl::StatusOr<v1::BridgePort> port = ParsePort(port_);
     if (!port.ok()) return absl::InvalidArgumentError(absl::StrCat(prefix, "port: ", port.status().message()));

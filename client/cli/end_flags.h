@@ -73,7 +73,7 @@ class End {
   uint32_t mtu_ = 0;
   bool down_ = false;
   std::vector<std::string> altnames_;
-  std::string bridge_, port_;
+  std::string bridge_, bridge_interface_, port_;
   std::vector<std::string> vlans_;
   uint32_t tx_queues_ = 0, rx_queues_ = 0;
   bool promiscuous_ = false, all_multicast_ = false;

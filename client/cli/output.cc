@@ -284,6 +284,15 @@ std::vector<std::string> FormatLimits(const v1::OffloadLimits& limits) {
   return lines;
 }
 
+// The bridge that an end or a device is a port of, and as which; none where it is no port.
+template <typename Port>
+std::vector<std::string> PortOf(const Port& port) {
+  if (port.bridge().empty() && port.bridge_interface().empty()) return {};
+  const std::string settings = FormatPort(port.bridge_port());
+  return {absl::StrCat(port.bridge().empty() ? port.bridge_interface() + " (not netprov's)" : ShortName(port.bridge()),
+                       settings.empty() ? "" : ": ", settings)};
+}
+
 // What an end has besides what is in the tables, under a heading; empty where it has nothing.
 std::string EndpointDetails(const std::string& heading, const v1::VethEndpoint& endpoint) {
   std::string text;
@@ -294,10 +303,7 @@ std::string EndpointDetails(const std::string& heading, const v1::VethEndpoint& 
   add("Gateways", {endpoint.gateways().begin(), endpoint.gateways().end()});
   add("Routes", FormatAll(endpoint.routes(), FormatRoute));
   add("Neighbors", FormatAll(endpoint.neighbors(), FormatNeighbor));
-  if (!endpoint.bridge().empty()) {
-    const std::string port = FormatPort(endpoint.bridge_port());
-    add("Port of", {absl::StrCat(ShortName(endpoint.bridge()), port.empty() ? "" : ": ", port)});
-  }
+  add("Port of", PortOf(endpoint));
   add("VLANs", FormatAll(endpoint.bridge_port().vlans(), FormatVlan));
   add("Also named", {endpoint.alternative_names().begin(), endpoint.alternative_names().end()});
   if (endpoint.tx_queues() > 1 || endpoint.rx_queues() > 1) {
@@ -349,7 +355,10 @@ std::string BridgeDetails(const v1::Bridge& bridge) {
   number("group-forward-mask", bridge.has_group_forward_mask(), bridge.group_forward_mask());
   AddDetail("Options", options, text);
   std::vector<std::string> ports;
-  for (const std::string& port : bridge.ports()) ports.push_back(ShortName(port));
+  // A device and a pair may have one id.
+  for (const std::string& port : bridge.ports()) {
+    ports.push_back(absl::StartsWith(port, "veths/") ? ShortName(port) : port);
+  }
   AddDetail("Ports", ports, text);
   return text;
 }
@@ -372,6 +381,8 @@ std::string DeviceDetails(const v1::Device& device) {
   AddDetail("Addresses", FormatAll(device.addresses(), FormatAddress), text);
   AddDetail("Gateways", {device.gateways().begin(), device.gateways().end()}, text);
   AddDetail("Routes", FormatAll(device.routes(), FormatRoute), text);
+  AddDetail("Port of", PortOf(device), text);
+  AddDetail("VLANs", FormatAll(device.bridge_port().vlans(), FormatVlan), text);
   AddDetail("Also named", {device.alternative_names().begin(), device.alternative_names().end()}, text);
   AddDetail("Options", FormatKind(device), text);
   AddDetail("Entries", FormatAll(device.vxlan().fdb(), FormatFdbEntry), text);

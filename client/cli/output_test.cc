@@ -184,6 +184,25 @@ TEST(VethTest, APortIsShownWithItsBridge) {
   const std::string text = *PrintVeth(Format::kDefault, veth, kNow);
   EXPECT_THAT(text, HasSubstr("Port of:     br0: isolated on\n"));
   EXPECT_THAT(text, HasSubstr("VLANs:       10 pvid\n"));
+  a.clear_bridge();
+  a.set_bridge_interface("br-lan");
+  EXPECT_THAT(*PrintVeth(Format::kDefault, veth, kNow),
+              HasSubstr("Port of:     br-lan (not netprov's): isolated on\n"));
+}
+
+TEST(DeviceTest, APortIsShownWithItsBridgeAndTheBridgeWithIt) {
+  v1::Device device = Tunnel();
+  device.set_bridge("bridges/lan");
+  device.mutable_bridge_port()->set_learning(false);
+  device.mutable_bridge_port()->add_vlans()->set_first(10);
+  const std::string text = *PrintDevice(Format::kDefault, device, kNow);
+  EXPECT_THAT(text, HasSubstr("Port of:     lan: learning off\n"));
+  EXPECT_THAT(text, HasSubstr("VLANs:       10\n"));
+  v1::Bridge bridge = Lan();
+  bridge.add_ports("devices/tunnel");
+  const std::string shown = *PrintBridge(Format::kDefault, bridge, kNow);
+  EXPECT_THAT(shown, HasSubstr("  b\n"));
+  EXPECT_THAT(shown, HasSubstr("devices/tunnel\n"));
 }
 
 TEST(NamespaceTest, Table) {

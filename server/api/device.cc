@@ -30,27 +30,18 @@ namespace {
 constexpr char kListMethod[] = "ListDevices";
 
 // What of a device can become another.
-constexpr absl::string_view kChangeable[] = {"mac_address",
-                                             "mtu",
-                                             "admin_state",
-                                             "addresses",
-                                             "gateways",
-                                             "routes",
-                                             "alternative_names",
-                                             "macvlan.mode",
-                                             "macvlan.source_mac_addresses",
-                                             "vxlan.local",
-                                             "vxlan.remote",
-                                             "vxlan.ttl",
-                                             "vxlan.learning",
-                                             "vxlan.ageing_time",
-                                             "vxlan.fdb",
-                                             "ipvlan.mode",
-                                             "ipvlan.mode_flag",
-                                             "metadata.owner",
-                                             "metadata.labels",
-                                             "metadata.ttl",
-                                             "metadata.persistent",
+constexpr absl::string_view kChangeable[] = {"mac_address",       "mtu",
+                                             "admin_state",       "addresses",
+                                             "gateways",          "routes",
+                                             "alternative_names", "bridge",
+                                             "bridge_port",       "bridge_interface",
+                                             "macvlan.mode",      "macvlan.source_mac_addresses",
+                                             "vxlan.local",       "vxlan.remote",
+                                             "vxlan.ttl",         "vxlan.learning",
+                                             "vxlan.ageing_time", "vxlan.fdb",
+                                             "ipvlan.mode",       "ipvlan.mode_flag",
+                                             "metadata.owner",    "metadata.labels",
+                                             "metadata.ttl",      "metadata.persistent",
                                              "metadata.self_heal"};
 
 v1::Device::State ToState(engine::State state) {
@@ -83,6 +74,9 @@ v1::VethEndpoint ToEndpoint(const v1::Device& device, const engine::DeviceOption
   *endpoint.mutable_gateways() = device.gateways();
   *endpoint.mutable_routes() = device.routes();
   *endpoint.mutable_alternative_names() = device.alternative_names();
+  endpoint.set_bridge(device.bridge());
+  endpoint.set_bridge_interface(device.bridge_interface());
+  if (device.has_bridge_port()) *endpoint.mutable_bridge_port() = device.bridge_port();
   return endpoint;
 }
 
@@ -189,8 +183,10 @@ absl::StatusOr<engine::UpdateDeviceCall> ToCall(const v1::UpdateDeviceRequest& r
                                             .validate_only = request.validate_only(),
                                             .stopped = nullptr},
                                 .name = engine::DeviceName(CheckDeviceName("device.name", wanted.name(), violations)),
-                                .edit = nullptr};
+                                .edit = nullptr,
+                                .bridges = {}};
   if (!violations.empty()) return violations.ToStatus();
+  if (!wanted.bridge().empty()) call.bridges.push_back(wanted.bridge());
   if (!call.context.request_id.empty()) {
     call.context.fingerprint = Fingerprint(absl::StrCat("UpdateDevice ", wanted.name()), request);
   }
@@ -201,6 +197,9 @@ absl::StatusOr<engine::UpdateDeviceCall> ToCall(const v1::UpdateDeviceRequest& r
     *device.mutable_metadata() = ToProto(present.metadata, std::nullopt);
     Violations wrong;
     Merge(CheckKind(mask, is_all, wanted, KindFieldOf(device), wrong), wanted, device);
+    // One that leaves its bridge is no port any more.
+    const bool is_port = !device.bridge().empty() || !device.bridge_interface().empty();
+    if (!is_port && !wanted.has_bridge_port()) device.clear_bridge_port();
     engine::Asked<engine::DeviceSpec> asked{.spec = ToSpec(device, wrong),
                                             .metadata = ToMetadata("device.metadata", device.metadata(), wrong)};
     CheckFamily(present.spec.options, asked.spec.options, wrong);
@@ -258,6 +257,9 @@ v1::Device ToDevice(const engine::Device& device) {
   *proto.mutable_gateways() = link.gateways();
   *proto.mutable_routes() = link.routes();
   *proto.mutable_alternative_names() = link.alternative_names();
+  proto.set_bridge(link.bridge());
+  proto.set_bridge_interface(link.bridge_interface());
+  if (link.has_bridge_port()) *proto.mutable_bridge_port() = link.bridge_port();
   proto.set_lower_interface(device.lower.interface_name);
   if (!device.lower.namespace_id.empty()) proto.set_lower_namespace(FormatNamespaceName(device.lower.namespace_id));
   AddToProto(device.options, proto);

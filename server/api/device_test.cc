@@ -90,6 +90,9 @@ TEST(DeviceTest, EverythingSaidComesBack) {
     device.add_gateways("10.0.0.1");
     device.add_routes()->set_destination("10.1.0.0/16");
     device.add_alternative_names("other");
+    device.set_bridge("bridges/br");
+    device.mutable_bridge_port()->set_isolated(true);
+    device.mutable_bridge_port()->set_cost(7);
     const auto call = ToCall(request);
     ASSERT_TRUE(call.ok()) << call.status();
     const engine::EndpointSpec& link = call->spec.link;
@@ -178,6 +181,10 @@ TEST(DeviceTest, WhatIsWrongIsSaid) {
       {R"(dummy {} gateways: "10.0.0.1")", "device.gateways[0] must be within"},
       {"dummy {} mtu: 67", "device.mtu must be"},
       {R"(dummy {} interface_name: "a b")", "device.interface_name must be"},
+      {R"(dummy {} bridge: "br0")", "device.bridge must have the form bridges/{bridge}"},
+      {R"(dummy {} bridge: "bridges/br" bridge_interface: "br-lan")", "device.bridge_interface must not be set beside"},
+      {"dummy {} bridge_port { hairpin: true }", "device.bridge_port must not be set without"},
+      {R"(dummy {} bridge: "bridges/br" bridge_port { cost: 65536 })", "device.bridge_port.cost must be"},
   };
   for (const auto& [things, message] : kCases) {
     SCOPED_TRACE(things);
@@ -293,6 +300,29 @@ TEST(DeviceUpdateTest, ChangesWhatIsNamedAlone) {
   EXPECT_EQ(std::get<engine::VxlanOptions>(bare->spec.options).info.vni, 7u);
   EXPECT_TRUE(std::get<engine::VxlanOptions>(bare->spec.options).info.learning);
   EXPECT_EQ(bare->spec.link.mtu, std::nullopt);
+}
+
+TEST(DeviceUpdateTest, ItJoinsAndLeavesABridge) {
+  const auto created = ToCall(Request("ifb {}"));
+  const auto join =
+      ToCall(UpdateRequest(R"(bridge: "bridges/br" bridge_port { hairpin: true })", {"bridge", "bridge_port.hairpin"}));
+  ASSERT_TRUE(join.ok()) << join.status();
+  EXPECT_THAT(join->bridges, ::testing::ElementsAre("bridges/br"));
+  const auto joined = join->edit({.spec = created->spec, .metadata = {}});
+  ASSERT_TRUE(joined.ok());
+  EXPECT_EQ(joined->spec.link.config.bridge, "bridges/br");
+  EXPECT_EQ(joined->spec.link.config.port.settings.hairpin, true);
+  const engine::Asked<engine::DeviceSpec> port{.spec = joined->spec, .metadata = {}};
+  // The settings go with the bridge.
+  EXPECT_EQ(ToCall(UpdateRequest("", {"bridge"}))->edit(port)->spec, created->spec);
+  const auto changed =
+      ToCall(UpdateRequest(R"(bridge_interface: "br-lan")", {"bridge", "bridge_interface"}))->edit(port);
+  ASSERT_TRUE(changed.ok());
+  EXPECT_EQ(changed->spec.link.config.bridge, "");
+  EXPECT_EQ(changed->spec.link.config.bridge_interface, "br-lan");
+  EXPECT_EQ(changed->spec.link.config.port.settings.hairpin, true);
+  const auto alone = ToCall(UpdateRequest("bridge_port { hairpin: true }", {"bridge_port"}));
+  EXPECT_EQ(alone->edit({.spec = created->spec, .metadata = {}}).error()[0].field, "device.bridge_port");
 }
 
 TEST(DeviceUpdateTest, RefusesWhatNeverChangesAndWhatIsOfAnotherKind) {

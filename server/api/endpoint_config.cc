@@ -156,8 +156,19 @@ class Reader {
   void ReadPort() {
     if (!endpoint_.bridge().empty()) {
       config_.bridge = engine::BridgeName(CheckBridgeName(Field("bridge"), endpoint_.bridge(), violations_));
-    } else if (endpoint_.has_bridge_port()) {
-      violations_.Add(Field("bridge_port"), "must not be set without a bridge");
+    }
+    if (!endpoint_.bridge_interface().empty()) {
+      const std::string field = Field("bridge_interface");
+      config_.bridge_interface = CheckInterfaceName(field, endpoint_.bridge_interface(), violations_);
+      if (IsInterfaceNamePattern(config_.bridge_interface)) {
+        violations_.Add(field, "must be the name of a bridge, without %d");
+      }
+      if (!endpoint_.bridge().empty()) {
+        violations_.Add(field, "must not be set beside bridge: a link is a port of one bridge");
+      }
+    }
+    if (endpoint_.has_bridge_port() && endpoint_.bridge().empty() && endpoint_.bridge_interface().empty()) {
+      violations_.Add(Field("bridge_port"), "must not be set without a bridge or a bridge_interface");
     }
     const v1::BridgePort& port = endpoint_.bridge_port();
     netlink::BridgePort& settings = config_.port.settings;
@@ -541,6 +552,7 @@ static void ToProto(const engine::PortOptions& port, v1::BridgePort& proto) {
 
 void AddToProto(const engine::EndpointConfig& config, v1::VethEndpoint& endpoint) {
   endpoint.set_bridge(config.bridge);
+  endpoint.set_bridge_interface(config.bridge_interface);
   if (!config.port.empty()) ToProto(config.port, *endpoint.mutable_bridge_port());
   if (config.ingress_limit.has_value()) *endpoint.mutable_ingress_limit() = ToProto(*config.ingress_limit);
   if (config.egress_limit.has_value()) *endpoint.mutable_egress_limit() = ToProto(*config.egress_limit);

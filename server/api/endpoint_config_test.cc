@@ -46,6 +46,18 @@ TEST(EndpointConfigTest, AnAliasIsALineOfText) {
   EXPECT_THAT(Violation(R"(alias: "a\nb")"), HasSubstr("b.alias must be"));
 }
 
+TEST(EndpointConfigTest, ABridgeIsNetprovsOrSomebodyElses) {
+  EXPECT_EQ(ReadAndWrite(R"(bridge_interface: "br-lan" bridge_port { isolated: true })"),
+            R"(tx_queues: 1 rx_queues: 1 bridge_port { isolated: true } bridge_interface: "br-lan")");
+  EXPECT_THAT(Violation(R"(bridge: "bridges/br" bridge_interface: "br-lan")"),
+              HasSubstr("b.bridge_interface must not be set beside bridge"));
+  EXPECT_THAT(Violation(R"(bridge_interface: "br%d")"), HasSubstr("b.bridge_interface must be the name of a bridge"));
+  EXPECT_THAT(Violation(R"(bridge_interface: "a-name-of-16-byt")"), HasSubstr("b.bridge_interface must be 1 to 15"));
+  EXPECT_THAT(Violation(R"(bridge_interface: "bridges/br")"), HasSubstr("b.bridge_interface must be 1 to 15"));
+  EXPECT_THAT(Violation("bridge_port {}"),
+              HasSubstr("b.bridge_port must not be set without a bridge or a bridge_interface"));
+}
+
 TEST(EndpointConfigTest, NothingIsOneQueueEach) { EXPECT_EQ(ReadAndWrite(""), "tx_queues: 1 rx_queues: 1"); }
 
 TEST(EndpointConfigTest, WhatIsLeftOutIsFilledIn) {

@@ -132,7 +132,8 @@ class StatusBuilder {
 std::string ResourceNameOf(const engine::Error& error) {
   absl::string_view id = error.object;
   if (absl::ConsumePrefix(&id, "namespaces/")) return FormatNamespaceName(id);
-  return error.object;
+  absl::ConsumePrefix(&id, "links/");
+  return std::string(id);
 }
 
 absl::string_view ResourceTypeOf(const engine::Error& error) {
@@ -140,6 +141,7 @@ absl::string_view ResourceTypeOf(const engine::Error& error) {
   // A place, as engine::PlaceName() writes it.
   if (absl::StartsWith(error.object, "/") || absl::StartsWith(error.object, "processes/")) return kLocationType;
   if (absl::StartsWith(error.object, "devices/")) return kDeviceType;
+  if (absl::StartsWith(error.object, "links/")) return kLinkType;
   return absl::StartsWith(error.object, "bridges/") ? kBridgeType : kNamespaceType;
 }
 

@@ -302,6 +302,14 @@ TEST(ErrorTest, DevicesAreNamedWithTheirType) {
   EXPECT_EQ(unusable.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(ReasonOf(unusable), "BRIDGE_UNUSABLE");
   EXPECT_EQ(Get<BadRequest>(unusable)->field_violations(0).field(), "veth.endpoint_a.bridge");
+  // One that is not netprov's is no resource, but a link.
+  engine::Error foreign = engine::AtField(engine::BridgeUnusable("br-lan", "is away"), "bridge_interface");
+  foreign.object = "links/br-lan";
+  const absl::Status away = FromEngine(Method::kCreateDevice, foreign);
+  EXPECT_EQ(away.message(), "the bridge br-lan is away");
+  EXPECT_EQ(Get<ResourceInfo>(away)->resource_type(), "link");
+  EXPECT_EQ(Get<ResourceInfo>(away)->resource_name(), "br-lan");
+  EXPECT_EQ(Get<BadRequest>(away)->field_violations(0).field(), "device.bridge_interface");
   // Of the device itself, the fields stand in the request's `bridge`.
   const absl::Status taken = FromEngine(Method::kCreateBridge, engine::InterfaceNameTaken("bridges/br", "", "br0", ""));
   EXPECT_EQ(Get<BadRequest>(taken)->field_violations(0).field(), "bridge.interface_name");

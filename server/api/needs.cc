@@ -92,7 +92,13 @@ class Collector {
       case v1::VethEndpoint::LOCATION_NOT_SET:
         break;
     }
-    if (!end.bridge().empty()) Add(end.bridge());
+    AddBridge(end);
+  }
+
+  // Of which an end or a device becomes a port. One that is not netprov's is where that is, which the call needs too.
+  template <typename Port>
+  void AddBridge(const Port& port) {
+    if (!port.bridge().empty()) Add(port.bridge());
   }
 
   // Of a bridge or another device.
@@ -153,7 +159,7 @@ void Collect(const v1::CreateVethRequest& request, Collector& needs) {
 void Collect(const v1::UpdateVethRequest& request, Collector& needs) {
   needs.AddUpdate(request.veth(), request.update_mask());
   for (const v1::VethEndpoint* end : {&request.veth().endpoint_a(), &request.veth().endpoint_b()}) {
-    if (!end->bridge().empty()) needs.Add(end->bridge());
+    needs.AddBridge(*end);
   }
 }
 
@@ -170,10 +176,12 @@ void Collect(const v1::CreateDeviceRequest& request, Collector& needs) {
   needs.AddCreated(absl::StrCat("devices/", request.device_id()), request.device().metadata());
   needs.AddPlace(request.device());
   needs.AddLower(request.device());
+  needs.AddBridge(request.device());
 }
 
 void Collect(const v1::UpdateDeviceRequest& request, Collector& needs) {
   needs.AddUpdate(request.device(), request.update_mask());
+  needs.AddBridge(request.device());
 }
 
 // Leases and garbage are an owner's.
@@ -257,10 +265,10 @@ void Filter(Message& response,
   }
 }
 
-void FilterPorts(Message& response, const std::function<bool(const std::string& veth)>& may_see) {
+void FilterPorts(Message& response, const std::function<bool(const std::string& port)>& may_see) {
   auto filter = [&may_see](v1::Bridge& bridge) {
     auto& ports = *bridge.mutable_ports();
-    ports.erase(std::remove_if(ports.begin(), ports.end(), [&](const std::string& veth) { return !may_see(veth); }),
+    ports.erase(std::remove_if(ports.begin(), ports.end(), [&](const std::string& port) { return !may_see(port); }),
                 ports.end());
   };
   if (auto* bridge = dynamic_cast<v1::Bridge*>(&response); bridge != nullptr) filter(*bridge);

@@ -39,8 +39,8 @@ Needs NeedsOf(absl::string_view method, const google::protobuf::Message& request
 void Filter(google::protobuf::Message& response,
             const std::function<bool(const std::string& resource, const access::Labels& labels)>& may_see);
 
-// Takes the pairs out of the `ports` of bridges in an answer that `may_see` refuses, by their names.
-void FilterPorts(google::protobuf::Message& response, const std::function<bool(const std::string& veth)>& may_see);
+// Takes the pairs and devices out of the `ports` of bridges in an answer that `may_see` refuses, by their names.
+void FilterPorts(google::protobuf::Message& response, const std::function<bool(const std::string& port)>& may_see);
 
 // The method that deletes a resource of that name: `DeleteVeth`. Empty: none does.
 std::string DeletionOf(absl::string_view resource);

@@ -211,6 +211,36 @@ TEST(NeedsTest, ADeviceNeedsWhatItStandsOn) {
               ElementsAre("CreateBridge bridges/b {}", "CreateBridge +host"));
 }
 
+TEST(NeedsTest, APortNeedsItsBridge) {
+  EXPECT_THAT(TextsOf<v1::CreateDeviceRequest>("CreateDevice", R"pb(device_id: "i"
+                                                                    device {
+                                                                      host {}
+                                                                      bridge: "bridges/br"
+                                                                      ifb {}
+                                                                    })pb"),
+              ElementsAre("CreateDevice devices/i {}", "CreateDevice +host", "CreateDevice bridges/br"));
+  EXPECT_THAT(TextsOf<v1::UpdateDeviceRequest>("UpdateDevice", R"pb(device { name: "devices/i" bridge: "bridges/br" }
+                                                                    update_mask { paths: "bridge" })pb"),
+              ElementsAre("UpdateDevice devices/i", "UpdateDevice bridges/br"));
+  // One that is not netprov's is a part of the place, which is needed anyway: the host's here.
+  EXPECT_THAT(TextsOf<v1::CreateVethRequest>("CreateVeth", R"pb(veth_id: "v"
+                                                                veth {
+                                                                  endpoint_a {
+                                                                    host {}
+                                                                    bridge_interface: "br-lan"
+                                                                  }
+                                                                  endpoint_b { namespace: "namespaces/a" }
+                                                                })pb"),
+              ElementsAre("CreateVeth veths/v {}", "CreateVeth +host", "CreateVeth namespaces/a"));
+  // And of an update the object says where it is (ObjectFacts).
+  EXPECT_EQ(Of<v1::UpdateVethRequest>("UpdateVeth", R"pb(veth {
+                                                           name: "veths/v"
+                                                           endpoint_a { bridge_interface: "br-lan" }
+                                                         })pb")
+                .changes,
+            "veths/v");
+}
+
 TEST(NeedsTest, LeasesAreAnOwnersAndTheHostIsTheHosts) {
   EXPECT_THAT(TextsOf<v1::RenewLeaseRequest>("RenewLease", R"pb(owner: "ci")pb"), ElementsAre("RenewLease owners/ci"));
   EXPECT_THAT(TextsOf<v1::CollectGarbageRequest>("CollectGarbage", R"pb(owner: "ci")pb"),

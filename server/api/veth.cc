@@ -42,6 +42,7 @@ constexpr absl::string_view kChangeable[] = {"endpoint_a.mac_address",
                                              "endpoint_a.alias",
                                              "endpoint_a.bridge",
                                              "endpoint_a.bridge_port",
+                                             "endpoint_a.bridge_interface",
                                              "endpoint_a.ingress_limit",
                                              "endpoint_a.egress_limit",
                                              "endpoint_a.masquerade",
@@ -61,6 +62,7 @@ constexpr absl::string_view kChangeable[] = {"endpoint_a.mac_address",
                                              "endpoint_b.alias",
                                              "endpoint_b.bridge",
                                              "endpoint_b.bridge_port",
+                                             "endpoint_b.bridge_interface",
                                              "endpoint_b.ingress_limit",
                                              "endpoint_b.egress_limit",
                                              "endpoint_b.masquerade",
@@ -265,7 +267,8 @@ absl::StatusOr<engine::UpdateVethCall> ToCall(const v1::UpdateVethRequest& reque
     // An end that leaves its bridge is no port any more.
     for (auto [end, asked] : {std::pair(veth.mutable_endpoint_a(), &wanted.endpoint_a()),
                               std::pair(veth.mutable_endpoint_b(), &wanted.endpoint_b())}) {
-      if (end->bridge().empty() && !asked->has_bridge_port()) end->clear_bridge_port();
+      const bool is_port = !end->bridge().empty() || !end->bridge_interface().empty();
+      if (!is_port && !asked->has_bridge_port()) end->clear_bridge_port();
     }
     Violations wrong;
     engine::Asked<engine::VethSpec> asked{.spec = {}, .metadata = ToMetadata("veth.metadata", veth.metadata(), wrong)};

@@ -346,6 +346,29 @@ TEST(VethUpdateTest, WhatIsNamedAndLeftOutIsTakenAway) {
   EXPECT_EQ(leaves->spec.b.config.ip, present.spec.b.config.ip);
 }
 
+TEST(VethUpdateTest, ABridgeOfSomebodyElsesTakesThePlaceOfOnesOwn) {
+  const engine::Asked<engine::VethSpec> present{.spec = {.a = {.interface_name = "h0"}, .b = FullEnd()},
+                                                .metadata = {}};
+  v1::UpdateVethRequest request = SomeUpdate({"endpoint_b.bridge", "endpoint_b.bridge_interface"});
+  request.mutable_veth()->mutable_endpoint_b()->set_bridge_interface("br-lan");
+  const auto changes = ToCall(request)->edit(present);
+  ASSERT_TRUE(changes.ok()) << changes.error()[0].description;
+  EXPECT_EQ(changes->spec.b.config.bridge, "");
+  EXPECT_EQ(changes->spec.b.config.bridge_interface, "br-lan");
+  EXPECT_EQ(changes->spec.b.config.port, present.spec.b.config.port) << "what is not named stays";
+  const engine::Asked<engine::VethSpec> foreign{.spec = changes->spec, .metadata = {}};
+  const auto leaves = ToCall(SomeUpdate({"endpoint_b.bridge_interface"}))->edit(foreign);
+  ASSERT_TRUE(leaves.ok());
+  EXPECT_FALSE(leaves->spec.b.config.IsPort());
+  EXPECT_TRUE(leaves->spec.b.config.port.empty());
+  // It has one already.
+  request = SomeUpdate({"endpoint_b.bridge_interface"});
+  request.mutable_veth()->mutable_endpoint_b()->set_bridge_interface("br-lan");
+  const auto both = ToCall(request)->edit(present);
+  ASSERT_FALSE(both.ok());
+  EXPECT_EQ(both.error()[0].field, "veth.endpoint_b.bridge_interface");
+}
+
 TEST(VethUpdateTest, WhatCouldNotBeCreatedIsRefused) {
   engine::Asked<engine::VethSpec> present{.spec = {.a = {.interface_name = "h0"}, .b = FullEnd()}, .metadata = {}};
   v1::UpdateVethRequest request = SomeUpdate({"endpoint_b.addresses"});

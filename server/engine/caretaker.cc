@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 namespace netprov::engine {
@@ -18,10 +19,11 @@ constexpr absl::Duration kExpiryRetry = absl::Minutes(1);
 constexpr absl::Duration kShortestPause = absl::Milliseconds(100);
 constexpr int kHealsWithoutPause = 2;
 
-// Pairs first, namespaces last.
+// Pairs first, then the other ports of bridges, and namespaces last.
 int RankOf(const std::string& object) {
   if (VethIdIn(object).has_value()) return 0;
-  return NamespaceIdIn(object).has_value() ? 2 : 1;
+  if (NamespaceIdIn(object).has_value()) return 3;
+  return absl::StartsWith(object, BridgeName("")) ? 2 : 1;
 }
 
 std::string StateName(State state) {
@@ -79,7 +81,8 @@ void Caretaker::MarkDependents(const ObjectRef& object) {
     }
   }
   for (const DeviceRecord& device : registry_.ListDevices()) {
-    if (StandsOn(device, object)) mark(device.name, device.uid);
+    const bool is_port = device.spec.link.config.bridge == object.name;
+    if (is_port || StandsOn(device, object)) mark(device.name, device.uid);
   }
 }
 

@@ -37,6 +37,11 @@ void AddNamespaceKeys(const End& a, const End& b, std::vector<std::string>& keys
   }
 }
 
+// Of the bridge that a link is to be a port of. One that is not ours has none: nothing of ours changes it.
+void AddBridgeKey(const EndpointSpec& link, std::vector<std::string>& keys) {
+  if (!link.config.bridge.empty()) keys.push_back(link.config.bridge);
+}
+
 // Of two that switch forwarding on in the host's namespace, which has no key, the second waits for the first.
 void AddForwardingKey(const VethSpec& spec, std::vector<std::string>& keys) {
   const bool a_wants = spec.a.config.ip_forwarding && spec.b.is_at_host();
@@ -139,7 +144,7 @@ std::vector<std::string> Engine::Keys(const CreateVethCall& call) const {
   // In the host's namespace, which has no key, of two that want one name the second waits for the first.
   for (const EndpointSpec* end : {&call.spec.a, &call.spec.b}) {
     if (end->is_at_host()) keys.push_back("links/" + end->interface_name);
-    if (!end->config.bridge.empty()) keys.push_back(end->config.bridge);
+    AddBridgeKey(*end, keys);
     if (call.create_namespaces && !end->namespace_id.empty()) keys.push_back(PlaceOfName(end->namespace_id));
   }
   AddForwardingKey(call.spec, keys);
@@ -151,7 +156,7 @@ std::vector<std::string> Engine::Keys(const DeleteVethCall& call) const {
   if (std::optional<VethRecord> record = registry_.FindVeth(call.id); record.has_value()) {
     AddNamespaceKeys(record->a, record->b, keys);
     for (const EndpointSpec* end : {&record->spec.a, &record->spec.b}) {
-      if (!end->config.bridge.empty()) keys.push_back(end->config.bridge);
+      AddBridgeKey(*end, keys);
     }
     AddForwardingKey(record->spec, keys);
   }
@@ -189,7 +194,9 @@ std::vector<std::string> Engine::Keys(const UpdateVethCall& call) const {
 }
 
 std::vector<std::string> Engine::Keys(const UpdateDeviceCall& call) const {
-  return Keys(DeleteDeviceCall{.context = call.context, .name = call.name});
+  std::vector<std::string> keys = Keys(DeleteDeviceCall{.context = call.context, .name = call.name});
+  keys.insert(keys.end(), call.bridges.begin(), call.bridges.end());
+  return SortedKeys(std::move(keys), call.context);
 }
 
 std::vector<std::string> Engine::Keys(const CreateDeviceCall& call) const {
@@ -198,6 +205,7 @@ std::vector<std::string> Engine::Keys(const CreateDeviceCall& call) const {
   if (!absl::EndsWith(call.name, "/")) keys.push_back(call.name);
   keys.push_back(link.is_at_host() ? "links/" + link.interface_name : NamespaceName(link.namespace_id));
   if (!call.spec.lower.namespace_id.empty()) keys.push_back(NamespaceName(call.spec.lower.namespace_id));
+  AddBridgeKey(link, keys);
   return SortedKeys(std::move(keys), call.context);
 }
 
@@ -207,6 +215,7 @@ std::vector<std::string> Engine::Keys(const DeleteDeviceCall& call) const {
     if (!record->link.namespace_id.empty()) keys.push_back(NamespaceName(record->link.namespace_id));
     // It may have to be made again on what is there.
     if (!record->spec.lower.namespace_id.empty()) keys.push_back(NamespaceName(record->spec.lower.namespace_id));
+    AddBridgeKey(record->spec.link, keys);
   }
   return SortedKeys(std::move(keys), call.context);
 }

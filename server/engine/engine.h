@@ -143,6 +143,7 @@ struct UpdateDeviceCall {
   CallContext context;
   std::string name;
   Edit<DeviceSpec> edit;
+  std::vector<std::string> bridges;  // as of UpdateVethCall
 };
 
 // One page of a list, ordered by id.
@@ -242,7 +243,7 @@ class Engine {
   EngineResult<Device> GetDevice(const std::string& name);
   // Up to `limit` devices of a collection, as in `bridges/` or `devices/`, with names greater than `after`, bytewise.
   EngineResult<Page<Device>> ListDevices(const std::string& collection, const std::string& after, size_t limit);
-  // kDeviceInUse: pairs of ours are to be its ports.
+  // kDeviceInUse: pairs or devices of ours are to be its ports.
   EngineResult<void> DeleteDevice(const DeleteDeviceCall& call);
   EngineResult<Device> UpdateDevice(const UpdateDeviceCall& call);
 
@@ -445,9 +446,9 @@ class Engine {
   EngineResult<void> HealLimits(const VethRecord& record);
   // The index of the link by which the packets of one end of a pair come in where the other end is: that one's, or its
   // bridge's. 0: it is not there.
-  uint32_t NatIfindex(const VethRecord& record, bool is_a) const;
+  KernelResult<uint32_t> NatIfindex(const VethRecord& record, bool is_a, const NetnsRef& netns);
   // What is to be in the table of address translation for one end of a pair, where the other is (NatElements()).
-  std::vector<netlink::NatElement> NatOf(const VethRecord& record, bool is_a) const;
+  KernelResult<std::vector<netlink::NatElement>> NatOf(const VethRecord& record, bool is_a, const NetnsRef& netns);
   // Makes of the elements of a pair that is there those of `record.spec`, whatever they were. Idempotent. Where it
   // fails, some of it may be done; with the record as it was before, the same undoes it.
   KernelResult<void> ApplyNat(const VethRecord& record);
@@ -485,12 +486,18 @@ class Engine {
                                       const Link& link);
   static void AddShortage(const std::string& field, const Shortage& shortage, std::vector<Deviation>& deviations);
   // How a link differs from how it was made; `field` is the link's in its object.
-  EngineResult<LinkDifference> FindDifference(const std::string& object, const std::string& field, const Endpoint& made,
-                                              const EndpointSpec& spec, const std::string& tag, const Link& link);
-  // The ifindex of the bridge that a link shall be a port of; 0: of none. Whether it is there is only known
-  // `by_looking`.
-  EngineResult<uint32_t> ResolveBridge(const EndpointSpec& spec, const std::string& field, bool by_looking);
-  // The registered pairs that are to be ports of a bridge, by their resource names, in order.
+  EngineResult<LinkDifference> FindDifference(const std::string& object, const std::string& field,
+                                              const NetnsRef& netns, const Endpoint& made, const EndpointSpec& spec,
+                                              const std::string& tag, const Link& link);
+  // The ifindex of the bridge that a link in `netns` shall be a port of; 0: of none. Whether one of ours is there is
+  // only known `by_looking`. kDeviceNotFound, kBridgeUnusable.
+  EngineResult<uint32_t> ResolveBridge(const EndpointSpec& spec, const NetnsRef& netns, const std::string& field,
+                                       bool by_looking);
+  EngineResult<uint32_t> ResolveForeignBridge(const EndpointSpec& spec, const NetnsRef& netns,
+                                              const std::string& field);
+  // Sets of what a link is to be a port, and as which, to what `link` is.
+  static void ShowPort(const Link& link, const LinkDifference& difference, EndpointConfig& config);
+  // The registered pairs and devices that are to be ports of a bridge, by their resource names, in order.
   std::vector<std::string> PortsOf(const DeviceRecord& bridge) const;
   // Adds to `plan` what comes after the birth of a link, which `made` is then; all of them must outlive it.
   void AddConfigStep(const EndpointSpec& spec, const LinkSpec& link, const Endpoint& made, Plan& plan);
@@ -561,8 +568,9 @@ class Engine {
   void AddTurn(LinkTurn& turn, Plan& plan);
   // Routes that belong to no link.
   KernelResult<void> AddMissingRoutes(const NetnsRef& netns, std::vector<RouteSpec> routes);
-  // The ifindex of the bridge that is named; 0: none.
-  uint32_t BridgeIndex(const EndpointSpec& spec) const;
+  // The ifindex of the bridge that a link in `netns` names: as it was made, or of one that is not ours as it is there
+  // now; 0: none.
+  KernelResult<uint32_t> BridgeIndex(const EndpointSpec& spec, const NetnsRef& netns);
   // Undoes what an update has left that could not be undone then: the next one starts from what is registered.
   // Whether nothing happens to the namespaces where an object lives until the call ends. Not so of an object that was
   // made since the call came: it came too early, and the object is none that it knows.

@@ -74,6 +74,9 @@ KernelResult<void> Engine::DeleteLinkOf(const DeviceRecord& record) {
 std::vector<std::string> Engine::PortsOf(const DeviceRecord& bridge) const {
   std::vector<std::string> ports;
   if (!std::holds_alternative<netlink::BridgeInfo>(bridge.spec.options)) return ports;
+  for (const DeviceRecord& device : registry_.ListDevicesOf(bridge.link.namespace_id)) {
+    if (device.spec.link.config.bridge == bridge.name) ports.push_back(device.name);
+  }
   for (const VethRecord& veth : registry_.ListVethsOf(bridge.link.namespace_id)) {
     for (const EndpointSpec* end : {&veth.spec.a, &veth.spec.b}) {
       if (end->config.bridge == bridge.name) ports.push_back(VethName(veth.id));
@@ -113,19 +116,20 @@ EngineResult<Device> Engine::Describe(const DeviceRecord& record) {
   }
   if (!difference.ok()) return std::move(difference).error();
   if (!shortage.ok()) return std::move(shortage).error();
-  device.deviations = std::move(difference->deviations);
+  device.deviations = difference->deviations;
   AddShortage("", *shortage, device.deviations);
   device.link.config.Remove(shortage->ip);
   std::erase_if(device.link.config.alternative_names,
                 [&](const std::string& name) { return !absl::c_linear_search(link.alternative_names, name); });
+  ShowPort(link, *difference, device.link.config);
   if (!device.deviations.empty()) device.state = State::kDegraded;
   return device;
 }
 
 EngineResult<LinkDifference> Engine::FindDifference(const DeviceRecord& record, const Endpoint& made, const Link& link,
                                                     DeviceOptions& now) {
-  NETPROV_ASSIGN_OR_RETURN(LinkDifference difference,
-                           FindDifference(record.name, "", made, record.spec.link, TagFor(record), link));
+  NETPROV_ASSIGN_OR_RETURN(LinkDifference difference, FindDifference(record.name, "", RefOf(record), made,
+                                                                     record.spec.link, TagFor(record), link));
   if (!link.device.has_value()) return difference;
   now = InAskedOrder(record.spec.options, *link.device);
   NETPROV_RETURN_IF_ERROR(LookAtFdb(record, link, now));
@@ -250,6 +254,7 @@ EngineResult<Device> Engine::CreateDevice(const CreateDeviceCall& call) {
   record.netns_cookie = netns.cookie;
   // Nor may what is left of an old one go before it is clear that the new one can be made.
   const bool looks_first = call.context.validate_only || existing.has_value();
+  NETPROV_ASSIGN_OR_RETURN(const uint32_t bridge, ResolveBridge(spec, netns, "", looks_first));
   if (looks_first) {
     NETPROV_RETURN_IF_ERROR(ResolveByLooking(spec, ""));
     auto makes_room = [&](const Link& link) -> EngineResult<bool> {
@@ -266,7 +271,7 @@ EngineResult<Device> Engine::CreateDevice(const CreateDeviceCall& call) {
     }
     record.link = Projected(spec, *name);
     if (looks_first) NETPROV_RETURN_IF_ERROR(CheckNameIsFree(record, netns, existing));
-    LinkSpec link = ToLinkSpec(spec, netns, *name, /*bridge=*/0);
+    LinkSpec link = ToLinkSpec(spec, netns, *name, bridge);
     NETPROV_RETURN_IF_ERROR(AddLower(record, link));
     if (call.context.validate_only) {
       Device projected = record.ToDevice();
@@ -285,7 +290,15 @@ EngineResult<Device> Engine::CreateDevice(const CreateDeviceCall& call) {
     if (made.error().reason != Reason::kKernel) return std::move(made).error();
     const KernelError& refusal = *made.error().kernel;
     const bool is_birth = absl::StartsWith(made.error().step, "create ");
-    if (is_birth && IsDeviceRefusal(call.spec.options, refusal)) return DeviceRefused(std::move(made).error());
+    // Of what it does not let be a port of any bridge (IFF_DONT_BRIDGE). Of VLANs that it has not, it says no more than
+    // the code.
+    const bool is_no_port = bridge != 0 && refusal.code == EOPNOTSUPP &&
+                            absl::StartsWith(refusal.operation, "RTM_SETLINK") && !refusal.extack.empty();
+    if (is_birth && (is_no_port || IsDeviceRefusal(call.spec.options, refusal))) {
+      // As of a bridge that is not there.
+      NETPROV_RETURN_IF_ERROR(ResolveBridge(spec, netns, "", /*by_looking=*/true));
+      return DeviceRefused(std::move(made).error());
+    }
     if (NamespaceIsGone(refusal)) {
       // Gone for a moment, as when somebody mounted another on it: tried again.
       NETPROV_RETURN_IF_ERROR(ResolveByLooking(spec, ""));
@@ -426,14 +439,18 @@ EngineResult<void> Engine::HealDevice(const DeviceRecord& record) {
     EngineResult<void> healed = Reset(record.name, RefOf(record), made, difference);
     // Then what may have gone with it: a link that goes down loses its IPv6 addresses.
     if (EngineResult<void> supplied = Supply(record.name, RefOf(record), spec, link); !supplied.ok()) healed = supplied;
+    // Without its bridge it is no port, whatever was put right.
+    EngineResult<uint32_t> bridge = ResolveBridge(spec, RefOf(record), "", /*by_looking=*/true);
+    if (!bridge.ok()) healed = std::move(bridge).error();
     return healed;
   }
   EndpointSpec place{.namespace_id = spec.namespace_id, .interface_name = record.link.interface_name};
   NETPROV_ASSIGN_OR_RETURN(const NetnsRef netns, ResolveByLooking(place, ""));
   NETPROV_RETURN_IF_ERROR(CheckNameIsFree(record, netns, record));
-  LinkSpec link = ToLinkSpec(spec, netns, record.link.interface_name, /*bridge=*/0);
+  // Before these are there, the device waits.
+  NETPROV_ASSIGN_OR_RETURN(const uint32_t bridge, ResolveBridge(spec, netns, "", /*by_looking=*/true));
+  LinkSpec link = ToLinkSpec(spec, netns, record.link.interface_name, bridge);
   if (!FollowsLowerMac(record.spec)) link.mac = record.link.mac;
-  // Before that is there, the device waits.
   NETPROV_RETURN_IF_ERROR(AddLower(record, link));
   KernelResult<void> cleared = DeleteStrayLinks(KindOf(record.spec.options), TagFor(record));
   if (!cleared.ok()) return KernelFailure(record.name, "delete what is left of " + record.name, cleared.error());

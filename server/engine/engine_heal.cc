@@ -165,9 +165,10 @@ EngineResult<void> Engine::HealVeth(const VethRecord& record) {
     EngineResult<void> healed;
     // Both, also where one can't be: what was put right stays so.
     for (const End& end : found) {
+      const NetnsRef netns = RefOf(record, *end.made);
       NETPROV_ASSIGN_OR_RETURN(const LinkDifference difference,
-                               FindDifference(object, "", *end.made, *end.spec, TagFor(record), end.link));
-      EngineResult<void> set = Reset(object, RefOf(record, *end.made), *end.made, difference);
+                               FindDifference(object, "", netns, *end.made, *end.spec, TagFor(record), end.link));
+      EngineResult<void> set = Reset(object, netns, *end.made, difference);
       if (!set.ok()) healed = std::move(set);
     }
     // Then what may have gone with it: a link that goes down loses its routes and its IPv6 addresses.
@@ -179,7 +180,7 @@ EngineResult<void> Engine::HealVeth(const VethRecord& record) {
     if (EngineResult<void> translated = HealNat(record); !translated.ok()) healed = std::move(translated);
     // Without its bridge an end is no port, whatever was put right.
     for (const End& end : found) {
-      EngineResult<uint32_t> bridge = ResolveBridge(*end.spec, "", /*by_looking=*/true);
+      EngineResult<uint32_t> bridge = ResolveBridge(*end.spec, RefOf(record, *end.made), "", /*by_looking=*/true);
       if (!bridge.ok()) healed = std::move(bridge).error();
     }
     return healed;
@@ -205,8 +206,10 @@ EngineResult<void> Engine::HealVeth(const VethRecord& record) {
     return InterfaceNameTaken(object, "endpoint_b", place_b.interface_name, place_b.namespace_id, place_b.place);
   }
   // Before that is there, the pair waits.
-  NETPROV_ASSIGN_OR_RETURN(const uint32_t bridge_a, ResolveBridge(record.spec.a, "endpoint_a", /*by_looking=*/true));
-  NETPROV_ASSIGN_OR_RETURN(const uint32_t bridge_b, ResolveBridge(record.spec.b, "endpoint_b", /*by_looking=*/true));
+  NETPROV_ASSIGN_OR_RETURN(const uint32_t bridge_a,
+                           ResolveBridge(record.spec.a, netns_a, "endpoint_a", /*by_looking=*/true));
+  NETPROV_ASSIGN_OR_RETURN(const uint32_t bridge_b,
+                           ResolveBridge(record.spec.b, netns_b, "endpoint_b", /*by_looking=*/true));
   KernelResult<void> cleared = DeleteNatOf(record);
   if (cleared.ok() && found.empty()) cleared = DeleteStrayLinks("veth", TagFor(record));
   // Also by another way in than its place, if that leads elsewhere by now.

@@ -3,11 +3,13 @@
 #include <string>
 #include <unordered_set>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "server/engine/engine.h"
 #include "server/engine/error.h"
+#include "server/netlink/link_info.h"
 
 namespace netprov::engine {
 
@@ -28,8 +30,10 @@ std::optional<std::string> Engine::WhyNeeded(const ObjectRef& object, const std:
   } else if (const auto device = registry_.FindDevice(object.name); device.has_value()) {
     for (const std::string& port : PortsOf(*device)) {
       const std::optional<VethRecord> veth = registry_.FindVeth(VethIdIn(port).value_or(""));
-      if (!veth.has_value()) continue;
-      if (auto needed = why(port, " is its port", veth->metadata); needed.has_value()) return needed;
+      const std::optional<DeviceRecord> other = registry_.FindDevice(port);
+      if (!veth.has_value() && !other.has_value()) continue;
+      const Metadata& metadata = veth.has_value() ? veth->metadata : other->metadata;
+      if (auto needed = why(port, " is its port", metadata); needed.has_value()) return needed;
     }
   }
   return std::nullopt;
@@ -50,13 +54,15 @@ CollectGarbageCall Engine::PlanGarbage(const std::string& owner, const std::vect
       call.doomed.push_back(std::move(object));
     }
   };
-  // Pairs first: a namespace would take them along unseen.
+  // Pairs first: a namespace would take them along unseen, and a bridge that has ports is refused.
   for (const VethRecord& record : registry_.ListVeths("", SIZE_MAX)) {
     add({.name = VethName(record.id), .uid = record.uid}, record.metadata);
   }
-  for (const DeviceRecord& record : registry_.ListDevices()) {
-    add({.name = record.name, .uid = record.uid}, record.metadata);
-  }
+  std::vector<DeviceRecord> devices = registry_.ListDevices();
+  std::stable_partition(devices.begin(), devices.end(), [](const DeviceRecord& record) {
+    return !std::holds_alternative<netlink::BridgeInfo>(record.spec.options);
+  });
+  for (const DeviceRecord& record : devices) add({.name = record.name, .uid = record.uid}, record.metadata);
   for (const NamespaceRecord& record : registry_.ListNamespaces()) {
     add({.name = NamespaceName(record.id), .uid = record.uid}, record.metadata);
   }

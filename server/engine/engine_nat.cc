@@ -77,15 +77,17 @@ bool HasNoNat(const KernelError& error) { return error.code == EOPNOTSUPP || err
 
 }  // namespace
 
-uint32_t Engine::NatIfindex(const VethRecord& record, bool is_a) const {
+KernelResult<uint32_t> Engine::NatIfindex(const VethRecord& record, bool is_a, const NetnsRef& netns) {
   const Translated of = BothOf(record)[is_a ? 0 : 1];
-  return of.other_spec->config.bridge.empty() ? of.other->ifindex : BridgeIndex(*of.other_spec);
+  if (!of.other_spec->config.IsPort()) return of.other->ifindex;
+  return BridgeIndex(*of.other_spec, netns);
 }
 
-std::vector<NatElement> Engine::NatOf(const VethRecord& record, bool is_a) const {
+KernelResult<std::vector<NatElement>> Engine::NatOf(const VethRecord& record, bool is_a, const NetnsRef& netns) {
   const Translated of = BothOf(record)[is_a ? 0 : 1];
-  if (!of.end->config.HasNat()) return {};
-  return NatElements(of.end->config, NatIfindex(record, is_a), NatTag(TagFor(record)));
+  if (!of.end->config.HasNat()) return std::vector<NatElement>();
+  NETPROV_ASSIGN_OR_RETURN(const uint32_t ifindex, NatIfindex(record, is_a, netns));
+  return NatElements(of.end->config, ifindex, NatTag(TagFor(record)));
 }
 
 KernelResult<void> Engine::ApplyNat(const VethRecord& record) {
@@ -97,10 +99,11 @@ KernelResult<void> Engine::ApplyNat(const VethRecord& record) {
     if (!listed.ok() && NamespaceIsGone(listed.error())) continue;
     NETPROV_ASSIGN_OR_RETURN(std::vector<NatElement> there, std::move(listed));
     there = OfTag(std::move(there), tag);
-    const std::vector<NatElement> wanted = NatOf(record, of.is_a);
+    NETPROV_ASSIGN_OR_RETURN(const std::vector<NatElement> wanted, NatOf(record, of.is_a, netns));
+    NETPROV_ASSIGN_OR_RETURN(const uint32_t ifindex, NatIfindex(record, of.is_a, netns));
     std::vector<NatElement> lost = Without(there, wanted);
     // Without the bridge, nobody knows by which link its packets come: what hangs on one is not among the wanted.
-    if (NatIfindex(record, of.is_a) == 0) {
+    if (ifindex == 0) {
       std::erase_if(lost, [&](const NatElement& element) { return IsWantedSomewhere(element, of.end->config); });
     }
     const std::vector<NatElement> gained = Without(wanted, there);
@@ -141,8 +144,11 @@ void Engine::AddNatSteps(const VethRecord& record, Plan& plan) {
     if (!of.end->config.HasNat()) continue;
     auto remove = [this, &record] { return DeleteNatOf(record); };
     plan.Add({.name = StepOf(record),
-              .run = [this, &record,
-                      of] { return kernel_.AddNat(RefOf(record, *of.other), registry_.id(), NatOf(record, of.is_a)); },
+              .run = [this, &record, of]() -> KernelResult<void> {
+                const NetnsRef netns = RefOf(record, *of.other);
+                NETPROV_ASSIGN_OR_RETURN(const std::vector<NatElement> wanted, NatOf(record, of.is_a, netns));
+                return kernel_.AddNat(netns, registry_.id(), wanted);
+              },
               .undo = remove,
               .sweep = remove});
   }
@@ -155,7 +161,9 @@ EngineResult<void> Engine::CheckNatIsFree(const std::string& object, const VethR
     if (!config.HasNat()) continue;
     const NetnsRef& netns = of.is_a ? b : a;
     if (netns.is_unborn()) continue;
-    const std::vector<NatElement> wanted = NatOf(record, of.is_a);
+    const KernelResult<std::vector<NatElement>> listed = NatOf(record, of.is_a, netns);
+    if (!listed.ok()) return KernelFailure(object, "look at what is translated", listed.error());
+    const std::vector<NatElement>& wanted = *listed;
     KernelResult<std::vector<NatElement>> there = kernel_.FindNat(netns, registry_.id(), wanted);
     if (!there.ok()) return KernelFailure(object, "look at what is translated", there.error());
     std::map<std::string, std::string> tags;  // by the keys
@@ -203,10 +211,13 @@ EngineResult<void> Engine::CompareNat(const VethRecord& record, Veth& veth) {
     }
     // Of an end whose bridge is gone, what hangs on it is not known, and that the bridge is gone is said already.
     if (!asked.HasNat()) continue;
-    const std::vector<NatElement> wanted = NatOf(record, of.is_a);
+    const std::string step = "look at what is translated for veth " + record.id;
+    const KernelResult<std::vector<NatElement>> listed = NatOf(record, of.is_a, netns);
+    if (!listed.ok()) return KernelFailure(VethName(record.id), step, listed.error());
+    const std::vector<NatElement>& wanted = *listed;
     KernelResult<std::vector<NatElement>> now = kernel_.FindNat(netns, registry_.id(), wanted);
     if (!now.ok() && !NamespaceIsGone(now.error())) {
-      return KernelFailure(VethName(record.id), "look at what is translated for veth " + record.id, now.error());
+      return KernelFailure(VethName(record.id), step, now.error());
     }
     const std::vector<NatElement> there = now.ok() ? OfTag(*std::move(now), tag) : std::vector<NatElement>();
     for (const NatElement& missing : Without(wanted, there)) {

@@ -466,7 +466,8 @@ std::vector<ObjectRef> Engine::Unrestored() const {
     if (!record.metadata.persistent || record.boot_id == boot) continue;
     objects.push_back({.name = NamespaceName(record.id), .uid = record.uid});
   }
-  // Ends of pairs are ports of bridges, and other devices stand on any link.
+  // Ends of pairs and other devices are ports of bridges, which come first by their names; and devices stand on any
+  // link.
   const std::vector<DeviceRecord> devices = FromBelow(registry_.ListDevices());
   auto add_devices = [&](bool standing) {
     for (const DeviceRecord& record : devices) {

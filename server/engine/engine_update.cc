@@ -40,7 +40,7 @@ bool HaveOtherNat(const VethSpec& one, const VethSpec& other) {
                    const EndpointSpec& b_other) {
     if (!a.config.HasNat() && !b.config.HasNat()) return false;
     return a.config.masquerade != b.config.masquerade || a.config.port_forwards != b.config.port_forwards ||
-           a.config.ip.addresses != b.config.ip.addresses || a_other.config.bridge != b_other.config.bridge;
+           a.config.ip.addresses != b.config.ip.addresses || !a_other.config.HasBridgeOf(b_other.config);
   };
   return differ(one.a, other.a, one.b, other.b) || differ(one.b, other.b, one.a, other.a);
 }
@@ -89,9 +89,15 @@ struct Engine::LinkTurn {
   }
 };
 
-uint32_t Engine::BridgeIndex(const EndpointSpec& spec) const {
-  const std::optional<DeviceRecord> bridge = registry_.FindDevice(spec.config.bridge);
-  return bridge.has_value() ? bridge->link.ifindex : 0;
+KernelResult<uint32_t> Engine::BridgeIndex(const EndpointSpec& spec, const NetnsRef& netns) {
+  if (spec.config.bridge_interface.empty()) {
+    const std::optional<DeviceRecord> record = registry_.FindDevice(spec.config.bridge);
+    return record.has_value() ? record->link.ifindex : 0;
+  }
+  EngineResult<uint32_t> bridge = ResolveForeignBridge(spec, netns, "");
+  if (bridge.ok()) return *bridge;
+  const bool is_known = bridge.error().reason != Reason::kKernel || NamespaceIsGone(*bridge.error().kernel);
+  return is_known ? KernelResult<uint32_t>(0) : *std::move(bridge.error().kernel);
 }
 
 KernelResult<Link> Engine::Turn(const LinkTurn& turn) {
@@ -103,17 +109,26 @@ KernelResult<Link> Engine::Turn(const LinkTurn& turn) {
   NETPROV_ASSIGN_OR_RETURN(const Link before, look());
   const EndpointConfig& from = turn.from.link.config;
   const EndpointConfig& to = turn.to.link.config;
-  LinkSettings settings = SettingsBetween(turn.from, turn.to, BridgeIndex(turn.to.link));
+  const bool needs_bridge = to.IsPort() && (turn.is_back || !to.HasBridgeOf(from));
+  uint32_t bridge = 0;
+  if (needs_bridge) {
+    NETPROV_ASSIGN_OR_RETURN(bridge, BridgeIndex(turn.to.link, turn.netns));
+    if (bridge == 0 && !turn.is_back) {
+      const std::string& name = to.bridge.empty() ? to.bridge_interface : to.bridge;
+      return KernelError{.code = ENODEV, .operation = "RTM_GETLINK " + name, .extack = {}};
+    }
+  }
+  LinkSettings settings = SettingsBetween(turn.from, turn.to, bridge);
   // The kernel has both in one, so that the tag comes back with the text if somebody took it away.
   if (from.options.alias != to.options.alias) settings.alias = JoinAlias(turn.tag, to.options.alias);
-  if (turn.is_back && !to.bridge.empty()) {
-    bool is_port = before.master_ifindex == BridgeIndex(turn.to.link);
+  if (turn.is_back && to.IsPort()) {
+    bool is_port = bridge != 0 && before.master_ifindex == bridge;
     // What was a port of a bridge that is gone since goes back to be a port of none.
     if (settings.master.has_value()) {
-      const EngineResult<uint32_t> bridge = ResolveBridge(turn.to.link, "", /*by_looking=*/true);
-      if (!bridge.ok() && bridge.error().reason == Reason::kKernel) return *bridge.error().kernel;
-      is_port = bridge.ok();
-      if (!is_port) settings.master = 0;
+      const EngineResult<uint32_t> there = ResolveBridge(turn.to.link, turn.netns, "", /*by_looking=*/true);
+      if (!there.ok() && there.error().reason == Reason::kKernel) return *there.error().kernel;
+      is_port = there.ok();
+      settings.master = there.ok() ? *there : 0;
     }
     if (is_port) {
       // One that was to get VLANs, or to be a port of another bridge, and has none to go back to had none.
@@ -157,11 +172,11 @@ EngineResult<void> Engine::PrepareTurn(const std::string& object, const std::str
                                        const Link& link, LinkTurn& turn) {
   const EndpointSpec old = turn.from.link;
   EndpointSpec& wanted = turn.to.link;
-  NETPROV_ASSIGN_OR_RETURN(const LinkDifference difference, FindDifference(object, turn.field, made, old, tag, link));
+  NETPROV_ASSIGN_OR_RETURN(const LinkDifference difference,
+                           FindDifference(object, turn.field, turn.netns, made, old, tag, link));
   NETPROV_ASSIGN_OR_RETURN(const Shortage shortage, FindShortage(object, turn.netns, old, link));
-  if (wanted.config.bridge != old.config.bridge) {
-    NETPROV_RETURN_IF_ERROR(ResolveBridge(wanted, turn.field, /*by_looking=*/true));
-  }
+  const bool changes_bridge = !wanted.config.HasBridgeOf(old.config);
+  if (changes_bridge) NETPROV_RETURN_IF_ERROR(ResolveBridge(wanted, turn.netns, turn.field, /*by_looking=*/true));
   EndpointSpec gained = wanted;
   gained.config.alternative_names = Without(wanted.config.alternative_names, old.config.alternative_names);
   gained.config.ip.routes = turn.RoutesGained();
@@ -170,7 +185,7 @@ EngineResult<void> Engine::PrepareTurn(const std::string& object, const std::str
 
   std::vector<netlink::BridgeVlan> vlans = difference.vlans;
   // Also those that nobody has asked for are to be gone back to. With its bridge, a port loses them.
-  const bool may_lose_vlans = !wanted.config.port.vlans.empty() || wanted.config.bridge != old.config.bridge;
+  const bool may_lose_vlans = !wanted.config.port.vlans.empty() || changes_bridge;
   if (vlans.empty() && link.port.has_value() && may_lose_vlans) {
     auto by_port = kernel_.ListPortVlans(turn.netns);
     if (!by_port.ok()) return KernelFailure(object, "look at the VLANs of " + link.name, by_port.error());
@@ -179,7 +194,7 @@ EngineResult<void> Engine::PrepareTurn(const std::string& object, const std::str
   const LinkShape asked = turn.from;
   turn.from = Former(asked, turn.to, link, vlans);
   RemoveLostEntries(asked, turn.from, turn.to);
-  if (wanted.config.bridge != old.config.bridge && !difference.is_port) turn.from.link.config.bridge.clear();
+  if (changes_bridge && !difference.is_port) turn.from.link.config.LeaveBridge();
   // What somebody else took away, an update of something else neither brings back nor takes away again.
   for (EndpointConfig* config : {&turn.from.link.config, &turn.to.link.config}) {
     config->Remove(shortage.ip);
@@ -280,7 +295,7 @@ static Endpoint TurnedEndpoint(Endpoint made, const EndpointSpec& old, const End
   if (wanted.mac != old.mac) made.mac = turned.mac;
   if (wanted.mtu != old.mtu) made.mtu = turned.mtu;
   made.up = wanted.up;
-  if (wanted.config.bridge != old.config.bridge || wanted.config.port != old.config.port) {
+  if (!wanted.config.HasBridgeOf(old.config) || wanted.config.port != old.config.port) {
     made.config.port.settings = turned.port.value_or(netlink::BridgePort());
   }
   return made;
@@ -421,6 +436,9 @@ bool Engine::IsRefusedTurn(const DeviceOptions& options, const LinkTurn& turn, c
     if (absl::StartsWith(error.kernel->operation, of_ip)) return false;
   }
   if (IsDeviceRefusal(options, *error.kernel)) return true;
+  // Of VLANs that it has not, the kernel says nothing else.
+  const bool has_other_vlans = turn.to.link.config.port.vlans != turn.from.link.config.port.vlans;
+  if (has_other_vlans && error.kernel->extack.empty()) return false;
   // The kind is there, so it is about what was asked of it.
   return !std::holds_alternative<netlink::BridgeInfo>(options) && error.kernel->code == EOPNOTSUPP &&
          (absl::StartsWith(error.kernel->operation, "RTM_NEWLINK") ||
@@ -494,6 +512,10 @@ EngineResult<Device> Engine::UpdateDevice(const UpdateDeviceCall& call) {
   if (done.ok()) return answer;
   ChangeLease(updated.uid, call.name, updated.metadata, record->metadata);
   if (turn.has_value() && IsRefusedTurn(updated.spec.options, *turn, done.error())) {
+    if (!updated.spec.link.config.HasBridgeOf(record->spec.link.config)) {
+      // As of a bridge that is not there.
+      NETPROV_RETURN_IF_ERROR(ResolveBridge(updated.spec.link, turn->netns, "", /*by_looking=*/true));
+    }
     return DeviceRefused(std::move(done).error());
   }
   return std::move(done).error();

@@ -272,21 +272,20 @@ void Engine::AddShortage(const std::string& field, const Shortage& shortage, std
 }
 
 EngineResult<LinkDifference> Engine::FindDifference(const std::string& object, const std::string& field,
-                                                    const Endpoint& made, const EndpointSpec& spec,
-                                                    const std::string& tag, const Link& link) {
+                                                    const NetnsRef& netns, const Endpoint& made,
+                                                    const EndpointSpec& spec, const std::string& tag,
+                                                    const Link& link) {
   LinkExpectation expected{.field = field, .made = made, .config = spec.config, .tag = tag, .bridge_ifindex = 0};
   std::vector<netlink::BridgeVlan> vlans;
-  if (!spec.config.bridge.empty()) {
-    EngineResult<uint32_t> bridge = ResolveBridge(spec, field, /*by_looking=*/true);
+  if (spec.config.IsPort()) {
+    EngineResult<uint32_t> bridge = ResolveBridge(spec, netns, field, /*by_looking=*/true);
     if (bridge.ok()) {
       expected.bridge_ifindex = *bridge;
     } else if (bridge.error().reason == Reason::kKernel) {
       return std::move(bridge).error();
     }
-    const std::optional<DeviceRecord> record = registry_.FindDevice(spec.config.bridge);
-    if (!spec.config.port.vlans.empty() && record.has_value()) {
-      const NetnsRef bridge_netns = RefOf(*record);
-      auto by_port = kernel_.ListPortVlans(bridge_netns);
+    if (!spec.config.port.vlans.empty() && bridge.ok()) {
+      auto by_port = kernel_.ListPortVlans(netns);
       if (!by_port.ok()) return KernelFailure(object, "look at the VLANs of " + link.name, by_port.error());
       vlans = (*by_port)[link.ifindex];
     }
@@ -294,7 +293,38 @@ EngineResult<LinkDifference> Engine::FindDifference(const std::string& object, c
   return Compare(expected, link, vlans);
 }
 
-EngineResult<uint32_t> Engine::ResolveBridge(const EndpointSpec& spec, const std::string& field, bool by_looking) {
+EngineResult<uint32_t> Engine::ResolveForeignBridge(const EndpointSpec& spec, const NetnsRef& netns,
+                                                    const std::string& field) {
+  const std::string& name = spec.config.bridge_interface;
+  auto unusable = [&](const std::string& why) {
+    Error error = BridgeUnusable(name, why);
+    error.object = "links/" + name;
+    return AtField(std::move(error), FieldIn(field, "bridge_interface"));
+  };
+  if (netns.is_unborn()) return unusable("is not there: its namespace is made with the pair");
+  KernelResult<std::optional<Link>> link = kernel_.FindLink(netns, name);
+  if (!link.ok()) {
+    if (NamespaceIsGone(link.error())) NETPROV_RETURN_IF_ERROR(ResolveByLooking(spec, field));
+    return KernelFailure("links/" + name, "look for the bridge " + name, link.error());
+  }
+  if (!link->has_value()) return unusable("is not there");
+  if ((*link)->kind != "bridge") return unusable("is a link of another kind");
+  // By its name in the API it is known who may use it, and that it has ports.
+  auto ours = [&](const std::string& object) { return unusable(absl::StrCat("is ", object, ": use `bridge`")); };
+  if (const std::optional<Tag> tag = ParseTag((*link)->alias); tag.has_value() && tag->registry == registry_.id()) {
+    return ours(tag->object);
+  }
+  for (const DeviceRecord& record : registry_.ListDevicesOf(netns.key())) {
+    const bool is_it = record.link.ifindex == (*link)->ifindex && record.netns_cookie == netns.cookie &&
+                       record.boot_id == kernel_.BootId();
+    if (is_it) return ours(record.name);
+  }
+  return (*link)->ifindex;
+}
+
+EngineResult<uint32_t> Engine::ResolveBridge(const EndpointSpec& spec, const NetnsRef& netns, const std::string& field,
+                                             bool by_looking) {
+  if (!spec.config.bridge_interface.empty()) return ResolveForeignBridge(spec, netns, field);
   const std::string& name = spec.config.bridge;
   if (name.empty()) return 0;
   const std::string bridge_field = FieldIn(field, "bridge");
@@ -304,8 +334,7 @@ EngineResult<uint32_t> Engine::ResolveBridge(const EndpointSpec& spec, const std
     return AtField(BridgeUnusable(name, "lives elsewhere than the link that shall be its port"), bridge_field);
   }
   // As Resolve(): in the same namespace, the index is nobody else's.
-  const std::optional<NamespaceRecord> netns = registry_.FindNamespace(spec.namespace_id);
-  const bool is_same = spec.namespace_id.empty() || (netns.has_value() && netns->cookie == record->netns_cookie);
+  const bool is_same = spec.namespace_id.empty() || netns.cookie == record->netns_cookie;
   if (!by_looking && is_same && record->boot_id == kernel_.BootId()) return record->link.ifindex;
   KernelResult<std::optional<Link>> link = FindLinkOf(*record);
   if (!link.ok()) return KernelFailure(name, "look at " + name, link.error());
@@ -313,6 +342,16 @@ EngineResult<uint32_t> Engine::ResolveBridge(const EndpointSpec& spec, const std
     return AtField(BridgeUnusable(name, "was removed by somebody else"), bridge_field);
   }
   return record->link.ifindex;
+}
+
+void Engine::ShowPort(const Link& link, const LinkDifference& difference, EndpointConfig& config) {
+  if (!config.IsPort()) return;
+  config.port = {};
+  if (difference.is_port) {
+    config.port = {.settings = link.port.value_or(netlink::BridgePort()), .vlans = difference.vlans};
+  } else {
+    config.LeaveBridge();
+  }
 }
 
 EngineResult<Veth> Engine::Describe(const VethRecord& record) {
@@ -340,9 +379,8 @@ EngineResult<Veth> Engine::Describe(const VethRecord& record) {
     end.now->mac = link.mac;
     end.now->mtu = link.mtu;
     end.now->up = link.up;
-    const EndpointConfig& asked = end.spec->config;
     EngineResult<LinkDifference> difference =
-        FindDifference(VethName(record.id), end.field, *end.made, *end.spec, tag, link);
+        FindDifference(VethName(record.id), end.field, RefOf(record, *end.made), *end.made, *end.spec, tag, link);
     EngineResult<Shortage> shortage = FindShortage(VethName(record.id), RefOf(record, *end.made), *end.spec, link);
     if (!difference.ok() || !shortage.ok() || !shortage->alternative_names.empty() || !shortage->ip.empty()) {
       // It may have gone between our looks.
@@ -364,13 +402,7 @@ EngineResult<Veth> Engine::Describe(const VethRecord& record) {
     config.Remove(shortage->ip);
     std::erase_if(config.alternative_names,
                   [&](const std::string& name) { return !absl::c_linear_search(link.alternative_names, name); });
-    if (asked.bridge.empty()) continue;
-    config.port = {};
-    if (difference->is_port) {
-      config.port = {.settings = link.port.value_or(netlink::BridgePort()), .vlans = difference->vlans};
-    } else {
-      config.bridge.clear();
-    }
+    ShowPort(link, *difference, config);
   }
   if (veth.state != State::kMissing) {
     const size_t deviations = veth.deviations.size();
@@ -496,8 +528,8 @@ EngineResult<Veth> Engine::CreateVeth(const CreateVethCall& call) {
   NETPROV_ASSIGN_OR_RETURN(const NetnsRef netns_b, ResolveOrPlan(call, call.spec.b, "endpoint_b", births));
   // Nor may what is left of an old pair of the same id go before it is clear that the new one can be made.
   const bool looks_first = call.context.validate_only || existing.has_value();
-  NETPROV_ASSIGN_OR_RETURN(const uint32_t bridge_a, ResolveBridge(call.spec.a, "endpoint_a", looks_first));
-  NETPROV_ASSIGN_OR_RETURN(const uint32_t bridge_b, ResolveBridge(call.spec.b, "endpoint_b", looks_first));
+  NETPROV_ASSIGN_OR_RETURN(const uint32_t bridge_a, ResolveBridge(call.spec.a, netns_a, "endpoint_a", looks_first));
+  NETPROV_ASSIGN_OR_RETURN(const uint32_t bridge_b, ResolveBridge(call.spec.b, netns_b, "endpoint_b", looks_first));
   // The kernel says EEXIST without saying of which end, so a name that is taken is looked for: here for the sake of
   // validate_only, and after a refusal.
   auto check_names = [&]() -> EngineResult<void> {
@@ -586,8 +618,8 @@ EngineResult<Veth> Engine::CreateVeth(const CreateVethCall& call) {
     } else if ((made.error().kernel->code == EINVAL || made.error().kernel->code == EOPNOTSUPP) &&
                (bridge_a != 0 || bridge_b != 0)) {
       // As of a bridge that is not there.
-      NETPROV_RETURN_IF_ERROR(ResolveBridge(call.spec.a, "endpoint_a", /*by_looking=*/true));
-      NETPROV_RETURN_IF_ERROR(ResolveBridge(call.spec.b, "endpoint_b", /*by_looking=*/true));
+      NETPROV_RETURN_IF_ERROR(ResolveBridge(call.spec.a, netns_a, "endpoint_a", /*by_looking=*/true));
+      NETPROV_RETURN_IF_ERROR(ResolveBridge(call.spec.b, netns_b, "endpoint_b", /*by_looking=*/true));
       return std::move(made).error();
     } else if (made.error().kernel->code == EEXIST &&
                absl::StartsWith(made.error().kernel->operation, "RTM_NEWLINKPROP")) {

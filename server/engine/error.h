@@ -32,7 +32,8 @@ enum class Reason {
   kDeviceNotFound,
   kDeviceAlreadyExists,  // specs_match says whether it is identical
   kDeviceInUse,          // others of ours stand on it
-  kBridgeUnusable,       // ours, but gone from the kernel, or in another place; `field` says which end wants it
+  kBridgeUnusable,       // gone from the kernel, or in another place, or not what was asked for; `field` says which end
+                         // wants it
   kLowerNotFound,        // there is no link of the name that a device is to stand on
   kDeviceRefused,        // the kernel does not make such a device there; `kernel` says why
   kInterfaceNameTaken,   // `field` says which end

@@ -72,10 +72,11 @@ const Sysctls& DefaultSysctls() {
 // The most ports that a bridge has (BR_MAX_PORTS, less the one that is never given).
 constexpr int kMostPorts = 1023;
 
-// What a new port of the machine has.
-netlink::BridgePort NewPort() {
+// What a new port of the machine has, of which those that have no speed cost more (port_cost()).
+netlink::BridgePort NewPort(const std::string& kind) {
+  const bool has_speed = kind == "veth" || kind == "macvlan" || kind == "vlan";
   return {.state = std::nullopt,
-          .cost = 2,
+          .cost = has_speed ? 2 : 100,
           .priority = 32,
           .hairpin = false,
           .isolated = false,
@@ -463,12 +464,13 @@ void FakeKernel::AddStaleFileForTest(const std::string& name, bool empty) {
   TellName(name);
 }
 
-void FakeKernel::AddForeignLinkForTest(const NetnsRef& netns, const std::string& name) {
+void FakeKernel::AddForeignLinkForTest(const NetnsRef& netns, const std::string& name, const std::string& kind) {
   std::lock_guard<std::mutex> lock(mutex_);
   KernelResult<FakeNetns*> inside = Enter(netns);
   if (!inside.ok()) return;
-  const uint32_t ifindex = AddLink(**inside, {.netns = netns, .name = name}, "dummy");
+  const uint32_t ifindex = AddLink(**inside, {.netns = netns, .name = name}, kind);
   (*inside)->links[ifindex].link.group = 0;
+  if (kind == "bridge") (*inside)->links[ifindex].link.device = NewBridge();
 }
 
 void FakeKernel::RenameLinkForTest(const NetnsRef& netns, const std::string& name, const std::string& new_name) {
@@ -979,13 +981,14 @@ KernelResult<void> FakeKernel::Join(FakeNetns& netns, uint32_t ifindex, uint32_t
       auto bridge = netns.links.find(master);
       if (bridge == netns.links.end()) return Fail(EINVAL, operation);
       if (bridge->second.link.kind != "bridge") return Fail(EOPNOTSUPP, operation);
+      if (link.link.kind == "bridge") return Fail(ELOOP, operation, "Can not enslave a bridge to a bridge");
       const auto ports = std::count_if(netns.links.begin(), netns.links.end(),
                                        [&](const auto& item) { return item.second.link.master_ifindex == master; });
       if (ports >= kMostPorts) return Fail(EXFULL, operation);
       pvid = std::get<netlink::BridgeInfo>(*bridge->second.link.device).default_pvid.value_or(0);
     }
     link.link.master_ifindex = master;
-    link.link.port = master == 0 ? std::nullopt : std::optional(NewPort());
+    link.link.port = master == 0 ? std::nullopt : std::optional(NewPort(link.link.kind));
     link.vlans.clear();
     if (pvid != 0) link.vlans = {{.first = pvid, .last = pvid, .pvid = true, .untagged = true}};
   }
@@ -1028,7 +1031,15 @@ KernelResult<Link> FakeKernel::CreateDevice(const LinkSpec& link, const DeviceOp
   } else {
     Become(device, link, made);
   }
-  TellLink(link.netns.is_host() ? host_cookie_ : link.netns.cookie, ifindex);
+  const uint64_t cookie = link.netns.is_host() ? host_cookie_ : link.netns.cookie;
+  if (link.master != 0) {
+    KernelResult<void> joined = Join(*netns, ifindex, link.master, link.port);
+    if (!joined.ok()) {
+      DeleteLinkAndPeer(cookie, ifindex);
+      return std::move(joined).error();
+    }
+  }
+  TellLink(cookie, ifindex);
   return made.link;
 }
 

@@ -39,7 +39,7 @@ class FakeKernel : public Kernel {
   void AddForeignNetnsForTest(const std::string& name);
   void RemoveForeignNetnsForTest(const std::string& name);
   void AddStaleFileForTest(const std::string& name, bool empty = true);
-  void AddForeignLinkForTest(const NetnsRef& netns, const std::string& name);
+  void AddForeignLinkForTest(const NetnsRef& netns, const std::string& name, const std::string& kind = "dummy");
   // `ip link set NAME name NEW_NAME`.
   void RenameLinkForTest(const NetnsRef& netns, const std::string& name, const std::string& new_name);
   // `ip address flush`, `ip route flush` and `ip neighbour flush` of the link, then what is given in their place, which

@@ -303,9 +303,9 @@ class Kernel {
   // Makes a device of the kind that `options` are of, as CreateVeth() makes a pair. What becomes of its hardware
   // address and its MTU does not depend on ports that it gets later, but for an MTU that was not asked for. It is born
   // in its namespace, also where what it stands on is in another one. EOPNOTSUPP: the kernel does not have the kind, or
-  // one of the options. ENODEV: what it is to stand on is not there, or somebody deleted the device at once. EEXIST
-  // with an extack: not the name is taken, but the identifier of a VXLAN or a VLAN device. Others: the link that it is
-  // to stand on does not take it.
+  // one of the options, or, where the error's operation is RTM_SETLINK, such a device is no port of any bridge. ENODEV:
+  // what it is to stand on is not there, or somebody deleted the device at once. EEXIST with an extack: not the name is
+  // taken, but the identifier of a VXLAN or a VLAN device. Others: the link that it is to stand on does not take it.
   virtual KernelResult<Link> CreateDevice(const LinkSpec& link, const DeviceOptions& options,
                                           const std::string& alias) = 0;
 

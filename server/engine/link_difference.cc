@@ -148,9 +148,13 @@ LinkDifference Compare(const LinkExpectation& expected, const Link& link,
   CompareLimits(options.limits, link.options.limits, compare, settings.limits);
   const EndpointConfig& config = expected.config;
   // What it is a port of besides is somebody else's business.
-  if (config.bridge.empty()) return difference;
+  if (!config.IsPort()) return difference;
   if (expected.bridge_ifindex == 0 || link.master_ifindex != expected.bridge_ifindex) {
-    compare.Add("bridge", config.bridge, "");
+    if (config.bridge.empty()) {
+      compare.Add("bridge_interface", config.bridge_interface, "");
+    } else {
+      compare.Add("bridge", config.bridge, "");
+    }
     if (expected.bridge_ifindex != 0) {
       settings.master = expected.bridge_ifindex;
       settings.port = config.port;

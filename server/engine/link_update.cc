@@ -143,7 +143,7 @@ LinkShape Former(const LinkShape& old, const LinkShape& wanted, const Link& now,
   former_options.limits = FormerOf(kLimits, options.limits, link.config.options.limits, now.options.limits);
   if (now.port.has_value()) {
     PortOptions& port = former.link.config.port;
-    if (link.config.bridge != old.link.config.bridge) {
+    if (!link.config.HasBridgeOf(old.link.config)) {
       port = {.settings = *now.port, .vlans = vlans};
     } else {
       port.settings = FormerOf(kPortSettings, old.link.config.port.settings, link.config.port.settings, *now.port);
@@ -174,9 +174,9 @@ LinkSettings SettingsBetween(const LinkShape& from, const LinkShape& to, uint32_
     settings.all_multicast = config.options.all_multicast;
   }
   settings.limits = SettingsOf(kLimits, before.options.limits, config.options.limits);
-  if (config.bridge != before.bridge) {
-    settings.master = config.bridge.empty() ? 0 : bridge;
-    if (!config.bridge.empty()) settings.port = config.port;
+  if (!config.HasBridgeOf(before)) {
+    settings.master = config.IsPort() ? bridge : 0;
+    if (config.IsPort()) settings.port = config.port;
   } else {
     settings.port.settings = SettingsOf(kPortSettings, before.port.settings, config.port.settings);
     if (config.port.vlans != before.port.vlans) settings.port.vlans = config.port.vlans;

@@ -173,7 +173,8 @@ struct EndpointConfig {
   std::vector<netlink::IpAddress> gateways;  // of default routes
   IpConfig ip;                               // without these
   std::string bridge;                        // the resource name of the bridge that it is a port of; empty: of none
-  PortOptions port;                          // as which; empty without a bridge
+  std::string bridge_interface;              // or the name of one that is not ours, in the same place
+  PortOptions port;                          // as which; empty without either
   std::optional<RateLimit> ingress_limit;    // of what the end receives
   std::optional<RateLimit> egress_limit;     // of what it sends
   bool announce = false;                     // its addresses to others, each time that it comes up
@@ -188,6 +189,15 @@ struct EndpointConfig {
   std::vector<RouteSpec> RoutesWithoutLink() const;
   // Takes away what is not there.
   void Remove(const IpConfig& missing);
+  // Whether it is a port of a bridge, whosever.
+  bool IsPort() const { return !bridge.empty() || !bridge_interface.empty(); }
+  bool HasBridgeOf(const EndpointConfig& other) const {
+    return bridge == other.bridge && bridge_interface == other.bridge_interface;
+  }
+  void LeaveBridge() {
+    bridge.clear();
+    bridge_interface.clear();
+  }
   bool HasLimits() const { return ingress_limit.has_value() || egress_limit.has_value(); }
   // Whether addresses are translated for it.
   bool HasNat() const { return masquerade || !port_forwards.empty(); }
@@ -305,7 +315,7 @@ struct LowerSpec {
 
 // A device as asked for: a link that has no other end, such as a bridge. Already validated by server/api.
 struct DeviceSpec {
-  EndpointSpec link;  // without place and bridge; of a bridge, without gateways and routes
+  EndpointSpec link;  // without place; of a bridge, without gateways and routes, and no port
   DeviceOptions options;
   LowerSpec lower;  // empty where the kind has none
 
@@ -323,7 +333,7 @@ struct Device {
       options;  // as the kernel has them; as asked for in the answer to validate_only or where it is not there
   LowerSpec lower;
   std::vector<std::string>
-      ports;  // of a bridge: the pairs of ours that are to be its ports, by their resource names, in order
+      ports;  // of a bridge: the pairs and devices of ours that are to be its ports, by their resource names, in order
   Metadata metadata;
   std::optional<absl::Time> expire_time;  // of its lease
   std::vector<Deviation> deviations;      // with kDegraded

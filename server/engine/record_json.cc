@@ -358,6 +358,7 @@ static void to_json(json& to, const EndpointConfig& config) {
   PutUnless({}, to, "neighbours", config.ip.neighbours);
   PutUnless({}, to, "routes", config.ip.routes);
   PutUnless({}, to, "bridge", config.bridge);
+  PutUnless({}, to, "bridge_interface", config.bridge_interface);
   PutUnless({}, to, "port", config.port.settings);
   PutUnless({}, to, "vlans", config.port.vlans);
   Put(to, "ingress_limit", config.ingress_limit);
@@ -385,6 +386,7 @@ static void from_json(const json& from, EndpointConfig& config) {
   config.ip.neighbours = from.value("neighbours", config.ip.neighbours);
   config.ip.routes = from.value("routes", config.ip.routes);
   config.bridge = from.value("bridge", config.bridge);
+  config.bridge_interface = from.value("bridge_interface", config.bridge_interface);
   config.port.settings = from.value("port", config.port.settings);
   config.port.vlans = from.value("vlans", config.port.vlans);
   Get(from, "ingress_limit", config.ingress_limit);

@@ -134,10 +134,11 @@ Gate::Entry Gate::Check(const std::shared_ptr<const Identity>& caller, absl::str
     api::Filter(response, [&](const std::string& resource, const Labels& labels) {
       return policy->Decide(*caller, {.method = method, .resource = resource}, &labels) == Verdict::kAllowed;
     });
-    api::FilterPorts(response, [&](const std::string& veth) {
-      const std::optional<engine::ObjectFacts> facts = FactsOf(engine_, veth);
+    api::FilterPorts(response, [&](const std::string& port) {
+      const std::optional<engine::ObjectFacts> facts = FactsOf(engine_, port);
+      const char* reading = absl::StartsWith(port, "veths/") ? "GetVeth" : "GetDevice";
       return facts.has_value() &&
-             policy->Decide(*caller, {.method = "GetVeth", .resource = veth}, &facts->labels) == Verdict::kAllowed;
+             policy->Decide(*caller, {.method = reading, .resource = port}, &facts->labels) == Verdict::kAllowed;
     });
     const FieldDescriptor* next = response.GetDescriptor()->FindFieldByName("next_page_token");
     if (next == nullptr) return;

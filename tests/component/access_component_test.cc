@@ -390,10 +390,48 @@ TEST_F(AccessTest, ABridgeShowsThePortsThatTheCallerMaySee) {
     request.mutable_veth()->mutable_endpoint_a()->set_bridge("bridges/br");
     ASSERT_TRUE(client_->Create(request).ok());
   }
-  Use({Allowing("viewer", {"bridges/*", "veths/mine"})});
+  for (const char* id : {"mine", "other"}) {
+    v1::CreateDeviceRequest request;
+    request.set_device_id(id);
+    request.mutable_device()->mutable_host();
+    request.mutable_device()->mutable_ifb();
+    request.mutable_device()->set_bridge("bridges/br");
+    ASSERT_TRUE(client_->Create(request).ok());
+  }
+  Use({Allowing("viewer", {"bridges/*", "veths/mine", "devices/mine"})});
   const auto seen = client_->GetBridge("br");
   ASSERT_TRUE(seen.ok()) << seen.message;
-  EXPECT_THAT(seen.value.ports(), ElementsAre("veths/mine"));
+  EXPECT_THAT(seen.value.ports(), ElementsAre("devices/mine", "veths/mine"));
+}
+
+TEST_F(AccessTest, APortNeedsTheRightToItsBridge) {
+  v1::CreateBridgeRequest bridge;
+  bridge.set_bridge_id("br");
+  bridge.mutable_bridge()->set_namespace_("namespaces/a");
+  ASSERT_TRUE(client_->CreateNamespace("a").ok());
+  ASSERT_TRUE(client_->Create(bridge).ok());
+  v1::CreateVethRequest pair = HostPair("mine");
+  ASSERT_TRUE(client_->Create(pair).ok());
+  Use({Allowing("operator", {"devices/*", "veths/*", "namespaces/*"})});
+  v1::CreateDeviceRequest device;
+  device.set_device_id("mine");
+  device.mutable_device()->set_namespace_("namespaces/a");
+  device.mutable_device()->mutable_ifb();
+  device.mutable_device()->set_bridge("bridges/br");
+  EXPECT_EQ(client_->Create(device).Metadata()["resource"], "bridges/br");
+  device.mutable_device()->clear_bridge();
+  EXPECT_TRUE(client_->Create(device).ok());
+  v1::UpdateDeviceRequest join;
+  join.mutable_device()->set_name("devices/mine");
+  join.mutable_device()->set_bridge("bridges/br");
+  join.mutable_update_mask()->add_paths("bridge");
+  EXPECT_EQ(client_->Update(join).Metadata()["resource"], "bridges/br");
+  // A bridge of the host that is not netprov's is the host's.
+  v1::UpdateVethRequest foreign;
+  foreign.mutable_veth()->set_name("veths/mine");
+  foreign.mutable_veth()->mutable_endpoint_a()->set_bridge_interface("br-lan");
+  foreign.mutable_update_mask()->add_paths("endpoint_a.bridge_interface");
+  EXPECT_EQ(client_->Update(foreign).Metadata()["right"], "host");
 }
 
 TEST_F(AccessTest, ListsShowWhatTheCallerMaySee) {

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <utility>
 #include <variant>
 
 #include "absl/strings/str_cat.h"
@@ -265,6 +266,57 @@ TEST_P(KernelContractTest, PortsJoinTheirBridgeAndLeaveIt) {
       EOPNOTSUPP);
   EXPECT_EQ(*kernel_.FindLink(blue, "q0"), std::nullopt);
   EXPECT_EQ(*kernel_.FindLink(kHost, "q1"), std::nullopt);
+}
+
+TEST_P(KernelContractTest, ADeviceIsBornAsAPort) {
+  const NetnsRef blue = MakeNetns("blue");
+  KernelResult<Link> bridge = kernel_.CreateDevice({.netns = blue, .name = "br0"}, netlink::BridgeInfo(), "");
+  ASSERT_TRUE(bridge.ok()) << bridge.error().ToString();
+  auto low = kernel_.CreateVeth({.name = "low0"}, {.name = "low1"}, "");
+  ASSERT_TRUE(low.ok()) << low.error().ToString();
+  LinkSpec spec{.netns = blue, .name = "d0", .master = bridge->ifindex};
+  spec.port.settings.isolated = true;
+  spec.port.settings.learning = false;
+  const engine::LowerRef lower{.netns = kHost, .ifindex = low->first.ifindex};
+  struct Case {
+    engine::DeviceOptions options;
+    std::optional<engine::LowerRef> lower;
+    uint32_t cost;
+  };
+  engine::VxlanOptions vxlan{.info = {.vni = 42}, .fdb = {}};
+  vxlan.fdb = {{.mac = {}, .destination = Ip("192.0.2.3"), .port = {}, .vni = {}}};
+  const netlink::MacvlanInfo macvlan{.lower = 0, .mode = netlink::MacvlanMode::kBridge, .flags = 0, .sources = {}};
+  for (const Case& test : {Case{vxlan, engine::LowerRef{.netns = kHost}, 100}, Case{macvlan, lower, 2},
+                           Case{netlink::IfbInfo(), std::nullopt, 100}}) {
+    SCOPED_TRACE(engine::KindOf(test.options));
+    spec.lower = test.lower;
+    KernelResult<Link> made = kernel_.CreateDevice(spec, test.options, "the port");
+    ASSERT_TRUE(made.ok()) << made.error().ToString();
+    EXPECT_EQ(made->alias, "the port");
+    EXPECT_EQ(made->master_ifindex, bridge->ifindex);
+    ASSERT_TRUE(made->port.has_value());
+    EXPECT_EQ(made->port->isolated, true);
+    EXPECT_EQ(made->port->learning, false);
+    EXPECT_EQ(made->port->hairpin, false);
+    EXPECT_EQ(made->port->cost, test.cost);
+    EXPECT_EQ(*kernel_.FindLink(blue, "d0"), std::optional(*made));
+    EXPECT_EQ(CodeOf(kernel_.SetLink(blue, made->ifindex, {.master = 0})), 0);
+    EXPECT_EQ((*kernel_.FindLink(blue, "d0"))->port, std::nullopt);
+    EXPECT_EQ(CodeOf(kernel_.DeleteLink(blue, made->ifindex)), 0);
+    // Of a bridge that is not there, or is none, it is no port, and nothing of it is left.
+    for (const auto& [master, code] : {std::pair(uint32_t{9999}, EINVAL), std::pair(uint32_t{1}, EOPNOTSUPP)}) {
+      LinkSpec nowhere = spec;
+      nowhere.master = master;
+      const KernelResult<Link> refused = kernel_.CreateDevice(nowhere, test.options, "");
+      EXPECT_EQ(CodeOf(refused), code);
+      EXPECT_EQ(refused.error().operation.rfind("RTM_SETLINK", 0), 0u) << refused.error().operation;
+      EXPECT_EQ(*kernel_.FindLink(blue, "d0"), std::nullopt);
+    }
+  }
+  // A bridge is none, whosever.
+  KernelResult<Link> other = kernel_.CreateDevice({.netns = blue, .name = "br1"}, netlink::BridgeInfo(), "");
+  ASSERT_TRUE(other.ok()) << other.error().ToString();
+  EXPECT_EQ(CodeOf(kernel_.SetLink(blue, other->ifindex, {.master = bridge->ifindex})), ELOOP);
 }
 
 TEST_P(KernelContractTest, ANewPortHasTheVlanOfItsBridge) {

@@ -132,6 +132,9 @@ std::vector<Mutation> CallMutations() {
   const Steps blue_and_bridge = OneAfterTheOther({blue, Creating(BridgeRequest())});
   const Steps no_blue = Deleting(DeleteBlueRequest());
   const Steps no_pair = Deleting(DeletePairRequest());
+  // A bridge of somebody else's takes the address of a port, unless it has one.
+  const Steps foreign_bridge =
+      Running("ip -n blue link add br-lan address 02:00:00:00:00:1a type bridge && ip -n blue link set br-lan up");
   const Steps forward_no_more = Running(kForwardNoMore);
   auto create_pair = [](const std::string& id) { return PairRequest(id); };
   auto pair_with_blue = [](const std::string& id) {
@@ -182,6 +185,9 @@ std::vector<Mutation> CallMutations() {
              UidOfPair),
       Update("UpdateVethToNoPort", LeaveBridgeRequest, OneAfterTheOther({blue_and_bridge, Creating(PortRequest())}),
              UidOfPair),
+      Create("CreateForeignPort", ForeignPortRequest, OneAfterTheOther({blue, foreign_bridge}), no_pair, UidOfPair),
+      Update("UpdateVethToForeignPort", JoinForeignBridgeRequest,
+             OneAfterTheOther({blue_and_bridge, foreign_bridge, Creating(PortRequest())}), UidOfPair),
       Create("CreateVethAtPath", PlacedRequest, blue, no_pair, UidOfPair),
       Delete("DeleteVethAtPath", DeletePairRequest, blue, Creating(PlacedRequest())),
       Create("CreateBridge", BridgeRequest, blue, Deleting(DeleteBridgeRequest()), UidOfBridge),
@@ -191,6 +197,7 @@ std::vector<Mutation> CallMutations() {
       Create("CreateDevice", +macvlan, blue_and_pair, Deleting(DeleteMacvlanRequest()), UidOfMacvlan),
       Update("UpdateDevice", ChangeVxlanRequest, OneAfterTheOther({blue, Creating(VxlanRequest())}), UidOfVxlan),
       Delete("DeleteDevice", DeleteMacvlanRequest, blue_and_pair, Creating(MacvlanRequest())),
+      Create("CreateVxlanPort", VxlanPortRequest, blue_and_bridge, Deleting(DeleteVxlanRequest()), UidOfVxlan),
       Create("CreateIfb", IfbRequest, blue, Deleting(DeleteIfbRequest()), UidOfIfb),
       Delete("DeleteIfb", DeleteIfbRequest, blue, Creating(IfbRequest())),
       Create("CreateNamespaceWithDns", +resolving_blue, Nothing(), no_blue, UidOfBlue),

@@ -25,6 +25,7 @@ constexpr char kLink[] = "ip -n blue -j -d link show dev d0";
 constexpr char kAddresses[] = "ip -n blue -j address show dev d0";
 constexpr char kRoutes[] = "ip -n blue -j -d route show table all";
 constexpr char kRoutes6[] = "ip -n blue -6 -j -d route show table all";
+constexpr char kPort[] = "bridge -n blue -j -d link show dev d0";
 constexpr char kEntries[] = "bridge -n blue -j fdb show dev d0";
 
 constexpr char kMacvlan[] = R"(lower_interface: "low0" macvlan {})";
@@ -41,7 +42,7 @@ Thing OfKind(const std::string& text, const std::string& kind, const std::string
 
 // What any device can have.
 std::vector<Thing> Things() {
-  return {
+  std::vector<Thing> things = {
       {"host {}", {{"ip -j link show", R"([{"ifname":"d0"}])"}}, Thing::kAlone},
       {R"(namespace: "namespaces/green")", {{"ip -n green -j link show", R"([{"ifname":"d0"}])"}}, Thing::kAlone},
       {R"(interface_name: "other0")", {{"ip -n blue -j link show", R"([{"ifname":"other0"}])"}}, Thing::kAlone},
@@ -59,11 +60,27 @@ std::vector<Thing> Things() {
        {{kRoutes, R"([{"dst":"10.3.0.0/16","dev":"d0","protocol":"110","metric":7,"table":"1000",
                        "metrics":[{"mtu":1300}]}])"}}},
       {R"(alternative_names: "the-device")", {{kLink, R"([{"altnames":["the-device"]}])"}}},
+      // A port of a bridge.
+      {R"(bridge: "bridges/br")", {{kLink, R"([{"master":"br0","linkinfo":{"info_slave_kind":"bridge"}}])"}}},
+      {R"(bridge_interface: "br-lan" bridge_port { isolated: true })",
+       {{kPort, R"([{"master":"br-lan","isolated":true}])"}},
+       Thing::kAlone},
+      {R"(bridge: "bridges/br"
+          bridge_port { vlans { first: 10 last: 19 } vlans { first: 20 pvid: true untagged: true } })",
+       {{"bridge -n blue -j vlan show dev d0",
+         R"([{"vlans":[{"vlan":10,"vlanEnd":19},{"vlan":20,"flags":["PVID","Egress Untagged"]}]}])"}},
+       Thing::kAny,
+       "ip link add probe type bridge vlan_filtering 1 && ip link delete probe"},
       {R"(metadata { owner: "ci/job-17" ttl { seconds: 600 } })", {}},
       {R"(metadata { labels { key: "stage" value: "test" } })", {}},
       {"metadata { persistent: true }", {}},
       {"metadata { self_heal: true }", {}},
   };
+  for (const auto& [text, witness] : kPortSettings) {
+    things.push_back({absl::StrCat(R"(bridge: "bridges/br" bridge_port { )", text, " }"),
+                      {{kPort, absl::StrCat(R"([{"master":"br0",)", witness, "}]")}}});
+  }
+  return things;
 }
 
 std::vector<Thing> OfMacvlan() {
@@ -166,7 +183,14 @@ class DeviceFieldsTest : public FieldMatrixTest {
     }
     Shell(
         "ip -n green link add low0 index 80 type veth peer name low1; for ip in ip 'ip -n green'; do "
-        "for i in low0 low1; do $ip link set $i addrgenmode none; $ip link set $i up; done; done");
+        "for i in low0 low1; do $ip link set $i addrgenmode none; $ip link set $i up; done; done; "
+        "ip -n blue link add br-lan address 02:00:00:00:00:1a type bridge; ip -n blue link set br-lan up");
+    v1::CreateBridgeRequest bridge;
+    bridge.set_bridge_id("br");
+    bridge.mutable_bridge()->set_namespace_("namespaces/blue");
+    bridge.mutable_bridge()->set_interface_name("br0");
+    bridge.mutable_bridge()->mutable_metadata()->set_persistent(true);
+    EXPECT_OK(client_->Create(bridge));
   }
   void TearDown() override {
     for (const char* name : {"blue", "green"}) EXPECT_OK(client_->DeleteNamespace(name));
@@ -201,6 +225,10 @@ class DeviceFieldsTest : public FieldMatrixTest {
     FillLink(answered, device.has_vxlan() ? 1450 : 1500, device);
     for (v1::Address& address : *device.mutable_addresses()) FillAddress(address);
     for (v1::Route& route : *device.mutable_routes()) FillRoute(route);
+    if (!device.bridge().empty() || !device.bridge_interface().empty()) {
+      // By its speed: a macvlan has that of what it stands on, others have none.
+      FillPort(device.has_macvlan() ? 2 : 100, *device.mutable_bridge_port());
+    }
     if (device.has_macvlan() && device.macvlan().mode() == v1::Macvlan::MODE_UNSPECIFIED) {
       device.mutable_macvlan()->set_mode(v1::Macvlan::MODE_BRIDGE);
     }

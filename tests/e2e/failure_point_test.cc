@@ -50,10 +50,12 @@ class FailurePointTest : public MutationTest {
   // Of what makes, heals, updates or deletes by the same parts as another does, in CI only the system calls fail that
   // leave something.
   bool EveryCall() const {
-    const std::set<std::string> names = {"CreateHostBridge",
+    const std::set<std::string> names = {"CreateForeignPort",
+                                         "CreateHostBridge",
                                          "CreateIfb",
                                          "CreateLimitedVeth",
                                          "CreateNamespaceMadeAhead",
+                                         "CreateVxlanPort",
                                          "DeleteIfb",
                                          "DeleteLimitedVeth",
                                          "DeleteNatVeth",
@@ -63,6 +65,7 @@ class FailurePointTest : public MutationTest {
                                          "UpdateLimits",
                                          "UpdateNat",
                                          "UpdatePort",
+                                         "UpdateVethToForeignPort",
                                          "UpdateVethToNoPort",
                                          "UpdateVethToPort",
                                          "HealDeletedLink",

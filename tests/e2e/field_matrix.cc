@@ -238,6 +238,21 @@ void FillRoute(v1::Route& route) {
   }
 }
 
+void FillPort(uint32_t cost, v1::BridgePort& port) {
+  if (!port.has_hairpin()) port.set_hairpin(false);
+  if (!port.has_isolated()) port.set_isolated(false);
+  if (!port.has_learning()) port.set_learning(true);
+  if (!port.has_unicast_flood()) port.set_unicast_flood(true);
+  if (!port.has_multicast_flood()) port.set_multicast_flood(true);
+  if (!port.has_broadcast_flood()) port.set_broadcast_flood(true);
+  if (!port.has_neighbor_suppression()) port.set_neighbor_suppression(false);
+  if (!port.has_cost()) port.set_cost(cost);
+  if (!port.has_priority()) port.set_priority(32);
+  for (v1::BridgeVlan& vlan : *port.mutable_vlans()) {
+    if (vlan.last() == 0) vlan.set_last(vlan.first());
+  }
+}
+
 void FillMetadata(const v1::Metadata& made, v1::Metadata& metadata) {
   EXPECT_EQ(made.has_expire_time(), metadata.has_ttl());
   if (!made.has_expire_time()) return;

@@ -9,6 +9,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "google/protobuf/message.h"
@@ -68,10 +69,25 @@ std::vector<std::string> PathsOf(const google::protobuf::Descriptor& type, bool 
 // Adds what `from` has to `to`, but elements that it has already.
 void MergeNew(const google::protobuf::Message& from, google::protobuf::Message& to);
 
+// What a port of a bridge can have but for VLANs, in the text format, with what `bridge -j -d link show` says of it.
+inline constexpr std::pair<const char*, const char*> kPortSettings[] = {
+    {"hairpin: true", R"("hairpin":true)"},
+    {"isolated: true", R"("isolated":true)"},
+    {"learning: false", R"("learning":false)"},
+    {"unicast_flood: false", R"("flood":false)"},
+    {"multicast_flood: false", R"("mcast_flood":false)"},
+    {"broadcast_flood: false", R"("bcast_flood":false)"},
+    {"neighbor_suppression: true", R"("neigh_suppress":true)"},
+    {"cost: 7", R"("cost":7)"},
+    {"priority: 5", R"("priority":5)"},
+};
+
 // What is left out and filled in by the server, as the documentation has it, where that is the same for several
 // messages.
 void FillAddress(v1::Address& address);
 void FillRoute(v1::Route& route);
+// `cost` is the kernel's choice.
+void FillPort(uint32_t cost, v1::BridgePort& port);
 // Of metadata, what only the server knows is that of `made`.
 void FillMetadata(const v1::Metadata& made, v1::Metadata& metadata);
 // Of a link: VethEndpoint, Bridge or Device. `mtu` is the kernel's choice.

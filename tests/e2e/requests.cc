@@ -227,6 +227,19 @@ v1::UpdateVethRequest LeaveBridgeRequest(const std::string& request_id, bool bac
   return PairUpdate(made, request_id, {"endpoint_b.bridge", "endpoint_b.bridge_port"});
 }
 
+v1::CreateVethRequest ForeignPortRequest(const std::string& request_id) {
+  v1::CreateVethRequest request = PairRequest(request_id);
+  v1::VethEndpoint& inside = *request.mutable_veth()->mutable_endpoint_b();
+  inside.set_bridge_interface("br-lan");
+  inside.mutable_bridge_port()->set_hairpin(true);
+  return request;
+}
+
+v1::UpdateVethRequest JoinForeignBridgeRequest(const std::string& request_id, bool back) {
+  const v1::CreateVethRequest made = back ? PortRequest() : ForeignPortRequest();
+  return PairUpdate(made, request_id, {"endpoint_b.bridge", "endpoint_b.bridge_interface", "endpoint_b.bridge_port"});
+}
+
 v1::CreateVethRequest PlacedRequest(const std::string& request_id) {
   v1::CreateVethRequest request = PairRequest(request_id);
   v1::VethEndpoint& elsewhere = *request.mutable_veth()->mutable_endpoint_a();
@@ -343,6 +356,22 @@ v1::CreateDeviceRequest VxlanRequest(const std::string& request_id) {
   v1::Vxlan::FdbEntry& entry = *vxlan.add_fdb();
   entry.set_mac_address("02:00:00:00:00:11");
   entry.set_destination("192.0.2.2");
+  return request;
+}
+
+v1::CreateDeviceRequest VxlanPortRequest(const std::string& request_id) {
+  v1::CreateDeviceRequest request = VxlanRequest(request_id);
+  v1::Device& device = *request.mutable_device();
+  device.set_bridge("bridges/br");
+  device.mutable_bridge_port()->set_isolated(true);
+  device.mutable_bridge_port()->set_learning(false);
+  return request;
+}
+
+v1::DeleteDeviceRequest DeleteVxlanRequest(const std::string& request_id) {
+  v1::DeleteDeviceRequest request;
+  request.set_name("devices/x");
+  request.set_request_id(request_id);
   return request;
 }
 

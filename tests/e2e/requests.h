@@ -51,6 +51,10 @@ v1::UpdateVethRequest ChangePortRequest(const std::string& request_id = "", bool
 v1::UpdateVethRequest JoinHostBridgeRequest(const std::string& request_id = "", bool back = false);
 // Makes the end inside, which is a port as PortRequest() has it, none; or, back, that port again.
 v1::UpdateVethRequest LeaveBridgeRequest(const std::string& request_id = "", bool back = false);
+// The end inside is a port of br-lan, a bridge that netprov did not make.
+v1::CreateVethRequest ForeignPortRequest(const std::string& request_id = "");
+// Makes the end inside, which is a port as PortRequest() has it, one as ForeignPortRequest() has it; or back.
+v1::UpdateVethRequest JoinForeignBridgeRequest(const std::string& request_id = "", bool back = false);
 // The end h0 is in a namespace of somebody else's, at a path.
 v1::CreateVethRequest PlacedRequest(const std::string& request_id = "");
 v1::DeleteVethRequest DeletePairRequest(const std::string& request_id = "");
@@ -69,7 +73,10 @@ v1::CreateDeviceRequest MacvlanRequest(const std::string& request_id = "", const
 v1::DeleteDeviceRequest DeleteMacvlanRequest(const std::string& request_id = "");
 // The vxlan `x` in `blue`, with entries of its forwarding database.
 v1::CreateDeviceRequest VxlanRequest(const std::string& request_id = "");
-// Makes of it another one; or, back, the first again.
+// The same as a port of the bridge `br`.
+v1::CreateDeviceRequest VxlanPortRequest(const std::string& request_id = "");
+v1::DeleteDeviceRequest DeleteVxlanRequest(const std::string& request_id = "");
+// Makes of the former another one; or, back, the first again.
 v1::UpdateDeviceRequest ChangeVxlanRequest(const std::string& request_id = "", bool back = false);
 // The ifb `i` in `blue`, which stands on nothing.
 v1::CreateDeviceRequest IfbRequest(const std::string& request_id = "");

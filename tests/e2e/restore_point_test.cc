@@ -72,7 +72,7 @@ const std::vector<Objects>& AllObjects() {
            },
        .names = {"namespaces/blue", "veths/v"}},
       // A namespace with settings and files, a bridge in it, a pair with limits and translation whose end inside is a
-      // port, and another device.
+      // port, and another device that is one.
       {.name = "SomethingOfEverything",
        .make =
            [](TestClient& client) {
@@ -92,7 +92,7 @@ const std::vector<Objects>& AllObjects() {
              host.set_masquerade(true);
              host.set_ip_forwarding(true);
              EXPECT_OK(client.Create(pair));
-             v1::CreateDeviceRequest vxlan = VxlanRequest();
+             v1::CreateDeviceRequest vxlan = VxlanPortRequest();
              *vxlan.mutable_device()->mutable_metadata() = Persistent();
              EXPECT_OK(client.Create(vxlan));
            },

@@ -57,7 +57,7 @@ std::string Element(const std::string& kind, const std::string& name, const std:
 }
 
 std::vector<Thing> Things(pid_t inside) {
-  return {
+  std::vector<Thing> things = {
       // Where it lives, and what it is called.
       Of("host {}", {{"ip -j link show", R"([{"ifname":"eth0"}])"}}, Thing::kAlone),
       Of(R"(namespace: "namespaces/green")", {{"ip -n green -j link show", R"([{"ifname":"eth0"}])"}}, Thing::kAlone),
@@ -124,15 +124,8 @@ std::vector<Thing> Things(pid_t inside) {
                            {"dst":"2001:db8::9","lladdr":"02:00:00:00:00:0a","state":["PERMANENT"]}])"}}),
       // A port of a bridge.
       Of(kBridge, {{kLink, R"([{"master":"br0","linkinfo":{"info_slave_kind":"bridge"}}])"}}),
-      OfPort("hairpin: true", R"("hairpin":true)"),
-      OfPort("isolated: true", R"("isolated":true)"),
-      OfPort("learning: false", R"("learning":false)"),
-      OfPort("unicast_flood: false", R"("flood":false)"),
-      OfPort("multicast_flood: false", R"("mcast_flood":false)"),
-      OfPort("broadcast_flood: false", R"("bcast_flood":false)"),
-      OfPort("neighbor_suppression: true", R"("neigh_suppress":true)"),
-      OfPort("cost: 7", R"("cost":7)"),
-      OfPort("priority: 5", R"("priority":5)"),
+      Of(R"(bridge_interface: "br-lan" bridge_port { isolated: true })",
+         {{kPort, R"([{"master":"br-lan","isolated":true}])"}}, Thing::kAlone),
       Of(absl::StrCat(kBridge,
                       "bridge_port { vlans { first: 10 last: 19 } vlans { first: 20 pvid: true untagged: true } }"),
          {{"bridge -n blue -j vlan show dev eth0",
@@ -174,6 +167,8 @@ std::vector<Thing> Things(pid_t inside) {
       {"metadata { persistent: true }", {}},
       {"metadata { self_heal: true }", {}},
   };
+  for (const auto& [text, witness] : kPortSettings) things.push_back(OfPort(text, witness));
+  return things;
 }
 
 // What no update can name: where an end lives, and what it got at its birth.
@@ -188,28 +183,13 @@ std::set<std::string> Fixed() {
   return fixed;
 }
 
-void FillPort(v1::BridgePort& port) {
-  if (!port.has_hairpin()) port.set_hairpin(false);
-  if (!port.has_isolated()) port.set_isolated(false);
-  if (!port.has_learning()) port.set_learning(true);
-  if (!port.has_unicast_flood()) port.set_unicast_flood(true);
-  if (!port.has_multicast_flood()) port.set_multicast_flood(true);
-  if (!port.has_broadcast_flood()) port.set_broadcast_flood(true);
-  if (!port.has_neighbor_suppression()) port.set_neighbor_suppression(false);
-  if (!port.has_cost()) port.set_cost(2);
-  if (!port.has_priority()) port.set_priority(32);
-  for (v1::BridgeVlan& vlan : *port.mutable_vlans()) {
-    if (vlan.last() == 0) vlan.set_last(vlan.first());
-  }
-}
-
 void FillEnd(const v1::VethEndpoint& made, v1::VethEndpoint& end) {
   FillLink(made, 1500, end);
   if (end.tx_queues() == 0) end.set_tx_queues(1);
   if (end.rx_queues() == 0) end.set_rx_queues(1);
   for (v1::Address& address : *end.mutable_addresses()) FillAddress(address);
   for (v1::Route& route : *end.mutable_routes()) FillRoute(route);
-  if (!end.bridge().empty()) FillPort(*end.mutable_bridge_port());
+  if (!end.bridge().empty() || !end.bridge_interface().empty()) FillPort(/*cost=*/2, *end.mutable_bridge_port());
   for (v1::PortForward& forward : *end.mutable_port_forwards()) {
     if (forward.protocol() == v1::PortForward::PROTOCOL_UNSPECIFIED)
       forward.set_protocol(v1::PortForward::PROTOCOL_TCP);
@@ -239,6 +219,7 @@ class VethFieldsTest : public FieldMatrixTest {
     bridge.mutable_bridge()->set_interface_name("br0");
     bridge.mutable_bridge()->mutable_metadata()->set_persistent(true);
     EXPECT_OK(client_->Create(bridge));
+    Shell("ip -n blue link add br-lan address 02:00:00:00:00:1a type bridge; ip -n blue link set br-lan up");
   }
   void TearDown() override {
     for (const char* name : {"blue", "green"}) EXPECT_OK(client_->DeleteNamespace(name));

@@ -2,9 +2,11 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/time/time.h"
+#include "server/netlink/link_info.h"
 #include "tests/simulation/model.h"
 #include "tests/simulation/outcomes.h"
 
@@ -161,7 +163,12 @@ Garbage PlanGarbage(const State& state, const std::string& owner, const std::vec
     (IsNeeded(state, name, owner, keep) ? garbage.kept : garbage.doomed).push_back(name);
   };
   for (const auto& [id, record] : state.veths) plan(VethName(id), record.metadata);
-  for (const auto& [name, record] : state.devices) plan(name, record.metadata);
+  // Bridges after what may be their ports.
+  for (const bool is_bridge : {false, true}) {
+    for (const auto& [name, record] : state.devices) {
+      if (std::holds_alternative<netlink::BridgeInfo>(record.spec.options) == is_bridge) plan(name, record.metadata);
+    }
+  }
   for (const auto& [id, record] : state.namespaces) plan(engine::NamespaceName(id), record.metadata);
   return garbage;
 }
