@@ -557,6 +557,7 @@ TEST_F(RegistryTest, DevicesAreKeptWhole) {
   device.options = device.spec.options;
   VethRecord port = VethNamed("v", "blue");
   port.spec.b.config.bridge = "bridges/br";
+  port.spec.a.config.bridge_interface = "br-lan";
   port.spec.b.config.port = {
       .settings = {.cost = 1,
                    .priority = 2,

@@ -90,6 +90,13 @@ void CheckNat(const engine::EndpointConfig& config) {
   for (const netlink::NatElement& element : elements) Require(keys.insert(engine::NatKey(element)).second);
 }
 
+// Of one bridge, or of none.
+void CheckPort(const engine::EndpointConfig& config) {
+  Require(config.bridge.empty() || config.bridge_interface.empty());
+  Require(config.IsPort() || config.port.empty());
+  Require(config.bridge_interface.size() <= 15 && config.bridge_interface.find_first_of("/%:") == std::string::npos);
+}
+
 void CheckEndpoint(const engine::EndpointSpec& spec) {
   if (!spec.namespace_id.empty()) CheckFileName(spec.namespace_id);
   if (spec.place.has_value()) {
@@ -107,6 +114,7 @@ void CheckEndpoint(const engine::EndpointSpec& spec) {
   Require(!spec.mac.has_value() || (spec.mac->IsUnicast() && !spec.mac->IsZero()));
   Require(!spec.mtu.has_value() || (*spec.mtu >= 68 && *spec.mtu <= 65535));
   CheckNat(spec.config);
+  CheckPort(spec.config);
 }
 
 void CheckMetadata(const engine::Metadata& metadata) {
