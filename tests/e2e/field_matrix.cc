@@ -239,6 +239,8 @@ void FillRoute(v1::Route& route) {
 }
 
 void FillMetadata(const v1::Metadata& made, v1::Metadata& metadata) {
+  EXPECT_NE(made.creator(), "");
+  metadata.set_creator(made.creator());
   EXPECT_EQ(made.has_expire_time(), metadata.has_ttl());
   if (!made.has_expire_time()) return;
   const int64_t left = made.expire_time().seconds() - absl::ToUnixSeconds(absl::Now());
