@@ -212,6 +212,7 @@ std::string Details(const Object& object, absl::Time now, const std::string& own
   const v1::Metadata& metadata = object.metadata();
   std::string text = own;
   if (!metadata.owner().empty()) AddDetail("Owner", {metadata.owner()}, text);
+  if (!metadata.creator().empty()) AddDetail("Creator", {metadata.creator()}, text);
   std::vector<std::string> labels;
   for (const auto& [key, value] : metadata.labels()) labels.push_back(absl::StrCat(key, "=", value));
   std::sort(labels.begin(), labels.end());
@@ -953,6 +954,26 @@ bool NeedsAttention(const v1::HostReport& report) {
                      [](const v1::Finding& finding) { return KindOf(finding).needs_attention; });
 }
 
+// How many calls, and how much of each kind.
+static std::string Limits(const v1::WhoAmIResponse& answer) {
+  std::string text;
+  const v1::CallLimits& calls = answer.call_limits();
+  std::vector<std::string> most;
+  if (calls.calls_per_second() > 0) {
+    most.push_back(absl::StrCat(calls.calls_per_second(), " a second"));
+    if (calls.burst() > 0) most.push_back(absl::StrCat(calls.burst(), " at once after a rest"));
+  }
+  if (calls.concurrent_calls() > 0) most.push_back(absl::StrCat(calls.concurrent_calls(), " under way"));
+  if (!most.empty()) text = absl::StrCat("\nYour calls, at most: ", absl::StrJoin(most, ", "), "\n");
+  if (answer.quotas().empty()) return text;
+  Table table({"YOU HAVE", "", "AT MOST"});
+  for (const v1::Quota& quota : answer.quotas()) {
+    table.AddRow(
+        {quota.quota(), absl::StrCat(quota.usage()), quota.has_limit() ? absl::StrCat(quota.limit()) : "any number"});
+  }
+  return absl::StrCat(text, "\n", table.Print());
+}
+
 absl::StatusOr<std::string> PrintWhoAmI(Format format, const v1::WhoAmIResponse& answer) {
   if (IsDocument(format)) return PrintMessage(format, answer);
   const v1::Identity& identity = answer.identity();
@@ -970,7 +991,7 @@ absl::StatusOr<std::string> PrintWhoAmI(Format format, const v1::WhoAmIResponse&
   std::string text =
       absl::StrCat("You are ", Printable(identity.name()), ", calling from ", Printable(identity.peer()), "\n");
   if (answer.grants().empty()) return absl::StrCat(text, "You may do nothing here but ask who you are\n");
-  return absl::StrCat(text, "\nYou may:\n", table.Print());
+  return absl::StrCat(text, "\nYou may:\n", table.Print(), Limits(answer));
 }
 
 absl::StatusOr<std::string> PrintName(Format format, const std::string& name) {

@@ -88,6 +88,7 @@ v1::Namespace Leased() {
   v1::Namespace ns = Blue();
   v1::Metadata& metadata = *ns.mutable_metadata();
   metadata.set_owner("ci/job-17");
+  metadata.set_creator("uid:1000");
   (*metadata.mutable_labels())["team"] = "net";
   (*metadata.mutable_labels())["env"] = "";
   (*metadata.mutable_labels())["stage"] = "a=b";
@@ -220,6 +221,7 @@ TEST(NamespaceTest, WhatIsSpecialStandsBelowTheTable) {
             "/run/netns/blue\n"
             "\n"
             "Owner:       ci/job-17\n"
+            "Creator:     uid:1000\n"
             "Labels:      env=\n"
             "             stage=a=b\n"
             "             team=net\n"
@@ -282,7 +284,8 @@ TEST(NamespaceTest, JsonOfMetadataAndDeviations) {
     "ttl": "300s",
     "expire_time": "2026-01-01T00:05:00.500Z",
     "persistent": true,
-    "self_heal": true
+    "self_heal": true,
+    "creator": "uid:1000"
   },
   "deviations": [
     {
@@ -886,6 +889,21 @@ TEST(WhoAmITest, GrantsAreATable) {
   EXPECT_EQ(*PrintWhoAmI(Format::kTable, answer), table);
   EXPECT_EQ(*PrintWhoAmI(Format::kDefault, answer), "You are uid:1000, calling from pid:7\n\nYou may:\n" + table);
   EXPECT_EQ(*PrintWhoAmI(Format::kName, answer), "uid:1000\n");
+  answer.mutable_call_limits()->set_calls_per_second(50);
+  answer.mutable_call_limits()->set_burst(100);
+  answer.mutable_call_limits()->set_concurrent_calls(16);
+  v1::Quota& links = *answer.add_quotas();
+  links.set_quota("links");
+  links.set_usage(12);
+  links.set_limit(400);
+  answer.add_quotas()->set_quota("routes");
+  EXPECT_EQ(*PrintWhoAmI(Format::kDefault, answer),
+            "You are uid:1000, calling from pid:7\n\nYou may:\n" + table +
+                "\nYour calls, at most: 50 a second, 100 at once after a rest, 16 under way\n"
+                "\nYOU HAVE      AT MOST\n"
+                "links     12  400\n"
+                "routes    0   any number\n");
+  EXPECT_EQ(*PrintWhoAmI(Format::kTable, answer), table);
   EXPECT_THAT(*PrintWhoAmI(Format::kJson, answer), HasSubstr("\"resources\": ["));
 }
 

@@ -289,6 +289,19 @@ CallLimits Policy::LimitsFor(const Identity& identity) const {
   return found == limits_.end() ? CallLimits{} : found->calls;
 }
 
+ObjectLimits Policy::ObjectLimitsFor(const Identity& identity) const {
+  if (IsOfTheHost(identity)) return {};
+  const auto found = std::find_if(limits_.begin(), limits_.end(),
+                                  [&identity](const LimitRule& rule) { return IsAny(rule.who, identity); });
+  if (found != limits_.end()) return found->objects;
+  return identity.kind == Identity::Kind::kUnix ? ObjectLimits{} : kTcpObjectLimits;
+}
+
+bool IsOfTheHost(const Identity& identity) {
+  if (identity.kind == Identity::Kind::kSelf) return true;
+  return identity.kind == Identity::Kind::kUnix && (identity.uid == 0 || identity.uid == ::geteuid());
+}
+
 std::vector<Rule> RulesOfTheHost() {
   std::vector<Principal> who = {{.kind = Principal::Kind::kSelf}, {.kind = Principal::Kind::kUid, .id = 0}};
   if (::geteuid() != 0) who.push_back({.kind = Principal::Kind::kUid, .id = ::geteuid()});

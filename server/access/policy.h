@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <set>
@@ -111,10 +112,27 @@ struct CallLimits {
   friend bool operator==(const CallLimits&, const CallLimits&) = default;
 };
 
+// How many objects of each kind there may be at a time (docs/operations.md says what counts); nullopt: any number.
+struct ObjectLimits {
+  std::optional<uint32_t> namespaces;
+  std::optional<uint32_t> links;
+  std::optional<uint32_t> addresses;
+  std::optional<uint32_t> routes;
+  std::optional<uint32_t> nat_elements;
+
+  friend bool operator==(const ObjectLimits&, const ObjectLimits&) = default;
+};
+
+// What a caller over TCP may have of whom the policy's limits say nothing: more than a host has of containers, and far
+// less than what makes a kernel slow for everybody else.
+inline constexpr ObjectLimits kTcpObjectLimits = {
+    .namespaces = 1'000, .links = 4'000, .addresses = 8'000, .routes = 8'000, .nat_elements = 8'000};
+
 // Limits for each of some principals.
 struct LimitRule {
   std::vector<Principal> who;
   CallLimits calls;
+  ObjectLimits objects;  // of what one of them has made
 
   friend bool operator==(const LimitRule&, const LimitRule&) = default;
 };
@@ -123,8 +141,8 @@ struct LimitRule {
 class Policy {
  public:
   Policy() = default;
-  explicit Policy(std::vector<Rule> rules, std::vector<LimitRule> limits = {})
-      : rules_(std::move(rules)), limits_(std::move(limits)) {}
+  explicit Policy(std::vector<Rule> rules, std::vector<LimitRule> limits = {}, const ObjectLimits& total = {})
+      : rules_(std::move(rules)), limits_(std::move(limits)), total_(total) {}
 
   // Whether `identity` may do what is demanded. `labels` are those of the resource; null where they are not known yet.
   Verdict Decide(const Identity& identity, const Demand& demand, const Labels* labels) const;
@@ -138,16 +156,25 @@ class Policy {
   // The limits of the first rule for `identity`, else the defaults. The process itself has none.
   CallLimits LimitsFor(const Identity& identity) const;
 
+  // How much `identity` may have, by the first rule for it; without one, anything on the unix socket, and over TCP
+  // kTcpObjectLimits. Anything of those that IsOfTheHost().
+  ObjectLimits ObjectLimitsFor(const Identity& identity) const;
+  // How much there may be of all callers together, beyond which only those that IsOfTheHost() make more.
+  const ObjectLimits& total() const { return total_; }
+
   const std::vector<Rule>& rules() const { return rules_; }
   const std::vector<LimitRule>& limits() const { return limits_; }
 
  private:
   std::vector<Rule> rules_;
   std::vector<LimitRule> limits_;
+  ObjectLimits total_;
 };
 
-// The rules that hold whatever a policy file says, as these users can do all of it without netprov: root, the daemon's
-// own user, and the process itself are admins.
+// Whether it is root, the daemon's own user or the process itself, who can do all of it without netprov.
+bool IsOfTheHost(const Identity& identity);
+
+// The rules that hold whatever a policy file says: those that IsOfTheHost() are admins.
 std::vector<Rule> RulesOfTheHost();
 
 // What holds without a policy file: those above, and the members of the group that the socket is given to.

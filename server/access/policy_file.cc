@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -72,6 +73,13 @@ class Value {
   uint32_t Number() const {
     uint32_t number = 0;
     if (!absl::SimpleAtoi(Text(), &number) || number == 0) Fail("must be a whole number from 1 to 4294967295");
+    return number;
+  }
+
+  // A whole number, 0 among them.
+  uint32_t Count() const {
+    uint32_t number = 0;
+    if (!absl::SimpleAtoi(Text(), &number)) Fail("must be a whole number from 0 to 4294967295");
     return number;
   }
 
@@ -183,8 +191,32 @@ std::vector<Role> ReadRoles(const Value& value) {
   return roles;
 }
 
+struct ObjectField {
+  const char* name;
+  std::optional<uint32_t> ObjectLimits::*most;
+};
+constexpr ObjectField kObjectFields[] = {{"namespaces", &ObjectLimits::namespaces},
+                                         {"links", &ObjectLimits::links},
+                                         {"addresses", &ObjectLimits::addresses},
+                                         {"routes", &ObjectLimits::routes},
+                                         {"nat_elements", &ObjectLimits::nat_elements}};
+
+// Adds the names of the fields that ReadObjectLimits() reads.
+std::set<std::string> WithObjectFields(std::set<std::string> names) {
+  for (const ObjectField& field : kObjectFields) names.insert(field.name);
+  return names;
+}
+
+ObjectLimits ReadObjectLimits(const std::map<std::string, Value>& fields) {
+  ObjectLimits limits;
+  for (const ObjectField& field : kObjectFields) {
+    if (const auto value = fields.find(field.name); value != fields.end()) limits.*field.most = value->second.Count();
+  }
+  return limits;
+}
+
 LimitRule ReadLimits(const Value& value) {
-  const auto fields = value.Fields({"who", "calls_per_second", "burst", "concurrent_calls"});
+  const auto fields = value.Fields(WithObjectFields({"who", "calls_per_second", "burst", "concurrent_calls"}));
   LimitRule rule{.who = ReadWho(Required(value, fields, "who"))};
   if (const auto rate = fields.find("calls_per_second"); rate != fields.end()) {
     rule.calls.calls_per_second = rate->second.Number();
@@ -194,11 +226,12 @@ LimitRule ReadLimits(const Value& value) {
   if (const auto calls = fields.find("concurrent_calls"); calls != fields.end()) {
     rule.calls.concurrent_calls = calls->second.Number();
   }
+  rule.objects = ReadObjectLimits(fields);
   return rule;
 }
 
 Policy Read(const Value& policy) {
-  const auto fields = policy.Fields({"version", "roles", "rules", "limits"});
+  const auto fields = policy.Fields({"version", "roles", "rules", "limits", "total"});
   const Value& version = Required(policy, fields, "version");
   if (version.Text() != "1") version.Fail("must be 1");
   std::vector<Role> roles = BuiltInRoles();
@@ -211,7 +244,11 @@ Policy Read(const Value& policy) {
   if (const auto all = fields.find("limits"); all != fields.end()) {
     for (const Value& limit : all->second.Items()) limits.push_back(ReadLimits(limit));
   }
-  return Policy(std::move(rules), std::move(limits));
+  ObjectLimits total;
+  if (const auto all = fields.find("total"); all != fields.end()) {
+    total = ReadObjectLimits(all->second.Fields(WithObjectFields({})));
+  }
+  return Policy(std::move(rules), std::move(limits), total);
 }
 
 }  // namespace
@@ -237,7 +274,7 @@ absl::StatusOr<Policy> ReadPolicy(const std::string& path) {
   if (!own.ok()) return absl::InvalidArgumentError(absl::StrCat("the policy ", path, ": ", own.status().message()));
   std::vector<Rule> rules = RulesOfTheHost();
   rules.insert(rules.end(), own->rules().begin(), own->rules().end());
-  return Policy(std::move(rules), own->limits());
+  return Policy(std::move(rules), own->limits(), own->total());
 }
 
 }  // namespace netprov::access

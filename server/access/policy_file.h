@@ -31,6 +31,13 @@ inline constexpr size_t kLongestPolicy = 1 << 20;
 //       calls_per_second: 50              # left out: any number
 //       burst: 100                        # left out: as many as in a second
 //       concurrent_calls: 16              # left out: 256
+//       namespaces: 100                   # at a time; left out: any number, 0: none, and so of the others
+//       links: 400
+//       addresses: 1000
+//       routes: 1000
+//       nat_elements: 200
+//   total:                                # of all callers; may be left out, and so may each
+//     namespaces: 2000                    # links, addresses, routes, nat_elements
 //
 // INVALID_ARGUMENT, with one sentence that says where (`line 7: rules[0].role: ...`) and why: text that is no YAML, a
 // key that is unknown, missing or there twice, a value of another kind, an unknown role, method, resource, user or

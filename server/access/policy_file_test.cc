@@ -39,8 +39,16 @@ limits:
     calls_per_second: 50
     burst: 100
     concurrent_calls: 16
+    namespaces: 10
+    links: 40
+    addresses: 100
+    routes: 4294967295
+    nat_elements: 0
   - who: ["plaintext"]
     concurrent_calls: 1
+total:
+  namespaces: 2000
+  nat_elements: 5000
 )";
 
 TEST(PolicyFileTest, ReadsEveryField) {
@@ -66,6 +74,10 @@ TEST(PolicyFileTest, ReadsEveryField) {
   ASSERT_THAT(policy->limits(), SizeIs(2));
   EXPECT_EQ(policy->limits()[0].calls, (CallLimits{.calls_per_second = 50, .burst = 100, .concurrent_calls = 16}));
   EXPECT_EQ(policy->limits()[1].calls, (CallLimits{.concurrent_calls = 1}));
+  EXPECT_EQ(policy->limits()[0].objects,
+            (ObjectLimits{.namespaces = 10, .links = 40, .addresses = 100, .routes = 4294967295, .nat_elements = 0}));
+  EXPECT_EQ(policy->limits()[1].objects, ObjectLimits());
+  EXPECT_EQ(policy->total(), (ObjectLimits{.namespaces = 2000, .nat_elements = 5000}));
 }
 
 TEST(PolicyFileTest, NoRulesAreAPolicyToo) { EXPECT_THAT(ParsePolicy("{version: 1, rules: []}")->rules(), SizeIs(0)); }
@@ -104,6 +116,17 @@ TEST(PolicyFileTest, WhatIsWrongIsSaidWithItsPlace) {
       {"version: 1\nrules: []\nlimits: [{who: ['uid:1'], burst: 5}]", "limits[0]: burst needs calls_per_second"},
       {"version: 1\nrules: []\nlimits: [{who: ['uid:1'], concurrent_calls: 0}]", "concurrent_calls: must be a whole"},
       {"version: 1\nrules: []\nlimits: [{burst: 5}]", "limits[0]: who is missing"},
+      {"version: 1\nrules: []\nlimits: [{who: ['uid:1'], namespaces: -1}]",
+       "line 3: limits[0].namespaces: must be a whole number from 0 to 4294967295"},
+      {"version: 1\nrules: []\nlimits: [{who: ['uid:1'], links: many}]", "limits[0].links: must be a whole number"},
+      {"version: 1\nrules: []\nlimits: [{who: ['uid:1'], addresses: [1]}]", "limits[0].addresses: must be text"},
+      {"version: 1\nrules: []\nlimits: [{who: ['uid:1'], routes: 4294967296}]", "limits[0].routes: must be a whole"},
+      {"version: 1\nrules: []\nlimits: [{who: ['uid:1'], nat_elements: 1.5}]", "limits[0].nat_elements: must be a"},
+      {"version: 1\nrules: []\nlimits: [{who: ['uid:1'], veths: 1}]", "limits[0].veths: is unknown"},
+      {"version: 1\nrules: []\ntotal: 7", "line 3: total: must be a mapping"},
+      {"version: 1\nrules: []\ntotal: {links: ''}", "total.links: must not be empty"},
+      {"version: 1\nrules: []\ntotal: {links: -7}", "total.links: must be a whole number"},
+      {"version: 1\nrules: []\ntotal: {concurrent_calls: 7}", "total.concurrent_calls: is unknown"},
       {"version: 1\nroles: {x: {}}\nrules: []", "roles.x: methods is missing"},
       {"version: 1\nroles: {x: {methods: []}}\nrules: []", "roles.x.methods: must not be empty"},
   };
@@ -124,6 +147,8 @@ TEST(PolicyFileTest, AFileThatOthersCanWriteIsNotTrusted) {
   // Root is not locked out.
   EXPECT_THAT(policy->rules(), SizeIs(4));
   EXPECT_EQ(policy->rules().front(), RulesOfTheHost().front());
+  EXPECT_THAT(policy->limits(), SizeIs(2));
+  EXPECT_EQ(policy->total().namespaces, 2000);
   for (const mode_t mode : {mode_t{0664}, mode_t{0646}}) {
     ASSERT_EQ(::chmod(path.c_str(), mode), 0);
     EXPECT_EQ(ReadPolicy(path).status().code(), absl::StatusCode::kFailedPrecondition);

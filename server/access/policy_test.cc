@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -208,6 +209,37 @@ TEST(PolicyTest, TheFirstLimitsForACallerCount) {
   EXPECT_EQ(policy.LimitsFor(Unix(1001)).calls_per_second, 7);
   EXPECT_EQ(policy.LimitsFor(Unix(1002)), CallLimits{});
   EXPECT_EQ(policy.LimitsFor({.kind = Identity::Kind::kSelf}).concurrent_calls, 0u);
+}
+
+TEST(PolicyTest, TheFirstRuleForACallerSaysHowMuchItMayHave) {
+  const ObjectLimits few{.namespaces = 3};
+  const ObjectLimits none{.namespaces = 0, .links = 0};
+  const Policy policy({},
+                      {{.who = {Parsed("spiffe://example.org/ci")}, .calls = {}, .objects = few},
+                       {.who = {Parsed("spiffe://example.org/*"), Parsed("gid:7")}, .calls = {}, .objects = none}},
+                      {.links = 9});
+  EXPECT_EQ(policy.ObjectLimitsFor(Tls({"spiffe://example.org/ci"})), few) << "what it does not say is any number";
+  EXPECT_EQ(policy.ObjectLimitsFor(Tls({"spiffe://example.org/lab"})), none);
+  const uid_t somebody = ::geteuid() + 1000;
+  EXPECT_EQ(policy.ObjectLimitsFor(Unix(somebody, {7})), none);
+  EXPECT_EQ(policy.ObjectLimitsFor(Unix(somebody)), ObjectLimits());
+  EXPECT_EQ(policy.total(), (ObjectLimits{.links = 9}));
+  // Of whom nothing is said, and who may be anybody with a certificate or a way to the port.
+  EXPECT_EQ(policy.ObjectLimitsFor(Tls({"spiffe://example.com/ci"})), kTcpObjectLimits);
+  EXPECT_EQ(policy.ObjectLimitsFor({.kind = Identity::Kind::kPlaintext}), kTcpObjectLimits);
+}
+
+TEST(PolicyTest, WhoCanDoItWithoutNetprovHasNoQuota) {
+  const Policy policy({}, {{.who = {Parsed("uid:0"), Parsed(absl::StrCat("uid:", ::geteuid())), Parsed("gid:7")},
+                            .calls = {},
+                            .objects = {.namespaces = 0}}});
+  for (const Identity& identity : {Unix(0, {7}), Unix(::geteuid(), {7}), Identity{.kind = Identity::Kind::kSelf}}) {
+    EXPECT_TRUE(IsOfTheHost(identity));
+    EXPECT_EQ(policy.ObjectLimitsFor(identity), ObjectLimits()) << identity.Name();
+  }
+  EXPECT_FALSE(IsOfTheHost(Unix(::geteuid() + 1000, {7})));
+  // One that says so of itself.
+  EXPECT_FALSE(IsOfTheHost(Tls({"uid:0"}, {}, "self")));
 }
 
 }  // namespace

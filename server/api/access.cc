@@ -1,5 +1,7 @@
 #include "server/api/access.h"
 
+#include <cstdint>
+#include <optional>
 #include <string>
 
 #include "server/api/text.h"
@@ -26,7 +28,7 @@ v1::Identity::Kind ToProto(access::Identity::Kind kind) {
 
 }  // namespace
 
-v1::WhoAmIResponse ToProto(const access::Identity& identity, const access::Policy& policy) {
+v1::WhoAmIResponse ToProto(const access::Identity& identity, const access::Policy& policy, const engine::Usage& usage) {
   v1::WhoAmIResponse response;
   v1::Identity& proto = *response.mutable_identity();
   proto.set_kind(ToProto(identity.kind));
@@ -52,6 +54,23 @@ v1::WhoAmIResponse ToProto(const access::Identity& identity, const access::Polic
     grant.mutable_labels()->insert(rule->labels.begin(), rule->labels.end());
     for (const access::Right right : rule->rights) grant.add_rights(std::string(access::NameOf(right)));
   }
+  const access::CallLimits calls = policy.LimitsFor(identity);
+  v1::CallLimits& call_limits = *response.mutable_call_limits();
+  call_limits.set_calls_per_second(calls.calls_per_second);
+  call_limits.set_burst(static_cast<uint32_t>(calls.burst));
+  call_limits.set_concurrent_calls(static_cast<uint32_t>(calls.concurrent_calls));
+  const access::ObjectLimits limits = policy.ObjectLimitsFor(identity);
+  auto add = [&response](const char* name, const std::optional<uint32_t>& limit, int64_t used) {
+    v1::Quota& quota = *response.add_quotas();
+    quota.set_quota(name);
+    if (limit.has_value()) quota.set_limit(*limit);
+    quota.set_usage(used);
+  };
+  add("namespaces", limits.namespaces, usage.namespaces);
+  add("links", limits.links, usage.links);
+  add("addresses", limits.addresses, usage.addresses);
+  add("routes", limits.routes, usage.routes);
+  add("nat_elements", limits.nat_elements, usage.nat_elements);
   return response;
 }
 

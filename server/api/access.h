@@ -5,10 +5,12 @@
 #include "netprov/v1/access.pb.h"
 #include "server/access/identity.h"
 #include "server/access/policy.h"
+#include "server/engine/quota.h"
 
 namespace netprov::api {
 
-v1::WhoAmIResponse ToProto(const access::Identity& identity, const access::Policy& policy);
+// `usage` is what the caller has.
+v1::WhoAmIResponse ToProto(const access::Identity& identity, const access::Policy& policy, const engine::Usage& usage);
 
 }  // namespace netprov::api
 

@@ -269,7 +269,7 @@ v1::Bridge ToBridge(const engine::Device& device) {
   *proto.mutable_addresses() = link.addresses();
   *proto.mutable_alternative_names() = link.alternative_names();
   AddOptions(std::get<netlink::BridgeInfo>(device.options), proto);
-  *proto.mutable_metadata() = ToProto(device.metadata, device.expire_time);
+  *proto.mutable_metadata() = ToProto(device.metadata, device.expire_time, device.creator);
   AddDeviations(device.deviations, proto.mutable_deviations());
   proto.mutable_ports()->Add(device.ports.begin(), device.ports.end());
   return proto;

@@ -263,7 +263,7 @@ v1::Device ToDevice(const engine::Device& device) {
   proto.set_lower_interface(device.lower.interface_name);
   if (!device.lower.namespace_id.empty()) proto.set_lower_namespace(FormatNamespaceName(device.lower.namespace_id));
   AddToProto(device.options, proto);
-  *proto.mutable_metadata() = ToProto(device.metadata, device.expire_time);
+  *proto.mutable_metadata() = ToProto(device.metadata, device.expire_time, device.creator);
   AddDeviations(device.deviations, proto.mutable_deviations());
   return proto;
 }

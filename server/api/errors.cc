@@ -81,7 +81,7 @@ class StatusBuilder {
   StatusBuilder& Quota(absl::string_view subject) {
     QuotaFailure failure;
     QuotaFailure::Violation& violation = *failure.add_violations();
-    violation.set_subject(std::string(subject));
+    violation.set_subject(Printable(subject, kLongestMetadata));
     violation.set_description(Description());
     return Add(failure);
   }
@@ -339,6 +339,17 @@ absl::Status RollbackFailed(const engine::Error& error) {
   return builder.Metadata("residue", error.residue).Resource(ResourceTypeOf(error), ResourceNameOf(error)).Build();
 }
 
+absl::Status QuotaExceeded(const engine::Error& error) {
+  const engine::QuotaExcess excess = error.excess.value_or(engine::QuotaExcess());
+  StatusBuilder builder(absl::StatusCode::kResourceExhausted, v1::ERROR_REASON_QUOTA_EXCEEDED, error.message);
+  builder.Metadata("quota", excess.quota)
+      .Metadata("limit", absl::StrCat(excess.limit))
+      .Metadata("usage", absl::StrCat(excess.usage))
+      .Metadata("caller", excess.whose)
+      .Quota(excess.whose.empty() ? "server" : absl::StrCat("caller:", excess.whose));
+  return builder.Build();
+}
+
 absl::Status RegistryFailed(const engine::Error& error) {
   return StatusBuilder(absl::StatusCode::kInternal, v1::ERROR_REASON_REGISTRY_FAILED,
                        absl::StrCat("the server's registry failed: ", error.message))
@@ -477,6 +488,8 @@ static absl::Status ByReason(Method method, const engine::Error& error) {
       return KernelFailed(error);
     case engine::Reason::kRollbackFailed:
       return RollbackFailed(error);
+    case engine::Reason::kQuotaExceeded:
+      return QuotaExceeded(error);
     case engine::Reason::kRegistryFailed:
       return RegistryFailed(error);
     case engine::Reason::kStopped:

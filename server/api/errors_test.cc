@@ -80,6 +80,7 @@ constexpr Reason kReasons[] = {Reason::kRequestIdReused,
                                Reason::kKernel,
                                Reason::kRollbackFailed,
                                Reason::kRegistryFailed,
+                               Reason::kQuotaExceeded,
                                Reason::kStopped};
 
 Error KernelError(int code, const std::string& operation) {
@@ -236,6 +237,26 @@ TEST(ErrorsTest, APortForwardThatIsTakenNamesItsHolder) {
               ElementsAre(Pair("field", "veth.endpoint_b.port_forwards[0]")));
 }
 
+TEST(ErrorTest, AnExceededQuotaSaysWhoseAndWhat) {
+  engine::QuotaExcess excess{.quota = "links", .whose = "uid:1000", .limit = 10, .usage = 9, .added = 2};
+  absl::Status status = FromEngine(Method::kCreateVeth, engine::QuotaExceeded("veths/v", excess));
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(ReasonOf(status), "QUOTA_EXCEEDED");
+  EXPECT_THAT(MetadataOf(status), UnorderedElementsAre(Pair("quota", "links"), Pair("limit", "10"), Pair("usage", "9"),
+                                                       Pair("caller", "uid:1000")));
+  const QuotaFailure::Violation violation = Get<QuotaFailure>(status)->violations(0);
+  EXPECT_EQ(violation.subject(), "caller:uid:1000");
+  EXPECT_EQ(violation.description(),
+            "there may be at most 10 links at a time: 9 are there, and the call would add 2, counted for uid:1000");
+  EXPECT_FALSE(Get<RetryInfo>(status).has_value()) << "it does not help to wait";
+  excess.quota = "total.links";
+  excess.whose.clear();
+  status = FromEngine(Method::kCreateVeth, engine::QuotaExceeded("veths/v", excess));
+  EXPECT_EQ(Get<QuotaFailure>(status)->violations(0).subject(), "server");
+  EXPECT_THAT(MetadataOf(status),
+              UnorderedElementsAre(Pair("quota", "total.links"), Pair("limit", "10"), Pair("usage", "9")));
+}
+
 TEST(ErrorTest, ATakenNameIsNamedWithItsEnd) {
   const absl::Status status = FromEngine(Method::kCreateVeth, {.reason = Reason::kInterfaceNameTaken,
                                                                .message = "m",
@@ -384,6 +405,7 @@ TEST(ErrorTest, IsSmallAndPrintableWhateverItHolds) {
               .specs_match = false,
               .interface_name = hostile,
               .residue = hostile,
+              .excess = engine::QuotaExcess{.quota = "links", .whose = hostile},
               .invalid = {{.field = "veth.metadata.labels", .description = std::string(200, 'x')}}};
   std::vector<absl::Status> statuses;
   for (Reason reason : kReasons) {
@@ -391,6 +413,7 @@ TEST(ErrorTest, IsSmallAndPrintableWhateverItHolds) {
     for (Method method : kMethods) statuses.push_back(FromEngine(method, error));
   }
   statuses.push_back(MalformedRequest({.field = "name", .description = hostile}));
+  statuses.push_back(CallLimitExceeded(hostile, "makes too many calls", absl::Seconds(1)));
   statuses.push_back(InvalidFields(std::vector<FieldViolation>(
       12, {.field = "veth.endpoint_a.interface_name", .description = std::string(200, 'x')})));
   for (const absl::Status& status : statuses) {

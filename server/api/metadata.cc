@@ -19,6 +19,7 @@ constexpr size_t kLongestLabelValue = 255;
 constexpr absl::Duration kShortestTtl = absl::Seconds(1);
 constexpr absl::Duration kLongestTtl = absl::Hours(24 * 3652);
 constexpr size_t kLongestValueShown = 300;
+constexpr size_t kLongestCallerName = 1024;  // as WhoAmI tells it
 
 bool Contains(absl::string_view set, char c) { return set.find(c) != absl::string_view::npos; }
 
@@ -93,7 +94,8 @@ engine::Metadata ToMetadata(const std::string& field, const v1::Metadata& proto,
   return metadata;
 }
 
-v1::Metadata ToProto(const engine::Metadata& metadata, const std::optional<absl::Time>& expire_time) {
+v1::Metadata ToProto(const engine::Metadata& metadata, const std::optional<absl::Time>& expire_time,
+                     absl::string_view creator) {
   v1::Metadata proto;
   proto.set_owner(metadata.owner);
   for (const auto& [key, value] : metadata.labels) (*proto.mutable_labels())[key] = value;
@@ -106,6 +108,7 @@ v1::Metadata ToProto(const engine::Metadata& metadata, const std::optional<absl:
   if (expire_time.has_value()) *proto.mutable_expire_time() = ToTimestamp(*expire_time);
   proto.set_persistent(metadata.persistent);
   proto.set_self_heal(metadata.self_heal);
+  proto.set_creator(Printable(creator, kLongestCallerName));
   return proto;
 }
 

@@ -25,7 +25,9 @@ engine::Metadata ToMetadata(const std::string& field, const v1::Metadata& proto,
 // The owner in `field`, which must be set.
 std::string CheckOwner(absl::string_view field, absl::string_view owner, Violations& violations);
 
-v1::Metadata ToProto(const engine::Metadata& metadata, const std::optional<absl::Time>& expire_time);
+// `creator` may be any bytes, and is made printable.
+v1::Metadata ToProto(const engine::Metadata& metadata, const std::optional<absl::Time>& expire_time,
+                     absl::string_view creator = "");
 
 // Sets the deviations of a resource. Values that somebody else chose may be no UTF-8, and are made printable.
 void AddDeviations(const std::vector<engine::Deviation>& deviations,

@@ -32,6 +32,11 @@ TEST(MetadataTest, BecomesTheEnginesAndBack) {
   EXPECT_EQ(metadata.ttl, absl::Seconds(90.5));
   EXPECT_EQ(ToProto(metadata, std::nullopt).SerializeAsString(), proto.SerializeAsString());
   EXPECT_EQ(ToProto(metadata, absl::FromUnixSeconds(5)).expire_time().seconds(), 5);
+  EXPECT_EQ(ToProto(metadata, std::nullopt, "cn:c\xff").creator(), "cn:c\\xff") << "any bytes of a certificate";
+  // Whoever creates something does not say who it is.
+  proto.set_creator("uid:0");
+  EXPECT_EQ(ToMetadata("metadata", proto, violations), metadata);
+  EXPECT_TRUE(violations.empty());
 }
 
 TEST(MetadataTest, NothingIsNothing) {

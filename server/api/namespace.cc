@@ -190,7 +190,7 @@ v1::Namespace ToProto(const engine::Namespace& netns) {
   // A string that is not UTF-8 would make the whole answer unreadable.
   if (IsUtf8(netns.id)) proto.set_path(absl::StrCat(kDirectory, netns.id));
   proto.set_cookie(netns.cookie);
-  if (netns.managed) *proto.mutable_metadata() = ToProto(netns.metadata, netns.expire_time);
+  if (netns.managed) *proto.mutable_metadata() = ToProto(netns.metadata, netns.expire_time, netns.creator);
   if (!netns.spec.dns.empty()) *proto.mutable_dns() = ToProto(netns.spec.dns);
   AddDeviations(netns.deviations, proto.mutable_deviations());
   if (netns.inhabitants.has_value()) *proto.mutable_processes() = ToProto(*netns.inhabitants);

@@ -314,7 +314,7 @@ v1::Veth ToProto(const engine::Veth& veth) {
   proto.set_state(ToState(veth.state));
   *proto.mutable_endpoint_a() = ToProto(veth.a);
   *proto.mutable_endpoint_b() = ToProto(veth.b);
-  *proto.mutable_metadata() = ToProto(veth.metadata, veth.expire_time);
+  *proto.mutable_metadata() = ToProto(veth.metadata, veth.expire_time, veth.creator);
   AddDeviations(veth.deviations, proto.mutable_deviations());
   return proto;
 }

@@ -87,6 +87,30 @@ std::vector<NatElement> NatElements(const EndpointConfig& config, uint32_t ifind
   return elements;
 }
 
+size_t CountNatElements(const EndpointConfig& config) {
+  if (!config.HasNat()) return 0;
+  size_t count = 0;
+  if (config.masquerade) {
+    std::vector<IpAddress> sources;
+    for (const AddressSpec& address : config.ip.addresses) {
+      const IpAddress& local = address.local.address;
+      if (!IsTranslatable(local) || std::find(sources.begin(), sources.end(), local) != sources.end()) continue;
+      sources.push_back(local);
+    }
+    count += sources.size();
+  }
+  for (const IpFamily family : kFamilies) {
+    if (config.port_forwards.empty() || !NatTarget(config, family).has_value()) continue;
+    size_t ports = 0;
+    for (const PortForward& forward : config.port_forwards) {
+      if (!forward.host_address.has_value() || forward.host_address->family() == family) ports += forward.count;
+    }
+    // And the one for what goes out and comes back in.
+    if (ports != 0) count += ports + 1;
+  }
+  return count;
+}
+
 std::string NatKey(const NatElement& element) {
   const auto* forward = std::get_if<netlink::PortForward>(&element.rule);
   // Each kind has sets of its own.

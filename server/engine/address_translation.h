@@ -2,6 +2,7 @@
 #ifndef NETPROV_SERVER_ENGINE_ADDRESS_TRANSLATION_H_
 #define NETPROV_SERVER_ENGINE_ADDRESS_TRANSLATION_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -37,6 +38,9 @@ std::vector<netlink::NatElement> NatElements(const PortForward& forward, const E
 // All elements of an end, each once. `ifindex` is that of the link by which the end's packets come in (Masquerade::
 // ifindex); 0: it is not known, and only forwards are returned.
 std::vector<netlink::NatElement> NatElements(const EndpointConfig& config, uint32_t ifindex, const std::string& tag);
+
+// How many that are, where the link is known.
+size_t CountNatElements(const EndpointConfig& config);
 
 // Equal for elements of which the table can have only one.
 std::string NatKey(const netlink::NatElement& element);

@@ -55,6 +55,32 @@ TEST(AddressTranslationTest, AForwardLeadsToTheFirstAddressOfEachFamily) {
   EXPECT_THAT(NatElements(forward, WithAddresses({"2001:db8::2/64"}), ""), IsEmpty());
 }
 
+TEST(AddressTranslationTest, TheCountIsThatOfTheElements) {
+  const PortForward any{.host_port = 8000, .count = 3, .port = 80};
+  PortForward v4 = any;
+  v4.host_address = IpAddress::Parse("192.0.2.1");
+  PortForward v6 = any;
+  v6.host_address = IpAddress::Parse("::");
+  const std::vector<std::vector<PortForward>> all_forwards = {{}, {any}, {v4}, {v6}, {any, v4, v6}};
+  const std::vector<std::vector<std::string>> all_addresses = {
+      {},
+      {"fe80::2/64"},
+      {"10.0.0.2/24"},
+      {"2001:db8::2/64"},
+      {"10.0.0.2/24", "10.0.0.2/16", "fe80::2/64"},
+      {"10.0.0.2/24", "10.0.0.3/24", "2001:db8::2/64", "2001:db8::3/64"}};
+  for (const auto& addresses : all_addresses) {
+    for (const auto& forwards : all_forwards) {
+      for (const bool masquerade : {false, true}) {
+        EndpointConfig config = WithAddresses(addresses);
+        config.port_forwards = forwards;
+        config.masquerade = masquerade;
+        EXPECT_EQ(CountNatElements(config), NatElements(config, 7, "tag").size());
+      }
+    }
+  }
+}
+
 TEST(AddressTranslationTest, ElementsWithOneKeyCannotBothBe) {
   const EndpointConfig one = WithAddresses({"10.0.0.2/24"});
   const EndpointConfig other = WithAddresses({"10.0.0.3/24", "2001:db8::3/64"});

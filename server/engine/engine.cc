@@ -79,8 +79,9 @@ EngineResult<void> Engine::RecordAnswer(const CallContext& context, const std::s
 }
 
 EngineResult<void> Engine::Transact(const std::string& object, const Intent& intent, Plan& plan,
-                                    const std::function<Outcome()>& outcome) {
-  RegistryResult<int64_t> sequence = registry_.Begin(intent);
+                                    const Allowance& allowance, const std::function<Outcome()>& outcome) {
+  RegistryResult<int64_t> sequence = registry_.Begin(intent, allowance);
+  if (!sequence.ok() && sequence.error().excess.has_value()) return QuotaExceeded(object, *sequence.error().excess);
   if (!sequence.ok()) return RegistryFailure(object, sequence.error().message);
   // What a creation has left stays intended, and recovery tries again. A deletion is not completed behind its caller's
   // back: others may build on what is left until then. What it has done shows as missing, and it can be repeated.
@@ -110,6 +111,13 @@ EngineResult<void> Engine::Transact(const std::string& object, const Intent& int
   RegistryResult<void> written = registry_.Commit(*sequence, outcome());
   if (written.ok()) return {};
   return fail(RegistryFailure(object, written.error().message), plan.Undo());
+}
+
+EngineResult<void> Engine::ExpectRoom(const std::string& object, const Intent& intent,
+                                      const Allowance& allowance) const {
+  const std::optional<QuotaExcess> excess = registry_.FindExcess(intent, allowance);
+  if (excess.has_value()) return QuotaExceeded(object, *excess);
+  return {};
 }
 
 std::optional<absl::Time> Engine::ExpireTimeOf(const std::string& uid) const {

@@ -25,6 +25,7 @@
 #include "server/engine/link_difference.h"
 #include "server/engine/objects.h"
 #include "server/engine/plan.h"
+#include "server/engine/quota.h"
 #include "server/engine/registry.h"
 #include "server/engine/tag.h"
 #include "server/netlink/nat.h"
@@ -43,6 +44,10 @@ struct CallContext {
 
   // Who calls, by the name that policy and limits know; empty: nobody but the process itself.
   std::string caller;
+
+  // How much there may be then, or kQuotaExceeded. What a creation makes counts for its caller, what an update adds for
+  // who made the object; what is deleted counts no more. Nothing else that the engine does is ever too much.
+  Allowance allowance;
 
   // Check everything, change nothing.
   bool validate_only = false;
@@ -212,6 +217,9 @@ class Engine {
   // Whether a call with that request id was answered (Registry::FindRequest()); one that can't be looked up was not.
   bool IsAnswered(const std::string& request_id) const;
 
+  // What the objects of a creator (CallContext::caller) count for (usage.h).
+  Usage UsedBy(const std::string& creator) const { return registry_.UsedBy(creator); }
+
   // What decides who may change a managed object, by its resource name; from the registry alone. nullopt: there is
   // none.
   std::optional<ObjectFacts> FactsOf(absl::string_view resource) const;
@@ -318,8 +326,15 @@ class Engine {
 
   // Every change goes through here: the intent is written, the plan runs, the outcome is written. On failure all is
   // undone.
-  EngineResult<void> Transact(const std::string& object, const Intent& intent, Plan& plan,
+  EngineResult<void> Transact(const std::string& object, const Intent& intent, Plan& plan, const Allowance& allowance,
                               const std::function<Outcome()>& outcome);
+  // The same for what is never too much.
+  EngineResult<void> Transact(const std::string& object, const Intent& intent, Plan& plan,
+                              const std::function<Outcome()>& outcome) {
+    return Transact(object, intent, plan, {}, outcome);
+  }
+  // kQuotaExceeded where Transact() would refuse it now; for who only checks.
+  EngineResult<void> ExpectRoom(const std::string& object, const Intent& intent, const Allowance& allowance) const;
 
   // The answer that the call's request id had before, if any.
   EngineResult<std::optional<RequestRecord>> Replay(const CallContext& context, const std::string& object);

@@ -156,10 +156,13 @@ EngineResult<Namespace> Engine::AdoptNamespace(const AdoptNamespaceCall& call) {
       .cookie = entry->cookie,
       .spec = call.spec,
       .metadata = call.metadata,
+      .creator = call.context.caller,
       .adoption = Adoption{
           .loopback_up = entry->loopback_up, .loopback_alias = entry->loopback_alias, .sysctls = *std::move(sysctls)}};
   NETPROV_RETURN_IF_ERROR(PrepareDns(std::nullopt, record));
   if (call.context.validate_only) {
+    NETPROV_RETURN_IF_ERROR(
+        ExpectRoom(object, {.kind = Intent::Kind::kAdoptNamespace, .netns = record}, call.context.allowance));
     Namespace projected = record.ToNamespace();
     projected.uid.clear();
     return projected;
@@ -180,7 +183,7 @@ EngineResult<Namespace> Engine::AdoptNamespace(const AdoptNamespaceCall& call) {
   }
   AddDnsStep(record, plan);
   const Intent intent{.kind = Intent::Kind::kAdoptNamespace, .netns = record, .veth = {}, .device = {}, .request = {}};
-  EngineResult<void> adopted = Transact(object, intent, plan, [&] {
+  EngineResult<void> adopted = Transact(object, intent, plan, call.context.allowance, [&] {
     leases_.Start(record.uid, object, record.metadata);
     Namespace answer = record.ToNamespace();
     answer.expire_time = ExpireTimeOf(record.uid);

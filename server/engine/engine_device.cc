@@ -223,7 +223,8 @@ EngineResult<Device> Engine::CreateDevice(const CreateDeviceCall& call) {
                       .spec = call.spec,
                       .link = {},
                       .options = call.spec.options,
-                      .metadata = call.metadata};
+                      .metadata = call.metadata,
+                      .creator = call.context.caller};
   const bool chooses_id = absl::EndsWith(call.name, "/");
   if (chooses_id) {
     absl::StrAppend(&record.name, KindOf(call.spec.options), "-", record.uid.substr(0, 8), record.uid.substr(9, 4));
@@ -274,6 +275,8 @@ EngineResult<Device> Engine::CreateDevice(const CreateDeviceCall& call) {
     LinkSpec link = ToLinkSpec(spec, netns, *name, bridge);
     NETPROV_RETURN_IF_ERROR(AddLower(record, link));
     if (call.context.validate_only) {
+      NETPROV_RETURN_IF_ERROR(
+          ExpectRoom(record.name, {.kind = Intent::Kind::kCreateDevice, .device = record}, call.context.allowance));
       Device projected = record.ToDevice();
       projected.uid.clear();
       if (chooses_id) projected.name = call.name;
@@ -354,7 +357,7 @@ EngineResult<DeviceRecord> Engine::MakeDevice(DeviceRecord record, const LinkSpe
             .sweep = nullptr});
   AddConfigStep(record.spec.link, link, record.link, plan);
   const Intent intent{.kind = Intent::Kind::kCreateDevice, .netns = {}, .veth = {}, .device = record, .request = {}};
-  EngineResult<void> made = Transact(record.name, intent, plan, [&] {
+  EngineResult<void> made = Transact(record.name, intent, plan, context.allowance, [&] {
     if (is_new) leases_.Start(record.uid, record.name, record.metadata);
     Device answer = record.ToDevice();
     answer.expire_time = ExpireTimeOf(record.uid);

@@ -147,9 +147,12 @@ EngineResult<Namespace> Engine::CreateNamespace(const CreateNamespaceCall& call)
                          .boot_id = kernel_.BootId(),
                          .cookie = 0,
                          .spec = call.spec,
-                         .metadata = call.metadata};
+                         .metadata = call.metadata,
+                         .creator = call.context.caller};
   NETPROV_RETURN_IF_ERROR(PrepareDns(existing, record));
   if (call.context.validate_only) {
+    NETPROV_RETURN_IF_ERROR(
+        ExpectRoom(object, {.kind = Intent::Kind::kCreateNamespace, .netns = record}, call.context.allowance));
     Namespace projected = record.ToNamespace();
     projected.uid.clear();
     return projected;
@@ -209,7 +212,7 @@ EngineResult<NamespaceRecord> Engine::MakeNamespace(NamespaceRecord record, cons
   AddDnsStep(record, plan);
   AddBirth(record, plan);
   const Intent intent{.kind = Intent::Kind::kCreateNamespace, .netns = record, .veth = {}, .device = {}, .request = {}};
-  EngineResult<void> made = Transact(object, intent, plan, [&] {
+  EngineResult<void> made = Transact(object, intent, plan, context.allowance, [&] {
     if (is_new) leases_.Start(record.uid, object, record.metadata);
     Namespace answer = record.ToNamespace();
     answer.expire_time = ExpireTimeOf(record.uid);

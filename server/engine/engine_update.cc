@@ -17,6 +17,7 @@
 #include "server/engine/link_update.h"
 #include "server/engine/plan.h"
 #include "server/engine/tag.h"
+#include "server/engine/usage.h"
 
 namespace netprov::engine {
 namespace {
@@ -362,6 +363,8 @@ EngineResult<Veth> Engine::UpdateVeth(const UpdateVethCall& call) {
   };
   NETPROV_RETURN_IF_ERROR(check_nat());
   if (call.context.validate_only) {
+    NETPROV_RETURN_IF_ERROR(
+        ExpectRoom(object, {.kind = Intent::Kind::kUpdateVeth, .veth = updated}, call.context.allowance));
     Veth projected = updated.ToVeth();
     projected.a = Projected(updated.spec.a, record->a);
     projected.b = Projected(updated.spec.b, record->b);
@@ -372,6 +375,7 @@ EngineResult<Veth> Engine::UpdateVeth(const UpdateVethCall& call) {
   Plan plan;
   Intent intent{.kind = Intent::Kind::kUpdateVeth, .netns = {}, .veth = updated, .device = {}, .request = {}};
   intent.former.veth = record->spec;
+  intent.usage_after = UsageOf(updated);
   for (LinkTurn& turn : turns) {
     const bool is_a = turn.field == "endpoint_a";
     (is_a ? intent.former.veth.a : intent.former.veth.b) = turn.from.link;
@@ -408,7 +412,7 @@ EngineResult<Veth> Engine::UpdateVeth(const UpdateVethCall& call) {
       FindForwarding(object, forwarding, RefOf(*record, record->a), RefOf(*record, record->b), intent.former));
   AddForwardingSteps(updated, intent.former, plan);
   Veth answer;
-  EngineResult<void> done = Transact(object, intent, plan, [&] {
+  EngineResult<void> done = Transact(object, intent, plan, call.context.allowance, [&] {
     for (const LinkTurn& turn : turns) {
       const bool is_a = turn.field == "endpoint_a";
       Endpoint& made = is_a ? updated.a : updated.b;
@@ -422,6 +426,7 @@ EngineResult<Veth> Engine::UpdateVeth(const UpdateVethCall& call) {
     return Outcome{.put_veth = updated, .request = Answer(call.context, std::nullopt, answer)};
   });
   if (done.ok()) return answer;
+  if (done.error().reason == Reason::kQuotaExceeded) return std::move(done).error();
   ChangeLease(updated.uid, object, updated.metadata, record->metadata);
   if (done.error().reason == Reason::kKernel && done.error().kernel->code == EEXIST) {
     NETPROV_RETURN_IF_ERROR(check_nat());
@@ -474,6 +479,8 @@ EngineResult<Device> Engine::UpdateDevice(const UpdateDeviceCall& call) {
     NETPROV_RETURN_IF_ERROR(PrepareTurn(call.name, TagFor(*record), record->link, **link, *turn));
   }
   if (call.context.validate_only) {
+    NETPROV_RETURN_IF_ERROR(
+        ExpectRoom(call.name, {.kind = Intent::Kind::kUpdateDevice, .device = updated}, call.context.allowance));
     Device projected = updated.ToDevice();
     projected.link = Projected(updated.spec.link, record->link);
     projected.options = updated.spec.options;
@@ -485,13 +492,14 @@ EngineResult<Device> Engine::UpdateDevice(const UpdateDeviceCall& call) {
   Plan plan;
   Intent intent{.kind = Intent::Kind::kUpdateDevice, .netns = {}, .veth = {}, .device = updated, .request = {}};
   intent.former.device = record->spec;
+  intent.usage_after = UsageOf(updated);
   if (turn.has_value()) {
     intent.former.device = {.link = turn->from.link, .options = *turn->from.options};
     intent.device.spec = {.link = turn->to.link, .options = *turn->to.options, .lower = updated.spec.lower};
     AddTurn(*turn, plan);
   }
   Device answer;
-  EngineResult<void> done = Transact(call.name, intent, plan, [&] {
+  EngineResult<void> done = Transact(call.name, intent, plan, call.context.allowance, [&] {
     if (turn.has_value()) {
       updated.link = TurnedEndpoint(updated.link, record->spec.link, updated.spec.link, turn->turned);
       updated.options = turn->turned.device.value_or(updated.spec.options);
@@ -510,6 +518,7 @@ EngineResult<Device> Engine::UpdateDevice(const UpdateDeviceCall& call) {
     return outcome;
   });
   if (done.ok()) return answer;
+  if (done.error().reason == Reason::kQuotaExceeded) return std::move(done).error();
   ChangeLease(updated.uid, call.name, updated.metadata, record->metadata);
   if (turn.has_value() && IsRefusedTurn(updated.spec.options, *turn, done.error())) {
     if (!updated.spec.link.config.HasBridgeOf(record->spec.link.config)) {

@@ -86,6 +86,7 @@ EngineResult<NetnsRef> Engine::ResolveOrPlan(const CreateVethCall& call, const E
                       .cookie = 0,
                       .spec = {},
                       .metadata = call.metadata,
+                      .creator = call.context.caller,
                       .adoption = std::nullopt});
   }
   return NetnsRef{.name = id, .cookie = 0, .place = std::nullopt};
@@ -501,7 +502,8 @@ EngineResult<Veth> Engine::CreateVeth(const CreateVethCall& call) {
                     .spec = call.spec,
                     .a = {},
                     .b = {},
-                    .metadata = call.metadata};
+                    .metadata = call.metadata,
+                    .creator = call.context.caller};
   if (record.id.empty()) record.id = absl::StrCat("veth-", record.uid.substr(0, 8), record.uid.substr(9, 4));
   const std::string object = VethName(record.id);
   NETPROV_ASSIGN_OR_RETURN(std::optional<RequestRecord> answered, Replay(call.context, object));
@@ -589,6 +591,9 @@ EngineResult<Veth> Engine::CreateVeth(const CreateVethCall& call) {
     record.a = Projected(call.spec.a, *name_a);
     record.b = Projected(call.spec.b, *name_b);
     if (call.context.validate_only) {
+      NETPROV_RETURN_IF_ERROR(ExpectRoom(object,
+                                         {.kind = Intent::Kind::kCreateVeth, .veth = record, .new_namespaces = births},
+                                         call.context.allowance));
       Veth projected = record.ToVeth();
       projected.uid.clear();
       if (call.id.empty()) projected.id.clear();
@@ -751,7 +756,7 @@ EngineResult<VethRecord> Engine::MakeVeth(VethRecord record, LinkSpec a, LinkSpe
                 .request = {}};
   NETPROV_RETURN_IF_ERROR(FindForwarding(object, record.spec, a.netns, b.netns, intent.former));
   AddForwardingSteps(record, intent.former, plan);
-  EngineResult<void> made = Transact(object, intent, plan, [&] {
+  EngineResult<void> made = Transact(object, intent, plan, context.allowance, [&] {
     if (is_new) leases_.Start(record.uid, object, record.metadata);
     for (const NamespaceRecord& birth : births) leases_.Start(birth.uid, NamespaceName(birth.id), birth.metadata);
     Veth answer = record.ToVeth();

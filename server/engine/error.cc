@@ -40,6 +40,17 @@ Error RollbackFailure(const std::string& object, const std::string& why, const s
           .residue = absl::StrJoin(residue, "; ")};
 }
 
+Error QuotaExceeded(const std::string& object, const QuotaExcess& excess) {
+  // The name comes last, as it may be long.
+  return {.reason = Reason::kQuotaExceeded,
+          .message = absl::StrCat("there may be at most ", excess.limit, " ", excess.quota,
+                                  " at a time: ", excess.usage, " are there, and the call would add ", excess.added,
+                                  excess.whose.empty() ? ", counted for all callers together" : ", counted for ",
+                                  excess.whose),
+          .object = object,
+          .excess = excess};
+}
+
 Error Stopped(const std::string& object) {
   return {.reason = Reason::kStopped, .message = "the caller gave up before anything was changed", .object = object};
 }

@@ -9,6 +9,7 @@
 #include "server/base/kernel_error.h"
 #include "server/base/result.h"
 #include "server/engine/objects.h"
+#include "server/engine/quota.h"
 
 namespace netprov::engine {
 
@@ -42,6 +43,7 @@ enum class Reason {
   kPlaceUnusable,        // what is there is no network namespace, or one that is named otherwise
   kKernel,               // a system call or a netlink request failed; `kernel` holds it; everything was undone
   kRollbackFailed,       // as kKernel, but undoing failed too; `residue` says what is left
+  kQuotaExceeded,        // `excess` says which
   kRegistryFailed,       // the registry could not be read or written; everything was undone
   kStopped,              // the caller's deadline passed or it cancelled, before the first change
 };
@@ -86,6 +88,9 @@ struct Error {
   // With kNamespaceBusy: how many, and the first of them.
   Inhabitants inhabitants;
 
+  // With kQuotaExceeded.
+  std::optional<QuotaExcess> excess;
+
   // With kInvalidChange: at least one.
   std::vector<InvalidField> invalid;
 };
@@ -105,6 +110,7 @@ Error KernelFailure(const std::string& object, const std::string& step, const Ke
 Error RollbackFailure(const std::string& object, const std::string& why, const std::vector<std::string>& residue);
 // `message` is the registry's.
 Error RegistryFailure(const std::string& object, const std::string& message);
+Error QuotaExceeded(const std::string& object, const QuotaExcess& excess);
 Error Stopped(const std::string& object);
 Error RequestIdReused(const std::string& object);
 Error NamespaceNotFound(const std::string& id);

@@ -116,6 +116,7 @@ struct Namespace {
   uint64_t cookie = 0;  // SO_NETNS_COOKIE; 0 when it is not there
   NamespaceSpec spec;   // as it is now, where it is there
   Metadata metadata;
+  std::string creator;                     // the caller who made or adopted it; empty: unknown
   std::optional<absl::Time> expire_time;   // of its lease
   std::vector<Deviation> deviations;       // with kDegraded
   std::optional<Inhabitants> inhabitants;  // where they were asked for
@@ -272,6 +273,7 @@ struct Veth {
   Endpoint a;
   Endpoint b;
   Metadata metadata;
+  std::string creator;                    // as Namespace::creator
   std::optional<absl::Time> expire_time;  // of its lease
   std::vector<Deviation> deviations;      // with kDegraded
 };
@@ -335,6 +337,7 @@ struct Device {
   std::vector<std::string>
       ports;  // of a bridge: the pairs and devices of ours that are to be its ports, by their resource names, in order
   Metadata metadata;
+  std::string creator;                    // as Namespace::creator
   std::optional<absl::Time> expire_time;  // of its lease
   std::vector<Deviation> deviations;      // with kDegraded
 };

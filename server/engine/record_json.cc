@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "nlohmann/json.hpp"
 #include "server/engine/device_json.h"
+#include "server/engine/quota.h"
 #include "server/netlink/bridge_port.h"
 #include "server/netlink/ip_address.h"
 #include "server/netlink/link_info.h"
@@ -182,6 +183,19 @@ static void GetMetadata(const json& from, Metadata& metadata) {
   if (auto found = from.find("metadata"); found != from.end()) metadata = *found;
 }
 
+// The name of a caller may be any bytes, and JSON is text.
+static void PutCreator(json& to, const std::string& creator) {
+  if (!creator.empty()) to["creator"] = absl::CEscape(creator);
+}
+
+static void GetCreator(const json& from, std::string& creator) {
+  const auto found = from.find("creator");
+  if (found == from.end()) return;
+  if (!absl::CUnescape(found->get<std::string>(), &creator)) {
+    throw json::other_error::create(500, "not a creator", &from);
+  }
+}
+
 // A member for what is not as it mostly is.
 template <typename T>
 static void PutUnless(const T& usual, json& to, const char* key, const T& value) {
@@ -247,6 +261,7 @@ static void to_json(json& to, const NamespaceRecord& record) {
   to["cookie"] = record.cookie;
   PutSpec(to, record.spec);
   PutMetadata(to, record.metadata);
+  PutCreator(to, record.creator);
   Put(to, "adoption", record.adoption);
   PutUnless(false, to, "owns_etc_directory", record.owns_etc_directory);
 }
@@ -259,6 +274,7 @@ static void from_json(const json& from, NamespaceRecord& record) {
   record.cookie = from.at("cookie");
   GetSpec(from, record.spec);
   GetMetadata(from, record.metadata);
+  GetCreator(from, record.creator);
   Get(from, "adoption", record.adoption);
   record.owns_etc_directory = from.value("owns_etc_directory", false);
 }
@@ -526,6 +542,7 @@ static void to_json(json& to, const VethRecord& record) {
   to["a"] = record.a;
   to["b"] = record.b;
   PutMetadata(to, record.metadata);
+  PutCreator(to, record.creator);
 }
 
 static void from_json(const json& from, VethRecord& record) {
@@ -537,6 +554,7 @@ static void from_json(const json& from, VethRecord& record) {
   record.a = from.at("a");
   record.b = from.at("b");
   GetMetadata(from, record.metadata);
+  GetCreator(from, record.creator);
 }
 
 static void to_json(json& to, const DeviceRecord& record) {
@@ -550,6 +568,7 @@ static void to_json(json& to, const DeviceRecord& record) {
   to["netns_cookie"] = record.netns_cookie;
   PutUnless(uint32_t{0}, to, "lower_ifindex", record.lower_ifindex);
   PutMetadata(to, record.metadata);
+  PutCreator(to, record.creator);
 }
 
 static void from_json(const json& from, DeviceRecord& record) {
@@ -563,6 +582,7 @@ static void from_json(const json& from, DeviceRecord& record) {
   record.netns_cookie = from.at("netns_cookie");
   record.lower_ifindex = from.value("lower_ifindex", uint32_t{0});
   GetMetadata(from, record.metadata);
+  GetCreator(from, record.creator);
 }
 
 static void to_json(json& to, const Deviation& deviation) {
@@ -598,6 +618,7 @@ static void to_json(json& to, const Namespace& netns) {
   PutUnless(false, to, "adopted", netns.adopted);
   PutSpec(to, netns.spec);
   PutMetadata(to, netns.metadata);
+  PutCreator(to, netns.creator);
   if (netns.expire_time.has_value()) to["expire_time"] = absl::ToUnixNanos(*netns.expire_time);
   PutState(to, netns.state, netns.deviations);
 }
@@ -610,6 +631,7 @@ static void from_json(const json& from, Namespace& netns) {
   netns.adopted = from.value("adopted", false);
   GetSpec(from, netns.spec);
   GetMetadata(from, netns.metadata);
+  GetCreator(from, netns.creator);
   netns.expire_time = ExpireTimeFrom(from);
   netns.managed = true;
   netns.state = GetState(from, netns.deviations);
@@ -622,6 +644,7 @@ static void to_json(json& to, const Veth& veth) {
   to["a"] = veth.a;
   to["b"] = veth.b;
   PutMetadata(to, veth.metadata);
+  PutCreator(to, veth.creator);
   if (veth.expire_time.has_value()) to["expire_time"] = absl::ToUnixNanos(*veth.expire_time);
   PutState(to, veth.state, veth.deviations);
 }
@@ -634,6 +657,7 @@ static void from_json(const json& from, Veth& veth) {
   veth.a = from.at("a");
   veth.b = from.at("b");
   GetMetadata(from, veth.metadata);
+  GetCreator(from, veth.creator);
   veth.expire_time = ExpireTimeFrom(from);
 }
 
@@ -646,6 +670,7 @@ static void to_json(json& to, const Device& device) {
   PutLower(to, device.lower);
   PutUnless({}, to, "ports", device.ports);
   PutMetadata(to, device.metadata);
+  PutCreator(to, device.creator);
   if (device.expire_time.has_value()) to["expire_time"] = absl::ToUnixNanos(*device.expire_time);
   PutState(to, device.state, device.deviations);
 }
@@ -660,7 +685,17 @@ static void from_json(const json& from, Device& device) {
   GetLower(from, device.lower);
   device.ports = from.value("ports", device.ports);
   GetMetadata(from, device.metadata);
+  GetCreator(from, device.creator);
   device.expire_time = ExpireTimeFrom(from);
+}
+
+static void to_json(json& to, const Usage& usage) {
+  to = json::object();
+  for (const CountedKind& kind : kCountedKinds) PutUnless(int64_t{0}, to, kind.name, usage.*kind.used);
+}
+
+static void from_json(const json& from, Usage& usage) {
+  for (const CountedKind& kind : kCountedKinds) usage.*kind.used = from.value(kind.name, int64_t{0});
 }
 
 static void to_json(json& to, const Intent& intent) {
@@ -706,6 +741,7 @@ static void to_json(json& to, const Intent& intent) {
   }
   PutUnless({}, to, "forwarding_a", intent.former.forwarding_a);
   PutUnless({}, to, "forwarding_b", intent.former.forwarding_b);
+  Put(to, "usage_after", intent.usage_after);
   if (intent.request.has_value()) {
     // A fingerprint is bytes, and JSON is text.
     to["request"] = {{"id", intent.request->request_id},
@@ -754,6 +790,7 @@ static void from_json(const json& from, Intent& intent) {
   }
   intent.former.forwarding_a = from.value("forwarding_a", Sysctls());
   intent.former.forwarding_b = from.value("forwarding_b", Sysctls());
+  Get(from, "usage_after", intent.usage_after);
   if (auto found = from.find("request"); found != from.end()) {
     RequestRecord& request = intent.request.emplace();
     request.request_id = found->at("id");

@@ -14,6 +14,7 @@ Namespace NamespaceRecord::ToNamespace() const {
           .cookie = cookie,
           .spec = spec,
           .metadata = metadata,
+          .creator = creator,
           .expire_time = std::nullopt,
           .deviations = {},
           .inhabitants = std::nullopt};
@@ -33,6 +34,7 @@ Veth VethRecord::ToVeth() const {
             .a = a,
             .b = b,
             .metadata = metadata,
+            .creator = creator,
             .expire_time = std::nullopt,
             .deviations = {}};
   AddConfig(spec.a, veth.a);
@@ -50,6 +52,7 @@ Device DeviceRecord::ToDevice() const {
                 .lower = spec.lower,
                 .ports = {},
                 .metadata = metadata,
+                .creator = creator,
                 .expire_time = std::nullopt,
                 .deviations = {}};
   AddConfig(spec.link, device.link);

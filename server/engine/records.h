@@ -9,6 +9,7 @@
 
 #include "absl/time/time.h"
 #include "server/engine/objects.h"
+#include "server/engine/quota.h"
 
 namespace netprov::engine {
 
@@ -30,6 +31,7 @@ struct NamespaceRecord {
   uint64_t cookie = 0;  // 0 in an intent to create
   NamespaceSpec spec;   // as asked for
   Metadata metadata;
+  std::string creator;               // CallContext::caller of the call that made or adopted it; empty: unknown
   std::optional<Adoption> adoption;  // nullopt: netprov made it
   bool owns_etc_directory = false;   // with `spec.dns`: netprov made /etc/netns/ID too
 
@@ -49,6 +51,7 @@ struct VethRecord {
   Endpoint a;
   Endpoint b;
   Metadata metadata;
+  std::string creator;  // as NamespaceRecord::creator
 
   // As it was made.
   Veth ToVeth() const;
@@ -71,6 +74,7 @@ struct DeviceRecord {
   uint64_t netns_cookie = 0;
   uint32_t lower_ifindex = 0;  // what the kernel said that it stands on when it was made; 0: on nothing
   Metadata metadata;
+  std::string creator;  // as NamespaceRecord::creator
 
   // As it was made.
   Device ToDevice() const;
@@ -121,6 +125,9 @@ struct Intent {
     Sysctls forwarding_b;
   };
   Former former;
+  // Of an update: what the object counts for then. What the record here asks for may be less, where somebody took a
+  // part of the rest away.
+  std::optional<Usage> usage_after;
 };
 
 // The resource name of what an intent is about, and its uid.

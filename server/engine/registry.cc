@@ -28,6 +28,7 @@
 #include "server/base/unique_fd.h"
 #include "server/engine/record_json.h"
 #include "server/engine/tag.h"
+#include "server/engine/usage.h"
 
 namespace netprov::engine {
 namespace {
@@ -345,6 +346,7 @@ RegistryResult<void> Registry::LoadRecords() {
     }
     std::optional<Intent> intent = IntentFromJson(read_journal.Text(1));
     if (!intent.has_value()) return Unreadable("journal", absl::StrCat(sequence), read_journal.Text(1));
+    Reserve(sequence, ChargeOf(*intent));
     pending_.emplace(sequence, *std::move(intent));
   }
 }
@@ -427,6 +429,8 @@ std::vector<DeviceRecord> Registry::ListDevicesOf(const std::string& namespace_i
 
 void Registry::Put(const NamespaceRecord& record) {
   NamespaceRecord& present = namespaces_[record.id];
+  if (!present.uid.empty()) Subtract(ChargeOf(present));
+  Add(ChargeOf(record));
   uids_.erase(present.uid);
   uids_.insert(record.uid);
   present = record;
@@ -434,6 +438,8 @@ void Registry::Put(const NamespaceRecord& record) {
 
 void Registry::Put(const DeviceRecord& record) {
   DeviceRecord& present = devices_[record.name];
+  if (!present.uid.empty()) Subtract(ChargeOf(present));
+  Add(ChargeOf(record));
   uids_.erase(present.uid);
   uids_.insert(record.uid);
   present = record;
@@ -442,6 +448,7 @@ void Registry::Put(const DeviceRecord& record) {
 void Registry::Put(const VethRecord& record) {
   Remove(record.id);
   veths_.emplace(record.id, record);
+  Add(ChargeOf(record));
   uids_.insert(record.uid);
   for (const Endpoint* end : {&record.a, &record.b}) ends_.emplace(end->netns_key(), record.id);
 }
@@ -451,7 +458,98 @@ void Registry::Remove(const std::string& veth_id) {
   if (found == veths_.end()) return;
   for (const Endpoint* end : {&found->second.a, &found->second.b}) ends_.erase({end->netns_key(), veth_id});
   uids_.erase(found->second.uid);
+  Subtract(ChargeOf(found->second));
   veths_.erase(found);
+}
+
+void Registry::Add(const Charge& charge) {
+  used_by_all_ += charge.total;
+  if (charge.own != Usage()) used_[charge.creator] += charge.own;
+}
+
+void Registry::Subtract(const Charge& charge) {
+  used_by_all_ -= charge.total;
+  const auto used = used_.find(charge.creator);
+  if (used == used_.end()) return;
+  used->second -= charge.own;
+  if (used->second == Usage()) used_.erase(used);
+}
+
+template <typename Record>
+Registry::Charge Registry::ChargeOf(const Record& record) {
+  const Usage usage = UsageOf(record);
+  return {.creator = record.creator, .own = usage, .total = usage};
+}
+
+Registry::Charge Registry::ChargeOf(const Intent& intent) const {
+  // The one that is there under the name: it is changed, made again, or another takes its place.
+  Usage before;
+  Usage before_of_all;
+  const std::string& creator = CreatorOf(intent);
+  auto look = [&](const auto& records, const std::string& name) {
+    const auto found = records.find(name);
+    if (found == records.end()) return;
+    before_of_all = UsageOf(found->second);
+    if (found->second.creator == creator) before = before_of_all;
+  };
+  look(namespaces_, intent.netns.id);
+  look(veths_, intent.veth.id);
+  look(devices_, intent.device.name);
+  const Usage after = UsageAfter(intent);
+  return {.creator = creator, .own = Growth(before, after), .total = Growth(before_of_all, after)};
+}
+
+std::optional<QuotaExcess> Registry::ExcessOf(const Charge& charge, const Allowance& allowance) const {
+  auto look = [](const Quota& quota, const Usage& used, const Usage& growth) -> std::optional<QuotaExcess> {
+    for (const CountedKind& kind : kCountedKinds) {
+      const std::optional<int64_t>& most = quota.*kind.most;
+      const int64_t added = growth.*kind.used;
+      if (!most.has_value() || added == 0 || used.*kind.used + added <= *most) continue;
+      return QuotaExcess{.quota = kind.name, .whose = "", .limit = *most, .usage = used.*kind.used, .added = added};
+    }
+    return std::nullopt;
+  };
+  // Of what is nobody's, nobody has too much.
+  if (!charge.creator.empty()) {
+    const auto used = used_.find(charge.creator);
+    auto excess = look(allowance.own, used == used_.end() ? Usage() : used->second, charge.own);
+    if (excess.has_value()) {
+      excess->whose = charge.creator;
+      return excess;
+    }
+  }
+  auto excess = look(allowance.total, used_by_all_, charge.total);
+  if (excess.has_value()) excess->quota = absl::StrCat("total.", excess->quota);
+  return excess;
+}
+
+void Registry::Reserve(int64_t sequence, Charge charge) {
+  if (charge.own == Usage() && charge.total == Usage()) return;
+  Add(charge);
+  reserved_.emplace(sequence, std::move(charge));
+}
+
+void Registry::Release(int64_t sequence) {
+  const auto reserved = reserved_.find(sequence);
+  if (reserved == reserved_.end()) return;
+  Subtract(reserved->second);
+  reserved_.erase(reserved);
+}
+
+std::optional<QuotaExcess> Registry::FindExcess(const Intent& intent, const Allowance& allowance) const {
+  std::lock_guard<std::mutex> lock(memory_mutex_);
+  return ExcessOf(ChargeOf(intent), allowance);
+}
+
+Usage Registry::UsedBy(const std::string& creator) const {
+  std::lock_guard<std::mutex> lock(memory_mutex_);
+  const auto used = used_.find(creator);
+  return used == used_.end() ? Usage() : used->second;
+}
+
+Usage Registry::UsedByAll() const {
+  std::lock_guard<std::mutex> lock(memory_mutex_);
+  return used_by_all_;
 }
 
 RegistryResult<std::optional<RequestRecord>> Registry::FindRequest(const std::string& request_id) {
@@ -480,11 +578,24 @@ RegistryResult<std::optional<RequestRecord>> Registry::FindRequest(const std::st
   return std::optional<RequestRecord>();
 }
 
-RegistryResult<int64_t> Registry::Begin(const Intent& intent) {
+RegistryResult<int64_t> Registry::Begin(const Intent& intent, const Allowance& allowance) {
+  const int64_t sequence = next_sequence_++;
+  {
+    std::lock_guard<std::mutex> lock(memory_mutex_);
+    Charge charge = ChargeOf(intent);
+    if (std::optional<QuotaExcess> excess = ExcessOf(charge, allowance)) {
+      return RegistryError{.message = "a quota is exceeded", .excess = std::move(excess)};
+    }
+    Reserve(sequence, std::move(charge));
+  }
   Operation operation(intent);
-  operation.sequence = next_sequence_++;
-  NETPROV_RETURN_IF_ERROR(Write(operation));
-  return operation.sequence;
+  operation.sequence = sequence;
+  if (RegistryResult<void> written = Write(operation); !written.ok()) {
+    std::lock_guard<std::mutex> lock(memory_mutex_);
+    Release(sequence);
+    return std::move(written).error();
+  }
+  return sequence;
 }
 
 RegistryResult<void> Registry::Commit(int64_t sequence, const Outcome& outcome) {
@@ -648,9 +759,11 @@ void Registry::Remember(const Operation& operation) {
   if (operation.outcome == nullptr) return;
   const Outcome& outcome = *operation.outcome;
   pending_.erase(operation.sequence);
+  Release(operation.sequence);
   if (const auto& record = outcome.remove_namespace; record.has_value()) {
     auto found = namespaces_.find(record->id);
     if (found != namespaces_.end() && found->second.uid == record->uid) {
+      Subtract(ChargeOf(found->second));
       uids_.erase(record->uid);
       namespaces_.erase(found);
     }
@@ -662,6 +775,7 @@ void Registry::Remember(const Operation& operation) {
   for (const DeviceRecord& record : outcome.remove_devices) {
     auto found = devices_.find(record.name);
     if (found != devices_.end() && found->second.uid == record.uid) {
+      Subtract(ChargeOf(found->second));
       uids_.erase(record.uid);
       devices_.erase(found);
     }

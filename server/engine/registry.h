@@ -20,6 +20,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "server/base/result.h"
+#include "server/engine/quota.h"
 #include "server/engine/records.h"
 
 struct sqlite3;
@@ -31,6 +32,8 @@ struct RegistryError {
   std::string message;
   // The disk is full, read-only or failing, or what is on it is damaged: nothing that the caller could do otherwise.
   bool storage = false;
+  // It was not written because it would be too much. Neither the disk's nor the database's fault.
+  std::optional<QuotaExcess> excess = std::nullopt;
 };
 
 template <typename T>
@@ -92,8 +95,12 @@ class Registry {
   // The answer to a request that succeeded within kRequestRetention.
   RegistryResult<std::optional<RequestRecord>> FindRequest(const std::string& request_id);
 
-  // Writes an intent; returns what names it, a number above 0.
-  RegistryResult<int64_t> Begin(const Intent& intent);
+  // Writes an intent; returns what names it, a number above 0. What it adds counts as used from before it is written
+  // until its outcome, so that of two that come at once not both take what is left for one; where that would be more
+  // than `allowance` has room for, nothing is written.
+  RegistryResult<int64_t> Begin(const Intent& intent, const Allowance& allowance = {});
+  // Why Begin() would refuse it now.
+  std::optional<QuotaExcess> FindExcess(const Intent& intent, const Allowance& allowance) const;
 
   // The intent is done: writes the outcome and forgets the intent, in one transaction. A `sequence` of 0 is no
   // intent's.
@@ -104,6 +111,11 @@ class Registry {
 
   // What has no outcome, oldest first.
   std::vector<PendingIntent> ListPending() const;
+
+  // What the objects of a creator count for, or those of all, and what intents without an outcome add to that. Of an
+  // object that takes the place of a missing one, and of one that changes, that is what it has more of.
+  Usage UsedBy(const std::string& creator) const;
+  Usage UsedByAll() const;
 
   // Whether an object with that uid is registered.
   bool HasUid(const std::string& uid) const;
@@ -135,6 +147,12 @@ class Registry {
   };
   // One write, and the thread that waits for it.
   struct Operation;
+  // What an object or an intent counts for.
+  struct Charge {
+    std::string creator;
+    Usage own;    // among what is the creator's
+    Usage total;  // among all; less of one that takes the place of another creator's
+  };
 
   Registry() = default;
   RegistryResult<void> Load(Durability durability);
@@ -159,6 +177,14 @@ class Registry {
   void Put(const VethRecord& record);
   void Put(const DeviceRecord& record);
   void Remove(const std::string& veth_id);
+  template <typename Record>
+  static Charge ChargeOf(const Record& record);
+  Charge ChargeOf(const Intent& intent) const;
+  std::optional<QuotaExcess> ExcessOf(const Charge& charge, const Allowance& allowance) const;
+  void Reserve(int64_t sequence, Charge charge);
+  void Release(int64_t sequence);
+  void Add(const Charge& charge);
+  void Subtract(const Charge& charge);
 
   std::string id_;
   std::unique_ptr<sqlite3, DatabaseCloser> database_;
@@ -183,6 +209,9 @@ class Registry {
   std::unordered_set<std::string> uids_;                // of all of them
   std::map<int64_t, Intent> pending_;                   // by sequence
   std::unordered_multimap<size_t, int64_t> answers_;    // sequences by the hash of the request id
+  std::unordered_map<std::string, Usage> used_;         // by creator, of those who have anything
+  Usage used_by_all_;
+  std::map<int64_t, Charge> reserved_;  // what of that is an intent's, by its sequence
   std::optional<std::string> fault_;
 };
 

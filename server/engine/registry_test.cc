@@ -197,6 +197,8 @@ std::vector<std::string> ContentOf(Registry& registry) {
     EXPECT_TRUE(answer.ok());
     if (answer.ok() && answer->has_value()) content.push_back(absl::StrCat(request_id, AnswerToJson(**answer)));
   }
+  const Usage used = registry.UsedByAll();
+  content.push_back(absl::StrCat("used: ", used.namespaces, " namespaces, ", used.links, " links"));
   return content;
 }
 
@@ -318,6 +320,68 @@ TEST_F(RegistryTest, AnIntentIsPendingUntilItsOutcome) {
   EXPECT_THAT(registry_->ListPending(), IsEmpty());
   EXPECT_TRUE(registry_->FindNamespace("blue").has_value());
   EXPECT_FALSE(registry_->FindVeth("v").has_value());
+}
+
+TEST_F(RegistryTest, WhatAnIntentAddsCountsFromItsBeginningToItsOutcome) {
+  VethRecord record = VethNamed("v");
+  // Any bytes.
+  record.creator = "cn:\xff\n\"\\";
+  const Allowance room{.own = {.links = 2}, .total = {}};
+  const Intent create{.kind = Intent::Kind::kCreateVeth, .veth = record};
+  const auto first = registry_->Begin(create, room);
+  ASSERT_TRUE(first.ok());
+  const Usage pair{.links = 2};
+  Intent other = create;
+  other.veth.id = "w";
+  other.veth.uid = "uid of w";
+  for (bool reopened : {false, true}) {
+    if (reopened) Open();
+    EXPECT_EQ(registry_->UsedBy(record.creator), pair);
+    EXPECT_EQ(registry_->UsedByAll(), pair);
+    const auto refused = registry_->Begin(other, room);
+    ASSERT_FALSE(refused.ok());
+    EXPECT_FALSE(refused.error().storage);
+    ASSERT_TRUE(refused.error().excess.has_value());
+    EXPECT_EQ(refused.error().excess->quota, "links");
+    EXPECT_EQ(registry_->FindExcess(other, room)->usage, 2);
+    EXPECT_THAT(registry_->ListPending(), SizeIs(1));
+    EXPECT_FALSE(registry_->Fault().has_value());
+  }
+  ASSERT_TRUE(registry_->Commit(*first, {.put_veth = record}).ok());
+  for (bool reopened : {false, true}) {
+    if (reopened) Open();
+    EXPECT_EQ(registry_->UsedBy(record.creator), pair);
+  }
+  // What it grows by, and no more; what it shrinks by is free only with the outcome.
+  Intent update{.kind = Intent::Kind::kUpdateVeth, .veth = record, .usage_after = Usage{.links = 1, .addresses = 3}};
+  const auto second = registry_->Begin(update, {.own = {.links = 0, .addresses = 3}, .total = {}});
+  ASSERT_TRUE(second.ok());
+  for (bool reopened : {false, true}) {
+    if (reopened) Open();
+    EXPECT_EQ(registry_->UsedBy(record.creator), (Usage{.links = 2, .addresses = 3}));
+  }
+  ASSERT_TRUE(registry_->Abort(*second).ok());
+  EXPECT_EQ(registry_->UsedBy(record.creator), pair);
+  const auto third = registry_->Begin({.kind = Intent::Kind::kDeleteVeth, .veth = record}, {.own = {.links = 0}});
+  ASSERT_TRUE(third.ok());
+  EXPECT_EQ(registry_->UsedBy(record.creator), pair);
+  Outcome gone;
+  gone.remove_veths = {record};
+  ASSERT_TRUE(registry_->Commit(*third, gone).ok());
+  EXPECT_EQ(registry_->UsedBy(record.creator), Usage());
+  EXPECT_EQ(registry_->UsedByAll(), Usage());
+}
+
+TEST_F(RegistryTest, ARecordOfNobodysCountsForAllOnly) {
+  ASSERT_TRUE(registry_->Commit(0, {.put_namespaces = {NamespaceNamed("blue")}}).ok());
+  Open();
+  EXPECT_EQ(registry_->FindNamespace("blue")->creator, "");
+  Intent more{.kind = Intent::Kind::kCreateNamespace, .netns = NamespaceNamed("red")};
+  EXPECT_FALSE(registry_->FindExcess(more, {.own = {.namespaces = 0}, .total = {}}).has_value());
+  const auto excess = registry_->FindExcess(more, {.own = {}, .total = {.namespaces = 1}});
+  ASSERT_TRUE(excess.has_value());
+  EXPECT_EQ(excess->quota, "total.namespaces");
+  EXPECT_EQ(excess->usage, 1);
 }
 
 TEST_F(RegistryTest, ARemovalIsForOneUidOnly) {
@@ -522,8 +586,8 @@ TEST_F(RegistryTest, ADatabaseOfVersion1IsBroughtUpToDate) {
       "INSERT INTO requests VALUES (9, CAST('s' AS BLOB), x'01', '{}', unixepoch());"));
   Open();
   const std::vector<std::string> content = ContentOf(*registry_);
-  EXPECT_THAT(content,
-              ElementsAre(registry_->id(), ToJson(NamespaceNamed("blue")), veth, HasSubstr(intent), "r{}", "s{}"));
+  EXPECT_THAT(content, ElementsAre(registry_->id(), ToJson(NamespaceNamed("blue")), veth, HasSubstr(intent), "r{}",
+                                   "s{}", HasSubstr("used: 1 namespaces")));
   EXPECT_EQ(registry_->id().size(), 36u);
   EXPECT_EQ(registry_->FindRequest("r")->value().fingerprint, std::string("\0\xff", 2));
   Open();

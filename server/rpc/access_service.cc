@@ -15,14 +15,14 @@ class AccessService final : public Base {
 
   grpc::ServerUnaryReactor* WhoAmI(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                    grpc::ByteBuffer* response) override {
-    return runner_.Start<v1::WhoAmIRequest>({context, request, response, "WhoAmI"},
-                                            [this, context](const v1::WhoAmIRequest&) -> absl::StatusOr<Work> {
-                                              Work work;
-                                              work.run = [this, caller = runner_.CallerOf(*context)](const Caller&) {
-                                                return Respond(api::ToProto(*caller, *gate_.policy()));
-                                              };
-                                              return work;
-                                            });
+    return runner_.Start<v1::WhoAmIRequest>(
+        {context, request, response, "WhoAmI"}, [this, context](const v1::WhoAmIRequest&) -> absl::StatusOr<Work> {
+          Work work;
+          work.run = [this, caller = runner_.CallerOf(*context)](const Caller&) {
+            return Respond(api::ToProto(*caller, *gate_.policy(), gate_.UsageOf(*caller)));
+          };
+          return work;
+        });
   }
 
  private:

@@ -142,7 +142,8 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
     if (entry_.later != nullptr) {
       if (absl::Status allowed = entry_.later(); !allowed.ok()) return Answer(allowed);
     }
-    Response response = run({.name = caller_->Name(), .stopped = [this] { return IsStopped(); }});
+    Response response =
+        run({.name = caller_->Name(), .allowance = entry_.allowance, .stopped = [this] { return IsStopped(); }});
     if (response.ok()) {
       if (entry_.filter != nullptr) entry_.filter(**response);
       WriteResponse(**response, call_.response);

@@ -57,6 +57,19 @@ bool IsNeeded(Right right, const engine::ObjectFacts& facts) {
   return true;
 }
 
+engine::Quota ToQuota(const access::ObjectLimits& limits) {
+  return {.namespaces = limits.namespaces,
+          .links = limits.links,
+          .addresses = limits.addresses,
+          .routes = limits.routes,
+          .nat_elements = limits.nat_elements};
+}
+
+engine::Allowance AllowanceFor(const Policy& policy, const Identity& caller) {
+  if (access::IsOfTheHost(caller)) return {};
+  return {.own = ToQuota(policy.ObjectLimitsFor(caller)), .total = ToQuota(policy.total())};
+}
+
 absl::Status DecideLater(const engine::Engine& engine, const Policy& policy, const Identity& caller, const Rest& rest) {
   for (const api::Need& need : rest.up_to_labels) {
     const std::optional<engine::ObjectFacts> facts = FactsOf(engine, need.demand.resource);
@@ -96,7 +109,8 @@ std::shared_ptr<const Policy> Gate::policy() const {
 Gate::Entry Gate::Check(const std::shared_ptr<const Identity>& caller, absl::string_view method,
                         google::protobuf::Message& request) const {
   const std::shared_ptr<const Policy> policy = this->policy();
-  if (policy->IsUnrestricted(*caller)) return {};
+  Entry entry{.allowance = AllowanceFor(*policy, *caller)};
+  if (policy->IsUnrestricted(*caller)) return entry;
   api::Needs needs = api::NeedsOf(method, request);
   Rest rest{.changes = needs.changes, .method = std::string(method), .request_id = api::Summarize(request).request_id};
   for (api::Need& need : needs.all) {
@@ -124,7 +138,6 @@ Gate::Entry Gate::Check(const std::shared_ptr<const Identity>& caller, absl::str
     }
     request.GetReflection()->SetString(&request, field, *std::move(token));
   }
-  Entry entry;
   if (!rest.up_to_labels.empty() || !rest.missing.empty()) {
     entry.later = [this, policy, caller, rest = std::move(rest)] {
       return DecideLater(engine_, *policy, *caller, rest);

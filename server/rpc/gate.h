@@ -42,6 +42,8 @@ class Gate {
     std::function<absl::Status()> later;
     // Takes out of the answer what the caller may not see. Null: it may see all of it.
     std::function<void(google::protobuf::Message& response)> filter;
+    // How much there may be once the call is done.
+    engine::Allowance allowance;
   };
   // Opens the page token in the request, if the caller may not see what is in those (PageSeal): INVALID_FIELD for one
   // that is not the caller's.
@@ -50,6 +52,9 @@ class Gate {
 
   // Whether the caller may delete an object that is there, of which nobody asks by its name: garbage.
   bool MayDelete(const access::Identity& caller, const std::string& resource) const;
+
+  // What the caller has made and still has.
+  engine::Usage UsageOf(const access::Identity& caller) const { return engine_.UsedBy(caller.Name()); }
 
   // Whether a call with the owner's name in its metadata is a sign of the owner's life.
   bool MayRenew(const access::Identity& caller, const std::string& owner) const;

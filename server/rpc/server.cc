@@ -39,12 +39,6 @@ constexpr const char* kServices[] = {"netprov.v1.AccessService",     "netprov.v1
                                      "netprov.v1.InspectionService", "netprov.v1.LeaseService",
                                      "netprov.v1.NamespaceService",  "netprov.v1.VethService"};
 
-// Of one connection. What is beyond waits in the client.
-constexpr int kMaxConcurrentCalls = 256;
-
-// Of gRPC's own, for what connections send. What is beyond waits in the sockets.
-constexpr size_t kMemoryBytes = 256 << 20;
-
 // Reflection is served by gRPC's synchronous threads. It needs few, but an open stream holds one, and gRPC would make
 // another for each: what is beyond is refused.
 constexpr int kReflectionThreads = 2;
@@ -53,17 +47,11 @@ constexpr int kMostReflectionThreads = 8;
 // Streams of health and reflection would last forever; our own calls are over by then.
 constexpr absl::Duration kStreamGrace = absl::Milliseconds(100);
 
-// A client that connects and then says nothing, or half of what is to be said, is let go.
-constexpr int kHandshakeTimeoutMs = 5'000;
-
 // A peer that is gone without a word is noticed, and a call that it waited for given up.
 constexpr int kKeepaliveTimeMs = 60'000;
 constexpr int kKeepaliveTimeoutMs = 20'000;
 
-// Whoever lost its certificate loses its connection too, within a time. gRPC tells a client to make a new one, and the
-// calls that are under way have the grace.
-constexpr int kConnectionAgeMs = 10 * 60'000;
-constexpr int kConnectionGraceMs = 60'000;
+int ToMilliseconds(absl::Duration duration) { return static_cast<int>(absl::ToInt64Milliseconds(duration)); }
 
 // All sockets of the options: those that somebody else made, and what is not among them. The unix socket comes last, so
 // that an error leaves no file.
@@ -146,17 +134,18 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(engine::Engine& engine, Se
   server->services_.push_back(MakeVethService(engine, *server->runner_));
 
   grpc::ServerBuilder builder;
-  builder.SetMaxReceiveMessageSize(options.max_request_bytes);
-  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxConcurrentCalls);
-  builder.AddChannelArgument("grpc.server_handshake_timeout_ms", kHandshakeTimeoutMs);
+  builder.SetMaxReceiveMessageSize(options.transport.request_bytes);
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, options.transport.metadata_bytes);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.transport.streams);
+  builder.AddChannelArgument("grpc.server_handshake_timeout_ms", ToMilliseconds(options.transport.handshake));
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   if (options.tls != nullptr) {
-    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, kConnectionAgeMs);
-    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, kConnectionGraceMs);
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, ToMilliseconds(options.transport.age));
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, ToMilliseconds(options.transport.age_grace));
   }
   grpc::ResourceQuota quota("netprovd");
-  quota.Resize(kMemoryBytes);
+  quota.Resize(options.transport.memory_bytes);
   quota.SetMaxThreads(kMostReflectionThreads);
   builder.SetResourceQuota(quota);
   builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);

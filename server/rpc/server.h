@@ -38,6 +38,30 @@ class Gate;
 class Housekeeper;
 class Tls;
 
+// What gRPC is to bear of one connection, and of all of them.
+struct TransportLimits {
+  // The largest request, in bytes. What is larger is refused with RESOURCE_EXHAUSTED.
+  int request_bytes = 1 << 20;
+
+  // The metadata of a call, in bytes as HTTP/2 counts them (RFC 9113, 6.5.2): names, values and 32 for each. More is
+  // refused with RESOURCE_EXHAUSTED.
+  int metadata_bytes = 8 << 10;
+
+  // Calls and other streams of one connection at a time. What is beyond waits in the client.
+  int streams = 256;
+
+  // How long a peer may take to begin to speak. Then it is let go.
+  absl::Duration handshake = absl::Seconds(5);
+
+  // How old a connection with TLS becomes, give or take a tenth: whoever lost its certificate loses its connection too,
+  // within this time. gRPC tells a client to make a new one, and the calls that are under way have the grace.
+  absl::Duration age = absl::Minutes(10);
+  absl::Duration age_grace = absl::Minutes(1);
+
+  // Memory for what all connections send, in bytes. What is beyond waits in the sockets.
+  size_t memory_bytes = 256 << 20;
+};
+
 struct ServerOptions {
   // The unix socket, and the group that it belongs to (ListenUnix()); empty: none.
   std::string socket_path;
@@ -67,8 +91,7 @@ struct ServerOptions {
   int readers = 2;            // threads that only look
   size_t queue_limit = 1024;  // calls that may wait, of changes and of reads each
 
-  // The largest request. What is larger is refused by gRPC with RESOURCE_EXHAUSTED.
-  int max_request_bytes = 1 << 20;
+  TransportLimits transport;
 
   // Where calls are logged. Must be set.
   std::shared_ptr<spdlog::logger> log;

@@ -23,6 +23,7 @@ using Response = absl::StatusOr<std::unique_ptr<google::protobuf::Message>>;
 // Who waits for the answer.
 struct Caller {
   std::string name;               // access::Identity::Name()
+  engine::Allowance allowance;    // how much there may be after a change of its
   std::function<bool()> stopped;  // whether it has given up
 };
 
@@ -50,6 +51,7 @@ absl::StatusOr<Work> Change(engine::Engine& engine, api::Method method, absl::St
   work.run = [&engine, method, run, to_proto, call = *std::move(call)](const Caller& caller) mutable -> Response {
     if constexpr (requires { call.context; }) {
       call.context.caller = caller.name;
+      call.context.allowance = caller.allowance;
       call.context.stopped = caller.stopped;
     }
     if constexpr (requires { call.stopped; }) call.stopped = caller.stopped;

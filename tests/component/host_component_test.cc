@@ -1,4 +1,6 @@
 // Metadata, leases, garbage and the check of the host, as a client sees them.
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstdint>
 #include <functional>
@@ -80,6 +82,7 @@ TEST_F(HostComponentTest, MetadataComesBackAsItWasGiven) {
       EXPECT_EQ(got->ttl().nanos(), 500000000);
       EXPECT_TRUE(got->persistent());
       EXPECT_TRUE(got->self_heal());
+      EXPECT_EQ(got->creator(), absl::StrCat("uid:", ::getuid()));
     }
     // And from the disk.
     Restart();

@@ -23,7 +23,7 @@
 #include "server/access/policy.h"
 #include "server/base/unique_fd.h"
 #include "server/rpc/tls.h"
-#include "tests/component/fixture.h"
+#include "tests/component/tls_fixture.h"
 
 namespace netprov::testing {
 namespace {
@@ -31,77 +31,6 @@ namespace {
 using cli::PkiCommand;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-constexpr absl::Duration kDay = absl::Hours(24);
-
-class TlsTest : public ServerTest {
- protected:
-  TlsTest() : pki_(directory_ + "/pki") {}
-
-  void SetUp() override {
-    Make(pki_, {.servers = {"127.0.0.1"}, .clients = {"ci", "spiffe://example.org/lab", "other"}});
-    // Apart from what clients trust.
-    std::filesystem::copy_file(pki_ + "/ca.pem", pki_ + "/client-ca.pem");
-    files_ = {.certificate = pki_ + "/server.pem",
-              .key = pki_ + "/server-key.pem",
-              .client_ca = pki_ + "/client-ca.pem",
-              .crl = pki_ + "/crl.pem"};
-  }
-  void TearDown() override { StopServer(); }
-
-  static void Make(const std::string& directory, PkiCommand command, absl::Duration lifetime = kDay,
-                   absl::Time now = absl::Now()) {
-    command.directory = directory;
-    command.lifetime = lifetime;
-    const auto written = cli::RunPki(command, now);
-    ASSERT_TRUE(written.ok()) << written.status();
-  }
-
-  static std::string Read(const std::string& path) {
-    std::ifstream file(path);
-    std::stringstream text;
-    text << file.rdbuf();
-    return text.str();
-  }
-
-  std::shared_ptr<spdlog::logger> Log() { return MakeLog(); }
-
-  // Serves whoever has a certificate, with all that there is.
-  void Start() {
-    auto tls = rpc::Tls::Open(files_, directory_ + "/tls", Log());
-    ASSERT_TRUE(tls.ok()) << tls.status();
-    tls_ = *std::move(tls);
-    const access::Rule anybody{.name = "anybody",
-                               .who = {{.kind = access::Principal::Kind::kCommonName, .pattern = "*"}},
-                               .role = access::BuiltInRoles().back()};
-    StartServer({.listen = {"127.0.0.1:0"}, .tls = tls_.get(), .policy = access::Policy(std::vector{anybody})});
-    address_ = server().addresses().back();
-    ASSERT_THAT(address_, HasSubstr("127.0.0.1:"));
-  }
-
-  client::TlsOptions As(const std::string& name) const { return As(pki_, name); }
-  client::TlsOptions As(const std::string& pki, const std::string& name) const {
-    return {.ca = pki_ + "/ca.pem",
-            .certificate = absl::StrCat(pki, "/", name, ".pem"),
-            .key = absl::StrCat(pki, "/", name, "-key.pem")};
-  }
-
-  // What becomes of a call by a new connection.
-  absl::StatusOr<v1::WhoAmIResponse> Ask(const client::TlsOptions& tls) const {
-    const auto connection = client::MakeConnection(address_, tls);
-    if (!connection.ok()) return connection.status();
-    return client::Client(*connection, {.timeout = absl::Seconds(5), .retry = false}).WhoAmI();
-  }
-  std::string NameOf(const client::TlsOptions& tls) const {
-    const auto answer = Ask(tls);
-    return answer.ok() ? answer->identity().name() : std::string(absl::StatusCodeToString(answer.status().code()));
-  }
-
-  const std::string pki_;
-  rpc::TlsFiles files_;
-  std::unique_ptr<rpc::Tls> tls_;
-  std::string address_;
-};
 
 TEST_F(TlsTest, ACertificateNamesItsCaller) {
   Start();

@@ -254,6 +254,8 @@ void FillPort(uint32_t cost, v1::BridgePort& port) {
 }
 
 void FillMetadata(const v1::Metadata& made, v1::Metadata& metadata) {
+  EXPECT_NE(made.creator(), "");
+  metadata.set_creator(made.creator());
   EXPECT_EQ(made.has_expire_time(), metadata.has_ttl());
   if (!made.has_expire_time()) return;
   const int64_t left = made.expire_time().seconds() - absl::ToUnixSeconds(absl::Now());

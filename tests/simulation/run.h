@@ -122,6 +122,8 @@ class Simulation final : public Plot {
   void Check(bool look_only);
   // Compares everything that can be seen, if no call runs.
   void Look();
+  // Whether what the registry counts is what is in it.
+  void Recount();
   void Finish();
 
   // The number of a process of a history; 0: it is not there.

@@ -164,6 +164,7 @@ void Simulation::Execute(Flight& flight) {
   const Call& call = flight.call;
   engine::CallContext context{.request_id = call.request_id,
                               .fingerprint = call.Fingerprint(),
+                              .caller = absl::StrCat("uid:", call.metadata.owner),
                               .validate_only = call.validate,
                               .stopped =
                                   [this, &flight] {

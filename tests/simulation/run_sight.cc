@@ -12,7 +12,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "server/engine/kernel.h"
+#include "server/engine/quota.h"
 #include "server/engine/tag.h"
+#include "server/engine/usage.h"
 #include "tests/simulation/model.h"
 #include "tests/simulation/run.h"
 #include "tests/simulation/traits.h"
@@ -156,8 +158,41 @@ Sighting Simulation::See() {
   return sighting;
 }
 
+void Simulation::Recount() {
+  // What an unfinished intent adds is no more than its whole object.
+  std::map<std::string, engine::Usage> least;
+  std::map<std::string, engine::Usage> most;
+  auto add = [&](const auto& record) {
+    least[record.creator] += UsageOf(record);
+    most[record.creator] += UsageOf(record);
+  };
+  for (const auto& record : registry_->ListNamespaces()) add(record);
+  for (const auto& record : registry_->ListVeths("", SIZE_MAX)) add(record);
+  for (const auto& record : registry_->ListDevices()) add(record);
+  for (const engine::PendingIntent& item : registry_->ListPending()) {
+    most[engine::CreatorOf(item.intent)] += engine::UsageAfter(item.intent);
+  }
+  auto compare = [this](const std::string& whose, const engine::Usage& used, const engine::Usage& from,
+                        const engine::Usage& to) {
+    for (const engine::CountedKind& kind : engine::kCountedKinds) {
+      if (from.*kind.used <= used.*kind.used && used.*kind.used <= to.*kind.used) continue;
+      Break(absl::StrCat(whose, " must not have ", used.*kind.used, " ", kind.name, ", but ", from.*kind.used, " to ",
+                         to.*kind.used));
+    }
+  };
+  engine::Usage all_least;
+  engine::Usage all_most;
+  for (const auto& [creator, usage] : most) {
+    compare(creator, registry_->UsedBy(creator), least[creator], usage);
+    all_least += least[creator];
+    all_most += usage;
+  }
+  compare("all together", registry_->UsedByAll(), all_least, all_most);
+}
+
 void Simulation::Look() {
   if (!flights_.empty()) return;
+  Recount();
   const bool was_armed = std::exchange(armed_, false);
   const Sighting sighting = See();
   std::vector<Config> seen = configs_;
