@@ -43,6 +43,8 @@ std::variant<Config, ExitRequest> ParseConfig(int argc, const char* const* argv)
                  "What a change survives once it is answered: any end of the process, or a loss of power too")
       ->check(CLI::IsMember({"process", "power"}))
       ->capture_default_str();
+  app.add_option("--audit-log", config.audit_log,
+                 "The file with a line for each change; left out, audit.log in the state directory; none for none");
   app.add_option("--listen", config.listen, "A TCP address to serve on as well, as 192.0.2.1:7001; may be repeated")
       ->take_all();
   app.add_flag("--insecure", config.insecure, "Serve TCP without TLS, on addresses that only this host can reach");

@@ -17,6 +17,7 @@ struct Config {
   std::string socket_path = "/run/netprov/netprovd.sock";  // empty: none
   std::string state_dir = "/var/lib/netprov";
   std::string durability = "process";  // or power
+  std::string audit_log;               // its path; empty: the usual one in the state directory; `none`: there is none
   std::string socket_group;            // its name or number; empty: the daemon's own
   std::vector<std::string> listen;     // TCP addresses
   bool insecure = false;

@@ -44,6 +44,7 @@ TEST(ConfigTest, HasTheDocumentedDefaults) {
   EXPECT_EQ(config.socket_path, "/run/netprov/netprovd.sock");
   EXPECT_EQ(config.state_dir, "/var/lib/netprov");
   EXPECT_EQ(config.durability, "process");
+  EXPECT_EQ(config.audit_log, "");
   EXPECT_THAT(config.listen, ElementsAre());
   EXPECT_FALSE(config.insecure);
   EXPECT_EQ(config.socket_group, "");
@@ -67,6 +68,8 @@ TEST(ConfigTest, ReadsEveryFlag) {
                                 "--listen",
                                 "[::1]:7001",
                                 "--insecure",
+                                "--audit-log",
+                                "/var/log/netprov/audit.log",
                                 "--durability",
                                 "power",
                                 "--workers",
@@ -99,6 +102,7 @@ TEST(ConfigTest, ReadsEveryFlag) {
   EXPECT_EQ(config.connections.per_address, 4u);
   EXPECT_EQ(config.socket_path, "/s");
   EXPECT_EQ(config.state_dir, "/d");
+  EXPECT_EQ(config.audit_log, "/var/log/netprov/audit.log");
   EXPECT_EQ(config.durability, "power");
   EXPECT_THAT(config.listen, ElementsAre("127.0.0.1:0", "[::1]:7001"));
   EXPECT_TRUE(config.insecure);

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -32,6 +33,7 @@
 #include "server/backend.h"
 #include "server/config.h"
 #include "server/reloader.h"
+#include "server/rpc/auditor.h"
 #include "server/rpc/call_log.h"
 #include "server/rpc/listening_socket.h"
 #include "server/rpc/server.h"
@@ -120,10 +122,22 @@ int Fail(const absl::Status& status) {
   return 1;
 }
 
+// Null: there is no audit log.
+absl::StatusOr<std::unique_ptr<rpc::Auditor>> AuditorOf(const Config& config, engine::Registry& registry) {
+  if (config.audit_log == "none") {
+    // Nor has a command that serves itself.
+    (void)registry.SetAuditLog("");
+    return nullptr;
+  }
+  const std::string path = config.audit_log.empty() ? config.state_dir + "/audit.log" : config.audit_log;
+  return rpc::Auditor::Open(std::filesystem::absolute(path).string(), config.durability == "power", registry);
+}
+
 // What the recovery at start did. An error when it could not even begin.
-absl::Status Recover(engine::Engine& engine, spdlog::logger& log) {
+absl::Status Recover(engine::Engine& engine, rpc::Auditor* auditor, spdlog::logger& log) {
   auto report = engine.Recover();
   if (!report.ok()) return absl::InternalError(absl::StrCat("cannot recover: ", report.error().message));
+  if (auditor != nullptr) auditor->Recover(*report);
   log.info(absl::StrCat("event=recovered objects=", report->objects, " findings=", report->findings.size(),
                         " unfinished=", report->Count(engine::Finding::Kind::kUnfinished)));
   for (const engine::Finding& finding : report->findings) {
@@ -167,14 +181,24 @@ std::vector<Reloader::Source> SourcesOf(const Config& config, rpc::Tls* const& t
   return sources;
 }
 
-// Waits for the signal to end, and reads everything again at each SIGHUP.
-int WaitForEnd(const sigset_t& signals, Reloader& reloader, ServiceManager& manager, const std::string& status) {
+// Waits for the signal to end. At each SIGHUP, reads everything again, and goes on in a new audit log where the old one
+// has another name now.
+int WaitForEnd(const sigset_t& signals, Reloader& reloader, rpc::Auditor* auditor, ServiceManager& manager,
+               const std::string& status, spdlog::logger& log) {
   for (;;) {
     int signal = 0;
     ::sigwait(&signals, &signal);
     if (signal != SIGHUP) return signal;
     manager.Reloading();
     reloader.ReloadAll();
+    if (auditor != nullptr) {
+      if (absl::Status opened = auditor->Reopen(); opened.ok()) {
+        log.info("event=reloaded what=audit_log");
+      } else {
+        log.error(absl::StrCat("event=reload_failed what=audit_log detail=",
+                               rpc::LogfmtValue(std::string(opened.message()))));
+      }
+    }
     manager.Ready(status);
   }
 }
@@ -192,6 +216,8 @@ int Run(Config config, const sigset_t& signals) {
       {.durability = config.durability == "power" ? engine::Durability::kPower : engine::Durability::kProcess},
       config.prepared_namespaces);
   if (!backend.ok()) return Fail(backend.status());
+  auto auditor = AuditorOf(config, (*backend)->registry());
+  if (!auditor.ok()) return Fail(auditor.status());
   // Ahead of the first reading, so that no change is missed. It tells the server of changes, which tells callers of
   // faults: it outlives the server, and its thread does not.
   rpc::Tls* serving_tls = nullptr;
@@ -216,9 +242,11 @@ int Run(Config config, const sigset_t& signals) {
                                                 .queue_limit = config.queue_limit,
                                                 .log = log,
                                                 .caretaker = &(*backend)->caretaker(),
-                                                .registry = &(*backend)->registry()});
+                                                .registry = &(*backend)->registry(),
+                                                .auditor = auditor->get()});
   if (!server.ok()) return Fail(server.status());
-  if (absl::Status recovered = Recover((*backend)->engine(), *log); !recovered.ok()) return Fail(recovered);
+  const absl::Status recovered = Recover((*backend)->engine(), auditor->get(), *log);
+  if (!recovered.ok()) return Fail(recovered);
   (*server)->Serve();
   serving = server->get();
   reloader.Start();
@@ -227,7 +255,7 @@ int Run(Config config, const sigset_t& signals) {
   ServiceManager manager([server = server->get()] { return server->GetsOn(); });
   const std::string status = absl::StrCat("Serving ", absl::StrJoin((*server)->addresses(), ", "));
   manager.Ready(status);
-  const int signal = WaitForEnd(signals, reloader, manager, status);
+  const int signal = WaitForEnd(signals, reloader, auditor->get(), manager, status, *log);
   manager.Stopping();
   reloader.Stop();
   log->info(absl::StrCat("shutting_down signal=", sigabbrev_np(signal)));
@@ -239,6 +267,7 @@ int Run(Config config, const sigset_t& signals) {
   }).detach();
   (*server)->Shutdown(config.shutdown_grace);
   server->reset();
+  auditor->reset();
   backend->reset();
   log->info("shut_down");
   spdlog::shutdown();

@@ -388,6 +388,13 @@ absl::Status ShuttingDown() {
       .Build();
 }
 
+absl::Status AuditFailed() {
+  return StatusBuilder(absl::StatusCode::kUnavailable, v1::ERROR_REASON_AUDIT_FAILED,
+                       "the audit log can't be written, and nothing is changed without it")
+      .Retry(kRestartRetryMilliseconds)
+      .Build();
+}
+
 absl::Status DeadlineExceeded() {
   return StatusBuilder(absl::StatusCode::kDeadlineExceeded, v1::ERROR_REASON_DEADLINE_EXCEEDED,
                        "the deadline passed before anything was changed")
@@ -505,11 +512,22 @@ absl::Status FromEngine(Method method, const engine::Error& error) {
   return ByReason(method, placed);
 }
 
-std::string ReasonOf(const absl::Status& status) {
+static ErrorInfo InfoOf(const absl::Status& status) {
   const auto payload = status.GetPayload(absl::StrCat(kTypeUrlPrefix, ErrorInfo::descriptor()->full_name()));
   ErrorInfo info;
-  if (!payload.has_value() || !info.ParseFromString(std::string(*payload))) return "";
-  return info.reason();
+  if (payload.has_value() && !info.ParseFromString(std::string(*payload))) info.Clear();
+  return info;
+}
+
+std::string ReasonOf(const absl::Status& status) { return InfoOf(status).reason(); }
+
+KernelWords KernelWordsOf(const absl::Status& status) {
+  const ErrorInfo info = InfoOf(status);
+  const auto& metadata = info.metadata();
+  KernelWords words;
+  if (const auto found = metadata.find("errno"); found != metadata.end()) words.error = found->second;
+  if (const auto found = metadata.find("extack"); found != metadata.end()) words.extack = found->second;
+  return words;
 }
 
 }  // namespace netprov::api

@@ -70,6 +70,9 @@ absl::Status ShuttingDown();
 absl::Status DeadlineExceeded();
 absl::Status CallCancelled();
 
+// AUDIT_FAILED: nothing was changed. Why the audit log can't be written is for the operator to know.
+absl::Status AuditFailed();
+
 // ACCESS_DENIED. `resource` and `right` are what is not allowed, one of them empty.
 absl::Status AccessDenied(absl::string_view caller, absl::string_view method, absl::string_view resource,
                           absl::string_view right);
@@ -83,6 +86,14 @@ absl::Status FromEngine(Method method, const engine::Error& error);
 
 // The reason in the status's ErrorInfo, as in `NAMESPACE_NOT_FOUND`; empty when it has none.
 std::string ReasonOf(const absl::Status& status);
+
+// What it says of the kernel's refusal: its error, as in `EEXIST`, and its words; empty where the kernel refused
+// nothing, or said nothing.
+struct KernelWords {
+  std::string error;
+  std::string extack;
+};
+KernelWords KernelWordsOf(const absl::Status& status);
 
 }  // namespace netprov::api
 

@@ -99,6 +99,7 @@ std::vector<absl::Status> AllStatuses() {
                                    ShuttingDown(),
                                    DeadlineExceeded(),
                                    CallCancelled(),
+                                   AuditFailed(),
                                    AccessDenied("uid:1000", "CreateVeth", "veths/v", ""),
                                    AccessDenied("uid:1000", "CreateVeth", "", "host"),
                                    CallLimitExceeded("uid:1000", "has too many calls under way", absl::Seconds(1))};

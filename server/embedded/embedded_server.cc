@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "server/backend.h"
+#include "server/rpc/auditor.h"
 #include "server/rpc/server.h"
 
 namespace netprov {
@@ -23,6 +24,7 @@ constexpr absl::Duration kGrace = absl::Seconds(10);
 
 struct EmbeddedServer::Parts {
   std::unique_ptr<Backend> backend;
+  std::unique_ptr<rpc::Auditor> auditor;
   std::unique_ptr<rpc::Server> server;  // over the backend, so it ends first
 };
 
@@ -40,12 +42,20 @@ absl::StatusOr<std::unique_ptr<EmbeddedServer>> EmbeddedServer::Start(const Opti
   // A person reads the process's stderr: errors reach them as answers.
   auto quiet = std::make_shared<spdlog::logger>("embedded", std::make_shared<spdlog::sinks::null_sink_mt>());
   quiet->set_level(spdlog::level::off);
-  auto server = rpc::Server::Start(engine, {.socket_path = "", .workers = kWorkers, .readers = kReaders, .log = quiet});
+  // Where the host's daemon has an audit log, what is changed without it is in there too.
+  if (const std::string path = parts->backend->registry().AuditLog(); !path.empty()) {
+    auto auditor = rpc::Auditor::Open(path, /*durable=*/false, parts->backend->registry());
+    if (!auditor.ok()) return auditor.status();
+    parts->auditor = *std::move(auditor);
+  }
+  auto server = rpc::Server::Start(
+      engine,
+      {.socket_path = "", .workers = kWorkers, .readers = kReaders, .log = quiet, .auditor = parts->auditor.get()});
   if (!server.ok()) return server.status();
   parts->server = *std::move(server);
-  if (auto report = engine.Recover(); !report.ok()) {
-    return absl::InternalError(absl::StrCat("cannot recover: ", report.error().message));
-  }
+  auto report = engine.Recover();
+  if (!report.ok()) return absl::InternalError(absl::StrCat("cannot recover: ", report.error().message));
+  if (parts->auditor != nullptr) parts->auditor->Recover(*report);
   parts->server->Serve();
   return std::unique_ptr<EmbeddedServer>(new EmbeddedServer(std::move(parts)));
 }

@@ -276,15 +276,22 @@ std::shared_ptr<bool> Caretaker::Busy(const ObjectRef& object) {
 }
 
 Chore Caretaker::Look(const ObjectRef& object) {
-  return {.keys = engine_.Keys(object), .run = [this, object, looked = Busy(object)] {
-            *looked = true;
-            return LookNow(object);
-          }};
+  return {.keys = engine_.Keys(object),
+          .run =
+              [this, object, looked = Busy(object)] {
+                *looked = true;
+                return LookNow(object);
+              },
+          .act = "Heal",
+          .object = object.name};
 }
 
 Chore Caretaker::Expire(const LeaseBook::Lease& lease) {
   const ObjectRef object{.name = lease.object, .uid = lease.uid};
-  return {.keys = engine_.Keys(object), .run = [this, object, owner = lease.owner, looked = Busy(object)] {
+  return {
+      .keys = engine_.Keys(object),
+      .run =
+          [this, object, owner = lease.owner, looked = Busy(object)] {
             *looked = true;
             std::vector<Notice> notices;
             EngineResult<Engine::Expiry> expiry = engine_.DeleteExpired(object);
@@ -301,7 +308,9 @@ Chore Caretaker::Expire(const LeaseBook::Lease& lease) {
                                  .detail = absl::StrCat("no sign of ", owner)});
             }
             return notices;
-          }};
+          },
+      .act = "Expire",
+      .object = object.name};
 }
 
 std::vector<Notice> Caretaker::LookNow(const ObjectRef& object) {

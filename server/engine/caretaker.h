@@ -35,6 +35,9 @@ struct Notice {
 struct Chore {
   std::vector<std::string> keys;
   std::function<std::vector<Notice>()> run;
+  // What may be done, and to what, for the audit log: `Expire`, or `Heal` where a look shows that it is to be healed.
+  const char* act = "";
+  std::string object;
 };
 
 // Watches the kernel and the leases, and says what is to be done. Objects are looked at when the kernel hints at them,

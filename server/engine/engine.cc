@@ -13,6 +13,7 @@
 #include "absl/time/clock.h"
 #include "server/engine/address_translation.h"
 #include "server/engine/error.h"
+#include "server/engine/origin.h"
 #include "server/engine/plan.h"
 
 namespace netprov::engine {
@@ -80,7 +81,7 @@ EngineResult<void> Engine::RecordAnswer(const CallContext& context, const std::s
 
 EngineResult<void> Engine::Transact(const std::string& object, const Intent& intent, Plan& plan,
                                     const Allowance& allowance, const std::function<Outcome()>& outcome) {
-  RegistryResult<int64_t> sequence = registry_.Begin(intent, allowance);
+  RegistryResult<int64_t> sequence = registry_.Begin(intent, allowance, OriginScope::Current());
   if (!sequence.ok() && sequence.error().excess.has_value()) return QuotaExceeded(object, *sequence.error().excess);
   if (!sequence.ok()) return RegistryFailure(object, sequence.error().message);
   // What a creation has left stays intended, and recovery tries again. A deletion is not completed behind its caller's

@@ -208,7 +208,8 @@ void Engine::FinishIntents(const std::vector<PendingIntent>& intents, bool look_
     }
     if (finished.ok()) {
       // A deletion that was completed had an intent of its own.
-      if (RegistryResult<void> forgotten = registry_.Abort(item.sequence); !forgotten.ok()) {
+      const Fate fate = was_delete ? Fate::kCompleted : Fate::kRolledBack;
+      if (RegistryResult<void> forgotten = registry_.Abort(item.sequence, fate); !forgotten.ok()) {
         finished = RegistryFailure(object, forgotten.error().message);
       }
     }

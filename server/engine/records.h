@@ -139,6 +139,23 @@ bool IsOf(const Intent& intent, const std::string& uid);
 bool IsDeletion(const Intent& intent);
 bool IsUpdate(const Intent& intent);
 
+// What became of an intent.
+enum class Fate {
+  kUnfinished = 0,  // it has no outcome
+  kDone = 1,
+  kUndone = 2,      // its maker failed, and undid it
+  kRolledBack = 3,  // recovery undid it
+  kCompleted = 4,   // recovery completed it
+};
+
+// A change that a call made or tried, until the call's line is known to be in the audit log.
+struct TracedChange {
+  std::string call_id;  // Origin
+  std::string origin;   // its text
+  std::string object;   // the resource name of what was changed
+  Fate fate = Fate::kUnfinished;
+};
+
 // An intent that has no outcome: its maker died in between, or could not undo it.
 struct PendingIntent {
   int64_t sequence;

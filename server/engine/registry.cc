@@ -60,11 +60,22 @@ constexpr std::array kMigrations = {
     R"sql(
       CREATE TABLE devices (name TEXT PRIMARY KEY, uid TEXT NOT NULL, record TEXT NOT NULL) WITHOUT ROWID;
     )sql",
+    R"sql(
+      -- Of a row whose call may have no line in the audit log yet; else NULL, and the row goes where it has neither an
+      -- intent nor an answer.
+      ALTER TABLE journal ADD COLUMN call_id TEXT;
+      ALTER TABLE journal ADD COLUMN origin TEXT;
+      ALTER TABLE journal ADD COLUMN object TEXT;
+      ALTER TABLE journal ADD COLUMN fate INTEGER;
+    )sql",
 };
 constexpr int64_t kSchemaVersion = kMigrations.size();
 
 // Old answers are removed every so many commits, so that no single call pays for many.
 constexpr int64_t kCommitsPerPruning = 256;
+
+// And what was kept for calls that are in the audit log by now, so many rows at once.
+constexpr size_t kAuditedAtOnce = 64;
 
 // Pages of the write-ahead log: from how many on Checkpoint() has work to do, and from how many on a write has.
 constexpr int kPagesWorthACheckpoint = 250;
@@ -160,7 +171,9 @@ class Runner {
 
 // An intent, an outcome, or neither: then it is a probe.
 struct Registry::Operation {
-  explicit Operation(const Intent& begun) : intent(&begun), intent_text(ToJson(begun)), statements(1) {}
+  Operation(const Intent& begun, const Origin* of) : intent(&begun), intent_text(ToJson(begun)), statements(1) {
+    if (of != nullptr) trace = {.call_id = of->call_id, .origin = of->text, .object = ObjectOf(begun)};
+  }
   explicit Operation(const Outcome& committed, int64_t of) : outcome(&committed), sequence(of) {
     for (const NamespaceRecord& record : outcome->put_namespaces) namespace_texts.push_back(ToJson(record));
     if (outcome->put_veth.has_value()) veth_text = ToJson(*outcome->put_veth);
@@ -175,7 +188,10 @@ struct Registry::Operation {
 
   const Intent* intent = nullptr;
   const Outcome* outcome = nullptr;
-  int64_t sequence = 0;  // the row of the journal
+  int64_t sequence = 0;       // the row of the journal
+  TracedChange trace;         // of an intent; of its outcome the fate alone
+  bool is_traced = false;     // of an outcome: its row stays
+  bool is_audit_log = false;  // neither: the path in `intent_text` becomes the audit log's
   std::string intent_text;
   std::vector<std::string> namespace_texts;
   std::string veth_text;
@@ -193,7 +209,10 @@ struct Registry::Operation {
 void Registry::StatementCloser::operator()(sqlite3_stmt* statement) const { ::sqlite3_finalize(statement); }
 void Registry::DatabaseCloser::operator()(sqlite3* database) const { ::sqlite3_close(database); }
 
-Registry::~Registry() = default;
+Registry::~Registry() {
+  // So that the next start has not to look whether they are there.
+  if (database_ != nullptr) (void)ForgetAudited();
+}
 
 RegistryResult<sqlite3_stmt*> Registry::Prepare(const char* sql) {
   Statement& statement = statements_[sql];
@@ -304,6 +323,11 @@ RegistryResult<void> Registry::LoadRecords() {
     if (!found) return RegistryError{.message = "table meta has no row id", .storage = true};
     id_ = read.Text(0);
   }
+  {
+    NETPROV_PREPARE(read, "SELECT value FROM meta WHERE name = 'audit_log'");
+    NETPROV_ASSIGN_OR_RETURN(bool found, read.Step());
+    if (found) audit_log_ = read.Text(0);
+  }
   NETPROV_PREPARE(read_namespaces, "SELECT id, record FROM namespaces");
   while (true) {
     NETPROV_ASSIGN_OR_RETURN(bool more, read_namespaces.Step());
@@ -334,14 +358,19 @@ RegistryResult<void> Registry::LoadRecords() {
     }
     Put(*record);
   }
-  NETPROV_PREPARE(read_journal, "SELECT sequence, intent, request_id FROM journal ORDER BY sequence");
+  NETPROV_PREPARE(read_journal,
+                  "SELECT sequence, intent, request_id, call_id, origin, object, fate FROM journal ORDER BY sequence");
   while (true) {
     NETPROV_ASSIGN_OR_RETURN(bool more, read_journal.Step());
     if (!more) return {};
     const int64_t sequence = read_journal.Number(0);
     next_sequence_ = sequence + 1;
+    if (!read_journal.IsNull(3)) {
+      const auto fate = static_cast<Fate>(read_journal.Number(6));
+      traced_[sequence] = {read_journal.Text(3), read_journal.Text(4), read_journal.Text(5), fate};
+    }
     if (read_journal.IsNull(1)) {
-      answers_.emplace(HashOf(read_journal.Text(2)), sequence);
+      if (!read_journal.IsNull(2)) answers_.emplace(HashOf(read_journal.Text(2)), sequence);
       continue;
     }
     std::optional<Intent> intent = IntentFromJson(read_journal.Text(1));
@@ -578,7 +607,7 @@ RegistryResult<std::optional<RequestRecord>> Registry::FindRequest(const std::st
   return std::optional<RequestRecord>();
 }
 
-RegistryResult<int64_t> Registry::Begin(const Intent& intent, const Allowance& allowance) {
+RegistryResult<int64_t> Registry::Begin(const Intent& intent, const Allowance& allowance, const Origin* origin) {
   const int64_t sequence = next_sequence_++;
   {
     std::lock_guard<std::mutex> lock(memory_mutex_);
@@ -588,7 +617,7 @@ RegistryResult<int64_t> Registry::Begin(const Intent& intent, const Allowance& a
     }
     Reserve(sequence, std::move(charge));
   }
-  Operation operation(intent);
+  Operation operation(intent, origin);
   operation.sequence = sequence;
   if (RegistryResult<void> written = Write(operation); !written.ok()) {
     std::lock_guard<std::mutex> lock(memory_mutex_);
@@ -602,6 +631,59 @@ RegistryResult<void> Registry::Commit(int64_t sequence, const Outcome& outcome) 
   Operation operation(outcome, sequence);
   if (operation.statements == 0) return {};
   if (sequence == 0 && outcome.request.has_value()) operation.sequence = next_sequence_++;
+  operation.trace.fate = Fate::kDone;
+  operation.is_traced = IsTraced(sequence);
+  return Write(operation);
+}
+
+RegistryResult<void> Registry::Abort(int64_t sequence, Fate fate) {
+  const Outcome nothing;
+  Operation operation(nothing, sequence);
+  operation.trace.fate = fate;
+  operation.is_traced = IsTraced(sequence);
+  return Write(operation);
+}
+
+bool Registry::IsTraced(int64_t sequence) const {
+  std::lock_guard<std::mutex> lock(memory_mutex_);
+  return traced_.contains(sequence);
+}
+
+std::vector<TracedChange> Registry::ListTraced() const {
+  std::lock_guard<std::mutex> lock(memory_mutex_);
+  std::vector<TracedChange> changes;
+  for (const auto& [sequence, change] : traced_) changes.push_back(change);
+  return changes;
+}
+
+std::vector<TracedChange> Registry::ListTracedOf(const std::string& call_id) const {
+  std::lock_guard<std::mutex> lock(memory_mutex_);
+  std::vector<TracedChange> changes;
+  for (const auto& [sequence, change] : traced_) {
+    if (change.call_id == call_id) changes.push_back(change);
+  }
+  return changes;
+}
+
+void Registry::MarkAudited(const std::string& call_id) {
+  std::lock_guard<std::mutex> lock(memory_mutex_);
+  std::erase_if(traced_, [&](const auto& item) {
+    if (item.second.call_id != call_id) return false;
+    audited_.push_back(item.first);
+    return true;
+  });
+}
+
+std::string Registry::AuditLog() const {
+  std::lock_guard<std::mutex> lock(memory_mutex_);
+  return audit_log_;
+}
+
+RegistryResult<void> Registry::SetAuditLog(const std::string& path) {
+  if (AuditLog() == path) return {};
+  Operation operation;
+  operation.is_audit_log = true;
+  operation.intent_text = path;
   return Write(operation);
 }
 
@@ -659,6 +741,7 @@ RegistryResult<void> Registry::Write(Operation& operation) {
       for (Operation* one : batch) one->result = Transact({&one, 1});
     }
     if (++commits_ % kCommitsPerPruning == 0) (void)Prune();
+    if (AuditedRows() >= kAuditedAtOnce) (void)ForgetAudited();
     if (log_pages_ >= log_pages_to_checkpoint_) MoveLogIntoDatabase();
   }
   queue_lock.lock();
@@ -701,9 +784,22 @@ RegistryResult<void> Registry::WriteInTransaction(absl::Span<Operation* const> b
 }
 
 RegistryResult<void> Registry::WriteOne(const Operation& operation) {
+  if (operation.intent != nullptr && !operation.trace.call_id.empty()) {
+    NETPROV_PREPARE(insert, "INSERT INTO journal (sequence, intent, call_id, origin, object) VALUES (?, ?, ?, ?, ?)");
+    return insert.Bind(operation.sequence)
+        .Bind(operation.intent_text)
+        .Bind(operation.trace.call_id)
+        .Bind(operation.trace.origin)
+        .Bind(operation.trace.object)
+        .Run();
+  }
   if (operation.intent != nullptr) {
     NETPROV_PREPARE(insert, "INSERT INTO journal (sequence, intent) VALUES (?, ?)");
     return insert.Bind(operation.sequence).Bind(operation.intent_text).Run();
+  }
+  if (operation.is_audit_log) {
+    NETPROV_PREPARE(put, "INSERT OR REPLACE INTO meta VALUES ('audit_log', ?)");
+    return put.Bind(operation.intent_text).Run();
   }
   if (operation.outcome == nullptr) return WriteProbe();
   const Outcome& outcome = *operation.outcome;
@@ -732,6 +828,18 @@ RegistryResult<void> Registry::WriteOne(const Operation& operation) {
     NETPROV_PREPARE(put, "INSERT OR REPLACE INTO devices (name, uid, record) VALUES (?, ?, ?)");
     NETPROV_RETURN_IF_ERROR(put.Bind(record->name).Bind(record->uid).Bind(operation.device_text).Run());
   }
+  if (const auto& record = outcome.request; record.has_value() && operation.is_traced) {
+    NETPROV_PREPARE(answer,
+                    "UPDATE journal SET intent = NULL, request_id = ?, fingerprint = ?, answer = ?, answered = ?, "
+                    "fate = ? WHERE sequence = ?");
+    return answer.BindBlob(record->request_id)
+        .BindBlob(record->fingerprint)
+        .Bind(operation.answer_text)
+        .Bind(absl::ToUnixSeconds(absl::Now()))
+        .Bind(static_cast<int64_t>(operation.trace.fate))
+        .Bind(operation.sequence)
+        .Run();
+  }
   if (const auto& record = outcome.request; record.has_value()) {
     NETPROV_PREPARE(answer,
                     "INSERT OR REPLACE INTO journal (sequence, request_id, fingerprint, answer, answered) "
@@ -744,6 +852,10 @@ RegistryResult<void> Registry::WriteOne(const Operation& operation) {
         .Run();
   }
   if (operation.sequence == 0) return {};
+  if (operation.is_traced) {
+    NETPROV_PREPARE(keep, "UPDATE journal SET intent = NULL, fate = ? WHERE sequence = ?");
+    return keep.Bind(static_cast<int64_t>(operation.trace.fate)).Bind(operation.sequence).Run();
+  }
   NETPROV_PREPARE(forget, "DELETE FROM journal WHERE sequence = ?");
   return forget.Bind(operation.sequence).Run();
 }
@@ -756,10 +868,13 @@ RegistryResult<void> Registry::WriteProbe() {
 
 void Registry::Remember(const Operation& operation) {
   if (operation.intent != nullptr) pending_.emplace(operation.sequence, *operation.intent);
+  if (operation.intent != nullptr && !operation.trace.call_id.empty()) traced_[operation.sequence] = operation.trace;
+  if (operation.is_audit_log) audit_log_ = operation.intent_text;
   if (operation.outcome == nullptr) return;
   const Outcome& outcome = *operation.outcome;
   pending_.erase(operation.sequence);
   Release(operation.sequence);
+  if (auto found = traced_.find(operation.sequence); found != traced_.end()) found->second.fate = operation.trace.fate;
   if (const auto& record = outcome.remove_namespace; record.has_value()) {
     auto found = namespaces_.find(record->id);
     if (found != namespaces_.end() && found->second.uid == record->uid) {
@@ -791,7 +906,7 @@ RegistryResult<void> Registry::Prune() {
   {
     NETPROV_PREPARE(prune,
                     "DELETE FROM journal WHERE sequence IN (SELECT sequence FROM journal ORDER BY sequence LIMIT 1024) "
-                    "AND answered <= ? RETURNING request_id, sequence");
+                    "AND answered <= ? AND call_id IS NULL RETURNING request_id, sequence");
     prune.Bind(absl::ToUnixSeconds(absl::Now() - kRequestRetention));
     while (true) {
       NETPROV_ASSIGN_OR_RETURN(bool more, prune.Step());
@@ -806,6 +921,44 @@ RegistryResult<void> Registry::Prune() {
     if (first != last) answers_.erase(first);
   }
   return {};
+}
+
+size_t Registry::AuditedRows() const {
+  std::lock_guard<std::mutex> memory_lock(memory_mutex_);
+  return audited_.size();
+}
+
+RegistryResult<void> Registry::ForgetAudited() {
+  std::vector<int64_t> sequences;
+  {
+    std::lock_guard<std::mutex> memory_lock(memory_mutex_);
+    sequences.swap(audited_);
+  }
+  if (sequences.empty()) return {};
+  RegistryResult<void> forgotten = ForgetAudited(sequences);
+  if (forgotten.ok()) return {};
+  if (::sqlite3_get_autocommit(database_.get()) == 0) (void)Execute("ROLLBACK");
+  std::lock_guard<std::mutex> memory_lock(memory_mutex_);
+  audited_.insert(audited_.end(), sequences.begin(), sequences.end());
+  return forgotten;
+}
+
+RegistryResult<void> Registry::ForgetAudited(const std::vector<int64_t>& sequences) {
+  {
+    NETPROV_PREPARE(begin, "BEGIN IMMEDIATE");
+    NETPROV_RETURN_IF_ERROR(begin.Run());
+  }
+  for (const int64_t sequence : sequences) {
+    // An intent that could not be undone outlives its call.
+    NETPROV_PREPARE(clear,
+                    "UPDATE journal SET call_id = NULL, origin = NULL, object = NULL, fate = NULL WHERE sequence = ? "
+                    "AND (intent IS NOT NULL OR request_id IS NOT NULL)");
+    NETPROV_RETURN_IF_ERROR(clear.Bind(sequence).Run());
+    NETPROV_PREPARE(remove, "DELETE FROM journal WHERE sequence = ? AND intent IS NULL AND request_id IS NULL");
+    NETPROV_RETURN_IF_ERROR(remove.Bind(sequence).Run());
+  }
+  NETPROV_PREPARE(commit, "COMMIT");
+  return commit.Run();
 }
 
 void Registry::MoveLogIntoDatabase() {

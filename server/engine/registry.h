@@ -20,6 +20,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "server/base/result.h"
+#include "server/engine/origin.h"
 #include "server/engine/quota.h"
 #include "server/engine/records.h"
 
@@ -97,8 +98,9 @@ class Registry {
 
   // Writes an intent; returns what names it, a number above 0. What it adds counts as used from before it is written
   // until its outcome, so that of two that come at once not both take what is left for one; where that would be more
-  // than `allowance` has room for, nothing is written.
-  RegistryResult<int64_t> Begin(const Intent& intent, const Allowance& allowance = {});
+  // than `allowance` has room for, nothing is written. With an origin, the change is traced: its row stays, after the
+  // outcome too, until MarkAudited().
+  RegistryResult<int64_t> Begin(const Intent& intent, const Allowance& allowance = {}, const Origin* origin = nullptr);
   // Why Begin() would refuse it now.
   std::optional<QuotaExcess> FindExcess(const Intent& intent, const Allowance& allowance) const;
 
@@ -106,8 +108,20 @@ class Registry {
   // intent's.
   RegistryResult<void> Commit(int64_t sequence, const Outcome& outcome);
 
-  // The intent was undone, or nothing of it was begun.
-  RegistryResult<void> Abort(int64_t sequence) { return Commit(sequence, {}); }
+  // The intent was undone, or nothing of it was begun; or recovery has seen to it, and how.
+  RegistryResult<void> Abort(int64_t sequence, Fate fate = Fate::kUndone);
+
+  // The changes whose calls may have no line in the audit log yet, in the order of their beginnings: of calls that are
+  // under way, and, after a start, of those that were when the process before ended.
+  std::vector<TracedChange> ListTraced() const;
+  std::vector<TracedChange> ListTracedOf(const std::string& call_id) const;
+  // The call's line is in the audit log: what is kept for its sake goes with a later write, and with the registry.
+  // Never blocks.
+  void MarkAudited(const std::string& call_id);
+
+  // The path of the audit log that the host's daemon writes, for whoever serves from the same state; empty: none.
+  std::string AuditLog() const;
+  RegistryResult<void> SetAuditLog(const std::string& path);
 
   // What has no outcome, oldest first.
   std::vector<PendingIntent> ListPending() const;
@@ -169,7 +183,13 @@ class Registry {
   RegistryResult<void> WriteOne(const Operation& operation);
   RegistryResult<void> WriteProbe();
   RegistryResult<void> Prune();
+  // Forgets what was kept for the sake of calls that are in the audit log.
+  RegistryResult<void> ForgetAudited();
+  RegistryResult<void> ForgetAudited(const std::vector<int64_t>& sequences);
   void MoveLogIntoDatabase();
+
+  bool IsTraced(int64_t sequence) const;
+  size_t AuditedRows() const;
 
   // With memory_mutex_ held.
   void Remember(const Operation& operation);
@@ -211,7 +231,10 @@ class Registry {
   std::unordered_multimap<size_t, int64_t> answers_;    // sequences by the hash of the request id
   std::unordered_map<std::string, Usage> used_;         // by creator, of those who have anything
   Usage used_by_all_;
-  std::map<int64_t, Charge> reserved_;  // what of that is an intent's, by its sequence
+  std::map<int64_t, Charge> reserved_;      // what of that is an intent's, by its sequence
+  std::map<int64_t, TracedChange> traced_;  // by sequence
+  std::vector<int64_t> audited_;            // of rows that were traced, and need not be any more
+  std::string audit_log_;
   std::optional<std::string> fault_;
 };
 

@@ -519,6 +519,100 @@ TEST_F(RegistryTest, OldAnswersGoInTheCourseOfTime) {
   EXPECT_EQ(registry_->ListPending().size(), 1u);
 }
 
+// `CALL object fate`, of each traced change.
+std::vector<std::string> Traced(const Registry& registry) {
+  std::vector<std::string> changes;
+  for (const TracedChange& change : registry.ListTraced()) {
+    EXPECT_EQ(change.origin, "who and what of " + change.call_id);
+    changes.push_back(absl::StrCat(change.call_id, " ", change.object, " ", static_cast<int>(change.fate)));
+  }
+  return changes;
+}
+
+Origin OriginOf(const std::string& call_id) { return {.call_id = call_id, .text = "who and what of " + call_id}; }
+
+TEST_F(RegistryTest, AChangeIsTracedUntilItsCallIsAudited) {
+  const Intent create = {.kind = Intent::Kind::kCreateVeth, .veth = VethNamed("v")};
+  const Intent remove = {.kind = Intent::Kind::kDeleteNamespace, .netns = NamespaceNamed("blue")};
+  auto begin = [&](const Intent& intent, const std::string& call_id) {
+    const Origin origin = OriginOf(call_id);
+    auto begun = registry_->Begin(intent, {}, &origin);
+    EXPECT_TRUE(begun.ok());
+    return *begun;
+  };
+  begin(create, "open");
+  ASSERT_TRUE(registry_->Commit(begin(create, "answered"), {.request = RequestRecord{.request_id = "r"}}).ok());
+  ASSERT_TRUE(registry_->Commit(begin(create, "done"), {.put_veth = VethNamed("v")}).ok());
+  ASSERT_TRUE(registry_->Abort(begin(remove, "undone")).ok());
+  ASSERT_TRUE(registry_->Abort(begin(remove, "recovered"), Fate::kCompleted).ok());
+  // Two of one call.
+  ASSERT_TRUE(registry_->Commit(begin(create, "two"), {}).ok());
+  begin(remove, "two");
+  // And one that nobody asks about.
+  ASSERT_TRUE(registry_->Begin(create).ok());
+
+  const std::vector<std::string> all = {"open veths/v 0",           "answered veths/v 1",          "done veths/v 1",
+                                        "undone namespaces/blue 2", "recovered namespaces/blue 4", "two veths/v 1",
+                                        "two namespaces/blue 0"};
+  EXPECT_EQ(Traced(*registry_), all);
+  Open();
+  EXPECT_EQ(Traced(*registry_), all) << "after a restart";
+  EXPECT_THAT(registry_->ListTracedOf("two"), SizeIs(2));
+  EXPECT_THAT(registry_->ListPending(), SizeIs(3));
+  EXPECT_TRUE(registry_->FindRequest("r")->has_value());
+
+  for (const char* call_id : {"open", "answered", "done", "undone", "recovered", "two"}) {
+    registry_->MarkAudited(call_id);
+    EXPECT_THAT(registry_->ListTracedOf(call_id), IsEmpty());
+  }
+  Open();
+  EXPECT_THAT(Traced(*registry_), IsEmpty());
+  // What was not finished, and what was answered, stay for their own sakes.
+  EXPECT_THAT(registry_->ListPending(), SizeIs(3));
+  EXPECT_TRUE(registry_->FindRequest("r")->has_value());
+  EXPECT_EQ(Number("SELECT count(*) FROM journal"), 4);
+}
+
+TEST_F(RegistryTest, WhatIsKeptForAuditedCallsGoesInTheCourseOfWrites) {
+  auto traced_after_a_crash = [this] {
+    auto registry = Registry::Open(CopyOfFiles());
+    return registry.ok() ? static_cast<int>((*registry)->ListTraced().size()) : -1;
+  };
+  for (int i = 0; i < 64; ++i) {
+    EXPECT_EQ(traced_after_a_crash(), i);
+    const Origin origin = OriginOf(absl::StrCat("c", i));
+    auto begun = registry_->Begin({.kind = Intent::Kind::kCreateVeth, .veth = VethNamed("v")}, {}, &origin);
+    ASSERT_TRUE(begun.ok());
+    ASSERT_TRUE(registry_->Commit(*begun, {}).ok());
+    registry_->MarkAudited(origin.call_id);
+  }
+  ASSERT_TRUE(registry_->Probe().ok());
+  EXPECT_EQ(traced_after_a_crash(), 0);
+  EXPECT_EQ(Number("SELECT count(*) FROM journal"), 0);
+}
+
+TEST_F(RegistryTest, AnOldAnswerStaysWhileItsCallIsNotAudited) {
+  const Origin origin = OriginOf("c");
+  auto begun = registry_->Begin({.kind = Intent::Kind::kCreateVeth, .veth = VethNamed("v")}, {}, &origin);
+  ASSERT_TRUE(registry_->Commit(*begun, {.request = RequestRecord{.request_id = "r"}}).ok());
+  Sql("UPDATE journal SET answered = answered - 90000");
+  Open();
+  for (int i = 0; i < 256; ++i) ASSERT_TRUE(registry_->Probe().ok());
+  EXPECT_THAT(Traced(*registry_), ElementsAre("c veths/v 1"));
+  Open();
+  EXPECT_THAT(Traced(*registry_), ElementsAre("c veths/v 1"));
+}
+
+TEST_F(RegistryTest, RemembersWhereTheAuditLogIs) {
+  EXPECT_EQ(registry_->AuditLog(), "");
+  ASSERT_TRUE(registry_->SetAuditLog("/var/log/netprov/audit.log").ok());
+  Open();
+  EXPECT_EQ(registry_->AuditLog(), "/var/log/netprov/audit.log");
+  ASSERT_TRUE(registry_->SetAuditLog("").ok());
+  Open();
+  EXPECT_EQ(registry_->AuditLog(), "");
+}
+
 TEST_F(RegistryTest, TheNewerAnswerToARequestIdCounts) {
   ASSERT_TRUE(registry_->Commit(0, {.request = RequestRecord{.request_id = "r", .fingerprint = "old"}}).ok());
   ASSERT_TRUE(registry_->Commit(0, {.request = RequestRecord{.request_id = "r", .fingerprint = "new"}}).ok());

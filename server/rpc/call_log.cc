@@ -38,6 +38,8 @@ std::string FormatCall(const CallRecord& call) {
   add("peer", call.peer);
   add("request_id", call.request_id);
   if (call.validate_only) add("validate_only", "true");
+  add("call_id", call.call_id);
+  add("trace_id", call.trace_id);
   add("error", call.status.message());
   return line;
 }

@@ -21,6 +21,8 @@ struct CallRecord {
   std::string peer;         // where it calls from: `pid:4711`, `127.0.0.1:50000`
   std::string request_id;
   bool validate_only = false;
+  std::string call_id;   // in the audit log; empty: it has no line there
+  std::string trace_id;  // of the caller's trace; empty: it named none
 };
 
 // The value of a logfmt pair: as it is, or in quotes where it would not read as one word, with quotes and backslashes

@@ -2,16 +2,23 @@
 
 #include <grpcpp/support/proto_buffer_writer.h>
 #include <grpcpp/support/slice.h>
+#include <openssl/evp.h>
 
+#include <array>
 #include <chrono>
 #include <optional>
 #include <string>
 #include <utility>
 
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "server/api/errors.h"
 #include "server/api/request.h"
+#include "server/api/trace_context.h"
+#include "server/audit/line.h"
+#include "server/engine/origin.h"
 #include "server/rpc/call_log.h"
 #include "server/rpc/handover.h"
 #include "server/rpc/status.h"
@@ -21,6 +28,10 @@ namespace {
 
 // Documented in netprov/v1/metadata.proto.
 constexpr char kOwnerKey[] = "netprov-owner";
+constexpr char kTraceKey[] = "traceparent";
+
+// Refused, it would let leases end: it is done also while the audit log can't be written.
+constexpr absl::string_view kAlwaysDone = "RenewLease";
 
 absl::Status ReadRequest(const grpc::ByteBuffer& bytes, google::protobuf::Message& request) {
   grpc::Slice slice;
@@ -41,6 +52,15 @@ void WriteResponse(const google::protobuf::Message& message, grpc::ByteBuffer* r
   response->Swap(&bytes);
 }
 
+// Of what was asked for, in hexadecimal digits: a repeat with its request id has the same.
+std::string DigestOf(absl::string_view method, const google::protobuf::Message& request) {
+  const std::string bytes = api::Fingerprint(method, request);
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
+  unsigned int size = 0;
+  if (EVP_Digest(bytes.data(), bytes.size(), digest.data(), &size, EVP_sha256(), nullptr) != 1) return "";
+  return absl::BytesToHexString(absl::string_view(reinterpret_cast<const char*>(digest.data()), size));
+}
+
 // What the caller is told of a resource whose name the server chose.
 std::string NameOf(const google::protobuf::Message& response) { return api::Summarize(response).resource; }
 
@@ -51,9 +71,18 @@ std::string NameOf(const google::protobuf::Message& response) { return api::Summ
 class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
  public:
   UnaryCall(CallRunner& runner, const Call& call)
-      : runner_(runner), call_(call), arrival_(absl::Now()), caller_(runner.caller_(*call.context)) {}
+      : runner_(runner), call_(call), arrival_(absl::Now()), caller_(runner.caller_(*call.context)) {
+    const auto& metadata = call.context->client_metadata();
+    // Of two, nobody can say which is the caller's.
+    if (metadata.count(kTraceKey) != 1) return;
+    const grpc::string_ref& text = metadata.find(kTraceKey)->second;
+    if (auto trace = api::ParseTraceparent({text.data(), text.size()})) trace_ = *std::move(trace);
+  }
 
-  void Describe(const google::protobuf::Message& request) { summary_ = api::Summarize(request); }
+  void Describe(const google::protobuf::Message& request) {
+    summary_ = api::Summarize(request);
+    if (has_line_) record_.digest = DigestOf(call_.method, request);
+  }
 
   // Counts the call among those of its caller.
   absl::Status Enter() {
@@ -61,13 +90,15 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
     if (caller_ == nullptr) return api::AccessDenied("nobody known", call_.method, "", "");
     absl::Status status = runner_.gate_.Enter(*caller_);
     has_entered_ = status.ok();
-    if (status.ok()) ShowLife();
-    return status;
+    if (!status.ok()) return status;
+    ShowLife();
+    return BeginLine();
   }
 
   // Whether its caller may make it, as far as that can be said before its turn.
   absl::Status Pass(google::protobuf::Message& request) {
     entry_ = runner_.gate_.Check(caller_, call_.method, request);
+    if (entry_.later == nullptr || !entry_.status.ok()) Decide(entry_.status);
     return entry_.status;
   }
 
@@ -81,6 +112,7 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
   // afterwards.
   void Enqueue(Work work) {
     Executor& executor = work.changes ? runner_.workers_ : runner_.readers_;
+    may_change_ = work.changes && !summary_.validate_only;
     queued_at_ = absl::Now();
     // Copied, as the work moves.
     const std::vector<std::string> keys = work.keys;
@@ -126,6 +158,52 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
   }
 
  private:
+  // Makes room for the call's line in the audit log, if it has one. A call that the limits refuse is not looked at, and
+  // has none: whoever makes too many must not fill the disk with them.
+  absl::Status BeginLine() {
+    if (runner_.auditor_ == nullptr || !Auditor::IsFor(call_.method)) return absl::OkStatus();
+    has_room_ = runner_.auditor_->Reserve();
+    if (!has_room_ && call_.method != kAlwaysDone) return api::AuditFailed();
+    has_line_ = true;
+    record_.id = runner_.auditor_->NewCallId();
+    record_.begun = arrival_;
+    record_.who = *caller_;
+    record_.method = call_.method;
+    record_.trace_id = trace_.trace_id;
+    record_.span_id = trace_.span_id;
+    return absl::OkStatus();
+  }
+
+  // What the policy said.
+  void Decide(const absl::Status& status) {
+    if (status.ok()) {
+      decision_ = audit::Decision::kAllowed;
+    } else if (status.code() == absl::StatusCode::kPermissionDenied) {
+      decision_ = audit::Decision::kDenied;
+    }
+  }
+
+  const audit::Call& Record() {
+    record_.resource = summary_.resource;
+    record_.request_id = summary_.request_id;
+    record_.validate_only = summary_.validate_only;
+    return record_;
+  }
+
+  void WriteLine(const absl::Status& status) {
+    api::KernelWords kernel = api::KernelWordsOf(status);
+    runner_.auditor_->WriteCall(Record(),
+                                {.decision = decision_,
+                                 .code = absl::StatusCodeToString(status.code()),
+                                 .reason = api::ReasonOf(status),
+                                 .error = std::string(status.message()),
+                                 .kernel_errno = std::move(kernel.error),
+                                 .extack = std::move(kernel.extack),
+                                 .duration = absl::Now() - arrival_,
+                                 .queued = queued_},
+                                has_room_, has_begun_ && may_change_);
+  }
+
   // The call is a sign of life of the owner that it names.
   void ShowLife() {
     if (runner_.on_owner_ == nullptr) return;
@@ -140,10 +218,12 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
     queued_ = absl::Now() - queued_at_;
     if (IsStopped()) return Answer(stop_status_);
     if (entry_.later != nullptr) {
-      if (absl::Status allowed = entry_.later(); !allowed.ok()) return Answer(allowed);
+      const absl::Status allowed = entry_.later();
+      Decide(allowed);
+      if (!allowed.ok()) return Answer(allowed);
     }
-    Response response =
-        run({.name = caller_->Name(), .allowance = entry_.allowance, .stopped = [this] { return IsStopped(); }});
+    has_begun_ = true;
+    Response response = RunWith(run);
     if (response.ok()) {
       if (entry_.filter != nullptr) entry_.filter(**response);
       WriteResponse(**response, call_.response);
@@ -153,6 +233,14 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
     // The engine knows that it was stopped, and we why.
     const bool was_stopped = response.status().code() == absl::StatusCode::kCancelled && !stop_status_.ok();
     Answer(was_stopped ? stop_status_ : response.status());
+  }
+
+  Response RunWith(const std::function<Response(const Caller&)>& run) {
+    const Caller caller{
+        .name = caller_->Name(), .allowance = entry_.allowance, .stopped = [this] { return IsStopped(); }};
+    if (!has_line_) return run(caller);
+    const engine::OriginScope scope(Auditor::OriginOf(Record()));
+    return run(caller);
   }
 
   bool IsStopped() {
@@ -167,6 +255,7 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
   }
 
   void Answer(const absl::Status& status) {
+    if (has_line_) WriteLine(status);
     // What fails inside of the server is the operator's concern; all else is the caller's.
     const auto level = status.code() == absl::StatusCode::kInternal ? spdlog::level::err : spdlog::level::info;
     if (runner_.log_->should_log(level)) {
@@ -179,7 +268,9 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
                           .caller = caller_ == nullptr ? "" : caller_->Name(),
                           .peer = caller_ == nullptr ? "" : caller_->from,
                           .request_id = summary_.request_id,
-                          .validate_only = summary_.validate_only});
+                          .validate_only = summary_.validate_only,
+                          .call_id = record_.id,
+                          .trace_id = trace_.trace_id});
     }
     HandOver(this);
     // Frees the call, maybe before it returns.
@@ -193,6 +284,14 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
   bool has_entered_ = false;
   Gate::Entry entry_;
   api::RequestSummary summary_;
+  api::TraceContext trace_;  // empty: the caller named none
+  // Of the audit log.
+  bool has_line_ = false;
+  bool has_room_ = false;
+  audit::Call record_;
+  audit::Decision decision_ = audit::Decision::kNone;
+  bool may_change_ = false;
+  bool has_begun_ = false;
   // Whether somebody sees to the answer already: its turn in the queue, or the caller's end, whichever comes first.
   const std::shared_ptr<std::atomic<bool>> taken_ = std::make_shared<std::atomic<bool>>(false);
   absl::Time queued_at_;
@@ -208,6 +307,7 @@ CallRunner::CallRunner(const Options& options)
       caller_(options.caller),
       gate_(*options.gate),
       on_owner_(options.on_owner),
+      auditor_(options.auditor),
       may_run_here_(options.workers > 1),
       workers_({.name = "worker", .threads = options.workers, .queue_limit = options.queue_limit, .paused = true}),
       readers_({.name = "reader", .threads = options.readers, .queue_limit = options.queue_limit, .paused = true}) {}

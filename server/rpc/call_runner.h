@@ -22,6 +22,7 @@
 #include "absl/time/time.h"
 #include "google/protobuf/message.h"
 #include "server/access/identity.h"
+#include "server/rpc/auditor.h"
 #include "server/rpc/executor.h"
 #include "server/rpc/gate.h"
 #include "server/rpc/work.h"
@@ -53,6 +54,9 @@ class CallRunner {
     // Called with the owner that a call names in its metadata `netprov-owner` and may renew the leases of, whatever it
     // is. Must not block. Null: not.
     std::function<void(const std::string&)> on_owner;
+    // Writes a line for each call that may change something, before it is answered; must outlive the runner. Null:
+    // nobody does.
+    Auditor* auditor = nullptr;
   };
 
   // What gRPC hands to a method. `method` is its name and must live forever.
@@ -117,6 +121,7 @@ class CallRunner {
   const std::function<std::shared_ptr<const access::Identity>(const grpc::CallbackServerContext&)> caller_;
   Gate& gate_;
   const std::function<void(const std::string&)> on_owner_;
+  Auditor* const auditor_;
   const bool may_run_here_;
   std::atomic<bool> runs_here_ = false;  // one of gRPC's threads does a call itself
   std::atomic<bool> refusing_ = false;

@@ -12,7 +12,7 @@
 namespace netprov::rpc {
 namespace {
 
-// How long a fault of the registry may go unnoticed, and new namespaces unwatched.
+// How long a fault of the disk may go unnoticed, and new namespaces unwatched.
 constexpr std::chrono::milliseconds kPeriod(500);
 
 spdlog::level::level_enum LevelOf(engine::Notice::Level level) {
@@ -43,30 +43,48 @@ void Housekeeper::Stop() {
 
 void Housekeeper::Run() {
   while (!stopping_) {
-    WatchRegistry();
+    WatchDisk();
     engine::Caretaker::Due due = caretaker_.Wait(kPeriod);
     Log(due.notices);
     for (engine::Chore& chore : due.chores) {
+      const std::vector<std::string> keys = chore.keys;
       // One that the full queue refuses comes again.
-      runner_.Submit(chore.keys, [this, run = std::move(chore.run)] {
-        if (!stopping_) Log(run());
+      runner_.Submit(keys, [this, chore = std::move(chore)] {
+        if (!stopping_) Log(Do(chore));
       });
     }
   }
 }
 
-void Housekeeper::WatchRegistry() {
+std::vector<engine::Notice> Housekeeper::Do(const engine::Chore& chore) {
+  if (options_.auditor == nullptr) return chore.run();
+  const audit::Call call = options_.auditor->BeginChore(chore);
+  std::vector<engine::Notice> notices;
+  {
+    const engine::OriginScope scope(Auditor::OriginOf(call));
+    notices = chore.run();
+  }
+  options_.auditor->EndChore(call, notices);
+  return notices;
+}
+
+void Housekeeper::WatchDisk() {
   registry_.Checkpoint();
   std::optional<std::string> fault = registry_.Fault();
   if (fault.has_value() && registry_.Probe().ok()) fault.reset();
-  if (writable_ == !fault.has_value()) return;
-  writable_ = !fault.has_value();
+  Tell("registry", fault, registry_is_writable_);
+  if (options_.auditor != nullptr) Tell("audit", options_.auditor->Check(), audit_log_is_writable_);
+}
+
+void Housekeeper::Tell(const char* what, const std::optional<std::string>& fault, bool& is_writable) {
+  if (is_writable == !fault.has_value()) return;
+  is_writable = !fault.has_value();
   // Before the line, so that who waits for it finds health as it says.
-  options_.on_writable(writable_);
-  if (writable_) {
-    options_.log->warn("event=registry_writable");
+  options_.on_writable(registry_is_writable_ && audit_log_is_writable_);
+  if (is_writable) {
+    options_.log->warn(absl::StrCat("event=", what, "_writable"));
   } else {
-    options_.log->error(absl::StrCat("event=registry_fault detail=", LogfmtValue(*fault)));
+    options_.log->error(absl::StrCat("event=", what, "_fault detail=", LogfmtValue(*fault)));
   }
 }
 

@@ -103,6 +103,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(engine::Engine& engine, Se
   server->log_ = options.log;
   server->caretaker_ = options.caretaker;
   server->registry_ = options.registry;
+  server->auditor_ = options.auditor;
   server->connections_ = std::make_unique<Connections>(options.connections);
   const bool has_socket = !options.socket_path.empty() || !options.inherited.empty();
   const bool has_tcp = !options.listen.empty() || !options.inherited.empty();
@@ -123,7 +124,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(engine::Engine& engine, Se
                           .log = options.log,
                           .caller = std::move(caller),
                           .gate = server->gate_.get(),
-                          .on_owner = [&engine](const std::string& owner) { engine.RenewLease(owner); }});
+                          .on_owner = [&engine](const std::string& owner) { engine.RenewLease(owner); },
+                          .auditor = options.auditor});
   server->services_.push_back(MakeAccessService(*server->gate_, *server->runner_));
   server->services_.push_back(MakeHostService(engine, *server->runner_, options.configuration_faults));
   server->services_.push_back(MakeBridgeService(engine, *server->runner_));
@@ -199,7 +201,8 @@ void Server::Serve() {
   if (caretaker_ == nullptr) return;
   housekeeper_ = std::make_unique<Housekeeper>(
       *caretaker_, *registry_, *runner_,
-      Housekeeper::Options{.log = log_, .on_writable = [this](bool writable) { SetHealth(writable); }});
+      Housekeeper::Options{
+          .log = log_, .on_writable = [this](bool writable) { SetHealth(writable); }, .auditor = auditor_});
 }
 
 void Server::SetPolicy(access::Policy policy) { gate_->SetPolicy(std::move(policy)); }

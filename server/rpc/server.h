@@ -33,6 +33,7 @@ class ExternalConnectionAcceptor;
 namespace netprov::rpc {
 
 class Acceptor;
+class Auditor;
 class CallRunner;
 class Gate;
 class Housekeeper;
@@ -100,6 +101,10 @@ struct ServerOptions {
   // nothing is watched and no lease ends.
   engine::Caretaker* caretaker = nullptr;
   engine::Registry* registry = nullptr;
+
+  // Writes a line for each change before its caller is answered, and refuses calls of which it could not. Must outlive
+  // the server. Null: nobody does.
+  Auditor* auditor = nullptr;
 };
 
 // Serves an engine, which must outlive it.
@@ -120,8 +125,8 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  // The engine has recovered: runs calls, and sets health to SERVING. While the registry can't be written, health is
-  // NOT_SERVING again; reads are answered, and changes refused.
+  // The engine has recovered: runs calls, and sets health to SERVING. While registry or audit log can't be written,
+  // health is NOT_SERVING again; reads are answered, and changes refused.
   void Serve();
 
   // Where it listens, ports resolved: `unix:/run/netprov/netprovd.sock`, `127.0.0.1:43211`.
@@ -150,6 +155,7 @@ class Server {
 
   std::shared_ptr<spdlog::logger> log_;
   engine::Caretaker* caretaker_ = nullptr;
+  Auditor* auditor_ = nullptr;
   engine::Registry* registry_ = nullptr;
   std::unique_ptr<Connections> connections_;
   std::unique_ptr<Gate> gate_;

@@ -60,14 +60,15 @@ AttachRecords::AttachRecords(const std::string& id)
                   .ifindex = 2}},
       request_id_(engine::NewUid()) {}
 
-void AttachRecords::Begin(Registry& registry) {
+void AttachRecords::Begin(Registry& registry, const engine::Origin* origin) {
   LookFor(request_id_, registry);
   sequence_ = Need(registry.Begin({.kind = Intent::Kind::kCreateVeth,
                                    .netns = {},
                                    .veth = veth_,
                                    .device = {},
                                    .new_namespaces = {netns_},
-                                   .request = {}}));
+                                   .request = {}},
+                                  {}, origin));
 }
 
 void AttachRecords::Commit(Registry& registry) {

@@ -16,7 +16,7 @@ class AttachRecords {
   explicit AttachRecords(const std::string& id);
 
   // Before and after the namespace and the pair are made.
-  void Begin(engine::Registry& registry);
+  void Begin(engine::Registry& registry, const engine::Origin* origin = nullptr);
   void Commit(engine::Registry& registry);
 
   // Forgets both.

@@ -95,13 +95,21 @@ void ServerTest::StartServer(rpc::ServerOptions options, bool serve) {
   ASSERT_TRUE(registry.ok()) << registry.error().message;
   registry_ = *std::move(registry);
   engine_ = std::make_unique<engine::Engine>(kernel_, *registry_);
+  if (!audit_path_.empty()) {
+    auto auditor = rpc::Auditor::Open(audit_path_, /*durable=*/false, *registry_);
+    ASSERT_TRUE(auditor.ok()) << auditor.status();
+    auditor_ = *std::move(auditor);
+    options.auditor = auditor_.get();
+  }
   options.socket_path = socket_path_;
   options.log = MakeLog();
   auto server = rpc::Server::Start(*engine_, std::move(options));
   ASSERT_TRUE(server.ok()) << server.status();
   server_ = *std::move(server);
   if (serve) {
-    ASSERT_TRUE(engine_->Recover().ok());
+    const auto report = engine_->Recover();
+    ASSERT_TRUE(report.ok());
+    if (auditor_ != nullptr) auditor_->Recover(*report);
     server_->Serve();
   }
   client_ = std::make_unique<TestClient>(target());
@@ -112,6 +120,7 @@ void ServerTest::StopServer() {
   if (server_ != nullptr) server_->Shutdown(absl::FromChrono(kDeadline));
   server_.reset();
   engine_.reset();
+  auditor_.reset();
   registry_.reset();
 }
 

@@ -13,6 +13,7 @@
 #include "server/engine/engine.h"
 #include "server/engine/fake_kernel.h"
 #include "server/engine/registry.h"
+#include "server/rpc/auditor.h"
 #include "server/rpc/server.h"
 #include "tests/component/test_client.h"
 
@@ -53,6 +54,9 @@ class ServerTest : public ::testing::Test {
   ServerTest();
   ~ServerTest() override;
 
+  // Where the server that is started next writes its audit log; none without.
+  void Audit(const std::string& path) { audit_path_ = path; }
+
   // Starts the server over the kernel and the registry as they are. Options that the fixture needs are set.
   void StartServer(rpc::ServerOptions options = {}, bool serve = true);
   // As a restart of the daemon: everything but kernel and state directory is new.
@@ -80,7 +84,9 @@ class ServerTest : public ::testing::Test {
   std::unique_ptr<TestClient> client_;
 
  private:
+  std::string audit_path_;
   std::unique_ptr<engine::Registry> registry_;
+  std::unique_ptr<rpc::Auditor> auditor_;
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<rpc::Server> server_;
 };

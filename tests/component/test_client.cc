@@ -36,6 +36,7 @@ Reply<Response> Call(Stub& stub, grpc::Status (Stub::*method)(grpc::ClientContex
   auto context = std::make_shared<grpc::ClientContext>();
   context->set_deadline(std::chrono::system_clock::now() + options.deadline);
   if (!options.owner.empty()) context->AddMetadata("netprov-owner", options.owner);
+  for (const std::string& trace : options.traceparents) context->AddMetadata("traceparent", trace);
   if (options.started != nullptr) options.started([context] { context->TryCancel(); });
   Reply<Response> reply;
   SetEnding((stub.*method)(context.get(), request, &reply.value), reply);

@@ -59,6 +59,8 @@ struct CallOptions {
   std::chrono::milliseconds deadline = kDeadline;
   // Whose sign of life the call is (`netprov-owner`); empty: nobody's.
   std::string owner = {};
+  // The metadata `traceparent`, as often as it is named.
+  std::vector<std::string> traceparents = {};
   // Called once the call is under way, with what cancels it.
   std::function<void(std::function<void()> cancel)> started = nullptr;
 };

@@ -22,10 +22,13 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
 #include "tests/component/test_client.h"
+#include "tests/e2e/audit_lines.h"
 #include "tests/e2e/failures.h"
 #include "tests/e2e/mutation_fixture.h"
 #include "tests/e2e/points.h"
@@ -102,13 +105,17 @@ class CrashPointTest : public MutationTest {
     if (HasFailure()) return;
     if (whom == TheWorker) {
       EXPECT_GT(system_calls_, 20U) << "the shortest change has more system calls";
+      // What is killed between its intent and its line has one all the same.
+      if (GetParam().done.empty() && !GetParam().puts_right) {
+        EXPECT_GT(recovered_lines_, 0);
+      }
       CrashWhenDone();
     }
     std::printf(
         "%s: %d crash points among %zu system calls; the state was then %d times that before, %d times one between and "
-        "%d times that after, %d of these acknowledged\n",
+        "%d times that after, %d of these acknowledged; %d lines of the audit log were written by the next start\n",
         GetParam().name.c_str(), before_count_ + between_count_ + after_count_, system_calls_, before_count_,
-        between_count_, after_count_, acknowledged_);
+        between_count_, after_count_, acknowledged_, recovered_lines_);
   }
 
   // What was traced, and whether the daemon lives on. What it does by itself may reach a point after what it was
@@ -124,6 +131,7 @@ class CrashPointTest : public MutationTest {
   int between_count_ = 0;
   int after_count_ = 0;
   int acknowledged_ = 0;
+  int recovered_lines_ = 0;  // of the audit log, that the start after a kill has written
 
   // What became of a call that was killed, and of its repeat.
   void JudgeAndRevert(const std::string& request_id, const Answer& first, bool survived) {
@@ -138,10 +146,14 @@ class CrashPointTest : public MutationTest {
       if (first.ok()) ++acknowledged_;
     }
     const std::string uid = GetParam().uid == nullptr ? "" : GetParam().uid(*client_);
+    const size_t lines = JudgeLines(first, found, survived);
 
     const Answer repeat = Repeat(request_id);
     EXPECT_TRUE(repeat.ok()) << repeat.Summary() << ": " << repeat.message;
     EXPECT_EQ(Picture(), after_);
+    if (GetParam().done.empty()) {
+      EXPECT_EQ(CallLines().size(), lines + 1) << "the repeat is a call";
+    }
     if (first.ok()) {
       EXPECT_EQ(repeat.object, first.object) << "a repeat gets the first answer";
     }
@@ -156,6 +168,42 @@ class CrashPointTest : public MutationTest {
   }
 
  private:
+  // The audit log's lines of calls since the state was that before.
+  std::vector<nlohmann::json> CallLines() const {
+    std::vector<nlohmann::json> lines = AuditLines();
+    lines.erase(lines.begin(), lines.begin() + static_cast<ptrdiff_t>(std::min(audited_, lines.size())));
+    std::erase_if(lines, [](const nlohmann::json& line) { return !IsOfCall(line); });
+    return lines;
+  }
+
+  // Whoever was answered has one line, and so has whoever has begun to change something, if only for a moment. Returns
+  // how many lines calls have.
+  size_t JudgeLines(const Answer& first, const std::string& found, bool survived) {
+    // What no call asked for has lines of the daemon's own.
+    const std::vector<nlohmann::json> lines = CallLines();
+    if (!GetParam().done.empty()) return lines.size();
+    EXPECT_LE(lines.size(), 1U);
+    const std::string log = daemon_->log();
+    const bool was_recovered = !survived && (absl::StrContains(log, "that did not finish was undone") ||
+                                             absl::StrContains(log, "that did not finish was completed"));
+    const bool changed = !GetParam().puts_right && found != before_;
+    if (first.ok() || was_recovered || changed) {
+      EXPECT_EQ(lines.size(), 1U) << "acknowledged or begun, and not told of";
+    }
+    for (const nlohmann::json& line : lines) {
+      if (GetParam().uid != nullptr && found == after_) {
+        EXPECT_TRUE(SaysDone(line)) << line;
+      } else if (found == before_ && !GetParam().puts_right) {
+        EXPECT_FALSE(SaysDone(line)) << line;
+      }
+      if (first.ok() && survived) {
+        EXPECT_EQ(line.value("code", ""), "OK") << line;
+      }
+      if (line.value("recovered", false)) ++recovered_lines_;
+    }
+    return lines.size();
+  }
+
   // Makes the call under strace, judges what became of it, and goes back to the state before. False: the daemon was not
   // killed there.
   bool CrashAt(const Point& point, Whom whom) {
@@ -308,10 +356,11 @@ class RecoveryCrashPointTest : public CrashPointTest {
 
   bool CanBeUndone() const { return GetParam().uid != nullptr || GetParam().puts_right; }
 
-  // What the call leaves, and of that what it changes on the host; the answer is not of it.
+  // What the call leaves, and of that what it changes on the host; the answer is not of it, nor is the audit log's
+  // line.
   static std::vector<Point> Effects(const std::vector<SystemCall>& calls) {
     std::vector<Point> effects = PointsIn(calls, /*every=*/false);
-    std::erase_if(effects, [](const Point& point) { return point.name == "sendmsg"; });
+    std::erase_if(effects, [](const Point& point) { return point.name == "sendmsg" || point.is_of_audit_log; });
     return effects;
   }
   static std::vector<Point> ChangesOfHost(const std::vector<SystemCall>& calls) {

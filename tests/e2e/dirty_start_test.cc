@@ -307,7 +307,7 @@ TEST_F(DirtyStartTest, RunIsReadOnly) {
 }
 
 TEST_F(DirtyStartTest, TheDiskIsFullAtStart) {
-  Shell("mkdir /var/lib/netprov && mount -t tmpfs -o size=256k tmpfs /var/lib/netprov");
+  Shell("mkdir /var/lib/netprov && mount -t tmpfs -o size=1m tmpfs /var/lib/netprov");
   Shell("dd if=/dev/zero of=/var/lib/netprov/filler bs=4k status=none; true");
   EXPECT_THAT(Refusal(), AllOf(HasSubstr("/var/lib/netprov"), HasSubstr("No space left on device")));
   // As much as the lock takes, and nothing more.
@@ -321,7 +321,7 @@ TEST_F(DirtyStartTest, TheDiskIsFullAtStart) {
 }
 
 TEST_F(DirtyStartTest, TheDiskFillsUpWhileItRuns) {
-  Shell("mkdir /var/lib/netprov && mount -t tmpfs -o size=256k tmpfs /var/lib/netprov");
+  Shell("mkdir /var/lib/netprov && mount -t tmpfs -o size=1m tmpfs /var/lib/netprov");
   StartDaemon();
   MakeBlueWithPair();
   Shell("dd if=/dev/zero of=/var/lib/netprov/filler bs=4k status=none; true");

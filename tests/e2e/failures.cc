@@ -40,6 +40,7 @@ const std::map<std::string, std::vector<int>>& Failures() {
       {"fchmod", {EIO, EPERM, EROFS}},
       {"fchown", {EIO, EPERM, EROFS}},
       {"fcntl", {ENOMEM}},
+      {"fallocate", {EDQUOT, EINTR, EIO, ENOSPC}},
       {"fdatasync", {EDQUOT, EIO, ENOSPC}},
       {"fstatfs", {EINTR, EIO, ENOMEM, ENOSYS}},
       {"ftruncate", {EINTR, EIO}},
@@ -146,6 +147,7 @@ bool IsOfConnection(const SystemCall& call) { return call.name == "sendmsg"; }
 std::set<std::string> AllowedErrors(const SystemCall& call, int code) {
   // There is nobody to tell.
   if (IsOfConnection(call)) return {"UNAVAILABLE"};
+  if (IsOfAuditLog(call)) return {"UNAVAILABLE AUDIT_FAILED"};
   if (IsOfRegistry(call)) return {"INTERNAL REGISTRY_FAILED"};
   // Whatever it is, but for what the machine is out of.
   std::set<std::string> allowed;

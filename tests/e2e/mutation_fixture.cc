@@ -12,6 +12,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 #include "gmock/gmock.h"
+#include "tests/e2e/audit_lines.h"
 #include "tests/testing/private_host.h"
 
 namespace netprov::testing {
@@ -59,6 +60,7 @@ void MutationTest::SetUp() {
 void MutationTest::Arm() {
   logged_ = daemon_->log().size();
   if (GetParam().arm != nullptr) GetParam().arm(*client_);
+  audited_ = AuditLines().size();
 }
 
 Answer MutationTest::Call(const std::string& request_id) {

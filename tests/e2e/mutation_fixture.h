@@ -52,6 +52,7 @@ class MutationTest : public DaemonTest, public ::testing::WithParamInterface<Mut
   std::string before_;  // pictures
   std::string after_;
   std::set<std::string> allowed_;  // before, after, and between the steps
+  size_t audited_ = 0;             // lines of the audit log before the call
 
  private:
   // Waits for a line of the log after the first `logged_` bytes.

@@ -145,7 +145,7 @@ bool IsRestarted(const SystemCall& call) { return absl::StrContains(call.line, "
 
 bool IsOfRegistry(const SystemCall& call) {
   const absl::string_view line = call.line;
-  return absl::StrContains(line.substr(0, line.find('>')), "</var/lib/netprov/");
+  return absl::StrContains(line.substr(0, line.find('>')), "</var/lib/netprov/") && !IsOfAuditLog(call);
 }
 
 // What a call does and to what, without what differs from run to run: the kinds of messages that are sent, the paths
@@ -176,6 +176,11 @@ std::string ActOf(const SystemCall& call) {
 
 }  // namespace
 
+bool IsOfAuditLog(const SystemCall& call) {
+  const absl::string_view line = call.line;
+  return absl::StrContains(line.substr(0, line.find('>')), "</var/lib/netprov/audit.log");
+}
+
 bool LeavesNothing(const SystemCall& call) {
   if (IsQuestion(call) || OnlyOpens(call)) return true;
   const std::vector<Harmless>& all = AllHarmless();
@@ -200,7 +205,8 @@ std::vector<Point> PointsIn(const std::vector<SystemCall>& calls, bool every, si
     Point point{.name = call.name,
                 .n = n,
                 .what = absl::StrCat(act, " #", ++acts[{call.thread, act}]),
-                .is_of_registry = IsOfRegistry(call)};
+                .is_of_registry = IsOfRegistry(call),
+                .is_of_audit_log = IsOfAuditLog(call)};
     if (i >= skipped && known.insert(point.what).second) points.push_back(std::move(point));
   }
   return points;

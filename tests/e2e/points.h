@@ -16,6 +16,9 @@ namespace netprov::testing {
 // Where nothing is known of a call, it leaves something.
 bool LeavesNothing(const SystemCall& call);
 
+// Whether it writes to the audit log, or does something else to it.
+bool IsOfAuditLog(const SystemCall& call);
+
 // A system call of a thread: what strace can act upon, and what it is.
 struct Point {
   std::string name;
@@ -24,6 +27,7 @@ struct Point {
   // Whether it is made on the registry's files. Of how many of its pages something is written or read depends on what
   // is there, so that not each such point comes again.
   bool is_of_registry = false;
+  bool is_of_audit_log = false;
 };
 
 // The points of a recording after the first `skipped` calls: those that leave something, at which to kill is enough; or

@@ -32,6 +32,7 @@
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "tests/component/test_client.h"
+#include "tests/e2e/audit_lines.h"
 #include "tests/e2e/daemon_fixture.h"
 #include "tests/testing/private_host.h"
 
@@ -148,6 +149,13 @@ class Client {
 
   const std::vector<Slot>& slots() const { return slots_; }
 
+  // How often each call was made, by its request id, and whether it had to change something.
+  struct Attempts {
+    int count = 0;
+    bool changes = false;
+  };
+  const std::map<std::string, Attempts>& attempts() const { return attempts_; }
+
   // Makes calls until the daemon dies under one.
   void Run(TestClient& server) {
     while (Advance(slots_[random_() % slots_.size()], server)) {
@@ -196,6 +204,9 @@ class Client {
   // Makes the call that the object waits for, maybe again.
   bool Call(Slot& slot, Object& object, TestClient& server) {
     const std::string request_id = RequestId(object.request);
+    ++attempts_[request_id].count;
+    // An update may ask for what is so already.
+    attempts_[request_id].changes = object.act != Object::Act::kUpdate;
     Ending ending;
     std::string uid;
     if (&object == &slot.netns && object.creating()) {
@@ -311,6 +322,7 @@ class Client {
   std::mt19937 random_;
   uint64_t next_request_ = 0;
   std::vector<Slot> slots_;
+  std::map<std::string, Attempts> attempts_;
 };
 
 class StormTest : public DaemonTest {
@@ -460,6 +472,33 @@ class StormTest : public DaemonTest {
     }
   }
 
+  // Of each call that was answered there is one line, and at most one of each whose answer was lost; and what was asked
+  // for was done by one of them, and no more.
+  static void CheckLines(const std::vector<std::unique_ptr<Client>>& clients) {
+    std::map<std::string, std::vector<nlohmann::json>> by_request;
+    for (nlohmann::json& line : AuditLines()) {
+      const std::string request_id = line.value("request_id", "");
+      by_request[request_id].push_back(std::move(line));
+    }
+    size_t recovered = 0;
+    for (const auto& client : clients) {
+      for (const auto& [request_id, attempts] : client->attempts()) {
+        const std::vector<nlohmann::json>& lines = by_request[request_id];
+        EXPECT_GE(lines.size(), 1U) << request_id;
+        EXPECT_LE(lines.size(), static_cast<size_t>(attempts.count)) << request_id;
+        EXPECT_EQ(lines.empty() ? "" : lines.back().value("code", ""), "OK") << request_id;
+        const auto done = std::count_if(lines.begin(), lines.end(), SaysDone);
+        EXPECT_LE(done, 1) << request_id;
+        if (attempts.changes) {
+          EXPECT_EQ(done, 1) << request_id;
+        }
+        recovered += std::count_if(lines.begin(), lines.end(),
+                                   [](const nlohmann::json& line) { return line.value("recovered", false); });
+      }
+    }
+    std::printf("audit_lines_by_recovery=%zu\n", recovered);
+  }
+
   std::map<std::string, std::string> kept_;  // uids by resource name
 };
 
@@ -510,6 +549,8 @@ TEST_F(StormTest, KillsLoseNothingAndLeakNothing) {
       "recovery_ms_median=%.0f recovery_ms_max=%.0f\n",
       kills, alive, static_cast<int>(progress.calls()), static_cast<double>(progress.calls()) / storming * 1000,
       repeated, recoveries[recoveries.size() / 2], recoveries.back());
+
+  CheckLines(clients);
 
   // And all goes when it shall.
   std::map<std::string, uint32_t> mtus;

@@ -1,5 +1,5 @@
-// The small languages of the API: names of resources, addresses, prefixes, MAC addresses, principals and patterns. What
-// is accepted has one form, which is read as the same again.
+// The small languages of the API: names of resources, addresses, prefixes, MAC addresses, principals, patterns and the
+// context of a trace. What is accepted has one form, which is read as the same again.
 //
 // The input's first byte chooses the language.
 #include <cstddef>
@@ -13,6 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "server/access/policy.h"
 #include "server/api/resource_name.h"
+#include "server/api/trace_context.h"
 #include "server/netlink/ip_address.h"
 #include "server/netlink/mac_address.h"
 
@@ -42,7 +43,7 @@ void CheckRoundTrip(std::string_view text) {
 }
 
 void Check(uint8_t language, const std::string& text) {
-  switch (language % 7) {
+  switch (language % 8) {
     case 0: {
       const auto id = api::ParseNamespaceName(text);
       if (!id.ok()) return Require(!id.error().message.empty());
@@ -66,6 +67,15 @@ void Check(uint8_t language, const std::string& text) {
       if (!who.ok()) return Require(!who.status().message().empty());
       const absl::StatusOr<access::Principal> again = access::ParsePrincipal(who->Text());
       Require(again.ok() && *again == *who);
+      return;
+    }
+    case 7: {
+      const std::optional<api::TraceContext> context = api::ParseTraceparent(text);
+      if (!context.has_value()) return;
+      const std::string again = "00-" + context->trace_id + "-" + context->span_id + "-00";
+      Require(text.size() >= again.size() && text.substr(3, 49) == again.substr(3, 49));
+      const std::optional<api::TraceContext> read = api::ParseTraceparent(again);
+      Require(read.has_value() && read->trace_id == context->trace_id && read->span_id == context->span_id);
       return;
     }
     default: {
