@@ -8,7 +8,6 @@
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "server/engine/linux_kernel.h"
 
 namespace netprov {
 namespace {

@@ -9,7 +9,7 @@
 #include "absl/status/statusor.h"
 #include "server/engine/caretaker.h"
 #include "server/engine/engine.h"
-#include "server/engine/kernel.h"
+#include "server/engine/linux_kernel.h"
 #include "server/engine/registry.h"
 #include "server/state_lock.h"
 
@@ -29,12 +29,13 @@ class Backend {
 
   engine::Engine& engine() { return engine_; }
   engine::Registry& registry() { return *registry_; }
+  const engine::LinuxKernel& kernel() const { return *kernel_; }
   // For a server that stays.
   engine::Caretaker& caretaker() { return caretaker_; }
 
  private:
   Backend(std::unique_ptr<StateLock> lock, std::unique_ptr<engine::Registry> registry,
-          std::unique_ptr<engine::Kernel> kernel)
+          std::unique_ptr<engine::LinuxKernel> kernel)
       : lock_(std::move(lock)),
         registry_(std::move(registry)),
         kernel_(std::move(kernel)),
@@ -44,7 +45,7 @@ class Backend {
   // In the order of their use: the lock is let go last.
   std::unique_ptr<StateLock> lock_;
   std::unique_ptr<engine::Registry> registry_;
-  std::unique_ptr<engine::Kernel> kernel_;
+  std::unique_ptr<engine::LinuxKernel> kernel_;
   engine::Engine engine_;
   engine::Caretaker caretaker_;
 };

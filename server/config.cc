@@ -71,6 +71,10 @@ std::variant<Config, ExitRequest> ParseConfig(int argc, const char* const* argv)
                  "How many of them may come from one IPv4 address or one /64 of IPv6")
       ->check(kConnections)
       ->capture_default_str();
+  std::string metrics = kDefaultMetricsAddress;
+  const CLI::Option* const metrics_option =
+      app.add_option("--metrics", metrics, "Where to serve metrics by HTTP, without TLS: HOST:PORT, or off")
+          ->capture_default_str();
   app.add_option("--workers", config.workers, "How many changes are worked on at once")
       ->check(CLI::Range(1, 256))
       ->capture_default_str();
@@ -100,6 +104,12 @@ std::variant<Config, ExitRequest> ParseConfig(int argc, const char* const* argv)
   for (const std::string& address : config.listen) {
     if (absl::Status valid = rpc::CheckListenAddress(address); !valid.ok()) {
       return UsageError(absl::StrCat("--listen: ", std::string(valid.message())));
+    }
+  }
+  if (metrics_option->count() > 0) {
+    config.metrics = metrics == "off" ? "" : metrics;
+    if (absl::Status valid = rpc::CheckListenAddress(*config.metrics); !config.metrics->empty() && !valid.ok()) {
+      return UsageError(absl::StrCat("--metrics: ", std::string(valid.message()), ", or off"));
     }
   }
   const rpc::TlsFiles& tls = config.tls;

@@ -3,6 +3,7 @@
 #define NETPROV_SERVER_CONFIG_H_
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -12,6 +13,10 @@
 #include "server/rpc/tls.h"
 
 namespace netprov {
+
+// Where metrics are served where nothing is said. The port is the one number that netprov has (IFLA_GROUP of its
+// links).
+inline constexpr char kDefaultMetricsAddress[] = "127.0.0.1:28272";
 
 struct Config {
   std::string socket_path = "/run/netprov/netprovd.sock";  // empty: none
@@ -24,6 +29,9 @@ struct Config {
   rpc::TlsFiles tls;  // all empty: without TLS
   rpc::ConnectionLimits connections;
   std::string policy;  // the path of the policy file; empty: none
+  // `HOST:PORT` where metrics are served; empty: nowhere. nullopt: nothing was said, and it is kDefaultMetricsAddress,
+  // without which the daemon does its work all the same.
+  std::optional<std::string> metrics;
   int workers = 4;
   size_t queue_limit = 1024;
   size_t prepared_namespaces = 8;

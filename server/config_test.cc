@@ -1,6 +1,7 @@
 #include "server/config.h"
 
 #include <fstream>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -52,6 +53,7 @@ TEST(ConfigTest, HasTheDocumentedDefaults) {
   EXPECT_EQ(config.connections.per_uid, 128u);
   EXPECT_EQ(config.connections.tcp_total, 512u);
   EXPECT_EQ(config.connections.per_address, 128u);
+  EXPECT_EQ(config.metrics, std::nullopt);
   EXPECT_EQ(config.workers, 4);
   EXPECT_EQ(config.queue_limit, 1024u);
   EXPECT_EQ(config.prepared_namespaces, 8u);
@@ -176,6 +178,9 @@ TEST(ConfigTest, NamesTheFlagThatIsWrong) {
            {{"--insecure", "--listen", ":7001"}, "--listen"},
            {{"--insecure", "--listen", "::1:7001"}, "--listen"},
            {{"--insecure", "--listen", "unix:/x:1"}, "--listen"},
+           {{"--metrics", "9100"}, "--metrics"},
+           {{"--metrics", "localhost:http"}, "--metrics"},
+           {{"--metrics", "::1:9100"}, "--metrics"},
            {{"--socket="}, "--socket"},
            {{"--state-dir="}, "--state-dir"},
            {{"--no-such-flag"}, "--no-such-flag"},
@@ -187,11 +192,25 @@ TEST(ConfigTest, NamesTheFlagThatIsWrong) {
   }
 }
 
+TEST(ConfigTest, MetricsAreServedWhereItIsSaidOrNowhere) {
+  EXPECT_EQ(Parsed({"--metrics", "[::1]:9100"}).metrics, "[::1]:9100");
+  EXPECT_EQ(Parsed({"--metrics", kDefaultMetricsAddress}).metrics, kDefaultMetricsAddress) << "said, not left out";
+  EXPECT_EQ(Parsed({"--metrics", "off"}).metrics, "");
+  EXPECT_EQ(Parsed({"--metrics="}).metrics, "");
+  EXPECT_EQ(Parsed({"--metrics", ""}).metrics, "");
+  for (const char* off : {"metrics = \"off\"", "metrics = \"\""}) {
+    const std::string path = WriteFile(off);
+    EXPECT_EQ(Parsed({"--config", path.c_str()}).metrics, "") << off;
+    EXPECT_EQ(Parsed({"--config", path.c_str(), "--metrics", "127.0.0.1:0"}).metrics, "127.0.0.1:0") << off;
+  }
+}
+
 TEST(ConfigTest, HelpAndVersionAreNoErrors) {
   const ExitRequest help = Refused({"--help"});
   EXPECT_EQ(help.code, 0);
-  for (const char* flag : {"--socket", "--state-dir", "--listen", "--insecure", "--workers", "--queue-limit",
-                           "--prepared-namespaces", "--shutdown-grace", "--log-level", "--version", "--config"}) {
+  for (const char* flag :
+       {"--socket", "--state-dir", "--listen", "--insecure", "--workers", "--queue-limit", "--metrics",
+        "--prepared-namespaces", "--shutdown-grace", "--log-level", "--version", "--config"}) {
     EXPECT_THAT(help.text, HasSubstr(flag));
   }
   const ExitRequest version = Refused({"--version"});

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -31,7 +32,10 @@
 #include "server/access/policy_file.h"
 #include "server/api/host.h"
 #include "server/backend.h"
+#include "server/base/statistics.h"
 #include "server/config.h"
+#include "server/metrics/collector.h"
+#include "server/metrics/exposer.h"
 #include "server/reloader.h"
 #include "server/rpc/auditor.h"
 #include "server/rpc/call_log.h"
@@ -53,6 +57,9 @@ constexpr rlim_t kFewestFiles = 32;
 // registry.
 constexpr rlim_t kFilesOfCalls = 64;
 
+// Of whoever reads metrics.
+constexpr rlim_t kFilesOfMetrics = metrics::Exposer::kMostConnections + 4;
+
 // Raises the limit on open files as far as that goes, and lowers the limits on connections to what fits below it.
 absl::Status FitLimits(Config& config, spdlog::logger& log) {
   rlimit files = {};
@@ -66,7 +73,7 @@ absl::Status FitLimits(Config& config, spdlog::logger& log) {
     return absl::ResourceExhaustedError(absl::StrCat("the limit on open files (RLIMIT_NOFILE) is ", files.rlim_cur,
                                                      ", and at least ", fewest, " are needed"));
   }
-  const rlim_t others = fewest + kFilesOfCalls;
+  const rlim_t others = fewest + kFilesOfCalls + kFilesOfMetrics;
   const rlim_t room = files.rlim_cur > others ? files.rlim_cur - others : 0;
   rpc::ConnectionLimits& limits = config.connections;
   const size_t wanted = limits.unix_total + limits.tcp_total;
@@ -89,8 +96,13 @@ absl::StatusOr<std::optional<gid_t>> GroupOf(const std::string& text) {
   return found->gr_gid;
 }
 
+// TLS handshakes that OpenSSL refused.
+Counter failed_handshakes;
+
 // gRPC's own log goes into ours.
 void LogOfGrpc(gpr_log_func_args* args) {
+  // gRPC 1.51 tells of them in no other way (ssl_transport_security.cc).
+  if (absl::StartsWith(args->message, "Handshake failed")) failed_handshakes.Add();
   const auto level = args->severity == GPR_LOG_SEVERITY_ERROR ? spdlog::level::warn : spdlog::level::debug;
   // None is left once the process ends.
   if (auto log = spdlog::default_logger(); log != nullptr && log->should_log(level)) {
@@ -134,9 +146,12 @@ absl::StatusOr<std::unique_ptr<rpc::Auditor>> AuditorOf(const Config& config, en
 }
 
 // What the recovery at start did. An error when it could not even begin.
-absl::Status Recover(engine::Engine& engine, rpc::Auditor* auditor, spdlog::logger& log) {
+absl::Status Recover(engine::Engine& engine, rpc::Auditor* auditor, metrics::Collector& collector,
+                     spdlog::logger& log) {
+  const absl::Time begin = absl::Now();
   auto report = engine.Recover();
   if (!report.ok()) return absl::InternalError(absl::StrCat("cannot recover: ", report.error().message));
+  collector.SetRecovery(*report, absl::Now() - begin);
   if (auditor != nullptr) auditor->Recover(*report);
   log.info(absl::StrCat("event=recovered objects=", report->objects, " findings=", report->findings.size(),
                         " unfinished=", report->Count(engine::Finding::Kind::kUnfinished)));
@@ -149,6 +164,23 @@ absl::Status Recover(engine::Engine& engine, rpc::Auditor* auditor, spdlog::logg
 
 absl::StatusOr<access::Policy> PolicyOf(const Config& config, std::optional<gid_t> group) {
   return config.policy.empty() ? access::DefaultPolicy(group) : access::ReadPolicy(config.policy);
+}
+
+// Serves metrics. Null: they are not served, or can't be at the default address: then the log says so, as whoever wants
+// another address may have started this daemon beside a first one.
+absl::StatusOr<std::unique_ptr<metrics::Exposer>> ExposerOf(const Config& config, const metrics::Collector& collector,
+                                                            spdlog::logger& log) {
+  const std::string address = config.metrics.value_or(kDefaultMetricsAddress);
+  if (address.empty()) return nullptr;
+  auto exposer = metrics::Exposer::Start(address, collector);
+  if (exposer.ok()) {
+    for (const std::string& name : (*exposer)->addresses()) log.info(absl::StrCat("event=metrics address=", name));
+    return exposer;
+  }
+  const std::string why(exposer.status().message());
+  if (config.metrics.has_value()) return absl::UnavailableError(absl::StrCat("--metrics: ", why));
+  log.warn(absl::StrCat("event=metrics_unavailable address=", address, " error=", rpc::LogfmtValue(why)));
+  return nullptr;
 }
 
 // Null: TCP is not served, or without TLS.
@@ -245,7 +277,17 @@ int Run(Config config, const sigset_t& signals) {
                                                 .registry = &(*backend)->registry(),
                                                 .auditor = auditor->get()});
   if (!server.ok()) return Fail(server.status());
-  const absl::Status recovered = Recover((*backend)->engine(), auditor->get(), *log);
+  metrics::Collector collector({.server = server->get(),
+                                .registry = &(*backend)->registry(),
+                                .caretaker = &(*backend)->caretaker(),
+                                .netlink = &(*backend)->kernel().netlink_statistics(),
+                                .pool = &(*backend)->kernel().pool_statistics(),
+                                .reloader = &reloader,
+                                .tls = tls->get(),
+                                .failed_handshakes = &failed_handshakes});
+  auto exposer = ExposerOf(config, collector, *log);
+  if (!exposer.ok()) return Fail(exposer.status());
+  const absl::Status recovered = Recover((*backend)->engine(), auditor->get(), collector, *log);
   if (!recovered.ok()) return Fail(recovered);
   (*server)->Serve();
   serving = server->get();
@@ -266,6 +308,7 @@ int Run(Config config, const sigset_t& signals) {
     ::_exit(1);
   }).detach();
   (*server)->Shutdown(config.shutdown_grace);
+  exposer->reset();
   server->reset();
   auditor->reset();
   backend->reset();

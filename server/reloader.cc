@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "server/rpc/call_log.h"
 
 namespace netprov {
@@ -26,7 +27,10 @@ std::string Reloader::SignatureOf(const std::vector<std::string>& paths) {
 
 Reloader::Reloader(std::vector<Source> sources, std::shared_ptr<spdlog::logger> log, absl::Duration interval)
     : log_(std::move(log)), interval_(interval) {
-  for (Source& source : sources) watched_.push_back({.source = std::move(source)});
+  for (Source& source : sources) {
+    Record record{.what = source.what, .last_loaded = absl::Now()};
+    watched_.push_back({.source = std::move(source), .fault = "", .record = std::move(record)});
+  }
 }
 
 void Reloader::Start() {
@@ -75,6 +79,8 @@ void Reloader::Look(bool all) {
     }
     std::lock_guard<std::mutex> lock(mutex_);
     watched.fault = std::move(fault);
+    ++(loaded.ok() ? watched.record.loaded : watched.record.failed);
+    if (loaded.ok()) watched.record.last_loaded = absl::Now();
   }
 }
 
@@ -85,6 +91,13 @@ std::vector<std::string> Reloader::Faults() const {
     if (!watched.fault.empty()) faults.push_back(watched.fault);
   }
   return faults;
+}
+
+std::vector<Reloader::Record> Reloader::Records() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  std::vector<Record> records;
+  for (const Watched& watched : watched_) records.push_back(watched.record);
+  return records;
 }
 
 }  // namespace netprov

@@ -5,6 +5,7 @@
 #include <spdlog/logger.h>
 
 #include <condition_variable>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -51,10 +52,21 @@ class Reloader {
   // Why what is in the files now is not in use: one sentence each.
   std::vector<std::string> Faults() const;
 
+  // What became of loading a source again.
+  struct Record {
+    std::string what;
+    uint64_t loaded = 0;
+    uint64_t failed = 0;  // attempts; one that fails is made again each time
+    // When its files were last loaded, the first time included.
+    absl::Time last_loaded;
+  };
+  std::vector<Record> Records() const;
+
  private:
   struct Watched {
     Source source;
     std::string fault;
+    Record record;
   };
 
   void Run();
@@ -64,7 +76,7 @@ class Reloader {
   const std::shared_ptr<spdlog::logger> log_;
   const absl::Duration interval_;
 
-  std::mutex loading_;  // guards watched_, but for their faults
+  std::mutex loading_;  // guards watched_, but for their faults and records
   mutable std::mutex mutex_;
   std::condition_variable stop_;
   bool stopping_ = false;

@@ -93,10 +93,17 @@ TEST_F(ReloaderTest, SaysWhatCannotBeLoadedUntilItCan) {
   reloader->ReloadAll();
   EXPECT_THAT(reloader->Faults(), ElementsAre("it is broken"));
   EXPECT_EQ(loaded_, "first");
+  const Reloader::Record failed = reloader->Records().at(0);
+  EXPECT_EQ(failed.what, "test");
+  EXPECT_EQ(failed.loaded, 1u);
+  EXPECT_EQ(failed.failed, 1u);
   Write("good");
   reloader->ReloadAll();
   EXPECT_THAT(reloader->Faults(), ElementsAre());
   EXPECT_EQ(loaded_, "good");
+  EXPECT_EQ(reloader->Records().at(0).loaded, 2u);
+  EXPECT_EQ(reloader->Records().at(0).failed, 1u);
+  EXPECT_GE(reloader->Records().at(0).last_loaded, failed.last_loaded);
 }
 
 TEST_F(ReloaderTest, WhatFailedIsTriedAgainThoughItsFileStays) {

@@ -33,6 +33,7 @@ std::optional<Limiter::Refusal> Limiter::Enter(const std::string& caller, const 
   }
   Caller& known = callers_[caller];
   if (limits.concurrent_calls != 0 && known.calls >= limits.concurrent_calls) {
+    statistics_.concurrent.Add();
     return Refusal{.why = absl::StrCat("has ", known.calls, " calls under way, as many as it may"),
                    .retry_after = kPause};
   }
@@ -43,6 +44,7 @@ std::optional<Limiter::Refusal> Limiter::Enter(const std::string& caller, const 
   } else {
     const double burst = limits.burst != 0 ? static_cast<double>(limits.burst) : std::max(1.0, known.rate);
     if (known.used + 1 > burst) {
+      statistics_.rate.Add();
       return Refusal{.why = absl::StrCat("makes more calls than the ", known.rate, " a second that it may"),
                      .retry_after = absl::Seconds((known.used + 1 - burst) / known.rate)};
     }

@@ -10,6 +10,7 @@
 
 #include "absl/time/time.h"
 #include "server/access/policy.h"
+#include "server/base/statistics.h"
 
 namespace netprov::access {
 
@@ -27,6 +28,13 @@ class Limiter {
   std::optional<Refusal> Enter(const std::string& caller, const CallLimits& limits, absl::Time now);
   void Leave(const std::string& caller, absl::Time now);
 
+  // Calls that were not let in.
+  struct Statistics {
+    Counter rate;        // for the calls a second
+    Counter concurrent;  // for those under way
+  };
+  const Statistics& statistics() const { return statistics_; }
+
   // How many callers are remembered: those with calls under way, and those whose bucket is not full again.
   size_t callers() const;
 
@@ -40,6 +48,7 @@ class Limiter {
     void Refresh(absl::Time now);
   };
 
+  Statistics statistics_;
   mutable std::mutex mutex_;
   std::map<std::string, Caller> callers_;
   absl::Time next_sweep_ = absl::InfinitePast();

@@ -25,6 +25,8 @@ TEST(LimiterTest, CallsUnderWayAreCountedByCaller) {
   limiter.Leave("a", kStart);
   EXPECT_FALSE(limiter.Enter("a", limits, kStart).has_value());
   EXPECT_TRUE(limiter.Enter("a", limits, kStart).has_value());
+  EXPECT_EQ(limiter.statistics().concurrent.value(), 2u);
+  EXPECT_EQ(limiter.statistics().rate.value(), 0u);
 }
 
 TEST(LimiterTest, TheRateCountsInTheLongRunAndTheBurstAtOnce) {
@@ -44,6 +46,8 @@ TEST(LimiterTest, TheRateCountsInTheLongRunAndTheBurstAtOnce) {
   EXPECT_TRUE(call(kStart + absl::Milliseconds(99)).has_value());
   EXPECT_FALSE(call(kStart + absl::Milliseconds(101)).has_value());
   EXPECT_TRUE(call(kStart + absl::Milliseconds(102)).has_value());
+  EXPECT_EQ(limiter.statistics().rate.value(), 3u);
+  EXPECT_EQ(limiter.statistics().concurrent.value(), 0u);
   // A rest fills the bucket, and no more.
   for (int i = 0; i < 3; ++i) EXPECT_FALSE(call(kStart + absl::Hours(1)).has_value()) << i;
   EXPECT_TRUE(call(kStart + absl::Hours(1)).has_value());

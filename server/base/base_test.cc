@@ -2,17 +2,23 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <fstream>
 #include <memory>
+#include <numeric>
 #include <string>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/base/kernel_error.h"
 #include "server/base/result.h"
+#include "server/base/statistics.h"
 #include "server/base/trusted_file.h"
 #include "server/base/unique_fd.h"
 
@@ -123,6 +129,45 @@ TEST_F(TrustedFileTest, BelongsToRootOrTheDaemonsUser) {
   if (::geteuid() != 0) GTEST_SKIP() << "only root may give files away";
   ASSERT_EQ(::chown(path_.c_str(), 65534, 65534), 0);
   EXPECT_EQ(CodeAt(0644, {.longest = 10}), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST(HistogramTest, ADurationIsInTheFirstBucketThatHoldsIt) {
+  Histogram histogram;
+  const auto last = Histogram::kBounds.size();
+  for (const Histogram::Duration duration :
+       {Histogram::Duration(-5), Histogram::Duration(0), Histogram::kBounds[0],
+        Histogram::kBounds[0] + Histogram::Duration(1), Histogram::kBounds[last - 1],
+        Histogram::kBounds[last - 1] + Histogram::Duration(1)}) {
+    histogram.Observe(duration);
+  }
+  const Histogram::Snapshot snapshot = histogram.Read();
+  EXPECT_EQ(snapshot.counts[0], 3u);
+  EXPECT_EQ(snapshot.counts[1], 1u);
+  EXPECT_EQ(snapshot.counts[last - 1], 1u);
+  EXPECT_EQ(snapshot.counts[last], 1u);
+  EXPECT_EQ(snapshot.sum, 2 * Histogram::kBounds[0] + 2 * Histogram::kBounds[last - 1] + Histogram::Duration(2));
+  EXPECT_TRUE(std::is_sorted(Histogram::kBounds.begin(), Histogram::kBounds.end()));
+}
+
+TEST(HistogramTest, ATimerObservesOnceAndOneWithoutAHistogramNothing) {
+  Histogram histogram;
+  { const ScopedTimer timer(&histogram); }
+  { const ScopedTimer timer(nullptr); }
+  const auto counts = histogram.Read().counts;
+  EXPECT_EQ(std::accumulate(counts.begin(), counts.end(), uint64_t{0}), 1u);
+}
+
+TEST(CounterTest, ManyThreadsLoseNothing) {
+  Counter counter;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&counter] {
+      for (int n = 0; n < 10'000; ++n) counter.Add();
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  counter.Add(5);
+  EXPECT_EQ(counter.value(), 40'005u);
 }
 
 }  // namespace

@@ -297,11 +297,13 @@ Chore Caretaker::Expire(const LeaseBook::Lease& lease) {
             EngineResult<Engine::Expiry> expiry = engine_.DeleteExpired(object);
             const std::string why = !expiry.ok() ? expiry.error().message : expiry->kept_because;
             if (!why.empty()) {
+              statistics_.failed_expiries.Add();
               notices.push_back(
                   {.level = Notice::Level::kWarning, .event = "expiry_failed", .resource = object.name, .detail = why});
               std::lock_guard<std::mutex> lock(mutex_);
               not_before_[object.uid] = clock_() + kExpiryRetry;
             } else if (expiry->deleted) {
+              statistics_.expiries.Add();
               notices.push_back({.level = Notice::Level::kInfo,
                                  .event = "lease_expired",
                                  .resource = object.name,
@@ -316,6 +318,7 @@ Chore Caretaker::Expire(const LeaseBook::Lease& lease) {
 std::vector<Notice> Caretaker::LookNow(const ObjectRef& object) {
   EngineResult<std::optional<Engine::Condition>> found = engine_.Inspect(object);
   if (!found.ok()) {
+    statistics_.failed_looks.Add();
     return {{.level = Notice::Level::kError,
              .event = "look_failed",
              .resource = object.name,
@@ -327,11 +330,12 @@ std::vector<Notice> Caretaker::LookNow(const ObjectRef& object) {
     std::lock_guard<std::mutex> lock(mutex_);
     auto before = conditions_.find(object.uid);
     const bool was_well = before == conditions_.end();
-    is_news = well ? !was_well : was_well || before->second != **found;
+    is_news = well ? !was_well : was_well || before->second.condition != **found;
     if (well) {
       conditions_.erase(object.uid);
     } else {
-      conditions_[object.uid] = **found;
+      conditions_[object.uid] = {.name = object.name, .condition = **found};
+      if (is_news) statistics_.drifts.Add();
     }
   }
   std::vector<Notice> notices;
@@ -345,6 +349,7 @@ std::vector<Notice> Caretaker::LookNow(const ObjectRef& object) {
   if (well || !(*found)->is_to_be_healed) return notices;
   EngineResult<void> healed = engine_.Heal(object);
   if (!healed.ok()) {
+    statistics_.failed_heals.Add();
     // The same each time that it is tried again.
     if (is_news) {
       notices.push_back({.level = Notice::Level::kError,
@@ -357,6 +362,7 @@ std::vector<Notice> Caretaker::LookNow(const ObjectRef& object) {
     PauseAfterHeal(object.uid);
     return notices;
   }
+  statistics_.heals.Add();
   notices.push_back({.level = Notice::Level::kInfo, .event = "healed", .resource = object.name, .detail = ""});
   {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -366,6 +372,21 @@ std::vector<Notice> Caretaker::LookNow(const ObjectRef& object) {
   // What stands on something that was made again can be made again now.
   MarkDependents(object);
   return notices;
+}
+
+std::map<std::pair<std::string, State>, size_t> Caretaker::CountUnwell() const {
+  std::vector<std::pair<ObjectRef, State>> unwell;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    for (const auto& [uid, seen] : conditions_) {
+      unwell.push_back({{.name = seen.name, .uid = uid}, seen.condition.state});
+    }
+  }
+  std::map<std::pair<std::string, State>, size_t> counts;
+  for (const auto& [object, state] : unwell) {
+    if (registry_.HasUid(object.uid)) ++counts[{object.name.substr(0, object.name.find('/')), state}];
+  }
+  return counts;
 }
 
 void Caretaker::PauseAfterHeal(const std::string& uid) {

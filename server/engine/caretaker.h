@@ -11,9 +11,11 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
+#include "server/base/statistics.h"
 #include "server/engine/engine.h"
 #include "server/engine/kernel.h"
 #include "server/engine/lease_book.h"
@@ -67,6 +69,20 @@ class Caretaker {
   // Ends a Wait(). Thread-safe.
   void Wake();
 
+  struct Statistics {
+    Counter drifts;           // times that an object was seen to be another way than before, not counting back to well
+    Counter heals;            // that were done
+    Counter failed_heals;     // attempts
+    Counter expiries;         // objects that were deleted at the end of their lease
+    Counter failed_expiries;  // attempts
+    Counter failed_looks;
+  };
+  const Statistics& statistics() const { return statistics_; }
+
+  // The objects that were not well when they were last looked at, without those that were deleted since: how many of
+  // each collection, as in `veths`, and state. From memory. Thread-safe.
+  std::map<std::pair<std::string, State>, size_t> CountUnwell() const;
+
  private:
   // Opens the watch, if it is not open; tracks the namespaces that are new to it.
   void Watch(std::vector<Notice>& notices);
@@ -88,6 +104,12 @@ class Caretaker {
   Chore Look(const ObjectRef& object);
   Chore Expire(const LeaseBook::Lease& lease);
   std::vector<Notice> LookNow(const ObjectRef& object);
+  // As last seen.
+  struct Seen {
+    std::string name;
+    Engine::Condition condition;
+  };
+
   // With the lock held: somebody who is healed often, or in vain, has to wait.
   void PauseAfterHeal(const std::string& uid);
 
@@ -101,14 +123,15 @@ class Caretaker {
   std::optional<absl::Duration> last_resync_;
   bool watch_failed_ = false;
 
-  std::mutex mutex_;
+  Statistics statistics_;
+  mutable std::mutex mutex_;
   std::condition_variable woken_;  // where there is no watch
   std::shared_ptr<KernelWatch> watch_;
-  std::map<std::string, std::string> marked_;            // uid -> name: to be looked at
-  std::set<std::string> busy_;                           // uids with a chore
-  std::map<std::string, absl::Duration> not_before_;     // by uid: when to end or to heal it again
-  std::map<std::string, int> heals_;                     // by uid: since it was last well at a resync
-  std::map<std::string, Engine::Condition> conditions_;  // by uid: as last seen, only where it is not well
+  std::map<std::string, std::string> marked_;         // uid -> name: to be looked at
+  std::set<std::string> busy_;                        // uids with a chore
+  std::map<std::string, absl::Duration> not_before_;  // by uid: when to end or to heal it again
+  std::map<std::string, int> heals_;                  // by uid: since it was last well at a resync
+  std::map<std::string, Seen> conditions_;            // by uid: only where it is not well
 };
 
 }  // namespace netprov::engine

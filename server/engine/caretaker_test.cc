@@ -319,5 +319,45 @@ TEST_F(CaretakerTest, AFightIsNotFoughtForEver) {
   EXPECT_EQ(engine_->GetVeth("v")->state, State::kReady);
 }
 
+TEST_F(CaretakerTest, WhatItDoesIsCounted) {
+  Make(/*self_heal=*/true, absl::Minutes(10));
+  EXPECT_THAT(caretaker_->CountUnwell(), IsEmpty());
+  kernel_.SetLinkForTest(kHost, "h0", {.mtu = 1400});
+  Settle();
+  const Caretaker::Statistics& statistics = caretaker_->statistics();
+  EXPECT_EQ(statistics.drifts.value(), 1u);
+  EXPECT_EQ(statistics.heals.value(), 1u);
+  EXPECT_EQ(statistics.failed_heals.value(), 0u);
+  EXPECT_THAT(caretaker_->CountUnwell(), IsEmpty());
+
+  // Somebody else takes the name: each attempt counts, and the drift once.
+  ASSERT_TRUE(kernel_.DeleteLink(kHost, (*kernel_.FindLink(kHost, std::string("h0")))->ifindex).ok());
+  kernel_.AddForeignLinkForTest(kHost, "h0");
+  for (int i = 0; i < 3; ++i) {
+    now_ += 2 * Caretaker::kResyncPeriod;
+    Settle();
+  }
+  EXPECT_EQ(statistics.drifts.value(), 2u);
+  EXPECT_GE(statistics.failed_heals.value(), 3u);
+  EXPECT_EQ(statistics.heals.value(), 1u);
+  EXPECT_THAT(caretaker_->CountUnwell(), ElementsAre(std::pair(std::pair("veths", State::kMissing), 1u)));
+
+  // What is deleted is not unwell, also before anybody looks again.
+  ASSERT_TRUE(engine_->DeleteVeth({.id = "v"}).ok());
+  EXPECT_THAT(caretaker_->CountUnwell(), IsEmpty());
+  now_ += absl::Minutes(10);
+  Settle();
+  EXPECT_EQ(statistics.expiries.value(), 1u) << "the namespace";
+  EXPECT_EQ(statistics.failed_expiries.value(), 0u);
+}
+
+TEST_F(CaretakerTest, WhatIsChangedAndNotHealedStaysCounted) {
+  Make(/*self_heal=*/false);
+  kernel_.SetLinkForTest(kHost, "h0", {.mtu = 1400});
+  Settle();
+  EXPECT_THAT(caretaker_->CountUnwell(), ElementsAre(std::pair(std::pair("veths", State::kDegraded), 1u)));
+  EXPECT_EQ(caretaker_->statistics().heals.value(), 0u);
+}
+
 }  // namespace
 }  // namespace netprov::engine

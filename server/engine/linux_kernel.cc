@@ -165,8 +165,12 @@ KernelError Unmade(netlink::Session& session, uint32_t ifindex, KernelError why)
 class LinuxKernel::Connection {
  public:
   // The host's: `netns` is none of its own.
-  Connection(std::unique_ptr<netlink::MnlTransport> transport, UniqueFd netns, uint64_t cookie)
-      : netns_(std::move(netns)), cookie_(cookie), session_(std::make_unique<netlink::Session>(std::move(transport))) {}
+  Connection(std::unique_ptr<netlink::MnlTransport> transport, UniqueFd netns, uint64_t cookie,
+             netlink::Statistics& statistics)
+      : netns_(std::move(netns)),
+        cookie_(cookie),
+        session_(std::make_unique<netlink::Session>(std::move(transport),
+                                                    netlink::SessionOptions{.statistics = &statistics})) {}
 
   netlink::Session& session() { return *session_; }
   int netns() const { return netns_.get(); }
@@ -179,6 +183,12 @@ class LinuxKernel::Connection {
   uint64_t cookie_;
   std::unique_ptr<netlink::Session> session_;
 };
+
+LinuxKernel::LinuxKernel(UniqueFd home, std::string boot_id, NetnsPool::Options prepared)
+    : home_(std::move(home)), boot_id_(std::move(boot_id)), pool_(home_.get(), [&] {
+        prepared.netlink_statistics = &statistics_;
+        return prepared;
+      }()) {}
 
 KernelResult<std::unique_ptr<LinuxKernel>> LinuxKernel::Open(const NetnsPool::Options& prepared) {
   NETPROV_ASSIGN_OR_RETURN(UniqueFd home, netns::OpenCurrent());
@@ -210,13 +220,13 @@ KernelResult<LinuxKernel::Connection> LinuxKernel::ConnectInside(UniqueFd netns)
       netns::RunInside(netns.get(), home_.get(), [&] { transport = netlink::MnlTransport::Open(); }));
   if (!transport.ok()) return std::move(transport).error();
   NETPROV_ASSIGN_OR_RETURN(uint64_t cookie, netns::Cookie((*transport)->fd()));
-  return Connection(*std::move(transport), std::move(netns), cookie);
+  return Connection(*std::move(transport), std::move(netns), cookie, statistics_);
 }
 
 KernelResult<LinuxKernel::Connection> LinuxKernel::Connect(const NetnsRef& netns) const {
   if (netns.is_host()) {
     NETPROV_ASSIGN_OR_RETURN(std::unique_ptr<netlink::MnlTransport> transport, netlink::MnlTransport::Open());
-    return Connection(std::move(transport), UniqueFd(), 0);
+    return Connection(std::move(transport), UniqueFd(), 0, statistics_);
   }
   const std::string path = netns.place.has_value() ? PlaceName(*netns.place) : absl::StrCat("/run/netns/", netns.name);
   const KernelError stale{.code = ESTALE, .operation = absl::StrCat("open(", path, ")"), .extack = {}};
@@ -249,7 +259,7 @@ KernelResult<uint64_t> LinuxKernel::CreateNetns(const std::string& name, const s
     NETPROV_RETURN_IF_ERROR(std::move(written));
   }
   NETPROV_ASSIGN_OR_RETURN(uint64_t cookie, netns::Cookie(made.transport->fd()));
-  netlink::Session session(std::move(made.transport));
+  netlink::Session session(std::move(made.transport), {.statistics = &statistics_});
   NETPROV_RETURN_IF_ERROR(session.Execute(netlink::EncodeSetLink("lo", {.up = true, .alias = alias})));
   // Only what is complete gets a name.
   NETPROV_RETURN_IF_ERROR(directory_.Publish(name, netns.get()));
@@ -663,7 +673,7 @@ KernelResult<std::unique_ptr<netlink::Session>> LinuxKernel::ConnectToNetfilter(
         netlink::MnlTransport::Open(netlink::MnlTransport::kDefaultTimeout, netlink::NetlinkProtocol::kNetfilter);
   }));
   if (!transport.ok()) return std::move(transport).error();
-  return std::make_unique<netlink::Session>(*std::move(transport));
+  return std::make_unique<netlink::Session>(*std::move(transport), netlink::SessionOptions{.statistics = &statistics_});
 }
 
 KernelResult<void> LinuxKernel::AddNat(const NetnsRef& netns, const std::string& registry,
@@ -691,10 +701,11 @@ KernelResult<std::vector<netlink::NatElement>> LinuxKernel::FindNat(const NetnsR
 }
 
 KernelResult<std::unique_ptr<KernelWatch>> LinuxKernel::Watch() {
-  return OpenLinuxWatch(directory_, [this](const NetnsRef& netns) -> KernelResult<UniqueFd> {
+  auto open = [this](const NetnsRef& netns) -> KernelResult<UniqueFd> {
     NETPROV_ASSIGN_OR_RETURN(Connection connection, Connect(netns));
     return connection.TakeNetns();
-  });
+  };
+  return OpenLinuxWatch(directory_, std::move(open), statistics_);
 }
 
 KernelResult<std::optional<Link>> LinuxKernel::FindLink(const NetnsRef& netns, const std::string& name) {

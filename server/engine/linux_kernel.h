@@ -15,6 +15,7 @@
 #include "server/engine/kernel.h"
 #include "server/engine/linux_netns_pool.h"
 #include "server/netlink/session.h"
+#include "server/netlink/statistics.h"
 #include "server/netns/etc_directory.h"
 #include "server/netns/netns_directory.h"
 
@@ -31,6 +32,10 @@ class LinuxKernel : public Kernel {
   // Prepares /run/netns (NetnsDirectory::Prepare). `prepared`: how many namespaces are made ahead.
   // Errors: those of the system calls, EPERM above all.
   static KernelResult<std::unique_ptr<LinuxKernel>> Open(const NetnsPool::Options& prepared = {});
+
+  // What was counted; as long-lived as the object.
+  const netlink::Statistics& netlink_statistics() const { return statistics_; }
+  const NetnsPool::Statistics& pool_statistics() const { return pool_.statistics(); }
 
   // The SO_NETNS_COOKIE of the host's namespace.
   KernelResult<uint64_t> HostCookie() const;
@@ -99,8 +104,7 @@ class LinuxKernel : public Kernel {
  private:
   class Connection;
 
-  LinuxKernel(UniqueFd home, std::string boot_id, const NetnsPool::Options& prepared)
-      : home_(std::move(home)), boot_id_(std::move(boot_id)), pool_(home_.get(), prepared) {}
+  LinuxKernel(UniqueFd home, std::string boot_id, NetnsPool::Options prepared);
 
   // A netlink session in a namespace. ENOENT, ESTALE: it is not there.
   KernelResult<Connection> Connect(const NetnsRef& netns) const;
@@ -118,6 +122,7 @@ class LinuxKernel : public Kernel {
   netns::EtcDirectory etc_;
   UniqueFd home_;  // the host's namespace
   std::string boot_id_;
+  mutable netlink::Statistics statistics_;
   NetnsPool pool_;
 };
 

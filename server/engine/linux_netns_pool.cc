@@ -50,7 +50,11 @@ KernelResult<NetnsPool::Made> NetnsPool::Make() const {
 }
 
 KernelResult<NetnsPool::Made> NetnsPool::Take() {
-  if (!thread_.joinable()) return Make();
+  if (!thread_.joinable()) {
+    KernelResult<Made> made = Make();
+    if (made.ok()) statistics_.made.Add();
+    return made;
+  }
   std::deque<Ready> lapsed;  // they end without the lock
   std::optional<Made> ready;
   {
@@ -62,13 +66,18 @@ KernelResult<NetnsPool::Made> NetnsPool::Take() {
     taken_.push_back(now);
     if (taken_.size() > std::max(options_.most, kSuccession)) taken_.pop_front();
   }
-  KernelResult<Made> made = ready.has_value() ? KernelResult<Made>(*std::move(ready)) : Make();
+  const bool was_ready = ready.has_value();
+  KernelResult<Made> made = was_ready ? KernelResult<Made>(*std::move(ready)) : Make();
+  if (made.ok()) (was_ready ? statistics_.prepared : statistics_.made).Add();
   // Only now, as the next is not to be made with what this one needs.
   changed_.notify_one();
   if (made.ok()) return made;
   // Others may have taken the last that the machine had, for this.
   std::lock_guard<std::mutex> lock(mutex_);
-  if (ready = TakeReady(); ready.has_value()) return *std::move(ready);
+  if (ready = TakeReady(); ready.has_value()) {
+    statistics_.prepared.Add();
+    return *std::move(ready);
+  }
   return made;
 }
 
@@ -76,6 +85,7 @@ std::optional<NetnsPool::Made> NetnsPool::TakeReady() {
   if (ready_.empty()) return std::nullopt;
   std::optional<Made> made = std::move(ready_.front().made);
   ready_.pop_front();
+  statistics_.ready = ready_.size();
   return made;
 }
 
@@ -85,6 +95,7 @@ std::deque<NetnsPool::Ready> NetnsPool::TakeLapsed(Clock::time_point now) {
     lapsed.push_back(std::move(ready_.front()));
     ready_.pop_front();
   }
+  statistics_.ready = ready_.size();
   return lapsed;
 }
 
@@ -93,6 +104,7 @@ void NetnsPool::Discard() {
   std::lock_guard<std::mutex> lock(mutex_);
   ++discards_;
   std::swap(discarded, ready_);
+  statistics_.ready = 0;
 }
 
 void NetnsPool::Run() {
@@ -120,13 +132,14 @@ void NetnsPool::Run() {
     lock.unlock();
     KernelResult<Made> made = Make();
     if (made.ok()) {
-      netlink::Session session(*made->transport);
+      netlink::Session session(*made->transport, {.statistics = options_.netlink_statistics});
       // Who takes it does so again, and hears of an error then.
       (void)session.Execute(netlink::EncodeSetLink("lo", {.up = true}));
     }
     lock.lock();
     if (!made.ok()) gave_up_at_ = takes;
     if (made.ok() && discards == discards_) ready_.push_back({.made = *std::move(made), .since = now});
+    statistics_.ready = ready_.size();
   }
 }
 

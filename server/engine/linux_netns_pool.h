@@ -2,6 +2,7 @@
 #ifndef NETPROV_SERVER_ENGINE_LINUX_NETNS_POOL_H_
 #define NETPROV_SERVER_ENGINE_LINUX_NETNS_POOL_H_
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -12,8 +13,10 @@
 #include <thread>
 
 #include "server/base/kernel_error.h"
+#include "server/base/statistics.h"
 #include "server/base/unique_fd.h"
 #include "server/netlink/mnl_transport.h"
+#include "server/netlink/statistics.h"
 
 namespace netprov::engine {
 
@@ -30,6 +33,15 @@ class NetnsPool {
   struct Options {
     size_t most = 0;  // that are ready at a time; with 0 none ever is, and there is no thread
     std::chrono::milliseconds keep = std::chrono::seconds(1);  // the second that is spoken of above
+    // Where to count what is said to the kernel; must outlive the pool. Null: nowhere.
+    netlink::Statistics* netlink_statistics = nullptr;
+  };
+
+  // What was given away, and what is there to be.
+  struct Statistics {
+    Counter prepared;  // was ready
+    Counter made;      // was made for the one who asked
+    std::atomic<size_t> ready = 0;
   };
 
   struct Made {
@@ -50,6 +62,8 @@ class NetnsPool {
   // Those that are ready go, and so do those that are being made ahead: something that they inherit has changed.
   void Discard();
 
+  const Statistics& statistics() const { return statistics_; }
+
  private:
   using Clock = std::chrono::steady_clock;
   struct Ready {
@@ -68,12 +82,13 @@ class NetnsPool {
   const Options options_;
   std::mutex mutex_;  // guards what follows
   std::condition_variable changed_;
-  std::deque<Ready> ready_;              // the oldest first
+  std::deque<Ready> ready_;              // the oldest first; statistics_ has its size
   std::deque<Clock::time_point> taken_;  // when, as many as matter
   size_t takes_ = 0;
   size_t discards_ = 0;
   size_t gave_up_at_ = 0;  // how many had been taken when one could not be made: until the next is taken, none is
   bool stops_ = false;
+  Statistics statistics_;
   std::thread thread_;
 };
 

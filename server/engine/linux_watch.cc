@@ -35,12 +35,13 @@ class LinuxWatch : public KernelWatch {
  public:
   LinuxWatch(std::unique_ptr<netlink::LinkMonitor> links, std::unique_ptr<netns::DirectoryMonitor> names, UniqueFd wake,
              std::unique_ptr<netlink::MnlTransport> transport, std::string path,
-             std::function<KernelResult<UniqueFd>(const NetnsRef&)> open,
+             std::function<KernelResult<UniqueFd>(const NetnsRef&)> open, netlink::Statistics& statistics,
              std::function<std::chrono::steady_clock::time_point()> clock)
       : links_(std::move(links)),
         names_(std::move(names)),
         wake_(std::move(wake)),
-        session_(std::move(transport)),
+        statistics_(statistics),
+        session_(std::move(transport), {.statistics = &statistics}),
         path_(std::move(path)),
         open_(std::move(open)),
         clock_(std::move(clock)) {}
@@ -100,7 +101,10 @@ class LinuxWatch : public KernelWatch {
 
   void AddLinks(std::vector<Hint>& hints) {
     KernelResult<netlink::LinkMonitor::News> news = links_->Read();
-    if (!news.ok() || news->lost) return hints.push_back(Everything());
+    if (!news.ok() || news->lost) {
+      statistics_.lost_news.Add();
+      return hints.push_back(Everything());
+    }
     for (const netlink::LinkEvent& event : news->events) {
       Hint hint{.kind = Hint::Kind::kLink, .netns = {}, .ifindex = static_cast<uint32_t>(event.ifindex)};
       if (event.nsid.has_value()) {
@@ -127,6 +131,7 @@ class LinuxWatch : public KernelWatch {
   std::unique_ptr<netlink::LinkMonitor> links_;
   std::unique_ptr<netns::DirectoryMonitor> names_;  // null: to be opened again
   UniqueFd wake_;
+  netlink::Statistics& statistics_;
   netlink::Session session_;
   const std::string path_;  // of the directory of names
   std::function<KernelResult<UniqueFd>(const NetnsRef&)> open_;
@@ -139,7 +144,7 @@ class LinuxWatch : public KernelWatch {
 
 KernelResult<std::unique_ptr<KernelWatch>> OpenLinuxWatch(
     const netns::NetnsDirectory& directory, std::function<KernelResult<UniqueFd>(const NetnsRef&)> open,
-    std::function<std::chrono::steady_clock::time_point()> clock) {
+    netlink::Statistics& statistics, std::function<std::chrono::steady_clock::time_point()> clock) {
   NETPROV_ASSIGN_OR_RETURN(auto links, netlink::LinkMonitor::Open());
   NETPROV_ASSIGN_OR_RETURN(auto names, netns::DirectoryMonitor::Open(directory.path()));
   UniqueFd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -147,7 +152,7 @@ KernelResult<std::unique_ptr<KernelWatch>> OpenLinuxWatch(
   NETPROV_ASSIGN_OR_RETURN(auto transport, netlink::MnlTransport::Open());
   return std::unique_ptr<KernelWatch>(std::make_unique<LinuxWatch>(std::move(links), std::move(names), std::move(wake),
                                                                    std::move(transport), directory.path(),
-                                                                   std::move(open), std::move(clock)));
+                                                                   std::move(open), statistics, std::move(clock)));
 }
 
 }  // namespace netprov::engine

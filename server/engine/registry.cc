@@ -20,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
@@ -80,6 +81,8 @@ constexpr size_t kAuditedAtOnce = 64;
 // Pages of the write-ahead log: from how many on Checkpoint() has work to do, and from how many on a write has.
 constexpr int kPagesWorthACheckpoint = 250;
 constexpr int kPagesThatNeedACheckpoint = 4000;
+
+bool IsBridge(absl::string_view device) { return absl::StartsWith(device, "bridges/"); }
 
 size_t HashOf(const std::string& request_id) { return std::hash<std::string>()(request_id); }
 
@@ -466,7 +469,9 @@ void Registry::Put(const NamespaceRecord& record) {
 }
 
 void Registry::Put(const DeviceRecord& record) {
-  DeviceRecord& present = devices_[record.name];
+  const auto [device, is_new] = devices_.try_emplace(record.name);
+  if (is_new && IsBridge(record.name)) ++bridges_;
+  DeviceRecord& present = device->second;
   if (!present.uid.empty()) Subtract(ChargeOf(present));
   Add(ChargeOf(record));
   uids_.erase(present.uid);
@@ -579,6 +584,13 @@ Usage Registry::UsedBy(const std::string& creator) const {
 Usage Registry::UsedByAll() const {
   std::lock_guard<std::mutex> lock(memory_mutex_);
   return used_by_all_;
+}
+
+void Registry::RemoveDevice(std::map<std::string, DeviceRecord>::iterator device) {
+  if (IsBridge(device->first)) --bridges_;
+  Subtract(ChargeOf(device->second));
+  uids_.erase(device->second.uid);
+  devices_.erase(device);
 }
 
 RegistryResult<std::optional<RequestRecord>> Registry::FindRequest(const std::string& request_id) {
@@ -717,6 +729,14 @@ std::optional<std::string> Registry::Fault() const {
   return fault_;
 }
 
+Registry::Objects Registry::CountObjects() const {
+  std::lock_guard<std::mutex> lock(memory_mutex_);
+  return {.namespaces = namespaces_.size(),
+          .veths = veths_.size(),
+          .bridges = bridges_,
+          .devices = devices_.size() - bridges_};
+}
+
 RegistryResult<void> Registry::Probe() {
   Operation probe;
   return Write(probe);
@@ -767,12 +787,14 @@ RegistryResult<void> Registry::Transact(absl::Span<Operation* const> batch) {
     fault_.reset();
     for (const Operation* operation : batch) Remember(*operation);
   } else if (written.error().storage) {
+    if (!fault_.has_value()) statistics_.faults.Add();
     fault_ = written.error().message;
   }
   return written;
 }
 
 RegistryResult<void> Registry::WriteInTransaction(absl::Span<Operation* const> batch) {
+  const ScopedTimer timer(&statistics_.transactions);
   if (batch.size() == 1 && batch[0]->statements == 1) return WriteOne(*batch[0]);
   {
     NETPROV_PREPARE(begin, "BEGIN IMMEDIATE");
@@ -889,11 +911,7 @@ void Registry::Remember(const Operation& operation) {
   }
   for (const DeviceRecord& record : outcome.remove_devices) {
     auto found = devices_.find(record.name);
-    if (found != devices_.end() && found->second.uid == record.uid) {
-      Subtract(ChargeOf(found->second));
-      uids_.erase(record.uid);
-      devices_.erase(found);
-    }
+    if (found != devices_.end() && found->second.uid == record.uid) RemoveDevice(found);
   }
   if (outcome.put_device.has_value()) Put(*outcome.put_device);
   for (const NamespaceRecord& record : outcome.put_namespaces) Put(record);

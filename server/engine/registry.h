@@ -20,6 +20,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "server/base/result.h"
+#include "server/base/statistics.h"
 #include "server/engine/origin.h"
 #include "server/engine/quota.h"
 #include "server/engine/records.h"
@@ -143,6 +144,21 @@ class Registry {
   // Why writes fail now, one sentence; nullopt: they work. The next write that succeeds clears it.
   std::optional<std::string> Fault() const;
 
+  struct Statistics {
+    Histogram transactions;  // each write of the database, of one operation or of several that came together
+    Counter faults;          // times that Fault() began
+  };
+  const Statistics& statistics() const { return statistics_; }
+
+  // How many objects there are.
+  struct Objects {
+    size_t namespaces = 0;
+    size_t veths = 0;
+    size_t bridges = 0;
+    size_t devices = 0;  // other ones
+  };
+  Objects CountObjects() const;
+
   // A small write, to find out whether a fault has passed.
   RegistryResult<void> Probe();
 
@@ -205,6 +221,7 @@ class Registry {
   void Release(int64_t sequence);
   void Add(const Charge& charge);
   void Subtract(const Charge& charge);
+  void RemoveDevice(std::map<std::string, DeviceRecord>::iterator device);
 
   std::string id_;
   std::unique_ptr<sqlite3, DatabaseCloser> database_;
@@ -220,12 +237,14 @@ class Registry {
   int64_t commits_ = 0;
   int log_pages_ = 0;                // in the write-ahead log
   int log_pages_to_checkpoint_ = 0;  // when a write must see to it
+  Statistics statistics_;
 
   mutable std::mutex memory_mutex_;  // never held during a system call
   std::map<std::string, NamespaceRecord> namespaces_;
   std::map<std::string, VethRecord> veths_;
   std::set<std::pair<std::string, std::string>> ends_;  // the keys of namespaces that pairs end in, and the pairs' ids
   std::map<std::string, DeviceRecord> devices_;         // by resource name
+  size_t bridges_ = 0;                                  // of them
   std::unordered_set<std::string> uids_;                // of all of them
   std::map<int64_t, Intent> pending_;                   // by sequence
   std::unordered_multimap<size_t, int64_t> answers_;    // sequences by the hash of the request id

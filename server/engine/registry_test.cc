@@ -749,6 +749,9 @@ TEST_F(RegistryTest, DevicesAreKeptWhole) {
   EXPECT_THAT(content, SizeIs(5));
   Open();
   EXPECT_EQ(ContentOf(*registry_), content);
+  EXPECT_EQ(registry_->CountObjects().bridges, 1u) << "from the disk too";
+  EXPECT_EQ(registry_->CountObjects().devices, 0u);
+  EXPECT_EQ(registry_->CountObjects().veths, 1u);
   EXPECT_EQ(registry_->FindDevice("bridges/br")->spec, device.spec);
   EXPECT_EQ(registry_->FindVeth("v")->spec, port.spec);
   EXPECT_EQ(registry_->FindVeth("v")->a.shaper_ifindex, 7u);
@@ -761,7 +764,17 @@ TEST_F(RegistryTest, DevicesAreKeptWhole) {
   another.uid = "another";
   ASSERT_TRUE(registry_->Commit(0, {.remove_devices = {another}}).ok());
   EXPECT_THAT(registry_->ListDevices(), SizeIs(1));
-  ASSERT_TRUE(registry_->Commit(0, {.remove_devices = {device}}).ok());
+  // Written again it is the same one, and another collection is counted by itself.
+  ASSERT_TRUE(registry_->Commit(0, {.put_device = device}).ok());
+  DeviceRecord dummy = device;
+  dummy.name = "devices/br";
+  dummy.uid = "dummy";
+  ASSERT_TRUE(registry_->Commit(0, {.put_device = dummy}).ok());
+  EXPECT_EQ(registry_->CountObjects().bridges, 1u);
+  EXPECT_EQ(registry_->CountObjects().devices, 1u);
+  ASSERT_TRUE(registry_->Commit(0, {.remove_devices = {device, dummy}}).ok());
+  EXPECT_EQ(registry_->CountObjects().bridges, 0u);
+  EXPECT_EQ(registry_->CountObjects().devices, 0u);
   Open();
   EXPECT_THAT(registry_->ListDevices(), SizeIs(0));
 }
@@ -850,6 +863,7 @@ TEST_P(RegistryFaultTest, AFailedSyncChangesNeitherMemoryNorDisk) {
   ASSERT_FALSE(changed.ok());
   EXPECT_TRUE(changed.error().storage);
   EXPECT_THAT(registry_->Fault().value_or(""), HasSubstr("disk I/O error"));
+  EXPECT_EQ(registry_->statistics().faults.value(), 1u);
   EXPECT_EQ(ContentOf(*registry_), before);
   EXPECT_EQ(ContentAfterACrash(), before);
   Disk::Get().Heal();

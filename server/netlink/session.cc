@@ -2,6 +2,7 @@
 
 #include <linux/netlink.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <limits>
@@ -118,6 +119,29 @@ uint32_t Session::TakeSequences(size_t count) {
   return first;
 }
 
+Histogram* Session::Begin(Histogram Statistics::*kind, size_t requests) const {
+  if (options_.statistics == nullptr) return nullptr;
+  options_.statistics->requests.Add(requests);
+  return &(options_.statistics->*kind);
+}
+
+void Session::CountLoss(int code) const {
+  if (options_.statistics == nullptr) return;
+  Statistics& statistics = *options_.statistics;
+  switch (code) {
+    case ETIMEDOUT:
+      return statistics.late.Add();
+    case ENOBUFS:
+      return statistics.overrun.Add();
+    case EMSGSIZE:
+      return statistics.truncated.Add();
+    case EBADMSG:
+      return statistics.malformed.Add();
+    default:
+      return statistics.other_losses.Add();
+  }
+}
+
 KernelResult<void> Session::Send(std::span<const std::byte> datagram) {
   while (true) {
     KernelResult<void> sent = transport_->Send(datagram);
@@ -177,6 +201,9 @@ std::vector<Outcome> Session::ExecuteBatch(std::span<const Request> requests) {
     return outcomes;
   }
 
+  const bool changes =
+      std::any_of(sent.begin(), sent.end(), [&](size_t i) { return !IsGet(ReadHeader(requests[i]).nlmsg_type); });
+  const ScopedTimer timer(Begin(changes ? &Statistics::changes : &Statistics::gets, sent.size()));
   uint32_t first_sequence = TakeSequences(sent.size());
   std::vector<std::byte> datagram;
   datagram.reserve(size);
@@ -187,6 +214,7 @@ std::vector<Outcome> Session::ExecuteBatch(std::span<const Request> requests) {
   std::vector<bool> answered(sent.size(), false);
   size_t waiting = sent.size();
   auto lose_waiting = [&](int code) {
+    CountLoss(code);
     for (size_t i = 0; i < sent.size(); ++i) {
       if (!answered[i]) outcomes[sent[i]] = {.error = Lost(code, requests[sent[i]]), .replies = {}};
     }
@@ -247,6 +275,7 @@ Result<void, TransactionError> Session::ExecuteTransaction(std::span<const Reque
   if (requests.empty()) return fail(EINVAL);
   if (requests.size() > kMaxTransactionRequests || size > kMaxTransactionBytes) return fail(E2BIG);
 
+  const ScopedTimer timer(Begin(&Statistics::transactions, requests.size()));
   uint32_t sequence = TakeSequences(requests.size() + 2);
   const TimePoint deadline = options_.now() + options_.max_wait;
   std::vector<std::byte> datagram;
@@ -270,6 +299,7 @@ Result<void, TransactionError> Session::ReadTransaction(std::span<const Request>
   // A refusal stands also where what should follow it is lost; the acknowledgement of the last request is no success of
   // the others.
   auto lose = [&](int code) {
+    CountLoss(code);
     return refusal ? *std::move(refusal)
                    : TransactionError{.error = Lost(code, EncodeBatchBegin(0)), .request = std::nullopt};
   };
@@ -306,6 +336,7 @@ KernelResult<std::vector<Payload>> Session::Dump(const Request& request) {
   for (int i = 0; i < options_.max_dump_tries; ++i) {
     NETPROV_ASSIGN_OR_RETURN(DumpTry result, TryDump(request, deadline));
     if (!result.interrupted) return std::move(result.replies);
+    if (options_.statistics != nullptr) options_.statistics->interrupted_dumps.Add();
   }
   KernelError error = Error(EAGAIN, request);
   error.operation += " (changes interrupted every try)";
@@ -313,6 +344,7 @@ KernelResult<std::vector<Payload>> Session::Dump(const Request& request) {
 }
 
 KernelResult<Session::DumpTry> Session::TryDump(const Request& request, TimePoint deadline) {
+  const ScopedTimer timer(Begin(&Statistics::dumps, 1));
   uint32_t sequence = TakeSequences(1);
   std::vector<std::byte> datagram;
   AppendRequest(datagram, request, 0, sequence);
@@ -324,7 +356,11 @@ KernelResult<Session::DumpTry> Session::TryDump(const Request& request, TimePoin
   int lost = 0;
   while (true) {
     KernelResult<Datagram> received = Receive(deadline);
-    if (!received.ok()) return Error(lost != 0 ? lost : received.error().code, request);
+    if (!received.ok()) {
+      if (lost == 0) lost = received.error().code;
+      CountLoss(lost);
+      return Error(lost, request);
+    }
     if (received->truncated) lost = EMSGSIZE;
     MessageReader reader(received->bytes);
     while (std::optional<MessageView> message = reader.Next()) {
@@ -334,7 +370,10 @@ KernelResult<Session::DumpTry> Session::TryDump(const Request& request, TimePoin
         KernelError verdict = ReadVerdict(*message, request);
         // A plain acknowledgement does not end a dump, so the list would be incomplete.
         if (message->type == NLMSG_ERROR && verdict.code == 0) verdict.code = EBADMSG;
-        if (lost != 0) return Error(lost, request);
+        if (lost != 0) {
+          CountLoss(lost);
+          return Error(lost, request);
+        }
         if (verdict.code == EINTR) {
           dump.interrupted = true;
         } else if (verdict.code != 0) {

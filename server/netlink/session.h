@@ -13,6 +13,7 @@
 
 #include "server/base/kernel_error.h"
 #include "server/netlink/message.h"
+#include "server/netlink/statistics.h"
 #include "server/netlink/transport.h"
 
 namespace netprov::netlink {
@@ -49,6 +50,9 @@ struct SessionOptions {
 
   // The clock of max_wait.
   std::function<std::chrono::steady_clock::time_point()> now = std::chrono::steady_clock::now;
+
+  // Where to count; must outlive the session. Null: nowhere.
+  Statistics* statistics = nullptr;
 };
 
 // A conversation over one Transport. Each request gets its own sequence number; what comes from another sender than the
@@ -112,6 +116,10 @@ class Session {
   // Waits for the kernel's verdict on `requests`, of which the first has the sequence after `begin`, the batch's own.
   Result<void, TransactionError> ReadTransaction(std::span<const Request> requests, uint32_t begin, TimePoint deadline);
   KernelResult<DumpTry> TryDump(const Request& request, TimePoint deadline);
+  // The kind of round trip, of so many requests, that begins.
+  Histogram* Begin(Histogram Statistics::*kind, size_t requests) const;
+  // The answer of one did not come as it should.
+  void CountLoss(int code) const;
 
   std::unique_ptr<Transport> owned_;
   Transport* transport_;

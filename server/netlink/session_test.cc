@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -43,7 +44,8 @@ Request Change() { return EncodeDeleteLink("veth0"); }
 class SessionTest : public testing::Test {
  protected:
   ScriptedTransport transport_;
-  Session session_{transport_};
+  Statistics statistics_;
+  Session session_{transport_, {.statistics = &statistics_}};
 };
 
 TEST_F(SessionTest, ExecuteSendsAndWaitsForTheAcknowledgement) {
@@ -333,6 +335,72 @@ TEST_F(SessionTest, DumpCollectsAllParts) {
   EXPECT_THAT(*dump, ElementsAre(Bytes("01"), Bytes("02 03"), Bytes("04")));
 }
 
+// How many round trips there were.
+uint64_t CountOf(const Histogram& histogram) {
+  const Histogram::Snapshot snapshot = histogram.Read();
+  return std::accumulate(snapshot.counts.begin(), snapshot.counts.end(), uint64_t{0});
+}
+
+TEST_F(SessionTest, CountsRoundTripsByTheirKind) {
+  Statistics statistics;
+  Session session(transport_, {.statistics = &statistics});
+  transport_.ExpectAnySend();
+  transport_.Reply({ScriptedAck()});
+  EXPECT_TRUE(session.Execute(Change()).ok());
+  transport_.ExpectAnySend();
+  transport_.Reply({Data("01"), ScriptedAck()});
+  EXPECT_TRUE(session.Get(EncodeGetLink("veth0")).ok());
+  // With one change, all of it is.
+  const std::vector<Request> batch = {EncodeGetLink("veth0"), Change(), Change()};
+  transport_.ExpectAnySend();
+  transport_.Reply({Data("01"), ScriptedAck(0, "", 0), ScriptedAck(ENODEV, "", 1), ScriptedAck(0, "", 2)});
+  EXPECT_EQ(session.ExecuteBatch(batch).size(), 3u);
+  transport_.ExpectAnySend();
+  transport_.Reply({Part("01", NLM_F_DUMP_INTR), ScriptedDone()});
+  transport_.ExpectAnySend();
+  transport_.Reply({Part("01"), ScriptedDone()});
+  EXPECT_TRUE(session.Dump(EncodeDumpLinks()).ok());
+  EXPECT_EQ(CountOf(statistics.changes), 2u);
+  EXPECT_EQ(CountOf(statistics.gets), 1u);
+  EXPECT_EQ(CountOf(statistics.dumps), 2u);
+  EXPECT_EQ(CountOf(statistics.transactions), 0u);
+  EXPECT_EQ(statistics.requests.value(), 1u + 1 + 3 + 2);
+  EXPECT_EQ(statistics.interrupted_dumps.value(), 1u);
+  // A refusal is an answer.
+  EXPECT_EQ(statistics.late.value() + statistics.overrun.value() + statistics.truncated.value() +
+                statistics.malformed.value() + statistics.other_losses.value(),
+            0u);
+}
+
+TEST_F(SessionTest, CountsLostAnswersByWhatBecameOfThem) {
+  Statistics statistics;
+  Session session(transport_, {.statistics = &statistics});
+  const std::pair<int, Counter Statistics::*> losses[] = {{ETIMEDOUT, &Statistics::late},
+                                                          {ENOBUFS, &Statistics::overrun},
+                                                          {EMSGSIZE, &Statistics::truncated},
+                                                          {EBADMSG, &Statistics::malformed},
+                                                          {EIO, &Statistics::other_losses}};
+  for (const auto& [code, counter] : losses) {
+    transport_.ExpectAnySend();
+    transport_.FailReceive(code);
+    EXPECT_FALSE(session.Execute(Change()).ok());
+    EXPECT_EQ((statistics.*counter).value(), 1u) << code;
+    transport_.ExpectAnySend();
+    transport_.FailReceive(code);
+    EXPECT_FALSE(session.Dump(EncodeDumpLinks()).ok());
+    EXPECT_EQ((statistics.*counter).value(), 2u) << code;
+  }
+  // Of a dump that is read to its end all the same, once.
+  transport_.ExpectAnySend();
+  transport_.Reply({Part("01"), ScriptedMessage{.type = NLMSG_OVERRUN}, ScriptedDone()});
+  EXPECT_FALSE(session.Dump(EncodeDumpLinks()).ok());
+  EXPECT_EQ(statistics.overrun.value(), 3u);
+  // What was not sent was not lost.
+  transport_.FailSend(EIO);
+  EXPECT_FALSE(session.Execute(Change()).ok());
+  EXPECT_EQ(statistics.other_losses.value(), 2u);
+}
+
 TEST_F(SessionTest, AnInterruptedDumpIsTriedAgainAndNeverReturned) {
   // Marked in the middle, on the end, and by the errno of the end.
   transport_.ExpectAnySend();
@@ -493,6 +561,8 @@ TEST_F(TransactionTest, IsDoneWhereTheLastRequestIsAcknowledged) {
   ExpectSend();
   transport_.Reply({ScriptedAck(0, "", 3)});
   EXPECT_THAT(Execute(), Eq(Of(0)));
+  EXPECT_EQ(CountOf(statistics_.transactions), 1u);
+  EXPECT_EQ(statistics_.requests.value(), requests_.size());
   ExpectSend(7);
   // Kernels may acknowledge the others too.
   transport_.Reply({ScriptedAck(0, "", 0), ScriptedAck(0, "", 1), ScriptedAck(0, "", 2)});

@@ -159,12 +159,15 @@ bool Acceptor::Accept(const ListeningSocket& socket) {
   size_t place = 0;
   switch (connections_.Admit(fd.get(), file.st_ino, peer, ip_address, &place)) {
     case Admission::kAdmitted:
+      (ip_address.empty() ? statistics_.accepted_unix : statistics_.accepted_tcp).Add();
       options_.hand_over(std::move(fd), socket, place);
       break;
     case Admission::kTooMany:
+      statistics_.refused.Add();
       Refused("connections", ip_address.empty() ? peer.Name() : ip_address);
       break;
     case Admission::kTooManyHere:
+      statistics_.refused_of_one.Add();
       Refused("connections_of_one", ip_address.empty() ? peer.Name() : ip_address);
       break;
   }
@@ -176,6 +179,7 @@ bool Acceptor::TurnAway(const ListeningSocket& socket) {
   spare_.Reset();
   const bool turned_away = UniqueFd(::accept4(socket.fd.get(), nullptr, nullptr, SOCK_CLOEXEC)).valid();
   spare_ = OpenSpare();
+  statistics_.without_descriptors.Add();
   Refused(reason, socket.Name());
   if (!turned_away || !spare_.valid()) absl::SleepFor(kPause);
   return turned_away;

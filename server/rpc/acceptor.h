@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/base/statistics.h"
 #include "server/base/unique_fd.h"
 #include "server/rpc/connections.h"
 #include "server/rpc/listening_socket.h"
@@ -41,6 +42,15 @@ class Acceptor {
 
   const std::vector<ListeningSocket>& sockets() const { return sockets_; }
 
+  struct Statistics {
+    Counter accepted_unix;  // and handed over
+    Counter accepted_tcp;
+    Counter refused;              // as many as there may be in all were open
+    Counter refused_of_one;       // as many as one user, or one address, may have
+    Counter without_descriptors;  // turned away, as no descriptors or memory were left
+  };
+  const Statistics& statistics() const { return statistics_; }
+
   // Ends the thread; what has not been accepted waits for whoever else holds the socket. Harmless when repeated.
   void Stop();
 
@@ -64,6 +74,7 @@ class Acceptor {
   UniqueFd epoll_;
   UniqueFd stop_;  // an eventfd
   UniqueFd spare_;
+  Statistics statistics_;
   absl::Time next_complaint_ = absl::InfinitePast();
   size_t refused_ = 0;  // since the last complaint
   std::thread thread_;

@@ -256,6 +256,8 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
 
   void Answer(const absl::Status& status) {
     if (has_line_) WriteLine(status);
+    const absl::Duration duration = absl::Now() - arrival_;
+    runner_.statistics_.Answered(call_.method, status, duration);
     // What fails inside of the server is the operator's concern; all else is the caller's.
     const auto level = status.code() == absl::StatusCode::kInternal ? spdlog::level::err : spdlog::level::info;
     if (runner_.log_->should_log(level)) {
@@ -263,7 +265,7 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
       line_ = FormatCall({.method = call_.method,
                           .resource = summary_.resource,
                           .status = status,
-                          .duration = absl::Now() - arrival_,
+                          .duration = duration,
                           .queued = queued_,
                           .caller = caller_ == nullptr ? "" : caller_->Name(),
                           .peer = caller_ == nullptr ? "" : caller_->from,
@@ -304,6 +306,7 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
 
 CallRunner::CallRunner(const Options& options)
     : log_(options.log),
+      statistics_(*options.statistics),
       caller_(options.caller),
       gate_(*options.gate),
       on_owner_(options.on_owner),
@@ -343,6 +346,11 @@ grpc::ServerUnaryReactor* CallRunner::Run(const Call& call, google::protobuf::Me
 void CallRunner::Forget() {
   std::lock_guard<std::mutex> lock(mutex_);
   if (--active_ == 0) idle_.notify_all();
+}
+
+size_t CallRunner::active() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return active_;
 }
 
 void CallRunner::Resume() {

@@ -23,6 +23,7 @@
 #include "google/protobuf/message.h"
 #include "server/access/identity.h"
 #include "server/rpc/auditor.h"
+#include "server/rpc/call_statistics.h"
 #include "server/rpc/executor.h"
 #include "server/rpc/gate.h"
 #include "server/rpc/work.h"
@@ -47,6 +48,8 @@ class CallRunner {
     int readers = 2;            // threads for reads
     size_t queue_limit = 1024;  // of each of the two
     std::shared_ptr<spdlog::logger> log;
+    // Where calls are counted; must outlive the runner.
+    CallStatistics* statistics = nullptr;
     // Who calls; null where nobody knows, whose call is refused. Must not block.
     std::function<std::shared_ptr<const access::Identity>(const grpc::CallbackServerContext&)> caller;
     // Decides whether a call may be made; must outlive the runner.
@@ -110,6 +113,12 @@ class CallRunner {
   // How many calls wait for their turn, those included that were given up meanwhile.
   size_t waiting() const { return workers_.waiting() + readers_.waiting(); }
 
+  // How many calls have begun and are not over.
+  size_t active() const;
+
+  const Executor& workers() const { return workers_; }
+  const Executor& readers() const { return readers_; }
+
  private:
   class UnaryCall;
 
@@ -118,6 +127,7 @@ class CallRunner {
   void Forget();
 
   const std::shared_ptr<spdlog::logger> log_;
+  CallStatistics& statistics_;
   const std::function<std::shared_ptr<const access::Identity>(const grpc::CallbackServerContext&)> caller_;
   Gate& gate_;
   const std::function<void(const std::string&)> on_owner_;
@@ -127,7 +137,7 @@ class CallRunner {
   std::atomic<bool> refusing_ = false;
   std::atomic<bool> abandoning_ = false;
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable idle_;
   size_t active_ = 0;
 

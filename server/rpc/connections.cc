@@ -107,4 +107,17 @@ size_t Connections::open_tcp() {
   return tcp_;
 }
 
+Connections::Open Connections::CountOpen() const {
+  std::vector<Connection> connections;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    connections.assign(connections_.begin(), connections_.end());
+  }
+  Open open;
+  for (const Connection& connection : connections) {
+    if (is_open_(connection.fd, connection.inode)) ++(connection.is_unix ? open.unix_sockets : open.tcp);
+  }
+  return open;
+}
+
 }  // namespace netprov::rpc

@@ -64,6 +64,13 @@ class Connections {
   size_t open_unix();
   size_t open_tcp();
 
+  // The same, without keeping anybody from the lock meanwhile.
+  struct Open {
+    size_t unix_sockets = 0;
+    size_t tcp = 0;
+  };
+  Open CountOpen() const;
+
  private:
   struct Connection {
     int fd;

@@ -110,6 +110,21 @@ TEST(ConnectionsInodeTest, ANumberThatWasGivenToAnotherSocketIsNotTheConnection)
   EXPECT_NE(connections.PeerAt(place), nullptr);
 }
 
+TEST_F(ConnectionsTest, ACountTellsWhatIsOpenAndForgetsNothing) {
+  ASSERT_EQ(Unix(kSomebody), Admission::kAdmitted);
+  const size_t place = place_;
+  const int fd = last_;
+  ASSERT_EQ(Tcp("192.0.2.1"), Admission::kAdmitted);
+  ASSERT_EQ(Tcp("192.0.2.2"), Admission::kAdmitted);
+  EXPECT_EQ(connections_.CountOpen().unix_sockets, 1u);
+  EXPECT_EQ(connections_.CountOpen().tcp, 2u);
+  Close(last_);
+  Close(fd);
+  EXPECT_EQ(connections_.CountOpen().unix_sockets, 0u);
+  EXPECT_EQ(connections_.CountOpen().tcp, 1u);
+  EXPECT_NE(connections_.PeerAt(place), nullptr) << "only a look for room gives a place away";
+}
+
 // The real question, of real sockets.
 TEST(ConnectionsFileTest, AConnectionCountsUntilItsSocketIsClosed) {
   Connections connections(ConnectionLimits{});

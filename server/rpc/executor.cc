@@ -46,6 +46,7 @@ Executor::Task& Executor::Add(const std::vector<std::string>& keys, std::functio
   Task& added = tasks_.emplace_back();
   added.run = std::move(task);
   added.self = std::prev(tasks_.end());
+  added.since = std::chrono::steady_clock::now();
   for (const std::string& key : keys) {
     const auto line = lines_.try_emplace(key).first;
     if (!line->second.empty()) ++added.not_first_in;
@@ -105,6 +106,7 @@ void Executor::Work() {
 void Executor::RunAndRetire(Task& task, std::unique_lock<std::mutex>& lock) noexcept {
   ++running_;
   lock.unlock();
+  waits_.Observe(std::chrono::steady_clock::now() - task.since);
   task.run();
   // What the task holds is destroyed outside of the lock, and before others learn that it is done.
   task.run = nullptr;

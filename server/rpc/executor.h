@@ -2,6 +2,7 @@
 #ifndef NETPROV_SERVER_RPC_EXECUTOR_H_
 #define NETPROV_SERVER_RPC_EXECUTOR_H_
 
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
@@ -12,6 +13,8 @@
 #include <string>
 #include <thread>
 #include <vector>
+
+#include "server/base/statistics.h"
 
 namespace netprov::rpc {
 
@@ -72,6 +75,9 @@ class Executor {
   // How many tasks wait; for tests and metrics.
   size_t waiting() const;
 
+  // How long tasks waited that have begun.
+  const Histogram& waits() const { return waits_; }
+
  private:
   struct Task;
   // The tasks that name a key, in the order of their arrival; the first of them may run.
@@ -81,6 +87,7 @@ class Executor {
     std::vector<std::map<std::string, Line>::iterator> lines;
     size_t not_first_in = 0;  // lines in which it is not the first
     std::list<Task>::iterator self;
+    std::chrono::steady_clock::time_point since;
   };
 
   void Work();
@@ -92,6 +99,7 @@ class Executor {
   void Retire(Task& task);
 
   const Options options_;
+  Histogram waits_;
 
   mutable std::mutex mutex_;
   std::condition_variable work_;  // something is ready, or the end has come

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <future>
 #include <latch>
 #include <map>
 #include <mutex>
+#include <numeric>
 #include <random>
 #include <set>
 #include <string>
@@ -350,6 +352,23 @@ TEST(ExecutorTest, GetsOnUnlessAllOfItsThreadsAreStuck) {
   go_on.set_value();
   executor.Drain();
   EXPECT_TRUE(executor.GetsOn());
+}
+
+TEST(ExecutorTest, EachTaskThatBeginsCountsAmongTheWaits) {
+  Executor executor({.threads = 1, .queue_limit = 1, .paused = true});
+  auto count = [&executor] {
+    const auto counts = executor.waits().Read().counts;
+    return std::accumulate(counts.begin(), counts.end(), uint64_t{0});
+  };
+  ASSERT_EQ(executor.Submit({}, [] {}), Submission::kAccepted);
+  ASSERT_EQ(executor.Submit({}, [] {}), Submission::kFull);
+  EXPECT_EQ(count(), 0u);
+  executor.Resume();
+  executor.Drain();
+  EXPECT_EQ(count(), 1u);
+  ASSERT_EQ(executor.RunOrSubmit({}, [] {}), Submission::kAccepted);
+  executor.Drain();
+  EXPECT_EQ(count(), 2u);
 }
 
 }  // namespace

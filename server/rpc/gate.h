@@ -63,6 +63,8 @@ class Gate {
   absl::Status Enter(const access::Identity& caller);
   void Leave(const access::Identity& caller);
 
+  const access::Limiter& limiter() const { return limiter_; }
+
  private:
   const engine::Engine& engine_;
   const PageSeal seal_;

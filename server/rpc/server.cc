@@ -10,13 +10,13 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <mutex>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "server/base/unique_fd.h"
-#include "server/rpc/acceptor.h"
 #include "server/rpc/access_service.h"
 #include "server/rpc/bridge_service.h"
 #include "server/rpc/call_runner.h"
@@ -104,6 +104,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(engine::Engine& engine, Se
   server->caretaker_ = options.caretaker;
   server->registry_ = options.registry;
   server->auditor_ = options.auditor;
+  server->statistics_ =
+      std::make_unique<CallStatistics>(std::vector<std::string>(std::begin(kServices), std::end(kServices)));
   server->connections_ = std::make_unique<Connections>(options.connections);
   const bool has_socket = !options.socket_path.empty() || !options.inherited.empty();
   const bool has_tcp = !options.listen.empty() || !options.inherited.empty();
@@ -122,6 +124,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(engine::Engine& engine, Se
                           .readers = options.readers,
                           .queue_limit = options.queue_limit,
                           .log = options.log,
+                          .statistics = server->statistics_.get(),
                           .caller = std::move(caller),
                           .gate = server->gate_.get(),
                           .on_owner = [&engine](const std::string& owner) { engine.RenewLease(owner); },
@@ -210,6 +213,18 @@ void Server::SetPolicy(access::Policy policy) { gate_->SetPolicy(std::move(polic
 bool Server::GetsOn() { return runner_->GetsOn(); }
 
 size_t Server::waiting() const { return runner_->waiting(); }
+
+Server::Statistics Server::GetStatistics() const {
+  return {.calls = statistics_.get(),
+          .active_calls = runner_->active(),
+          .waiting_changes = runner_->workers().waiting(),
+          .waiting_reads = runner_->readers().waiting(),
+          .change_waits = &runner_->workers().waits(),
+          .read_waits = &runner_->readers().waits(),
+          .limits = &gate_->limiter().statistics(),
+          .open = connections_->CountOpen(),
+          .accepted = acceptor_ == nullptr ? nullptr : &acceptor_->statistics()};
+}
 
 std::shared_ptr<grpc::Channel> Server::InProcessChannel() { return server_->InProcessChannel({}); }
 

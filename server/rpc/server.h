@@ -14,10 +14,14 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/access/limiter.h"
 #include "server/access/policy.h"
+#include "server/base/statistics.h"
 #include "server/engine/caretaker.h"
 #include "server/engine/engine.h"
 #include "server/engine/registry.h"
+#include "server/rpc/acceptor.h"
+#include "server/rpc/call_statistics.h"
 #include "server/rpc/connections.h"
 #include "server/rpc/listening_socket.h"
 
@@ -32,7 +36,6 @@ class ExternalConnectionAcceptor;
 
 namespace netprov::rpc {
 
-class Acceptor;
 class Auditor;
 class CallRunner;
 class Gate;
@@ -141,6 +144,21 @@ class Server {
   // How many calls wait for their turn; a moment later it may be another number.
   size_t waiting() const;
 
+  // What it has counted, and how much there is now. What is pointed to lives as long as the server.
+  struct Statistics {
+    const CallStatistics* calls = nullptr;
+    size_t active_calls = 0;
+    size_t waiting_changes = 0;
+    size_t waiting_reads = 0;
+    const Histogram* change_waits = nullptr;
+    const Histogram* read_waits = nullptr;
+    const access::Limiter::Statistics* limits = nullptr;
+    Connections::Open open;
+    const Acceptor::Statistics* accepted = nullptr;  // null: it listens on nothing
+  };
+  // Keeps no call waiting.
+  Statistics GetStatistics() const;
+
   // A channel to a server without any socket: its calls are those of the process itself. Must not outlive it.
   std::shared_ptr<grpc::Channel> InProcessChannel();
 
@@ -157,6 +175,7 @@ class Server {
   engine::Caretaker* caretaker_ = nullptr;
   Auditor* auditor_ = nullptr;
   engine::Registry* registry_ = nullptr;
+  std::unique_ptr<CallStatistics> statistics_;
   std::unique_ptr<Connections> connections_;
   std::unique_ptr<Gate> gate_;
   std::unique_ptr<CallRunner> runner_;

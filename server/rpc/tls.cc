@@ -17,6 +17,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
+#include <ctime>
 #include <functional>
 #include <utility>
 
@@ -103,6 +104,15 @@ absl::Status CheckIdentity(const TlsFiles& files, absl::string_view certificate,
   return absl::OkStatus();
 }
 
+// When the first certificate expires, in seconds since 1970; 0 where its time is none.
+int64_t ExpiryOf(absl::string_view text) {
+  const std::vector<Certificate> chain = CertificatesIn(text);
+  tm time = {};
+  const bool is_time = !chain.empty() && ASN1_TIME_to_tm(X509_get0_notAfter(chain.front().get()), &time) == 1;
+  ERR_clear_error();
+  return is_time ? static_cast<int64_t>(::timegm(&time)) : 0;
+}
+
 }  // namespace
 
 std::vector<std::string> TlsFiles::paths() const {
@@ -130,12 +140,15 @@ class Tls::Verifier {
   std::string Verify(absl::string_view certificate, absl::string_view others) {
     std::string wrong = WhatIsWrongWith(certificate, others);
     if (wrong.empty()) return wrong;
+    refused_.Add();
     std::lock_guard<std::mutex> lock(mutex_);
     if (absl::Now() < next_complaint_) return wrong;
     next_complaint_ = absl::Now() + kComplaintInterval;
     log_->warn(absl::StrCat("event=client_refused reason=", LogfmtValue(wrong)));
     return wrong;
   }
+
+  const Counter& refused() const { return refused_; }
 
  private:
   std::string WhatIsWrongWith(absl::string_view certificate, absl::string_view others) const {
@@ -163,6 +176,7 @@ class Tls::Verifier {
   mutable std::mutex mutex_;
   std::shared_ptr<const Trust> trust_;
   absl::Time next_complaint_ = absl::InfinitePast();
+  Counter refused_;
 };
 
 namespace {
@@ -248,8 +262,12 @@ absl::Status Tls::Reload() {
   // First, so that what is revoked is refused also where the disk is full.
   verifier_->Set(std::move(trust));
   // The key comes first: OpenSSL finds either in a file with both.
-  return Publish(absl::StrCat(*key, "\n", *certificate), *client_ca);
+  absl::Status published = Publish(absl::StrCat(*key, "\n", *certificate), *client_ca);
+  if (published.ok()) expires_at_ = ExpiryOf(*certificate);
+  return published;
 }
+
+const Counter& Tls::refused_clients() const { return verifier_->refused(); }
 
 absl::Status Tls::Publish(const std::string& identity, const std::string& client_ca) {
   // gRPC reads the key, then the certificate, and takes them for a pair if the files have the same time in seconds

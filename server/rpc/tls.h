@@ -5,6 +5,7 @@
 #include <grpcpp/security/server_credentials.h>
 #include <spdlog/logger.h>
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -13,6 +14,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/base/statistics.h"
 
 namespace netprov::rpc {
 
@@ -55,6 +57,13 @@ class Tls {
 
   std::shared_ptr<grpc::ServerCredentials> Credentials();
 
+  // When the server's certificate that is in use expires, in seconds since 1970.
+  int64_t expires_at() const { return expires_at_; }
+
+  // Handshakes that failed as a client's certificate is not good by the files as they are now. OpenSSL may have refused
+  // others before.
+  const Counter& refused_clients() const;
+
   // Says whether a client's certificate is good now. Of gRPC's threads.
   class Verifier;
 
@@ -67,6 +76,7 @@ class Tls {
   const std::string directory_;
   std::mutex mutex_;
   int64_t published_at_ = 0;  // the time that the files were given, in seconds
+  std::atomic<int64_t> expires_at_ = 0;
   std::shared_ptr<Verifier> verifier_;
 };
 

@@ -76,6 +76,7 @@ class ServerTest : public ::testing::Test {
   std::string target() const { return "unix:" + socket_path_; }
   rpc::Server& server() { return *server_; }
   engine::Engine& engine() { return *engine_; }
+  engine::Registry& registry() { return *registry_; }
 
   const std::string directory_;
   const std::string socket_path_;

@@ -44,6 +44,9 @@ TEST_F(TlsTest, ACertificateNamesItsCaller) {
   ASSERT_TRUE(lab.ok()) << lab.status();
   EXPECT_EQ(lab->identity().name(), "spiffe://example.org/lab");
   EXPECT_THAT(lab->identity().uris(), ElementsAre("spiffe://example.org/lab"));
+  const absl::Duration left = absl::FromUnixSeconds(tls_->expires_at()) - absl::Now();
+  EXPECT_GT(left, kDay - absl::Hours(1));
+  EXPECT_LE(left, kDay);
 }
 
 TEST_F(TlsTest, WithoutAGoodCertificateThereIsNoConnection) {
@@ -54,7 +57,9 @@ TEST_F(TlsTest, WithoutAGoodCertificateThereIsNoConnection) {
   EXPECT_EQ(NameOf(As("ci")), "cn:ci");
   EXPECT_EQ(NameOf(As(directory_ + "/stranger", "ci")), "UNAVAILABLE") << "of another CA";
   EXPECT_EQ(NameOf(As("expired")), "UNAVAILABLE");
+  EXPECT_EQ(tls_->refused_clients().value(), 0u) << "OpenSSL is asked first";
   EXPECT_EQ(NameOf(As("other")), "UNAVAILABLE") << "revoked";
+  EXPECT_EQ(tls_->refused_clients().value(), 1u);
   EXPECT_EQ(NameOf(As("server")), "UNAVAILABLE") << "a server's certificate";
   EXPECT_EQ(NameOf({}), "UNAVAILABLE") << "without TLS";
   // Without a certificate at all.

@@ -13,6 +13,7 @@
 #include "server/base/kernel_error.h"
 #include "server/base/unique_fd.h"
 #include "server/engine/kernel.h"
+#include "server/netlink/statistics.h"
 #include "server/netns/netns_directory.h"
 #include "tests/testing/private_host.h"
 
@@ -33,7 +34,7 @@ class LinuxWatchTest : public ::testing::Test {
     auto no_namespace = [](const engine::NetnsRef&) -> KernelResult<UniqueFd> {
       return KernelError{.code = ENOENT, .operation = "open", .extack = {}};
     };
-    auto watch = engine::OpenLinuxWatch(directory_, no_namespace, [this] { return now_; });
+    auto watch = engine::OpenLinuxWatch(directory_, no_namespace, statistics_, [this] { return now_; });
     ASSERT_TRUE(watch.ok()) << watch.error().ToString();
     watch_ = *std::move(watch);
   }
@@ -46,6 +47,7 @@ class LinuxWatchTest : public ::testing::Test {
 
   const netns::NetnsDirectory directory_{"/run/names"};
   std::chrono::steady_clock::time_point now_{std::chrono::hours(1)};
+  netlink::Statistics statistics_;
   std::unique_ptr<KernelWatch> watch_;
 };
 
