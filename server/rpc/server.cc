@@ -10,11 +10,12 @@
 #include <grpcpp/server_builder.h>
 
 #include <algorithm>
+#include <future>
+#include <memory>
 #include <mutex>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "server/base/unique_fd.h"
 #include "server/rpc/acceptor.h"
@@ -88,14 +89,14 @@ ListenAddresses::Reach ReachOf(const ServerOptions& options) {
 
 // Tells the peers of all connections to make their next calls on another one. Returns when that is on its way.
 void TellToGo(grpc::Server& server) {
-  absl::Notification told;
+  auto told = std::make_shared<std::promise<void>>();
   // On a thread of gRPC's, which has what its functions need (grpc_core::ExecCtx).
   grpc::Alarm alarm;
-  alarm.Set(gpr_now(GPR_CLOCK_MONOTONIC), [&](bool) {
+  alarm.Set(gpr_now(GPR_CLOCK_MONOTONIC), [told, &server](bool) {
     SendGoaways(server.c_server());
-    told.Notify();
+    told->set_value();
   });
-  told.WaitForNotification();
+  told->get_future().wait();
 }
 
 }  // namespace

@@ -389,7 +389,11 @@ TEST_F(LifecycleTest, NoCallIsRefusedWhileTheSocketsGoToAnotherServer) {
     struct stat file = {};
     EXPECT_EQ(::stat(socket_path_.c_str(), &file), 0) << "it is the next one's";
     StopServer();
-    StartServer({.inherited = std::move(sockets)});
+    StartServer({.inherited = std::move(sockets)}, /*serve=*/false);
+    EXPECT_EQ(client_->Health("").value, kNotServing);
+    ASSERT_TRUE(engine().Recover().ok());
+    server().Serve();
+    EXPECT_EQ(client_->Health("").value, kServing);
   }
   over = true;
   for (std::thread& client : clients) client.join();
