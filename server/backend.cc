@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <fstream>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
@@ -36,24 +37,31 @@ absl::Status CheckHost(const StateLock::Options& options, engine::LinuxKernel& k
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::unique_ptr<engine::LinuxKernel>> OpenKernel(size_t prepared_netns) {
+  auto kernel = engine::LinuxKernel::Open({.most = prepared_netns});
+  if (kernel.ok()) return *std::move(kernel);
+  const KernelError& error = kernel.error();
+  const std::string message = absl::StrCat("cannot use the kernel: ", error.ToString());
+  if (error.code != EPERM && error.code != EACCES) return absl::UnavailableError(message);
+  return absl::PermissionDeniedError(absl::StrCat(message, "; CAP_SYS_ADMIN and CAP_NET_ADMIN are needed"));
+}
+
 }  // namespace
+
+absl::Status Backend::CheckKernel() { return OpenKernel(0).status(); }
 
 absl::StatusOr<std::unique_ptr<Backend>> Backend::Open(const StateLock::Options& options,
                                                        const engine::RegistryOptions& registry_options,
-                                                       size_t prepared_netns) {
-  absl::StatusOr<std::unique_ptr<StateLock>> lock = StateLock::Take(options);
+                                                       size_t prepared_netns, UniqueFd lock_file) {
+  absl::StatusOr<std::unique_ptr<StateLock>> lock =
+      lock_file.valid() ? StateLock::TakeOver(std::move(lock_file), options) : StateLock::Take(options);
   if (!lock.ok()) return lock.status();
   const std::string path = absl::StrCat(options.state_dir, "/registry.db");
   auto registry = engine::Registry::Open(path, registry_options);
   // It names the registry.
   if (!registry.ok()) return absl::UnavailableError(registry.error().message);
-  auto kernel = engine::LinuxKernel::Open({.most = prepared_netns});
-  if (!kernel.ok()) {
-    const KernelError& error = kernel.error();
-    const std::string message = absl::StrCat("cannot use the kernel: ", error.ToString());
-    if (error.code != EPERM && error.code != EACCES) return absl::UnavailableError(message);
-    return absl::PermissionDeniedError(absl::StrCat(message, "; CAP_SYS_ADMIN and CAP_NET_ADMIN are needed"));
-  }
+  absl::StatusOr<std::unique_ptr<engine::LinuxKernel>> kernel = OpenKernel(prepared_netns);
+  if (!kernel.ok()) return kernel.status();
   if (absl::Status host = CheckHost(options, **kernel); !host.ok()) return host;
   return std::unique_ptr<Backend>(new Backend(*std::move(lock), *std::move(registry), *std::move(kernel)));
 }

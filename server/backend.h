@@ -6,7 +6,9 @@
 #include <memory>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/base/unique_fd.h"
 #include "server/engine/caretaker.h"
 #include "server/engine/engine.h"
 #include "server/engine/linux_kernel.h"
@@ -22,11 +24,16 @@ class Backend {
   // Takes the lock, then opens registry and kernel. The caller must still let the engine recover. Errors, each one
   // sentence: those of StateLock::Take(); UNAVAILABLE for a registry that can't be opened; PERMISSION_DENIED or
   // UNAVAILABLE for the kernel; FAILED_PRECONDITION for a command in another network namespace than the state is about.
-  // `prepared_netns`: how many namespaces are made ahead at most (NetnsPool).
+  // `prepared_netns`: how many namespaces are made ahead at most (NetnsPool). `lock`: the descriptor of a lock that a
+  // daemon handed over (StateLock::TakeOver()); left out, it is taken.
   static absl::StatusOr<std::unique_ptr<Backend>> Open(const StateLock::Options& options,
                                                        const engine::RegistryOptions& registry_options = {},
-                                                       size_t prepared_netns = 0);
+                                                       size_t prepared_netns = 0, UniqueFd lock = UniqueFd());
 
+  // Whether the kernel can be used at all, without any of the state: PERMISSION_DENIED or UNAVAILABLE as above.
+  static absl::Status CheckKernel();
+
+  const StateLock& lock() const { return *lock_; }
   engine::Engine& engine() { return engine_; }
   engine::Registry& registry() { return *registry_; }
   const engine::LinuxKernel& kernel() const { return *kernel_; }

@@ -88,6 +88,9 @@ std::variant<Config, ExitRequest> ParseConfig(int argc, const char* const* argv)
       ->capture_default_str();
   app.add_option("--shutdown-grace", grace, "How long calls may take to finish after SIGTERM, as 10s or 500ms")
       ->capture_default_str();
+  app.add_flag(
+      "--take-over", config.take_over,
+      "Take sockets and state over from the daemon that serves, without refusing a connection, if there is one");
   app.add_option("--log-level", config.log_level, "What to log")
       ->check(CLI::IsMember({"debug", "info", "warn", "error", "off"}))
       ->capture_default_str();

@@ -59,6 +59,7 @@ TEST(ConfigTest, HasTheDocumentedDefaults) {
   EXPECT_EQ(config.prepared_namespaces, 8u);
   EXPECT_EQ(config.shutdown_grace, absl::Seconds(10));
   EXPECT_EQ(config.log_level, "info");
+  EXPECT_FALSE(config.take_over);
 }
 
 TEST(ConfigTest, ReadsEveryFlag) {

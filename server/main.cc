@@ -34,6 +34,7 @@
 #include "server/backend.h"
 #include "server/base/statistics.h"
 #include "server/config.h"
+#include "server/engine/registry.h"
 #include "server/metrics/collector.h"
 #include "server/metrics/exposer.h"
 #include "server/reloader.h"
@@ -43,6 +44,7 @@
 #include "server/rpc/server.h"
 #include "server/rpc/tls.h"
 #include "server/service_manager.h"
+#include "server/take_over.h"
 
 namespace netprov {
 namespace {
@@ -213,14 +215,46 @@ std::vector<Reloader::Source> SourcesOf(const Config& config, rpc::Tls* const& t
   return sources;
 }
 
-// Waits for the signal to end. At each SIGHUP, reads everything again, and goes on in a new audit log where the old one
-// has another name now.
-int WaitForEnd(const sigset_t& signals, Reloader& reloader, rpc::Auditor* auditor, ServiceManager& manager,
-               const std::string& status, spdlog::logger& log) {
+// Takes over from the daemon that serves, once all is found good that can be looked at before. nullopt: there is none.
+absl::StatusOr<std::optional<TakenOver>> TakeOverFor(const Config& config, std::optional<gid_t> group,
+                                                     const std::shared_ptr<spdlog::logger>& log) {
+  const bool has_tls = !config.tls.certificate.empty();
+  if (absl::Status kernel = Backend::CheckKernel(); !kernel.ok()) return kernel;
+  if (absl::Status tls = has_tls ? rpc::Tls::Check(config.tls) : absl::OkStatus(); !tls.ok()) return tls;
+  using Reach = rpc::ListenAddresses::Reach;
+  return TakeOver({.state_dir = config.state_dir,
+                   .addresses = {.socket_path = config.socket_path,
+                                 .socket_group = group,
+                                 .tcp = config.listen,
+                                 .tcp_reach = has_tls ? Reach::kAnywhere : Reach::kThisHost},
+                   .schema = engine::Registry::NewestSchema(),
+                   .log = log});
+}
+
+// Null, and why in the log: nobody can take over from this daemon.
+std::unique_ptr<SuccessorListener> ListenForSuccessor(const Config& config, const Backend& backend,
+                                                      const rpc::Server& server,
+                                                      const std::shared_ptr<spdlog::logger>& log) {
+  auto listener = SuccessorListener::Start({.state_dir = config.state_dir,
+                                            .sockets = &server.sockets(),
+                                            .lock = backend.lock().fd(),
+                                            .schema = engine::Registry::NewestSchema(),
+                                            .on_taken = [] { ::kill(::getpid(), SIGHUP); },
+                                            .log = log});
+  if (listener.ok()) return *std::move(listener);
+  log->error(
+      absl::StrCat("event=take_over_unavailable reason=", rpc::LogfmtValue(std::string(listener.status().message()))));
+  return nullptr;
+}
+
+// Waits for the signal to end, or for a successor. At each SIGHUP, reads everything again, and goes on in a new audit
+// log where the old one has another name now. Returns the signal.
+int WaitForEnd(const sigset_t& signals, const SuccessorListener* successors, Reloader& reloader, rpc::Auditor* auditor,
+               ServiceManager& manager, const std::string& status, spdlog::logger& log) {
   for (;;) {
     int signal = 0;
     ::sigwait(&signals, &signal);
-    if (signal != SIGHUP) return signal;
+    if (signal != SIGHUP || (successors != nullptr && successors->is_taken())) return signal;
     manager.Reloading();
     reloader.ReloadAll();
     if (auditor != nullptr) {
@@ -242,14 +276,9 @@ int Run(Config config, const sigset_t& signals) {
   if (!group.ok()) return Fail(group.status());
   auto inherited = rpc::InheritedSockets(::getenv("LISTEN_PID"), ::getenv("LISTEN_FDS"));
   if (!inherited.ok()) return Fail(inherited.status());
-  const std::string endpoint = config.socket_path.empty() ? config.listen.front() : "unix:" + config.socket_path;
-  auto backend = Backend::Open(
-      {.state_dir = config.state_dir, .kind = StateLock::Kind::kDaemon, .endpoint = endpoint, .wait = kWaitForCommands},
-      {.durability = config.durability == "power" ? engine::Durability::kPower : engine::Durability::kProcess},
-      config.prepared_namespaces);
-  if (!backend.ok()) return Fail(backend.status());
-  auto auditor = AuditorOf(config, (*backend)->registry());
-  if (!auditor.ok()) return Fail(auditor.status());
+  if (config.take_over && !inherited->empty()) {
+    return Fail(absl::FailedPreconditionError("--take-over: whoever started this process gave it its sockets already"));
+  }
   // Ahead of the first reading, so that no change is missed. It tells the server of changes, which tells callers of
   // faults: it outlives the server, and its thread does not.
   rpc::Tls* serving_tls = nullptr;
@@ -257,6 +286,22 @@ int Run(Config config, const sigset_t& signals) {
   Reloader reloader(SourcesOf(config, serving_tls, serving), log);
   auto policy = PolicyOf(config, *group);
   if (!policy.ok()) return Fail(policy.status());
+  TakenOver taken{.sockets = *std::move(inherited)};
+  if (config.take_over) {
+    auto from = TakeOverFor(config, *group, log);
+    if (!from.ok()) return Fail(from.status());
+    if (from->has_value()) taken = **std::move(from);
+  }
+  // Outlives all that is not its successor's before it is closed.
+  std::unique_ptr<SuccessorListener> successors;
+  const std::string endpoint = config.socket_path.empty() ? config.listen.front() : "unix:" + config.socket_path;
+  auto backend = Backend::Open(
+      {.state_dir = config.state_dir, .kind = StateLock::Kind::kDaemon, .endpoint = endpoint, .wait = kWaitForCommands},
+      {.durability = config.durability == "power" ? engine::Durability::kPower : engine::Durability::kProcess},
+      config.prepared_namespaces, std::move(taken.lock));
+  if (!backend.ok()) return Fail(backend.status());
+  auto auditor = AuditorOf(config, (*backend)->registry());
+  if (!auditor.ok()) return Fail(auditor.status());
   auto tls = TlsOf(config, log);
   if (!tls.ok()) return Fail(tls.status());
   serving_tls = tls->get();
@@ -264,7 +309,7 @@ int Run(Config config, const sigset_t& signals) {
       rpc::Server::Start((*backend)->engine(), {.socket_path = config.socket_path,
                                                 .socket_group = *group,
                                                 .listen = config.listen,
-                                                .inherited = *std::move(inherited),
+                                                .inherited = std::move(taken.sockets),
                                                 .tls = tls->get(),
                                                 .insecure = config.insecure,
                                                 .connections = config.connections,
@@ -292,22 +337,33 @@ int Run(Config config, const sigset_t& signals) {
   (*server)->Serve();
   serving = server->get();
   reloader.Start();
+  successors = ListenForSuccessor(config, **backend, **server, log);
   for (const std::string& address : (*server)->addresses()) log->info(absl::StrCat("listening address=", address));
 
   ServiceManager manager([server = server->get()] { return server->GetsOn(); });
   const std::string status = absl::StrCat("Serving ", absl::StrJoin((*server)->addresses(), ", "));
   manager.Ready(status);
-  const int signal = WaitForEnd(signals, reloader, auditor->get(), manager, status, *log);
-  manager.Stopping();
+  const int signal = WaitForEnd(signals, successors.get(), reloader, auditor->get(), manager, status, *log);
+  const std::optional<pid_t> successor = successors == nullptr ? std::nullopt : successors->Stop();
+  if (successor.has_value()) {
+    manager.HandedOver(*successor);
+    log->info(absl::StrCat("event=handed_over pid=", *successor));
+  } else {
+    manager.Stopping();
+    log->info(absl::StrCat("shutting_down signal=", sigabbrev_np(signal)));
+  }
   reloader.Stop();
-  log->info(absl::StrCat("shutting_down signal=", sigabbrev_np(signal)));
   // The second one ends at once. The state is safe: what is unfinished is recovered at the next start.
   std::thread([signals] {
     int second = SIGHUP;
     while (second == SIGHUP) ::sigwait(&signals, &second);
     ::_exit(1);
   }).detach();
-  (*server)->Shutdown(config.shutdown_grace);
+  if (successor.has_value()) {
+    (*server)->HandOver(config.shutdown_grace);
+  } else {
+    (*server)->Shutdown(config.shutdown_grace);
+  }
   exposer->reset();
   server->reset();
   auditor->reset();

@@ -35,6 +35,11 @@ void ServiceManager::Stopping() {
   ::sd_notify(0, "STOPPING=1");
 }
 
+void ServiceManager::HandedOver(pid_t pid) {
+  StopWatchdog();
+  ::sd_notify(0, absl::StrCat("MAINPID=", pid).c_str());
+}
+
 void ServiceManager::StopWatchdog() {
   {
     std::lock_guard<std::mutex> lock(mutex_);

@@ -2,6 +2,8 @@
 #ifndef NETPROV_SERVER_SERVICE_MANAGER_H_
 #define NETPROV_SERVER_SERVICE_MANAGER_H_
 
+#include <sys/types.h>
+
 #include <condition_variable>
 #include <functional>
 #include <mutex>
@@ -31,6 +33,8 @@ class ServiceManager {
   void Reloading();
   // It ends, and need not be alive any more.
   void Stopping();
+  // The same where another process goes on in its place, which is the service's main one from now on.
+  void HandedOver(pid_t pid);
 
  private:
   void StopWatchdog();

@@ -67,6 +67,15 @@ TEST_F(ServiceManagerTest, SaysHowItIs) {
   EXPECT_TRUE(IsSilent());
 }
 
+TEST_F(ServiceManagerTest, NamesTheProcessThatGoesOn) {
+  ServiceManager manager([] { return true; });
+  manager.Ready("");
+  Receive();
+  manager.HandedOver(4711);
+  EXPECT_EQ(Receive(), "MAINPID=4711");
+  EXPECT_TRUE(IsSilent()) << "the service does not stop";
+}
+
 TEST_F(ServiceManagerTest, IsAliveAsLongAsItGetsOn) {
   ::setenv("WATCHDOG_USEC", "2000", 1);
   std::atomic<int> asked = 0;

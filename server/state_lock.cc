@@ -89,7 +89,24 @@ absl::Status HeldBy(const Holder& holder, const StateLock::Options& options) {
                                            : absl::StrCat("; reach it with --endpoint ", holder.endpoint)));
 }
 
+// The file of the lock.
+std::string PathOf(const StateLock::Options& options) { return absl::StrCat(options.state_dir, "/lock"); }
+
 }  // namespace
+
+absl::StatusOr<std::unique_ptr<StateLock>> StateLock::TakeOver(UniqueFd file, const Options& options) {
+  const std::string path = PathOf(options);
+  struct stat given = {};
+  struct stat there = {};
+  if (::stat(path.c_str(), &there) != 0) return SystemError(absl::StrCat("look at ", path));
+  if (::fstat(file.get(), &given) != 0 || given.st_dev != there.st_dev || given.st_ino != there.st_ino) {
+    return absl::InvalidArgumentError(absl::StrCat("the lock that was handed over is not ", path));
+  }
+  // It is held already, unless who gave it let it go.
+  if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) return SystemError(absl::StrCat("lock ", path));
+  if (absl::Status written = WriteHolder(file.get(), options); !written.ok()) return written;
+  return std::unique_ptr<StateLock>(new StateLock(std::move(file)));
+}
 
 absl::StatusOr<std::unique_ptr<StateLock>> StateLock::Take(const Options& options) {
   std::error_code error;
@@ -100,7 +117,7 @@ absl::StatusOr<std::unique_ptr<StateLock>> StateLock::Take(const Options& option
     errno = error.value();
     return SystemError(absl::StrCat("make the state directory ", options.state_dir));
   }
-  const std::string path = absl::StrCat(options.state_dir, "/lock");
+  const std::string path = PathOf(options);
   UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!file.valid()) return SystemError(absl::StrCat("open ", path));
   const absl::Time deadline = absl::Now() + options.wait;

@@ -32,6 +32,13 @@ class StateLock {
   // `wait`; PERMISSION_DENIED or UNAVAILABLE when the directory or the file can't be used.
   static absl::StatusOr<std::unique_ptr<StateLock>> Take(const Options& options);
 
+  // Takes over the lock that a daemon held, by a copy of its descriptor (dup(2), SCM_RIGHTS): so it was never free.
+  // Errors as Take(), and INVALID_ARGUMENT for a descriptor that is not of this directory's lock.
+  static absl::StatusOr<std::unique_ptr<StateLock>> TakeOver(UniqueFd file, const Options& options);
+
+  // What to give to whoever takes over.
+  int fd() const { return file_.get(); }
+
   StateLock(const StateLock&) = delete;
   StateLock& operator=(const StateLock&) = delete;
 

@@ -1,5 +1,6 @@
 #include "server/state_lock.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -104,6 +106,31 @@ TEST_F(StateLockTest, DoesNotBelieveWhatADeadDaemonLeft) {
   std::thread waiter([&] { EXPECT_TRUE(StateLock::Take(Daemon()).ok()); });
   lock->reset();
   waiter.join();
+}
+
+TEST_F(StateLockTest, IsNeverFreeWhileItIsHandedOver) {
+  auto old = StateLock::Take(Daemon());
+  ASSERT_TRUE(old.ok());
+  UniqueFd copy(::fcntl((*old)->fd(), F_DUPFD_CLOEXEC, 0));
+  old->reset();
+  EXPECT_FALSE(StateLock::Take(Command(absl::ZeroDuration())).ok());
+  StateLock::Options options = Daemon();
+  options.endpoint = "unix:/new.sock";
+  auto next = StateLock::TakeOver(std::move(copy), options);
+  ASSERT_TRUE(next.ok()) << next.status();
+  EXPECT_THAT(std::string(StateLock::Take(Command(absl::Hours(1))).status().message()), HasSubstr("unix:/new.sock"));
+  next->reset();
+  EXPECT_TRUE(StateLock::Take(Command(absl::ZeroDuration())).ok());
+}
+
+TEST_F(StateLockTest, WhatIsHandedOverMustBeTheLock) {
+  auto lock = StateLock::Take(Daemon());
+  ASSERT_TRUE(lock.ok());
+  const absl::Status other = StateLock::TakeOver(UniqueFd(::open("/dev/null", O_RDWR)), Daemon()).status();
+  EXPECT_EQ(other.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(other.message()), HasSubstr(directory_ + "/lock"));
+  // The right file, but not what holds it.
+  EXPECT_FALSE(StateLock::TakeOver(UniqueFd(::open((directory_ + "/lock").c_str(), O_RDWR)), Daemon()).ok());
 }
 
 TEST_F(StateLockTest, SaysWhichDirectoryCannotBeUsed) {

@@ -212,6 +212,8 @@ struct Registry::Operation {
 void Registry::StatementCloser::operator()(sqlite3_stmt* statement) const { ::sqlite3_finalize(statement); }
 void Registry::DatabaseCloser::operator()(sqlite3* database) const { ::sqlite3_close(database); }
 
+int64_t Registry::NewestSchema() { return kSchemaVersion; }
+
 Registry::~Registry() {
   // So that the next start has not to look whether they are there.
   if (database_ != nullptr) (void)ForgetAudited();

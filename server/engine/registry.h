@@ -65,6 +65,9 @@ class Registry {
   // How long the answers to request ids are kept.
   static constexpr absl::Duration kRequestRetention = absl::Hours(24);
 
+  // The newest schema that it knows: what Open() brings a database to.
+  static int64_t NewestSchema();
+
   // Opens the database at `path`, or creates it with mode 0600. Its directory must exist. One of an older schema is
   // brought up to date. Fails on a database of a newer schema, one that is damaged (a record that cannot be read is
   // named by its table and row), or one that another process holds.

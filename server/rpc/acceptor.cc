@@ -117,6 +117,11 @@ void Acceptor::Stop() {
   thread_.join();
 }
 
+void Acceptor::GiveUp() {
+  Stop();
+  for (ListeningSocket& socket : sockets_) socket.is_own = false;
+}
+
 void Acceptor::Close() {
   Stop();
   for (const ListeningSocket& socket : sockets_) {

@@ -54,6 +54,9 @@ class Acceptor {
   // Ends the thread; what has not been accepted waits for whoever else holds the socket. Harmless when repeated.
   void Stop();
 
+  // Stops, and leaves the sockets to whoever else has them: Close() removes no file.
+  void GiveUp();
+
   // Stops, closes the sockets, and removes the files of those that were made here.
   void Close();
 

@@ -10,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
@@ -74,6 +75,15 @@ absl::Status ClearSocketPath(const std::string& path, const sockaddr_un& address
   return absl::OkStatus();
 }
 
+// Gives the file of a socket to a group.
+absl::Status GiveTo(const std::string& path, gid_t group) {
+  struct stat file = {};
+  if (::lstat(path.c_str(), &file) == 0 && file.st_gid == group) return absl::OkStatus();
+  if (::lchown(path.c_str(), static_cast<uid_t>(-1), group) == 0) return absl::OkStatus();
+  return absl::PermissionDeniedError(
+      absl::StrCat("cannot give the socket ", path, " to the group ", group, ": ", Errno()));
+}
+
 // `127.0.0.1:7001`, `[::1]:7001`.
 std::string TextOf(const sockaddr_storage& address) {
   char text[INET6_ADDRSTRLEN] = {};
@@ -121,6 +131,30 @@ absl::StatusOr<ListeningSocket> ListenOn(const addrinfo& info, const std::string
   if (::getsockname(listening.fd.get(), reinterpret_cast<sockaddr*>(&bound), &size) != 0) return error();
   listening.address = TextOf(bound);
   return listening;
+}
+
+// Takes the socket with that name from those given; nullopt: there is none.
+std::optional<ListeningSocket> Take(const std::string& name, std::vector<ListeningSocket>& given) {
+  const auto found = std::find_if(given.begin(), given.end(),
+                                  [&name](const ListeningSocket& socket) { return socket.Name() == name; });
+  if (found == given.end()) return std::nullopt;
+  ListeningSocket taken = std::move(*found);
+  given.erase(found);
+  return taken;
+}
+
+// The same for a TCP address, of which port 0 is any.
+std::optional<ListeningSocket> TakeTcp(const addrinfo& info, std::vector<ListeningSocket>& given) {
+  sockaddr_storage wanted = {};
+  std::memcpy(&wanted, info.ai_addr, info.ai_addrlen);
+  std::string name = TextOf(wanted);
+  if (PortOf(wanted) == 0) {
+    const std::string host = name.substr(0, name.rfind(':') + 1);
+    for (const ListeningSocket& socket : given) {
+      if (socket.kind == ListeningSocket::Kind::kTcp && absl::StartsWith(socket.address, host)) name = socket.address;
+    }
+  }
+  return Take(name, given);
 }
 
 bool IsLoopback(const sockaddr_storage& address) {
@@ -179,11 +213,10 @@ absl::StatusOr<ListeningSocket> ListenUnix(const std::string& path, std::optiona
   // for more than it should be; what a umask took is given after.
   if (::fchmod(listening.fd.get(), kSocketMode) != 0) return error();
   if (::bind(listening.fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) return error();
-  if (group.has_value() && ::lchown(absolute.c_str(), static_cast<uid_t>(-1), *group) != 0) {
-    const std::string reason = Errno();
+  const absl::Status given_to = group.has_value() ? GiveTo(absolute, *group) : absl::OkStatus();
+  if (!given_to.ok()) {
     ::unlink(absolute.c_str());
-    return absl::PermissionDeniedError(
-        absl::StrCat("cannot give the socket ", absolute, " to the group ", *group, ": ", reason));
+    return given_to;
   }
   if (::chmod(absolute.c_str(), kSocketMode) != 0 || ::listen(listening.fd.get(), kBacklog) != 0) {
     const absl::Status failed = error();
@@ -194,6 +227,12 @@ absl::StatusOr<ListeningSocket> ListenUnix(const std::string& path, std::optiona
 }
 
 absl::StatusOr<std::vector<ListeningSocket>> ListenTcp(const std::string& address) {
+  std::vector<ListeningSocket> none;
+  return ListenTcp(address, none);
+}
+
+absl::StatusOr<std::vector<ListeningSocket>> ListenTcp(const std::string& address,
+                                                       std::vector<ListeningSocket>& given) {
   if (absl::Status valid = CheckListenAddress(address); !valid.ok()) return valid;
   const size_t colon = address.rfind(':');
   std::string host = address.substr(0, colon);
@@ -215,10 +254,60 @@ absl::StatusOr<std::vector<ListeningSocket>> ListenTcp(const std::string& addres
       ::getsockname(sockets.front().fd.get(), reinterpret_cast<sockaddr*>(&first), &size);
       SetPort(info->ai_addr, PortOf(first));
     }
+    std::optional<ListeningSocket> taken = TakeTcp(*info, given);
+    if (taken.has_value()) {
+      sockets.push_back(*std::move(taken));
+      continue;
+    }
     absl::StatusOr<ListeningSocket> listening = ListenOn(*info, address);
     if (!listening.ok()) return listening.status();
     sockets.push_back(*std::move(listening));
   }
+  return sockets;
+}
+
+absl::StatusOr<std::vector<ListeningSocket>> Listen(const ListenAddresses& addresses,
+                                                    std::vector<ListeningSocket>& given) {
+  std::vector<ListeningSocket> sockets;
+  // A port that is named is not for another address that takes any.
+  std::vector<std::string> tcp = addresses.tcp;
+  std::stable_partition(tcp.begin(), tcp.end(),
+                        [](const std::string& address) { return !absl::EndsWith(address, ":0"); });
+  for (const std::string& address : tcp) {
+    absl::StatusOr<std::vector<ListeningSocket>> listening = ListenTcp(address, given);
+    if (!listening.ok()) return listening.status();
+    for (ListeningSocket& socket : *listening) sockets.push_back(std::move(socket));
+  }
+  // The unix socket comes last, so that an error leaves no file.
+  const std::string path =
+      addresses.socket_path.empty() ? "" : std::filesystem::absolute(addresses.socket_path).lexically_normal().string();
+  std::optional<ListeningSocket> unix_socket = path.empty() ? std::nullopt : Take(absl::StrCat("unix:", path), given);
+  for (auto it = given.begin(); it != given.end();) {
+    if (it->is_own) {
+      ++it;
+      continue;
+    }
+    sockets.push_back(std::move(*it));
+    it = given.erase(it);
+  }
+  for (const ListeningSocket& socket : sockets) {
+    using Reach = ListenAddresses::Reach;
+    if (socket.kind == ListeningSocket::Kind::kUnix || addresses.tcp_reach == Reach::kAnywhere) continue;
+    if (addresses.tcp_reach == Reach::kThisHost && socket.is_local()) continue;
+    return absl::FailedPreconditionError(absl::StrCat("cannot serve ", socket.Name(), " without TLS: insecure is for ",
+                                                      "addresses that only this host can reach, as 127.0.0.1 and ::1"));
+  }
+  if (path.empty()) return sockets;
+  if (!unix_socket.has_value()) {
+    absl::StatusOr<ListeningSocket> listening = ListenUnix(path, addresses.socket_group);
+    if (!listening.ok()) return listening.status();
+    unix_socket = *std::move(listening);
+  } else if (unix_socket->is_own) {
+    if (absl::Status given_to = GiveTo(path, addresses.socket_group.value_or(::getegid())); !given_to.ok()) {
+      return given_to;
+    }
+  }
+  sockets.insert(sockets.begin(), *std::move(unix_socket));
   return sockets;
 }
 

@@ -22,8 +22,8 @@ struct ListeningSocket {
   UniqueFd fd;
   Kind kind = Kind::kUnix;
   std::string address;  // of kUnix, an absolute path; of kTcp, as in `127.0.0.1:7001` or `[::1]:7001`
-  // Whether it was made here, so that the file of a unix socket is removed at the end. Others keep theirs: whoever made
-  // them listens on.
+  // Whether it was made here, or by a daemon that this one took over from, so that the file of a unix socket is removed
+  // at the end. Others keep theirs: whoever made them listens on.
   bool is_own = true;
 
   // As in `unix:/run/netprov/netprovd.sock` or `127.0.0.1:7001`.
@@ -46,6 +46,29 @@ absl::StatusOr<ListeningSocket> ListenUnix(const std::string& path, std::optiona
 // Listens on every address that `HOST:PORT` or `[IPV6]:PORT` means, at least one; `[::]` takes IPv4 too. Port 0: any
 // that is free, the same on all of them. Errors as above.
 absl::StatusOr<std::vector<ListeningSocket>> ListenTcp(const std::string& address);
+// The same, where one of `given` stands for an address that it is bound to, and is taken from there.
+absl::StatusOr<std::vector<ListeningSocket>> ListenTcp(const std::string& address, std::vector<ListeningSocket>& given);
+
+// Where to listen.
+struct ListenAddresses {
+  // From where TCP may be reached.
+  enum class Reach { kAnywhere, kThisHost, kNowhere };
+
+  std::string socket_path;            // as for ListenUnix(); empty: no unix socket
+  std::optional<gid_t> socket_group;  // as for ListenUnix()
+  std::vector<std::string> tcp;       // each as for ListenTcp()
+  Reach tcp_reach = Reach::kAnywhere;
+};
+
+// All sockets for these addresses. One of `given` stands for an address that it is bound to (port 0 means the port that
+// it has), and a unix socket of a daemon's own then belongs to the group as if it were made here. The rest of `given`
+// is served too if it is not a daemon's own, and else stays there, as nobody asks for it. After an error nothing has
+// changed but `given`, of which any may be closed: no file is left that was not there before.
+//
+// Errors: as below, and FAILED_PRECONDITION for an address that others reach than
+// `tcp_reach` says.
+absl::StatusOr<std::vector<ListeningSocket>> Listen(const ListenAddresses& addresses,
+                                                    std::vector<ListeningSocket>& given);
 
 // The sockets that systemd, or whoever started this process, listens on for it: sd_listen_fds(3). `listen_pid` and
 // `listen_fds` are the environment's LISTEN_PID and LISTEN_FDS, null where it has none; they count only if LISTEN_PID

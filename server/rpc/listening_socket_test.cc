@@ -12,6 +12,7 @@
 #include <fstream>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -19,6 +20,7 @@
 namespace netprov::rpc {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
 
@@ -168,6 +170,59 @@ TEST_F(ListeningSocketTest, ADescriptorThatDoesNotListenIsRefused) {
               HasSubstr("is no stream socket that listens"));
   EXPECT_FALSE(AdoptListeningSocket(UniqueFd(::open("/dev/null", O_RDONLY))).ok());
   EXPECT_FALSE(AdoptListeningSocket(UniqueFd(::socket(AF_INET, SOCK_DGRAM, 0))).ok());
+}
+
+TEST_F(ListeningSocketTest, ASocketThatIsThereStandsForItsAddress) {
+  std::vector<ListeningSocket> given;
+  given.push_back(*ListenUnix(path_, std::nullopt));
+  for (const char* address : {"127.0.0.1:0", "127.0.0.2:0", "127.0.0.1:0"}) {
+    given.push_back(std::move(ListenTcp(address)->front()));
+  }
+  given.push_back(std::move(ListenTcp("127.0.0.3:0")->front()));
+  given.back().is_own = false;
+  const std::vector<std::string> names = {given[0].Name(), given[1].Name(), given[2].Name(), given[3].Name(),
+                                          given[4].Name()};
+  // Port 0 is any of the address that nobody names.
+  auto listening = Listen({.socket_path = directory_ + "/x/../run/socket", .tcp = {"127.0.0.1:0", names[1]}}, given);
+  ASSERT_TRUE(listening.ok()) << listening.status();
+  std::vector<std::string> listened;
+  for (const ListeningSocket& socket : *listening) listened.push_back(socket.Name());
+  EXPECT_THAT(listened, ElementsAre(names[0], names[1], names[3], names[4]));
+  ASSERT_THAT(given, SizeIs(1)) << "what nobody asks for";
+  EXPECT_EQ(given[0].Name(), names[2]);
+}
+
+TEST_F(ListeningSocketTest, ASocketThatIsThereIsGivenToTheGroup) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root may give files away";
+  std::vector<ListeningSocket> given;
+  auto group = [this] {
+    struct stat file = {};
+    EXPECT_EQ(::stat(path_.c_str(), &file), 0);
+    return file.st_gid;
+  };
+  given.push_back(*ListenUnix(path_, std::nullopt));
+  given = *Listen({.socket_path = path_, .socket_group = 4242}, given);
+  EXPECT_EQ(group(), 4242u);
+  EXPECT_EQ(ModeOf(path_), 0660u);
+  given = *Listen({.socket_path = path_}, given);
+  EXPECT_EQ(group(), ::getegid());
+  given[0].is_own = false;
+  given = *Listen({.socket_path = path_, .socket_group = 4242}, given);
+  EXPECT_EQ(group(), ::getegid()) << "somebody else's stays as it is";
+}
+
+TEST_F(ListeningSocketTest, TcpIsWhereItMayBeReached) {
+  using Reach = ListenAddresses::Reach;
+  auto listen = [this](const std::string& address, Reach reach) {
+    std::vector<ListeningSocket> given;
+    return Listen({.socket_path = path_, .tcp = {address}, .tcp_reach = reach}, given).status();
+  };
+  EXPECT_TRUE(listen("0.0.0.0:0", Reach::kAnywhere).ok());
+  EXPECT_TRUE(listen("127.0.0.1:0", Reach::kThisHost).ok());
+  std::filesystem::remove(path_);
+  EXPECT_EQ(listen("0.0.0.0:0", Reach::kThisHost).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(listen("127.0.0.1:0", Reach::kNowhere).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_FALSE(std::filesystem::exists(path_)) << "an error leaves nothing";
 }
 
 }  // namespace

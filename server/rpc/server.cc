@@ -1,5 +1,6 @@
 #include "server/rpc/server.h"
 
+#include <grpcpp/alarm.h>
 #include <grpcpp/channel.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
@@ -9,8 +10,9 @@
 #include <grpcpp/server_builder.h>
 
 #include <algorithm>
-#include <filesystem>
+#include <future>
 #include <iterator>
+#include <memory>
 #include <mutex>
 #include <utility>
 
@@ -32,6 +34,12 @@
 #include "server/rpc/veth_service.h"
 
 namespace netprov::rpc {
+
+// Member function of gRPC's server: sends GOAWAY on all its connections, which go on until their calls have ended. gRPC
+// 1.51 exports it and declares it in no public header; its Shutdown() does the same, but from then on ends calls that
+// clients made before they heard of it with CANCELLED.
+void SendGoaways(grpc_server* server) __asm__("_ZN9grpc_core6Server11SendGoawaysEv");
+
 namespace {
 
 constexpr const char* kServices[] = {"netprov.v1.AccessService",     "netprov.v1.BridgeService",
@@ -53,33 +61,30 @@ constexpr int kKeepaliveTimeoutMs = 20'000;
 
 int ToMilliseconds(absl::Duration duration) { return static_cast<int>(absl::ToInt64Milliseconds(duration)); }
 
-// All sockets of the options: those that somebody else made, and what is not among them. The unix socket comes last, so
-// that an error leaves no file.
-absl::StatusOr<std::vector<ListeningSocket>> Listen(ServerOptions& options) {
-  std::vector<ListeningSocket> sockets = std::move(options.inherited);
-  auto is_there = [&sockets](const std::string& name) {
-    return std::any_of(sockets.begin(), sockets.end(),
-                       [&name](const ListeningSocket& socket) { return socket.Name() == name; });
-  };
-  for (const std::string& address : options.listen) {
-    if (is_there(address)) continue;
-    absl::StatusOr<std::vector<ListeningSocket>> listening = ListenTcp(address);
-    if (!listening.ok()) return listening.status();
-    for (ListeningSocket& socket : *listening) sockets.push_back(std::move(socket));
-  }
-  for (const ListeningSocket& socket : sockets) {
-    if (options.tls != nullptr || socket.kind == ListeningSocket::Kind::kUnix) continue;
-    if (options.insecure && socket.is_local()) continue;
-    return absl::FailedPreconditionError(absl::StrCat("cannot serve ", socket.Name(), " without TLS: insecure is for ",
-                                                      "addresses that only this host can reach, as 127.0.0.1 and ::1"));
-  }
-  if (!options.socket_path.empty() &&
-      !is_there("unix:" + std::filesystem::absolute(options.socket_path).lexically_normal().string())) {
-    absl::StatusOr<ListeningSocket> listening = ListenUnix(options.socket_path, options.socket_group);
-    if (!listening.ok()) return listening.status();
-    sockets.insert(sockets.begin(), *std::move(listening));
-  }
-  return sockets;
+// Where its sockets are given to another process: how often one looks whether the connections have gone, and tells
+// those to go that have come meanwhile.
+constexpr absl::Duration kLookInterval = absl::Milliseconds(2);
+constexpr absl::Duration kGoAwayInterval = absl::Milliseconds(20);
+
+// For how long no call is under way before a connection that has not gone, as it watches health or its peer is stopped,
+// is not waited for any more. More than it takes to tell a client at the other end of the world.
+constexpr absl::Duration kQuiet = absl::Milliseconds(500);
+
+ListenAddresses::Reach ReachOf(const ServerOptions& options) {
+  if (options.tls != nullptr) return ListenAddresses::Reach::kAnywhere;
+  return options.insecure ? ListenAddresses::Reach::kThisHost : ListenAddresses::Reach::kNowhere;
+}
+
+// Tells the peers of all connections to make their next calls on another one. Returns when that is on its way.
+void TellToGo(grpc::Server& server) {
+  auto told = std::make_shared<std::promise<void>>();
+  // On a thread of gRPC's, which has what its functions need (grpc_core::ExecCtx).
+  grpc::Alarm alarm;
+  alarm.Set(gpr_now(GPR_CLOCK_MONOTONIC), [told, &server](bool) {
+    SendGoaways(server.c_server());
+    told->set_value();
+  });
+  told->get_future().wait();
 }
 
 }  // namespace
@@ -169,7 +174,11 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(engine::Engine& engine, Se
   if (server->server_ == nullptr) return absl::UnavailableError("the gRPC server cannot start");
   server->SetHealth(false);
 
-  absl::StatusOr<std::vector<ListeningSocket>> sockets = Listen(options);
+  absl::StatusOr<std::vector<ListeningSocket>> sockets = Listen({.socket_path = options.socket_path,
+                                                                 .socket_group = options.socket_group,
+                                                                 .tcp = options.listen,
+                                                                 .tcp_reach = ReachOf(options)},
+                                                                options.inherited);
   if (!sockets.ok()) return sockets.status();
   for (const ListeningSocket& socket : *sockets) server->addresses_.push_back(socket.Name());
   if (sockets->empty()) return server;
@@ -227,6 +236,30 @@ Server::Statistics Server::GetStatistics() const {
 }
 
 std::shared_ptr<grpc::Channel> Server::InProcessChannel() { return server_->InProcessChannel({}); }
+
+const std::vector<ListeningSocket>& Server::sockets() const {
+  static const std::vector<ListeningSocket> none;
+  return acceptor_ == nullptr ? none : acceptor_->sockets();
+}
+
+void Server::HandOver(absl::Duration grace) {
+  const absl::Time end = absl::Now() + grace;
+  if (acceptor_ != nullptr && !shut_down_) {
+    acceptor_->GiveUp();
+    absl::Time last_call = absl::Now();
+    for (absl::Time told = absl::InfinitePast(); connections_->open_unix() + connections_->open_tcp() > 0;) {
+      const absl::Time now = absl::Now();
+      if (!runner_->WaitUntilIdle(now)) last_call = now;
+      if (now >= end || now - last_call >= kQuiet) break;
+      if (now - told >= kGoAwayInterval) {
+        TellToGo(*server_);
+        told = now;
+      }
+      absl::SleepFor(kLookInterval);
+    }
+  }
+  Shutdown(std::max(end - absl::Now(), absl::ZeroDuration()));
+}
 
 void Server::Shutdown(absl::Duration grace) {
   if (std::exchange(shut_down_, true)) return;

@@ -74,7 +74,7 @@ struct ServerOptions {
   // TCP addresses (ListenTcp()). Need `tls` or `insecure`.
   std::vector<std::string> listen;
 
-  // Sockets that somebody else made. One with the address of one above stands for it.
+  // Sockets that somebody else made, or a daemon before this one (rpc::Listen()).
   std::vector<ListeningSocket> inherited;
 
   // Serve TCP with TLS, to callers with a certificate. Must outlive the server. Null: without.
@@ -135,6 +135,9 @@ class Server {
   // Where it listens, ports resolved: `unix:/run/netprov/netprovd.sock`, `127.0.0.1:43211`.
   const std::vector<std::string>& addresses() const { return addresses_; }
 
+  // The sockets that it accepts from.
+  const std::vector<ListeningSocket>& sockets() const;
+
   // From now on this policy counts.
   void SetPolicy(access::Policy policy);
 
@@ -166,6 +169,12 @@ class Server {
   // finished. When `grace` is over, those that have not changed anything yet are refused too; a change that has begun
   // is finished in any case. Then the listeners are closed and the socket is removed.
   void Shutdown(absl::Duration grace);
+
+  // As Shutdown(), where another process has the sockets too and goes on with them: their files stay. It accepts
+  // nothing any more, tells its clients to make their next calls on another connection, which waits for the other
+  // process, and goes on with what comes on those that are there until they are gone, no call was under way for half a
+  // second, or `grace` is over. No call of a client that does as it is told is refused.
+  void HandOver(absl::Duration grace);
 
  private:
   Server();

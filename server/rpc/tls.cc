@@ -113,6 +113,49 @@ int64_t ExpiryOf(absl::string_view text) {
   return is_time ? static_cast<int64_t>(::timegm(&time)) : 0;
 }
 
+// What the files hold, once they are found good.
+struct Loaded {
+  std::string identity;  // key and certificates, in PEM
+  std::string client_ca;
+  Store trusted;       // what a client's chain is checked against
+  int64_t expires_at;  // of the server's certificate; ExpiryOf()
+};
+
+absl::StatusOr<Loaded> Load(const TlsFiles& files) {
+  absl::StatusOr<std::string> certificate = ReadTrustedFile(files.certificate, {.longest = kLongestFile});
+  if (!certificate.ok()) return certificate.status();
+  absl::StatusOr<std::string> key = ReadTrustedFile(files.key, {.longest = kLongestFile, .is_secret = true});
+  if (!key.ok()) return key.status();
+  absl::StatusOr<std::string> client_ca = ReadTrustedFile(files.client_ca, {.longest = kLongestFile});
+  if (!client_ca.ok()) return client_ca.status();
+  if (absl::Status good = CheckIdentity(files, *certificate, *key); !good.ok()) return good;
+
+  Store trusted(X509_STORE_new());
+  const std::vector<Certificate> authorities = CertificatesIn(*client_ca);
+  if (authorities.empty()) return Bad(files.client_ca, "holds no certificate in PEM, or a damaged one");
+  bool is_added = true;
+  for (const Certificate& authority : authorities) {
+    is_added = is_added && X509_STORE_add_cert(trusted.get(), authority.get()) == 1;
+  }
+  if (!files.crl.empty()) {
+    absl::StatusOr<std::string> text = ReadTrustedFile(files.crl, {.longest = kLongestFile});
+    if (!text.ok()) return text.status();
+    const std::vector<RevocationList> lists = ListsIn(*text);
+    if (lists.empty()) return Bad(files.crl, "holds no list of revoked certificates in PEM, or a damaged one");
+    for (const RevocationList& list : lists) {
+      is_added = is_added && X509_STORE_add_crl(trusted.get(), list.get()) == 1;
+    }
+    X509_STORE_set_flags(trusted.get(), X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+  }
+  ERR_clear_error();
+  if (!is_added) return absl::ResourceExhaustedError("out of memory for certificates");
+  // The key comes first: OpenSSL finds either in a file with both.
+  return Loaded{.identity = absl::StrCat(*key, "\n", *certificate),
+                .client_ca = *std::move(client_ca),
+                .trusted = std::move(trusted),
+                .expires_at = ExpiryOf(*certificate)};
+}
+
 }  // namespace
 
 std::vector<std::string> TlsFiles::paths() const {
@@ -121,19 +164,15 @@ std::vector<std::string> TlsFiles::paths() const {
   return all;
 }
 
-// What a client's chain is checked against.
-struct Tls::Trust {
-  Store store;
-};
-
 // gRPC owns an object that forwards to this one, and may keep it for longer than the Tls.
 class Tls::Verifier {
  public:
   explicit Verifier(std::shared_ptr<spdlog::logger> log) : log_(std::move(log)) {}
 
-  void Set(std::shared_ptr<const Trust> trust) {
+  // What a client's chain is checked against.
+  void Set(std::shared_ptr<X509_STORE> trusted) {
     std::lock_guard<std::mutex> lock(mutex_);
-    trust_ = std::move(trust);
+    trusted_ = std::move(trusted);
   }
 
   // Why a client's certificate is not good, with the others that it sent, both in PEM; empty: it is.
@@ -156,14 +195,13 @@ class Tls::Verifier {
     if (leaf.empty()) return "the client has no certificate";
     const Chain chain(sk_X509_new_null());
     for (Certificate& other : CertificatesIn(others)) sk_X509_push(chain.get(), other.release());
-    std::shared_ptr<const Trust> trust;
+    std::shared_ptr<X509_STORE> trusted;
     {
       std::lock_guard<std::mutex> lock(mutex_);
-      trust = trust_;
+      trusted = trusted_;
     }
     const StoreContext context(X509_STORE_CTX_new());
-    if (context == nullptr ||
-        X509_STORE_CTX_init(context.get(), trust->store.get(), leaf.front().get(), chain.get()) != 1) {
+    if (context == nullptr || X509_STORE_CTX_init(context.get(), trusted.get(), leaf.front().get(), chain.get()) != 1) {
       return "out of memory";
     }
     X509_STORE_CTX_set_purpose(context.get(), X509_PURPOSE_SSL_CLIENT);
@@ -174,7 +212,7 @@ class Tls::Verifier {
 
   const std::shared_ptr<spdlog::logger> log_;
   mutable std::mutex mutex_;
-  std::shared_ptr<const Trust> trust_;
+  std::shared_ptr<X509_STORE> trusted_;
   absl::Time next_complaint_ = absl::InfinitePast();
   Counter refused_;
 };
@@ -230,40 +268,16 @@ Tls::~Tls() {
   ::rmdir(directory_.c_str());
 }
 
+absl::Status Tls::Check(const TlsFiles& files) { return Load(files).status(); }
+
 absl::Status Tls::Reload() {
   std::lock_guard<std::mutex> lock(mutex_);
-  absl::StatusOr<std::string> certificate = ReadTrustedFile(files_.certificate, {.longest = kLongestFile});
-  if (!certificate.ok()) return certificate.status();
-  absl::StatusOr<std::string> key = ReadTrustedFile(files_.key, {.longest = kLongestFile, .is_secret = true});
-  if (!key.ok()) return key.status();
-  absl::StatusOr<std::string> client_ca = ReadTrustedFile(files_.client_ca, {.longest = kLongestFile});
-  if (!client_ca.ok()) return client_ca.status();
-  if (absl::Status good = CheckIdentity(files_, *certificate, *key); !good.ok()) return good;
-
-  auto trust = std::make_shared<Trust>(Trust{.store = Store(X509_STORE_new())});
-  const std::vector<Certificate> authorities = CertificatesIn(*client_ca);
-  if (authorities.empty()) return Bad(files_.client_ca, "holds no certificate in PEM, or a damaged one");
-  bool is_added = true;
-  for (const Certificate& authority : authorities) {
-    is_added = is_added && X509_STORE_add_cert(trust->store.get(), authority.get()) == 1;
-  }
-  if (!files_.crl.empty()) {
-    absl::StatusOr<std::string> text = ReadTrustedFile(files_.crl, {.longest = kLongestFile});
-    if (!text.ok()) return text.status();
-    const std::vector<RevocationList> lists = ListsIn(*text);
-    if (lists.empty()) return Bad(files_.crl, "holds no list of revoked certificates in PEM, or a damaged one");
-    for (const RevocationList& list : lists) {
-      is_added = is_added && X509_STORE_add_crl(trust->store.get(), list.get()) == 1;
-    }
-    X509_STORE_set_flags(trust->store.get(), X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
-  }
-  ERR_clear_error();
-  if (!is_added) return absl::ResourceExhaustedError("out of memory for certificates");
+  absl::StatusOr<Loaded> loaded = Load(files_);
+  if (!loaded.ok()) return loaded.status();
   // First, so that what is revoked is refused also where the disk is full.
-  verifier_->Set(std::move(trust));
-  // The key comes first: OpenSSL finds either in a file with both.
-  absl::Status published = Publish(absl::StrCat(*key, "\n", *certificate), *client_ca);
-  if (published.ok()) expires_at_ = ExpiryOf(*certificate);
+  verifier_->Set(std::move(loaded->trusted));
+  absl::Status published = Publish(loaded->identity, loaded->client_ca);
+  if (published.ok()) expires_at_ = loaded->expires_at;
   return published;
 }
 

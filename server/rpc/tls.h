@@ -46,6 +46,8 @@ class Tls {
   // `log` gets a line for a client that was refused, one a second at most.
   static absl::StatusOr<std::unique_ptr<Tls>> Open(const TlsFiles& files, const std::string& directory,
                                                    std::shared_ptr<spdlog::logger> log);
+  // Whether Open() would take the files, without writing anything.
+  static absl::Status Check(const TlsFiles& files);
   // Removes what it wrote.
   ~Tls();
   Tls(const Tls&) = delete;
@@ -68,7 +70,6 @@ class Tls {
   class Verifier;
 
  private:
-  struct Trust;
   Tls(TlsFiles files, std::string directory, std::shared_ptr<spdlog::logger> log);
   absl::Status Publish(const std::string& identity, const std::string& client_ca);
 

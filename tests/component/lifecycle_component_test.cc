@@ -1,11 +1,13 @@
 // Queues, deadlines, cancellation, health, reflection, listeners and the server's end.
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstring>
 #include <fstream>
 #include <future>
@@ -347,6 +349,90 @@ TEST_F(LifecycleTest, EachCallIsOneLine) {
   ASSERT_TRUE(
       log_.WaitFor({"method=GetNamespace resource=namespaces/nothing code=NOT_FOUND reason=NAMESPACE_NOT_FOUND"}));
   EXPECT_THAT(log_.All(), SizeIs(2));
+}
+
+// Each client has a call under way, or makes one, at any moment of it.
+TEST_F(LifecycleTest, NoCallIsRefusedWhileTheSocketsGoToAnotherServer) {
+  constexpr int kClients = 4;
+  constexpr int kRounds = 20;
+  StartServer();
+  ASSERT_TRUE(client_->CreateNamespace("kept").ok());
+  std::atomic<bool> over = false;
+  std::atomic<int> broken = 0;
+  std::atomic<int> done[kClients] = {};
+  std::vector<std::thread> clients;
+  for (std::atomic<int>& calls : done) {
+    clients.emplace_back([&] {
+      TestClient client(target());
+      while (!over) {
+        const auto reply = client.GetNamespace("kept");
+        ++calls;
+        if (reply.ok()) continue;
+        // gRPC's client may use a connection in the moment in which the server closes it.
+        EXPECT_EQ(reply.code, absl::StatusCode::kUnavailable) << reply.message;
+        EXPECT_EQ(reply.details.details_size(), 0) << "no call reaches a server that refuses it";
+        ++broken;
+      }
+    });
+  }
+  for (int round = 0; round < kRounds; ++round) {
+    for (std::atomic<int>& calls : done) {
+      for (const int before = calls; calls < before + 10;) std::this_thread::yield();
+    }
+    std::vector<rpc::ListeningSocket> sockets;
+    for (const rpc::ListeningSocket& socket : server().sockets()) {
+      sockets.push_back(*rpc::AdoptListeningSocket(UniqueFd(::fcntl(socket.fd.get(), F_DUPFD_CLOEXEC, 0))));
+      sockets.back().is_own = true;
+    }
+    ASSERT_THAT(sockets, SizeIs(1));
+    server().HandOver(absl::FromChrono(kDeadline));
+    struct stat file = {};
+    EXPECT_EQ(::stat(socket_path_.c_str(), &file), 0) << "it is the next one's";
+    StopServer();
+    StartServer({.inherited = std::move(sockets)}, /*serve=*/false);
+    EXPECT_EQ(client_->Health("").value, kNotServing);
+    ASSERT_TRUE(engine().Recover().ok());
+    server().Serve();
+    EXPECT_EQ(client_->Health("").value, kServing);
+  }
+  over = true;
+  for (std::thread& client : clients) client.join();
+  // Else it is one of each client and round, at least.
+  EXPECT_LE(broken, kClients * kRounds / 10);
+  StopServer();
+  struct stat file = {};
+  EXPECT_NE(::stat(socket_path_.c_str(), &file), 0) << "the last one removes it";
+}
+
+TEST_F(LifecycleTest, AConnectionThatDoesNotGoIsWaitedForOnlyWhileItCalls) {
+  StartServer({.workers = 1});
+  auto held = HoldTheWorker();
+  // Speaks HTTP/2, hears of nothing, and stays.
+  const UniqueFd deaf(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  std::strncpy(address.sun_path, socket_path_.c_str(), sizeof(address.sun_path) - 1);
+  ASSERT_EQ(::connect(deaf.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  // The preface and an empty SETTINGS frame (RFC 9113, section 3.4).
+  constexpr char kHello[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0";
+  ASSERT_EQ(::send(deaf.get(), kHello, sizeof(kHello) - 1, 0), static_cast<ssize_t>(sizeof(kHello) - 1));
+  char answer = 0;
+  ASSERT_EQ(::recv(deaf.get(), &answer, 1, 0), 1);
+  auto handed_over = std::async(std::launch::async, [this] { server().HandOver(absl::Hours(1)); });
+  EXPECT_EQ(handed_over.wait_for(std::chrono::seconds(1)), std::future_status::timeout);
+  go_on_.Open();
+  EXPECT_TRUE(held.get().ok());
+  handed_over.get();
+}
+
+TEST_F(LifecycleTest, AHandOverEndsWithItsGrace) {
+  StartServer({.workers = 1});
+  auto held = HoldTheWorker();
+  auto handed_over = std::async(std::launch::async, [this] { server().HandOver(absl::ZeroDuration()); });
+  // A change that has begun is finished in any case.
+  go_on_.Open();
+  EXPECT_TRUE(held.get().ok());
+  handed_over.get();
 }
 
 }  // namespace
