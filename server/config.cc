@@ -82,6 +82,8 @@ std::variant<Config, ExitRequest> ParseConfig(int argc, const char* const* argv)
       ->capture_default_str();
   app.add_option("--shutdown-grace", grace, "How long calls may take to finish after SIGTERM, as 10s or 500ms")
       ->capture_default_str();
+  app.add_flag("--no-sandbox", config.no_sandbox,
+               "For debugging: keep all capabilities, system calls and core dumps, as debuggers need them");
   app.add_option("--log-level", config.log_level, "What to log")
       ->check(CLI::IsMember({"debug", "info", "warn", "error", "off"}))
       ->capture_default_str();

@@ -27,6 +27,7 @@ struct Config {
   size_t queue_limit = 1024;
   size_t prepared_namespaces = 8;
   absl::Duration shutdown_grace = absl::Seconds(10);
+  bool no_sandbox = false;
   std::string log_level = "info";  // debug, info, warn, error or off
 };
 

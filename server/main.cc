@@ -1,6 +1,7 @@
 // netprovd, the daemon: flags and file -> Config -> Server; nothing else.
 #include <grp.h>
 #include <grpc/support/log.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spdlog/async.h>
@@ -31,6 +32,7 @@
 #include "server/api/host.h"
 #include "server/backend.h"
 #include "server/config.h"
+#include "server/confinement.h"
 #include "server/reloader.h"
 #include "server/rpc/call_log.h"
 #include "server/rpc/listening_socket.h"
@@ -85,6 +87,41 @@ absl::StatusOr<std::optional<gid_t>> GroupOf(const std::string& text) {
   const group* found = ::getgrnam(text.c_str());
   if (found == nullptr) return absl::NotFoundError(absl::StrCat("--socket-group: this host has no group ", text));
   return found->gr_gid;
+}
+
+// Takes the addresses whose ports need CAP_NET_BIND_SERVICE out of the configuration, and listens on them.
+absl::Status ListenOnReservedPorts(Config& config, std::vector<rpc::ListeningSocket>& sockets) {
+  std::vector<std::string> others;
+  for (const std::string& address : config.listen) {
+    int port = 0;
+    const bool is_reserved =
+        absl::SimpleAtoi(address.substr(address.rfind(':') + 1), &port) && port > 0 && port < IPPORT_RESERVED;
+    const bool is_there = std::any_of(sockets.begin(), sockets.end(),
+                                      [&](const rpc::ListeningSocket& socket) { return socket.Name() == address; });
+    if (!is_reserved || is_there) {
+      others.push_back(address);
+      continue;
+    }
+    absl::StatusOr<std::vector<rpc::ListeningSocket>> listening = rpc::ListenTcp(address);
+    if (!listening.ok()) return listening.status();
+    for (rpc::ListeningSocket& socket : *listening) sockets.push_back(std::move(socket));
+  }
+  config.listen = std::move(others);
+  return absl::OkStatus();
+}
+
+// Filters the system calls, and says in the log what is in force. `capabilities` is what DropPrivileges() left.
+absl::Status FinishConfinement(const Config& config, const std::vector<std::string>& capabilities,
+                               spdlog::logger& log) {
+  if (config.no_sandbox) {
+    log.warn("event=unconfined reason=--no-sandbox");
+    return absl::OkStatus();
+  }
+  const absl::StatusOr<bool> filtered = FilterSystemCalls();
+  if (!filtered.ok()) return filtered.status();
+  log.info(absl::StrCat("event=confined caps=", rpc::LogfmtValue(absl::StrJoin(capabilities, ",")),
+                        " seccomp=", *filtered ? "on" : "off"));
+  return absl::OkStatus();
 }
 
 // gRPC's own log goes into ours.
@@ -180,13 +217,20 @@ int WaitForEnd(const sigset_t& signals, Reloader& reloader, ServiceManager& mana
 }
 
 int Run(Config config, const sigset_t& signals) {
-  const std::shared_ptr<spdlog::logger> log = StartLog(config.log_level);
-  if (absl::Status limits = FitLimits(config, *log); !limits.ok()) return Fail(limits);
+  const std::string endpoint = config.socket_path.empty() ? config.listen.front() : "unix:" + config.socket_path;
   absl::StatusOr<std::optional<gid_t>> group = GroupOf(config.socket_group);
   if (!group.ok()) return Fail(group.status());
   auto inherited = rpc::InheritedSockets(::getenv("LISTEN_PID"), ::getenv("LISTEN_FDS"));
   if (!inherited.ok()) return Fail(inherited.status());
-  const std::string endpoint = config.socket_path.empty() ? config.listen.front() : "unix:" + config.socket_path;
+  absl::StatusOr<std::vector<std::string>> capabilities = std::vector<std::string>();
+  if (!config.no_sandbox) {
+    if (absl::Status bound = ListenOnReservedPorts(config, *inherited); !bound.ok()) return Fail(bound);
+    // Ahead of the first thread, which is the log's: each has capabilities of its own.
+    capabilities = DropPrivileges(*group);
+    if (!capabilities.ok()) return Fail(capabilities.status());
+  }
+  const std::shared_ptr<spdlog::logger> log = StartLog(config.log_level);
+  if (absl::Status limits = FitLimits(config, *log); !limits.ok()) return Fail(limits);
   auto backend = Backend::Open(
       {.state_dir = config.state_dir, .kind = StateLock::Kind::kDaemon, .endpoint = endpoint, .wait = kWaitForCommands},
       {.durability = config.durability == "power" ? engine::Durability::kPower : engine::Durability::kProcess},
@@ -202,6 +246,8 @@ int Run(Config config, const sigset_t& signals) {
   auto tls = TlsOf(config, log);
   if (!tls.ok()) return Fail(tls.status());
   serving_tls = tls->get();
+  // Once what the start alone needs is done, and ahead of the first byte from a caller.
+  if (absl::Status confined = FinishConfinement(config, *capabilities, *log); !confined.ok()) return Fail(confined);
   auto server =
       rpc::Server::Start((*backend)->engine(), {.socket_path = config.socket_path,
                                                 .socket_group = *group,

@@ -74,7 +74,7 @@ const std::vector<Harmless>& AllHarmless() {
       {{"fcntl"}, "F_SETFD", "a descriptor of this process"},
       {{"fcntl"}, "F_DUPFD", "a descriptor of this process"},
       {{"flock"}, "", "locks go with who holds them"},
-      {{"arch_prctl", "clone3", "execve", "umask"}, "", "this process and its threads"},
+      {{"arch_prctl", "clone", "clone3", "execve", "umask"}, "", "this process and its threads"},
       {{"prctl"}, "PR_CAPBSET_READ", "looks; libcap does, which libsystemd has, when it is loaded"},
       {{"ioctl"}, "TCGETS", "looks"},
       {{"ioctl"}, "NS_GET_", "looks"},
