@@ -1,9 +1,11 @@
 // What a split of the daemon costs at least, in which a process without privileges speaks gRPC and another one with
 // them talks to the kernel: one hop more per call, over a socketpair, of the request and the answer as bytes. Reads and
 // creations of pairs are made of the real daemon, alone and with such a hop ahead of each, in turns. The hop's worker
-// parses and answers; checking the request again, which it would have to, is not in it.
+// parses and answers; checking the request again, which it would have to, is not in it. Beside the time that a call
+// takes stands the processor time of all three processes, which other work on the machine changes least.
 #include <grpcpp/grpcpp.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -92,8 +94,8 @@ void Hop(int socket, char kind, const Request& request) {
 }
 
 // Starts a process that serves each way with a thread of its own; it ends with this one. To be called while there is
-// one thread.
-void StartWorker(std::vector<Way>& ways) {
+// one thread. Returns its number.
+pid_t StartWorker(std::vector<Way>& ways) {
   v1::Namespace netns;
   netns.set_name("namespaces/blue");
   netns.set_uid("0b6c9d5e-6f0e-4f39-9f0e-2f6d0c7b8a11");
@@ -110,7 +112,7 @@ void StartWorker(std::vector<Way>& ways) {
   Require(child >= 0, "fork");
   if (child != 0) {
     for (Way& way : ways) way.worker = UniqueFd();
-    return;
+    return child;
   }
   for (Way& way : ways) way.front = UniqueFd();
   std::vector<std::thread> threads;
@@ -128,6 +130,32 @@ struct Measured {
   std::string name;
   std::vector<double> per_second = {};  // of each turn
   std::vector<double> us = {};          // of each call
+  std::vector<double> cpu_us = {};      // of a call, in each turn
+};
+
+// The processor time in microseconds that these processes have had.
+class Processors {
+ public:
+  explicit Processors(const std::vector<pid_t>& processes) {
+    for (const pid_t process : processes) {
+      clockid_t clock = 0;
+      Require(::clock_getcpuclockid(process, &clock) == 0, "clock_getcpuclockid");
+      clocks_.push_back(clock);
+    }
+  }
+
+  double Time() const {
+    double us = 0;
+    for (const clockid_t clock : clocks_) {
+      timespec time = {};
+      Require(::clock_gettime(clock, &time) == 0, "clock_gettime");
+      us += static_cast<double>(time.tv_sec) * 1e6 + static_cast<double>(time.tv_nsec) / 1e3;
+    }
+    return us;
+  }
+
+ private:
+  std::vector<clockid_t> clocks_;
 };
 
 double Median(std::vector<double> values) {
@@ -147,9 +175,10 @@ double Timed(const std::function<void()>& call) {
 }
 
 // Calls from so many threads for one turn; `call` has the number of its thread.
-void Turn(Measured& measured, size_t clients, const std::function<void(size_t)>& call) {
+void Turn(Measured& measured, const Processors& processors, size_t clients, const std::function<void(size_t)>& call) {
   std::vector<std::vector<double>> each(clients);
   std::vector<std::thread> threads;
+  const double before = processors.Time();
   const Clock::time_point end = Clock::now() + kTurn;
   for (size_t i = 0; i < clients; ++i) {
     threads.emplace_back([&, i] {
@@ -163,6 +192,7 @@ void Turn(Measured& measured, size_t clients, const std::function<void(size_t)>&
     measured.us.insert(measured.us.end(), row.begin(), row.end());
   }
   measured.per_second.push_back(static_cast<double>(calls) / std::chrono::duration<double>(kTurn).count());
+  measured.cpu_us.push_back((processors.Time() - before) / static_cast<double>(std::max<size_t>(calls, 1)));
 }
 
 class Host {
@@ -184,6 +214,8 @@ class Host {
     grpc::ClientContext context;
     Require(namespaces_[0]->CreateNamespace(&context, request, &response), "CreateNamespace");
   }
+
+  pid_t daemon() const { return daemon_.pid(); }
 
   static v1::GetNamespaceRequest ReadRequest() {
     v1::GetNamespaceRequest request;
@@ -227,13 +259,13 @@ class Host {
   std::unique_ptr<v1::VethService::Stub> veths_;
 };
 
-void Print(const std::vector<const Measured*>& rows, bool has_rate) {
-  absl::PrintF("%-34s %10s %10s %10s %8s\n", "", "calls/s", "p50 us", "p99 us", "of alone");
+// Each beside the first.
+void Print(const std::vector<const Measured*>& rows) {
+  absl::PrintF("%-34s %9s %9s %9s %9s %9s %9s\n", "", "calls/s", "p50 us", "p99 us", "of alone", "cpu us", "of alone");
   for (const Measured* const row : rows) {
-    const double ratio = has_rate ? Median(row->per_second) / Median(rows.front()->per_second)
-                                  : Median(row->us) / Median(rows.front()->us);
-    absl::PrintF("%-34s %10.0f %10.1f %10.1f %7.0f%%\n", row->name, Median(row->per_second), Median(row->us),
-                 Percentile99(row->us), 100 * ratio);
+    absl::PrintF("%-34s %9.0f %9.1f %9.1f %8.0f%% %9.1f %8.0f%%\n", row->name, Median(row->per_second), Median(row->us),
+                 Percentile99(row->us), 100 * Median(row->us) / Median(rows.front()->us), Median(row->cpu_us),
+                 100 * Median(row->cpu_us) / Median(rows.front()->cpu_us));
   }
   std::printf("\n");
 }
@@ -252,10 +284,11 @@ int Main(int argc, char** argv) {
     Require(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) == 0, "socketpair");
     way = {.front = UniqueFd(ends[0]), .worker = UniqueFd(ends[1])};
   }
-  StartWorker(ways);
+  const pid_t worker = StartWorker(ways);
   const auto hop_read = [&](size_t client) { Hop<v1::Namespace>(ways[client].front.get(), 'r', Host::ReadRequest()); };
   const auto hop_create = [&](size_t i) { Hop<v1::Veth>(ways[0].front.get(), 'c', Host::CreateRequest(i)); };
   Host host;
+  const Processors processors({::getpid(), worker, host.daemon()});
   Measured one{"read"};
   Measured one_hop{"read with a hop"};
   Measured hop{"the hop of a read by itself"};
@@ -265,34 +298,35 @@ int Main(int argc, char** argv) {
   Measured create_hop{"create a pair with a hop"};
   Measured created_hop{"the hop of a creation by itself"};
   for (int turn = 0; turn < turns; ++turn) {
-    Turn(one, 1, [&](size_t i) { host.Read(i); });
-    Turn(one_hop, 1, [&](size_t i) {
+    Turn(one, processors, 1, [&](size_t i) { host.Read(i); });
+    Turn(one_hop, processors, 1, [&](size_t i) {
       hop_read(i);
       host.Read(i);
     });
-    Turn(hop, 1, hop_read);
-    Turn(many, kClients, [&](size_t i) { host.Read(i); });
-    Turn(many_hop, kClients, [&](size_t i) {
+    Turn(hop, processors, 1, hop_read);
+    Turn(many, processors, kClients, [&](size_t i) { host.Read(i); });
+    Turn(many_hop, processors, kClients, [&](size_t i) {
       hop_read(i);
       host.Read(i);
     });
-    for (const bool hops : {false, true}) {
+    for (Measured* const measured : {&create, &create_hop, &created_hop}) {
+      const double before = processors.Time();
       for (size_t i = 0; i < kPairsInARow; ++i) {
-        Measured& measured = hops ? create_hop : create;
-        measured.us.push_back(Timed([&] {
-          if (hops) hop_create(i);
-          host.Create(i);
+        measured->us.push_back(Timed([&] {
+          if (measured != &create) hop_create(i);
+          if (measured != &created_hop) host.Create(i);
         }));
-        if (hops) created_hop.us.push_back(Timed([&] { hop_create(i); }));
       }
+      measured->cpu_us.push_back((processors.Time() - before) / kPairsInARow);
+      if (measured == &created_hop) continue;
       for (size_t i = 0; i < kPairsInARow; ++i) host.Delete(i);
     }
   }
   absl::PrintF("%d turns of %d ms, and of %d pairs\n\n", turns, static_cast<int>(kTurn.count()),
                static_cast<int>(kPairsInARow));
-  Print({&one, &one_hop, &hop}, /*has_rate=*/false);
-  Print({&many, &many_hop}, /*has_rate=*/true);
-  Print({&create, &create_hop, &created_hop}, /*has_rate=*/false);
+  Print({&one, &one_hop, &hop});
+  Print({&many, &many_hop});
+  Print({&create, &create_hop, &created_hop});
   return 0;
 }
 
