@@ -205,9 +205,7 @@ std::vector<Allowed> AllAllowed() {
       {"write"},
       {"writev"},
 
-      // Whether somebody's end is a terminal, how much there is to read, and of which kind a namespace is or which one
-      // a
-      // process is in.
+      // Whether an end is a terminal, how much there is to read, of which kind a namespace is, and a process's own.
       {"ioctl", {{.argument = 1, .mask = kInt, .value = FIONREAD}}},
       {"ioctl", {{.argument = 1, .mask = kInt, .value = NS_GET_NSTYPE}}},
       {"ioctl", {{.argument = 1, .mask = kInt, .value = PIDFD_GET_NET_NAMESPACE}}},
