@@ -91,6 +91,8 @@ std::variant<Config, ExitRequest> ParseConfig(int argc, const char* const* argv)
   app.add_flag(
       "--take-over", config.take_over,
       "Take sockets and state over from the daemon that serves, without refusing a connection, if there is one");
+  app.add_flag("--no-sandbox", config.no_sandbox,
+               "For debugging: keep all capabilities, system calls and core dumps, as debuggers need them");
   app.add_option("--log-level", config.log_level, "What to log")
       ->check(CLI::IsMember({"debug", "info", "warn", "error", "off"}))
       ->capture_default_str();

@@ -37,6 +37,7 @@ struct Config {
   size_t prepared_namespaces = 8;
   absl::Duration shutdown_grace = absl::Seconds(10);
   bool take_over = false;          // from the daemon that serves
+  bool no_sandbox = false;         // keep all privileges
   std::string log_level = "info";  // debug, info, warn, error or off
 };
 

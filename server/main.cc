@@ -1,6 +1,7 @@
 // netprovd, the daemon: flags and file -> Config -> Server; nothing else.
 #include <grp.h>
 #include <grpc/support/log.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spdlog/async.h>
@@ -13,6 +14,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
@@ -34,6 +36,7 @@
 #include "server/backend.h"
 #include "server/base/statistics.h"
 #include "server/config.h"
+#include "server/confinement.h"
 #include "server/engine/registry.h"
 #include "server/metrics/collector.h"
 #include "server/metrics/exposer.h"
@@ -100,6 +103,46 @@ absl::StatusOr<std::optional<gid_t>> GroupOf(const std::string& text) {
 
 // TLS handshakes that OpenSSL refused.
 Counter failed_handshakes;
+
+// Takes the addresses whose ports need CAP_NET_BIND_SERVICE out of the configuration, and listens on them.
+absl::Status ListenOnReservedPorts(Config& config, std::vector<rpc::ListeningSocket>& sockets) {
+  std::vector<std::string> others;
+  for (const std::string& address : config.listen) {
+    int port = 0;
+    const bool is_reserved =
+        absl::SimpleAtoi(address.substr(address.rfind(':') + 1), &port) && port > 0 && port < IPPORT_RESERVED;
+    const bool is_there = std::any_of(sockets.begin(), sockets.end(),
+                                      [&](const rpc::ListeningSocket& socket) { return socket.Name() == address; });
+    if (!is_reserved || is_there) {
+      others.push_back(address);
+      continue;
+    }
+    absl::StatusOr<std::vector<rpc::ListeningSocket>> listening = rpc::ListenTcp(address);
+    if (!listening.ok() && config.take_over) {
+      // The daemon that serves has it, and gives it.
+      others.push_back(address);
+      continue;
+    }
+    if (!listening.ok()) return listening.status();
+    for (rpc::ListeningSocket& socket : *listening) sockets.push_back(std::move(socket));
+  }
+  config.listen = std::move(others);
+  return absl::OkStatus();
+}
+
+// Filters the system calls, and says in the log what is in force. `capabilities` is what DropPrivileges() left.
+absl::Status FinishConfinement(const Config& config, const std::vector<std::string>& capabilities,
+                               spdlog::logger& log) {
+  if (config.no_sandbox) {
+    log.warn("event=unconfined reason=--no-sandbox");
+    return absl::OkStatus();
+  }
+  const absl::StatusOr<bool> filtered = FilterSystemCalls();
+  if (!filtered.ok()) return filtered.status();
+  log.info(absl::StrCat("event=confined caps=", rpc::LogfmtValue(absl::StrJoin(capabilities, ",")),
+                        " seccomp=", *filtered ? "on" : "off"));
+  return absl::OkStatus();
+}
 
 // gRPC's own log goes into ours.
 void LogOfGrpc(gpr_log_func_args* args) {
@@ -270,8 +313,7 @@ int WaitForEnd(const sigset_t& signals, const SuccessorListener* successors, Rel
 }
 
 int Run(Config config, const sigset_t& signals) {
-  const std::shared_ptr<spdlog::logger> log = StartLog(config.log_level);
-  if (absl::Status limits = FitLimits(config, *log); !limits.ok()) return Fail(limits);
+  const std::string endpoint = config.socket_path.empty() ? config.listen.front() : "unix:" + config.socket_path;
   absl::StatusOr<std::optional<gid_t>> group = GroupOf(config.socket_group);
   if (!group.ok()) return Fail(group.status());
   auto inherited = rpc::InheritedSockets(::getenv("LISTEN_PID"), ::getenv("LISTEN_FDS"));
@@ -279,6 +321,15 @@ int Run(Config config, const sigset_t& signals) {
   if (config.take_over && !inherited->empty()) {
     return Fail(absl::FailedPreconditionError("--take-over: whoever started this process gave it its sockets already"));
   }
+  absl::StatusOr<std::vector<std::string>> capabilities = std::vector<std::string>();
+  if (!config.no_sandbox) {
+    if (absl::Status bound = ListenOnReservedPorts(config, *inherited); !bound.ok()) return Fail(bound);
+    // Ahead of the first thread, which is the log's: each has capabilities of its own.
+    capabilities = DropPrivileges(*group);
+    if (!capabilities.ok()) return Fail(capabilities.status());
+  }
+  const std::shared_ptr<spdlog::logger> log = StartLog(config.log_level);
+  if (absl::Status limits = FitLimits(config, *log); !limits.ok()) return Fail(limits);
   // Ahead of the first reading, so that no change is missed. It tells the server of changes, which tells callers of
   // faults: it outlives the server, and its thread does not.
   rpc::Tls* serving_tls = nullptr;
@@ -290,11 +341,13 @@ int Run(Config config, const sigset_t& signals) {
   if (config.take_over) {
     auto from = TakeOverFor(config, *group, log);
     if (!from.ok()) return Fail(from.status());
-    if (from->has_value()) taken = **std::move(from);
+    if (from->has_value()) {
+      std::move(taken.sockets.begin(), taken.sockets.end(), std::back_inserter((*from)->sockets));
+      taken = **std::move(from);
+    }
   }
   // Outlives all that is not its successor's before it is closed.
   std::unique_ptr<SuccessorListener> successors;
-  const std::string endpoint = config.socket_path.empty() ? config.listen.front() : "unix:" + config.socket_path;
   auto backend = Backend::Open(
       {.state_dir = config.state_dir, .kind = StateLock::Kind::kDaemon, .endpoint = endpoint, .wait = kWaitForCommands},
       {.durability = config.durability == "power" ? engine::Durability::kPower : engine::Durability::kProcess},
@@ -305,6 +358,8 @@ int Run(Config config, const sigset_t& signals) {
   auto tls = TlsOf(config, log);
   if (!tls.ok()) return Fail(tls.status());
   serving_tls = tls->get();
+  // Once what the start alone needs is done, and ahead of the first byte from a caller.
+  if (absl::Status confined = FinishConfinement(config, *capabilities, *log); !confined.ok()) return Fail(confined);
   auto server =
       rpc::Server::Start((*backend)->engine(), {.socket_path = config.socket_path,
                                                 .socket_group = *group,

@@ -82,6 +82,21 @@ TEST(ReachAllTest, OneThatIsMissedIsTriedAgain) {
   EXPECT_EQ(tries, 3);
 }
 
+TEST(CallsOfStart, BeginWhenTheSocketHasItsThread) {
+  const std::vector<SystemCall> calls = {
+      {.name = "listen", .line = "listen(5, 4096) = 0"},
+      {.name = "clone3", .line = "clone3({flags=CLONE_VM}, 88) = -1 ENOSYS (Function not implemented)"},
+      {.name = "clone", .line = "clone(child_stack=0x1000, flags=CLONE_VM) = 7"},
+      {.name = "getdents64", .line = "getdents64(6</run/netns>, 0x1000, 32768) = 48"},
+      {.name = "unlink", .line = "unlink(\"/run/netns/blue\") = 0"},
+      {.name = "clone3", .line = "clone3({flags=CLONE_VM}, 88) = -1 ENOSYS (Function not implemented)"},
+      {.name = "clone", .line = "clone(child_stack=0x1000, flags=CLONE_VM) = 8"},
+  };
+  size_t ahead = 0;
+  EXPECT_EQ(CallsOfStart(calls, ahead).size(), 5U);
+  EXPECT_EQ(ahead, 3U);
+}
+
 TEST(PointsIn, AreTheCallsThatLeaveSomethingOrAll) {
   const std::vector<SystemCall> calls = {Call("openat", "3, \"a\", O_RDONLY"), Call("unlink", "\"/run/a\""),
                                          Call("pwrite64", "7</var/lib/netprov/registry.db-wal>, \"\""),
