@@ -54,6 +54,18 @@ TEST(ErrorTextTest, EveryDetailHasItsLine) {
             "  operation: RTM_NEWLINK veth0\n");
 }
 
+TEST(ErrorTextTest, NamesTheFeatureThatIsMissing) {
+  absl::Status status = absl::FailedPreconditionError("the kernel has no CONFIG_DUMMY");
+  google::rpc::ErrorInfo info;
+  info.set_reason("KERNEL_FEATURE_MISSING");
+  (*info.mutable_metadata())["feature"] = "CONFIG_DUMMY";
+  client::SetDetail(status, info);
+  EXPECT_EQ(ErrorText(status),
+            "contain: the kernel has no CONFIG_DUMMY\n"
+            "  reason: KERNEL_FEATURE_MISSING\n"
+            "  feature: CONFIG_DUMMY\n");
+}
+
 TEST(ErrorTextTest, ControlCharactersDoNotReachTheTerminal) {
   EXPECT_EQ(ErrorText(absl::InternalError("a\x1b[2J\nb")), "contain: a\\x1b[2J\\x0ab\n");
 }

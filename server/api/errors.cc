@@ -13,6 +13,7 @@
 #include "netprov/v1/error_reason.pb.h"
 #include "server/api/resource_name.h"
 #include "server/api/text.h"
+#include "server/engine/kernel_feature.h"
 
 namespace netprov::api {
 namespace {
@@ -295,6 +296,7 @@ constexpr KernelMeaning kKernelMeanings[] = {
     {"", EOPNOTSUPP, kPrecondition, v1::ERROR_REASON_KERNEL_FEATURE_MISSING},
     {"", ENOPROTOOPT, kPrecondition, v1::ERROR_REASON_KERNEL_FEATURE_MISSING},
     {"", EAFNOSUPPORT, kPrecondition, v1::ERROR_REASON_KERNEL_FEATURE_MISSING},
+    {"", EPFNOSUPPORT, kPrecondition, v1::ERROR_REASON_KERNEL_FEATURE_MISSING},
     {"", EPROTONOSUPPORT, kPrecondition, v1::ERROR_REASON_KERNEL_FEATURE_MISSING},
     {"", EPERM, kPrecondition, v1::ERROR_REASON_KERNEL_PERMISSION_DENIED},
     {"", EACCES, kPrecondition, v1::ERROR_REASON_KERNEL_PERMISSION_DENIED},
@@ -325,9 +327,12 @@ absl::Status KernelFailed(const engine::Error& error) {
       break;
     }
   }
-  StatusBuilder builder(code, reason, error.message);
+  const std::string feature =
+      reason == v1::ERROR_REASON_KERNEL_FEATURE_MISSING ? engine::MissingFeature(*error.kernel) : std::string();
+  StatusBuilder builder(
+      code, reason, feature.empty() ? error.message : absl::StrCat("the kernel has no ", feature, ": ", error.message));
   AddKernelMetadata(error, builder);
-  builder.Resource(ResourceTypeOf(error), ResourceNameOf(error));
+  builder.Metadata("feature", feature).Resource(ResourceTypeOf(error), ResourceNameOf(error));
   if (code == kPrecondition) builder.Precondition("kernel");
   if (code == kExhausted) builder.Quota("kernel");
   return builder.Build();

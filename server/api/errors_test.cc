@@ -359,6 +359,7 @@ TEST(ErrorTest, KernelErrorsAreReadByOperationAndErrno) {
   EXPECT_EQ(code(EBUSY, "table inet netprov is somebody else's"), "FAILED_PRECONDITION NAT_TABLE_TAKEN");
   EXPECT_EQ(code(EEXIST, "NFT_MSG_NEWSETELEM x"), "FAILED_PRECONDITION ADDRESS_DUPLICATE");
   EXPECT_EQ(code(ENOPROTOOPT, "getsockopt(SO_NETNS_COOKIE)"), "FAILED_PRECONDITION KERNEL_FEATURE_MISSING");
+  EXPECT_EQ(code(EPFNOSUPPORT, "RTM_NEWLINK x0 type vxlan"), "FAILED_PRECONDITION KERNEL_FEATURE_MISSING");
   EXPECT_EQ(code(ENODEV, "RTM_NEWLINK veth0"), "INTERNAL KERNEL_REFUSED");
   EXPECT_EQ(code(EINVAL, "unshare(CLONE_NEWNET)"), "FAILED_PRECONDITION KERNEL_FEATURE_MISSING");
   EXPECT_EQ(code(EINVAL, "unshared(x)"), "INTERNAL KERNEL_REFUSED");
@@ -375,6 +376,18 @@ TEST(ErrorTest, KernelErrorsKeepTheKernelsWords) {
   EXPECT_THAT(MetadataOf(FromEngine(Method::kCreateVeth, KernelError(EINVAL, "RTM_NEWLINK veth0"))),
               UnorderedElementsAre(Pair("errno", "EINVAL"), Pair("operation", "RTM_NEWLINK veth0"),
                                    Pair("extack", "because"), Pair("step", "create veth v")));
+}
+
+TEST(ErrorTest, AMissingFeatureIsNamed) {
+  Error error = KernelError(EOPNOTSUPP, "RTM_NEWLINK x0 type vlan");
+  error.kernel->extack = "Unknown device type";
+  const absl::Status status = FromEngine(Method::kCreateDevice, error);
+  EXPECT_EQ(MetadataOf(status)["feature"], "CONFIG_VLAN_8021Q");
+  EXPECT_EQ(status.message(), "the kernel has no CONFIG_VLAN_8021Q: create veth v failed");
+  // Always, and with this reason alone.
+  for (const absl::Status& any : AllStatuses()) {
+    EXPECT_EQ(MetadataOf(any).contains("feature"), ReasonOf(any) == "KERNEL_FEATURE_MISSING") << any;
+  }
 }
 
 TEST(ErrorTest, AFailedRollbackSaysWhatIsLeft) {

@@ -19,7 +19,7 @@ namespace {
 constexpr uint16_t kLastVlan = 4094;
 
 MessageBuilder BridgeMessage(const char* name, uint16_t type, int ifindex) {
-  MessageBuilder message(absl::StrCat(name, " bridge ifindex ", ifindex), type, NLM_F_ACK);
+  MessageBuilder message(absl::StrCat(name, " ifindex ", ifindex), type, NLM_F_ACK);
   if (ifindex <= 0) message.Fail(EINVAL);
   ifinfomsg header = {};
   header.ifi_family = AF_BRIDGE;
@@ -157,7 +157,7 @@ class VlanReader {
 }  // namespace
 
 Request EncodeSetBridgePort(int ifindex, const BridgePort& port) {
-  MessageBuilder message = BridgeMessage("RTM_SETLINK", RTM_SETLINK, ifindex);
+  MessageBuilder message = BridgeMessage("RTM_SETLINK bridge", RTM_SETLINK, ifindex);
   size_t options = message.BeginNest(IFLA_PROTINFO);
   if (port.state) message.PutU8(IFLA_BRPORT_STATE, static_cast<uint8_t>(*port.state));
   if (port.priority) message.PutU16(IFLA_BRPORT_PRIORITY, *port.priority);
@@ -195,11 +195,11 @@ KernelResult<std::optional<BridgePort>> DecodeBridgePort(std::span<const std::by
 }
 
 Request EncodeAddBridgeVlans(int ifindex, VlanMember member, std::span<const BridgeVlan> vlans) {
-  return EncodeVlans("RTM_SETLINK", RTM_SETLINK, ifindex, member, vlans);
+  return EncodeVlans("RTM_SETLINK bridge vlan", RTM_SETLINK, ifindex, member, vlans);
 }
 
 Request EncodeDeleteBridgeVlans(int ifindex, VlanMember member, std::span<const BridgeVlan> vlans) {
-  return EncodeVlans("RTM_DELLINK", RTM_DELLINK, ifindex, member, vlans);
+  return EncodeVlans("RTM_DELLINK bridge vlan", RTM_DELLINK, ifindex, member, vlans);
 }
 
 Request EncodeDumpBridgeVlans() {

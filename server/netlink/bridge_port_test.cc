@@ -145,7 +145,7 @@ TEST(DecodeBridgePortTest, RefusesWrongLengths) {
 TEST(EncodeBridgeVlansTest, OfAPort) {
   const std::vector<BridgeVlan> vlans = {{.first = 10, .last = 10, .pvid = true, .untagged = true},
                                          {.first = 20, .last = 4094}};
-  ExpectMessage(EncodeAddBridgeVlans(3, VlanMember::kPort, vlans), "RTM_SETLINK bridge ifindex 3", R"(
+  ExpectMessage(EncodeAddBridgeVlans(3, VlanMember::kPort, vlans), "RTM_SETLINK bridge vlan ifindex 3", R"(
     3c 00 00 00  13 00 05 00  # 60 bytes, RTM_SETLINK, NLM_F_REQUEST|NLM_F_ACK
     00 00 00 00  00 00 00 00
     07 00 00 00  03 00 00 00  00 00 00 00  00 00 00 00  # ifinfomsg: AF_BRIDGE, ifi_index 3
@@ -158,7 +158,7 @@ TEST(EncodeBridgeVlansTest, OfAPort) {
 
 TEST(EncodeBridgeVlansTest, OfABridge) {
   const std::vector<BridgeVlan> vlans = {{.first = 1, .last = 2, .untagged = true}};
-  ExpectMessage(EncodeDeleteBridgeVlans(3, VlanMember::kBridge, vlans), "RTM_DELLINK bridge ifindex 3", R"(
+  ExpectMessage(EncodeDeleteBridgeVlans(3, VlanMember::kBridge, vlans), "RTM_DELLINK bridge vlan ifindex 3", R"(
     3c 00 00 00  11 00 05 00  # 60 bytes, RTM_DELLINK, NLM_F_REQUEST|NLM_F_ACK
     00 00 00 00  00 00 00 00
     07 00 00 00  03 00 00 00  00 00 00 00  00 00 00 00  # ifinfomsg: AF_BRIDGE, ifi_index 3

@@ -32,6 +32,7 @@ static_assert(sizeof(MatchAll) == sizeof(tc_u32_sel) + sizeof(tc_u32_key));
 static_assert(offsetof(MatchAll, offset_mask) == offsetof(tc_u32_sel, offmask));
 static_assert(offsetof(MatchAll, key) == sizeof(tc_u32_sel));
 
+// `name` is the message's, with the classifier where it has one.
 MessageBuilder FilterMessage(const char* name, uint16_t type, uint16_t flags, int ifindex, FilterHook hook,
                              uint16_t priority) {
   const char* direction = hook == FilterHook::kIngress ? " ingress" : " egress";
@@ -106,11 +107,13 @@ bool DecodeActions(std::span<const std::byte> attributes, Filter& filter) {
 }  // namespace
 
 Request EncodeNewFilter(const NewFilter& filter) {
-  MessageBuilder message = FilterMessage("RTM_NEWTFILTER", RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK,
-                                         filter.ifindex, filter.hook, filter.priority);
+  const bool matchall = filter.classifier == Classifier::kMatchall;
+  MessageBuilder message =
+      FilterMessage(matchall ? "RTM_NEWTFILTER matchall" : "RTM_NEWTFILTER u32", RTM_NEWTFILTER,
+                    NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, filter.ifindex, filter.hook, filter.priority);
   // For the kernel to choose; but then nobody could delete it by its priority.
   if (filter.priority == 0) message.Fail(EINVAL);
-  if (filter.classifier == Classifier::kMatchall) {
+  if (matchall) {
     message.PutString(TCA_KIND, "matchall");
     size_t options = message.BeginNest(TCA_OPTIONS);
     PutMirred(message, TCA_MATCHALL_ACT, filter.mirred);

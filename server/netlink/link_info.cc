@@ -322,6 +322,13 @@ KernelResult<LinkInfo> DecodeAs(const RawInfo& raw) {
   return LinkInfo(std::move(info));
 }
 
+// The option that not every kernel has and that one without it refuses without a word (br_vlan_filter_toggle()).
+template <typename Info>
+const char* RareOptionOf(const Info&) {
+  return "";
+}
+const char* RareOptionOf(const BridgeInfo& bridge) { return bridge.vlan_filtering ? " vlan_filtering" : ""; }
+
 }  // namespace
 
 Request EncodeNewLink(const NewLink& link, const LinkInfo& info) {
@@ -329,8 +336,9 @@ Request EncodeNewLink(const NewLink& link, const LinkInfo& info) {
       [&](const auto& of_kind) {
         // The echo goes to the socket that has our port number where the link is born, whoever's that is.
         const uint16_t echo = link.netns_fd ? 0 : NLM_F_ECHO;
-        MessageBuilder message(absl::StrCat("RTM_NEWLINK ", link.name, " type ", KindOf(of_kind)), RTM_NEWLINK,
-                               NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK | echo);
+        MessageBuilder message(
+            absl::StrCat("RTM_NEWLINK ", link.name, " type ", KindOf(of_kind), RareOptionOf(of_kind)), RTM_NEWLINK,
+            NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK | echo);
         PutNewLink(message, link);
         PutLowerOf(message, of_kind);
         PutInfo(message, of_kind);
@@ -340,7 +348,7 @@ Request EncodeNewLink(const NewLink& link, const LinkInfo& info) {
 }
 
 Request EncodeSetBridge(const LinkRef& link, const BridgeInfo& bridge) {
-  MessageBuilder message(DescribeLink("RTM_NEWLINK", link), RTM_NEWLINK, NLM_F_ACK);
+  MessageBuilder message(DescribeLink("RTM_NEWLINK", link) + RareOptionOf(bridge), RTM_NEWLINK, NLM_F_ACK);
   PutLinkRef(message, link);
   PutInfo(message, bridge);
   return std::move(message).Build();

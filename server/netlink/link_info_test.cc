@@ -71,7 +71,7 @@ constexpr std::string_view kBridgeInfo = R"(
 )";
 
 TEST(EncodeNewLinkTest, ABridgeWithAllOptions) {
-  ExpectMessage(EncodeNewLink({.name = "br0", .up = true}, kBridge), "RTM_NEWLINK br0 type bridge", R"(
+  ExpectMessage(EncodeNewLink({.name = "br0", .up = true}, kBridge), "RTM_NEWLINK br0 type bridge vlan_filtering", R"(
     a4 00 00 00  10 00 0d 06  # 164 bytes, RTM_NEWLINK, NLM_F_REQUEST|NLM_F_ACK|NLM_F_ECHO|NLM_F_EXCL|NLM_F_CREATE
     00 00 00 00  00 00 00 00  # sequence, port
     00 00 00 00  00 00 00 00  01 00 00 00  01 00 00 00  # ifinfomsg: IFF_UP

@@ -1,14 +1,17 @@
 // The table of address translation against the real kernel. `nft` is the witness.
 #include <linux/capability.h>
+#include <linux/netfilter/nf_tables.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -202,6 +205,24 @@ TEST_F(NatKernelTest, NftShowsTheTableAsAPersonWouldHaveWrittenIt) {
               IsEmpty());
   EXPECT_THAT(Shell("nft list ruleset"), Eq(kListing));
   EXPECT_THAT(List(), UnorderedElementsAreArray(OneOfEach()));
+}
+
+TEST_F(NatKernelTest, AnExpressionThatTheKernelDoesNotHaveIsNamed) {
+  Ensure();
+  NftRuleBuilder rule(kNatTable, "postrouting");
+  rule.LoadMeta(NFT_META_IIF, 0);
+  rule.Masquerade();
+  std::vector<Request> requests = {std::move(rule).Build()};
+  // `masq` becomes one that no kernel has.
+  const std::string_view wanted = "masq";
+  std::vector<std::byte>& message = requests[0].message;
+  const auto name = std::search(message.begin(), message.end(), wanted.begin(), wanted.end(),
+                                [](std::byte byte, char c) { return byte == static_cast<std::byte>(c); });
+  ASSERT_TRUE(name != message.end());
+  *name = std::byte{'x'};
+  const Result<void, TransactionError> done = netfilter_->ExecuteTransaction(requests, 0);
+  EXPECT_THAT(Why(done), Eq(std::pair(ENOENT, std::optional<size_t>(0))));
+  EXPECT_THAT(done.error().error.operation, Eq("NFT_MSG_NEWRULE inet netprov postrouting xasq"));
 }
 
 TEST_F(NatKernelTest, EnsureTableKeepsElementsAndMendsTheRest) {

@@ -33,8 +33,11 @@ KernelResult<NatTable::Look> NatTable::LookAtTable() {
   // In this order: what changes between the two makes the generation an old one. And one by one: where nfnetlink
   // refuses a datagram as a whole, it answers only its first message.
   Look look;
-  NETPROV_ASSIGN_OR_RETURN(const Payload generation, session_.Get(EncodeGetNftGeneration()));
-  NETPROV_ASSIGN_OR_RETURN(look.generation, DecodeNftGeneration(generation));
+  KernelResult<Payload> generation = session_.Get(EncodeGetNftGeneration());
+  // What nfnetlink says where there is no nf_tables; there is nothing else about this request.
+  if (!generation.ok() && generation.error().code == EINVAL) generation.error().code = EOPNOTSUPP;
+  if (!generation.ok()) return std::move(generation).error();
+  NETPROV_ASSIGN_OR_RETURN(look.generation, DecodeNftGeneration(*generation));
   KernelResult<Payload> payload = session_.Get(EncodeGetNftTable(kNatTable));
   if (!payload.ok() && payload.error().code == ENOENT) return look;
   if (!payload.ok()) return std::move(payload).error();

@@ -96,6 +96,15 @@ TEST_F(NatTableTest, AChangeIsGivenUpWhereOthersAreAlwaysFaster) {
   EXPECT_FALSE(added.error().error.may_have_effect);
 }
 
+TEST_F(NatTableTest, AKernelWithoutNftablesDoesNotSupportIt) {
+  transport_.ExpectSend({EncodeGetNftGeneration()});
+  transport_.Reply({ScriptedAck(EINVAL)});
+  const KernelResult<void> ensured = table_.EnsureTable();
+  ASSERT_FALSE(ensured.ok());
+  EXPECT_THAT(ensured.error().code, Eq(EOPNOTSUPP));
+  EXPECT_THAT(ensured.error().operation, Eq("NFT_MSG_GETGEN"));
+}
+
 TEST_F(NatTableTest, NoElementsAreNoTransaction) {
   EXPECT_TRUE(table_.AddElements({}).ok());
   EXPECT_TRUE(table_.DeleteElements({}).ok());

@@ -3,6 +3,7 @@
 #define NETPROV_SERVER_NETLINK_NFNETLINK_H_
 
 #include <cstdint>
+#include <string>
 
 #include "server/netlink/message.h"
 
@@ -15,6 +16,10 @@ bool IsNft(uint16_t type);
 // while the rule set's generation is `generation`; 0 is any.
 Request EncodeBatchBegin(uint32_t generation);
 Request EncodeBatchEnd();
+
+// The name of the expression of a rule that begins `offset` bytes into its NFT_MSG_NEWRULE, as in `masq`: what the
+// kernel means with a NLMSGERR_ATTR_OFFS where it refuses the rule (nf_tables_newrule()). Empty where there is none.
+std::string NftExpressionAt(const Request& request, uint32_t offset);
 
 }  // namespace netprov::netlink
 

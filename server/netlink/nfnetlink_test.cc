@@ -41,6 +41,30 @@ TEST(EncodeBatchTest, BeginAndEnd) {
   )");
 }
 
+TEST(NftExpressionAtTest, IsTheOneThatBeginsThere) {
+  const Request rule{.operation = "NFT_MSG_NEWRULE inet t c", .message = FromHex(R"(
+    50 00 00 00  06 0a 05 0c  00 00 00 00  00 00 00 00
+    01 00 00 00                              # nfgenmsg: NFPROTO_INET
+    06 00 01 00  74 00 00 00                 # NFTA_RULE_TABLE "t"
+    06 00 02 00  63 00 00 00                 # NFTA_RULE_CHAIN "c"
+    2c 00 04 80                              # NFTA_RULE_EXPRESSIONS
+    14 00 01 80                              #   at 40: NFTA_LIST_ELEM
+    07 00 01 00  63 74 00 00                 #     NFTA_EXPR_NAME "ct"
+    04 00 02 80                              #     NFTA_EXPR_DATA
+    00 00 00 00
+    14 00 01 80                              #   at 60: NFTA_LIST_ELEM
+    09 00 01 00  6d 61 73 71  00 00 00 00    #     NFTA_EXPR_NAME "masq"
+    04 00 02 80                              #     NFTA_EXPR_DATA
+  )")};
+  EXPECT_THAT(NftExpressionAt(rule, 40), Eq("ct"));
+  EXPECT_THAT(NftExpressionAt(rule, 60), Eq("masq"));
+  for (const uint32_t elsewhere : {0u, 16u, 36u, 44u, 80u, 0xffffffffu}) {
+    EXPECT_THAT(NftExpressionAt(rule, elsewhere), Eq("")) << elsewhere;
+  }
+  EXPECT_THAT(NftExpressionAt(EncodeBatchBegin(0), 40), Eq(""));
+  EXPECT_THAT(NftExpressionAt({.operation = "", .message = {}}, 0), Eq(""));
+}
+
 TEST(IsNftTest, BySubsystem) {
   EXPECT_TRUE(IsNft(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWTABLE));
   EXPECT_FALSE(IsNft(NFNL_SUBSYS_CTNETLINK << 8));

@@ -36,8 +36,8 @@ bool IsDump(const Request& request) {
   return IsGet(header.nlmsg_type) && (header.nlmsg_flags & NLM_F_DUMP) != 0;
 }
 
-KernelError Error(int code, const Request& request, std::string extack = {}) {
-  return {.code = code, .operation = request.operation, .extack = std::move(extack)};
+KernelError Error(int code, const Request& request) {
+  return {.code = code, .operation = request.operation, .extack = {}};
 }
 
 // The request was sent, and what became of it is not known.
@@ -55,13 +55,15 @@ void AppendRequest(std::vector<std::byte>& datagram, const Request& request, uin
   std::memcpy(datagram.data() + start, &header, sizeof(header));
 }
 
-// NLMSGERR_ATTR_MSG, or nothing.
-std::string FindExtack(std::span<const std::byte> attributes) {
+// What the kernel says about an error: why, and which part of the request it means.
+void AddExtack(std::span<const std::byte> attributes, const Request& request, KernelError& error) {
   AttributeReader reader(attributes);
   while (std::optional<AttributeView> attribute = reader.Next()) {
-    if (attribute->type == NLMSGERR_ATTR_MSG) return std::string(attribute->String().value_or(""));
+    if (attribute->type == NLMSGERR_ATTR_MSG) error.extack = std::string(attribute->String().value_or(""));
+    if (attribute->type != NLMSGERR_ATTR_OFFS) continue;
+    const std::string expression = NftExpressionAt(request, attribute->U32().value_or(0));
+    if (!expression.empty()) error.operation.append(" ").append(expression);
   }
-  return {};
 }
 
 // Reads the errno and the extack of an NLMSG_ERROR, or of an NLMSG_DONE, both of which begin with a negative errno or
@@ -73,7 +75,6 @@ KernelError ReadVerdict(const MessageView& message, const Request& request) {
   std::optional<int> code = TakeHeader<int>(rest);
   if (!code || *code > 0 || *code < -kMaxErrno) return Lost(EBADMSG, request);
 
-  std::string extack;
   bool has_attributes = (message.flags & NLM_F_ACK_TLVS) != 0;
   if (message.type == NLMSG_ERROR) {
     std::optional<nlmsghdr> refused = TakeHeader<nlmsghdr>(rest);
@@ -88,8 +89,9 @@ KernelError ReadVerdict(const MessageView& message, const Request& request) {
       }
     }
   }
-  if (has_attributes && *code != 0) extack = FindExtack(rest);
-  return Error(-*code, request, std::move(extack));
+  KernelError error = Error(-*code, request);
+  if (has_attributes && *code != 0) AddExtack(rest, request, error);
+  return error;
 }
 
 // Whether `request` can be sent; the errno why not, or 0.

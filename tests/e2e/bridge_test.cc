@@ -138,11 +138,20 @@ TEST_F(BridgeTest, WhatTheKernelLacksIsSaidAndNothingIsLeft) {
     EXPECT_OK(client_->DeleteBridge("br"));
   } else {
     EXPECT_EQ(made.Summary(), "FAILED_PRECONDITION KERNEL_FEATURE_MISSING");
+    EXPECT_EQ(made.Metadata()["feature"], "CONFIG_BRIDGE_VLAN_FILTERING");
     EXPECT_EQ(Shell("ip -d address show"), before);
     EXPECT_OK(client_->Create(Request()));
-    EXPECT_EQ(client_->Create(Port("blue", "10.0.0.2/24", "vlans { first: 10 }")).Summary(),
-              "FAILED_PRECONDITION KERNEL_FEATURE_MISSING");
+    const Reply<v1::Veth> port = client_->Create(Port("blue", "10.0.0.2/24", "vlans { first: 10 }"));
+    EXPECT_EQ(port.Summary(), "FAILED_PRECONDITION KERNEL_FEATURE_MISSING");
+    EXPECT_EQ(port.Metadata()["feature"], "CONFIG_BRIDGE_VLAN_FILTERING");
     EXPECT_THAT(Shell("ip -o link show"), Not(HasSubstr("p-blue")));
+    v1::UpdateBridgeRequest update;
+    update.mutable_bridge()->set_name("bridges/br");
+    update.mutable_bridge()->set_vlan_filtering(true);
+    update.mutable_update_mask()->add_paths("vlan_filtering");
+    const Reply<v1::Bridge> updated = client_->Update(update);
+    EXPECT_EQ(updated.Summary(), "FAILED_PRECONDITION KERNEL_FEATURE_MISSING");
+    EXPECT_EQ(updated.Metadata()["feature"], "CONFIG_BRIDGE_VLAN_FILTERING");
     EXPECT_OK(client_->DeleteBridge("br"));
   }
 }

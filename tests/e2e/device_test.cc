@@ -198,6 +198,33 @@ TEST_F(DeviceTest, WhatCannotBeIsSaidAndNothingIsLeft) {
   EXPECT_EQ(Everything(), before);
 }
 
+TEST_F(DeviceTest, AKindThatTheKernelLacksIsNamedAndNothingIsLeft) {
+  struct Kind {
+    const char* device;
+    const char* link;  // for `ip link add`
+    const char* feature;
+  };
+  for (const Kind& kind :
+       {Kind{R"(vlan { id: 7 } lower_interface: "low0")", "link low0 name probe type vlan id 7", "CONFIG_VLAN_8021Q"},
+        Kind{"dummy {}", "probe type dummy", "CONFIG_DUMMY"},
+        Kind{R"(ipvlan {} lower_interface: "low0")", "link low0 name probe type ipvlan", "CONFIG_IPVLAN"}}) {
+    SCOPED_TRACE(kind.device);
+    const std::string before = Everything();
+    if (Shell(absl::StrCat("if ip link add ", kind.link, " 2>/dev/null; then ip link delete probe; echo yes; fi")) ==
+        "yes\n") {
+      ExpectMade(Request(kind.device));
+      EXPECT_OK(client_->DeleteDevice("d"));
+    } else {
+      const Reply<v1::Device> made = client_->Create(Request(kind.device));
+      EXPECT_EQ(made.Summary(), "FAILED_PRECONDITION KERNEL_FEATURE_MISSING");
+      EXPECT_EQ(made.Metadata()["feature"], kind.feature);
+      EXPECT_THAT(made.message, HasSubstr(kind.feature));
+      EXPECT_EQ(client_->GetDevice("d").Summary(), "NOT_FOUND DEVICE_NOT_FOUND");
+    }
+    EXPECT_EQ(Everything(), before);
+  }
+}
+
 TEST_F(DeviceTest, WithWhatItStandsOnItGoes) {
   v1::CreateDeviceRequest request = Request(R"(macvlan {} lower_interface: "low0" metadata { self_heal: true })");
   const v1::Device made = ExpectMade(request);

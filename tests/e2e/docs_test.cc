@@ -3,9 +3,10 @@
 // A block of code without a language is of a shell: its commands run one after the other on an empty host with a
 // daemon, and all must succeed. Where lines begin with `$ `, these are the commands, and each prints what stands below
 // it. One of Python runs too. Right before a block, where readers of the page don't see it, may stand what it takes for
-// granted,
-// `<!-- before: COMMANDS -->`, or why it can't run, `<!-- not run: REASON -->`. `container` starts a process in a
-// network namespace of its own, whose number is then `$pid`.
+// granted, `<!-- before: COMMANDS -->`, which feature of the kernel it needs that not every kernel has,
+// `<!-- needs: FEATURE -->`, or why it can't run, `<!-- not run: REASON -->`. `container` starts a process in a network
+// namespace of its own, whose number is then `$pid`. Where the kernel lacks the feature, the first command of the block
+// that fails must name it, and that it is missing.
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
@@ -28,6 +29,7 @@
 namespace netprov::testing {
 namespace {
 
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::SizeIs;
@@ -39,6 +41,8 @@ struct Block {
   std::vector<std::string> lines;
   // Commands that come before.
   std::string before;
+  // A feature, as errors name it.
+  std::string needs;
   std::string not_run;
 };
 
@@ -58,7 +62,8 @@ std::vector<Block> BlocksOf(const std::string& page) {
   std::ifstream file(page);
   const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
   std::vector<Block> blocks;
-  std::string comment;
+  // Right before the line.
+  std::vector<std::string> comments;
   bool is_inside = false;
   int number = 0;
   for (const std::string& line : std::vector<std::string>(absl::StrSplit(text, '\n'))) {
@@ -67,17 +72,20 @@ std::vector<Block> BlocksOf(const std::string& page) {
       is_inside = !is_inside;
       if (!is_inside) continue;
       blocks.push_back({.page = page, .line = number, .language = line.substr(3)});
-      TakeComment(comment, "before", blocks.back().before);
-      TakeComment(comment, "not run", blocks.back().not_run);
-      comment.clear();
+      for (const std::string& comment : comments) {
+        TakeComment(comment, "before", blocks.back().before);
+        TakeComment(comment, "needs", blocks.back().needs);
+        TakeComment(comment, "not run", blocks.back().not_run);
+      }
+      comments.clear();
     } else if (is_inside) {
       blocks.back().lines.push_back(line);
     } else if (absl::StartsWith(line, "<!--")) {
-      comment = line;
-    } else if (!comment.empty() && !absl::EndsWith(comment, "-->")) {
-      absl::StrAppend(&comment, "\n", line);
+      comments.push_back(line);
+    } else if (!comments.empty() && !absl::EndsWith(comments.back(), "-->")) {
+      absl::StrAppend(&comments.back(), "\n", line);
     } else {
-      comment.clear();
+      comments.clear();
     }
   }
   return blocks;
@@ -119,12 +127,19 @@ class DocsTest : public HostTest, public ::testing::WithParamInterface<Block> {
         "do ip link delete $link; done; done; nft flush ruleset");
   }
 
-  // Expects that it ends well, and returns what it printed.
-  static std::string Run(const std::string& script) {
+  // Expects that it ends well, or that a command of `contain` ends it which says that the kernel has no `needs`, where
+  // that is not empty. Returns what it printed.
+  static std::string Run(const std::string& script, const std::string& needs) {
     const char* path = std::getenv("PATH");
     const Completed ended =
         RunCommand({"/usr/bin/env", absl::StrCat("PATH=", "client/cli:", path != nullptr ? path : "/usr/bin:/bin"),
                     "/bin/bash", "-euo", "pipefail", "-c", absl::StrCat(kPrelude, script)});
+    // FAILED_PRECONDITION.
+    if (!needs.empty() && ended.exit_code == 64 + 9) {
+      EXPECT_THAT(ended.out, HasSubstr("  reason: KERNEL_FEATURE_MISSING\n")) << script;
+      EXPECT_THAT(ended.out, HasSubstr(absl::StrCat("  feature: ", needs, "\n"))) << script;
+      return ended.out;
+    }
     EXPECT_EQ(ended.exit_code, 0) << script << "\n" << ended.out;
     return ended.out;
   }
@@ -155,7 +170,7 @@ TEST_P(DocsTest, DoesWhatItSays) {
     }
     absl::StrAppend(&script, "\n", command);
   }
-  const std::vector<std::string> printed = absl::StrSplit(Run(script), absl::StrCat(kMark, "\n"));
+  const std::vector<std::string> printed = absl::StrSplit(Run(script, block.needs), absl::StrCat(kMark, "\n"));
   ASSERT_THAT(printed, SizeIs(expected.size() + 1));
   for (size_t i = 0; i < expected.size(); ++i) {
     // The last one may say nothing of what it prints.
@@ -168,9 +183,10 @@ std::string NameOf(const ::testing::TestParamInfo<Block>& block) { return absl::
 
 INSTANTIATE_TEST_SUITE_P(Readme, DocsTest, ::testing::ValuesIn(ThatRun("README.md")), NameOf);
 INSTANTIATE_TEST_SUITE_P(Api, DocsTest, ::testing::ValuesIn(ThatRun("docs/api.md")), NameOf);
+INSTANTIATE_TEST_SUITE_P(Guide, DocsTest, ::testing::ValuesIn(ThatRun("docs/guide.md")), NameOf);
 
 TEST(DocsPagesTest, WhatIsNotRunSaysWhy) {
-  for (const char* page : {"README.md", "docs/api.md"}) {
+  for (const char* page : {"README.md", "docs/api.md", "docs/guide.md"}) {
     int run = 0;
     for (const Block& block : BlocksOf(page)) {
       EXPECT_FALSE(block.lines.empty()) << page << ":" << block.line;
