@@ -282,7 +282,7 @@ std::unique_ptr<SuccessorListener> ListenForSuccessor(const Config& config, cons
                                             .sockets = &server.sockets(),
                                             .lock = backend.lock().fd(),
                                             .schema = engine::Registry::NewestSchema(),
-                                            .on_taken = [] { ::kill(::getpid(), SIGHUP); },
+                                            .on_taken = [main = ::pthread_self()] { ::pthread_kill(main, SIGHUP); },
                                             .log = log});
   if (listener.ok()) return *std::move(listener);
   log->error(
