@@ -148,8 +148,10 @@ class TakeOverTest : public ::testing::Test {
     return std::string(taken.status().message());
   }
 
-  // What a predecessor leads to that answers the hello with that.
-  absl::Status OfAnswer(const std::string& answer, const std::vector<int>& descriptors = {}) {
+  // What a predecessor leads to that answers the hello with that, after `before`.
+  absl::Status OfAnswer(
+      const std::string& answer, const std::vector<int>& descriptors = {},
+      const std::function<void()>& before = [] {}) {
     const std::string path = state_ + "/take-over.sock";
     ::unlink(path.c_str());
     const UniqueFd listening(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
@@ -159,6 +161,7 @@ class TakeOverTest : public ::testing::Test {
     auto result = std::async(std::launch::async, [this] { return TakeOver(Options()).status(); });
     UniqueFd connection(::accept(listening.get(), nullptr, nullptr));
     EXPECT_EQ(Hear(connection), "netprov-take-over 1\nhello\n");
+    before();
     Say(connection, answer, descriptors);
     connection.Reset();
     return result.get();
@@ -318,8 +321,7 @@ TEST_F(TakeOverTest, AnEndDoesNotWaitForASuccessorThatHesitates) {
   Say(client, "netprov-take-over 1\nhello\n");
   EXPECT_THAT(Hear(client), HasSubstr("schema=7"));
   EXPECT_EQ(listener_->Stop(), std::nullopt);
-  Say(client, "netprov-take-over 1\ngo\n");
-  EXPECT_EQ(Hear(client), "");
+  EXPECT_EQ(Hear(client), "") << "it says go to nobody";
 }
 
 TEST_F(TakeOverTest, ADaemonThatOffersWhatIsNotUnderstoodServesOn) {
@@ -348,26 +350,24 @@ TEST_F(TakeOverTest, ADaemonThatOffersWhatIsNotUnderstoodServesOn) {
   EXPECT_EQ(newer.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(newer.message()), HasSubstr("newer netprov (schema 8 of the registry; this one knows 7)"));
   // One that dies before it lets go has handed nothing over.
-  EXPECT_TRUE(OfAnswer(own, {unix_fd, lock}).ok());
+  const absl::Status died = OfAnswer(absl::StrCat(own, "own=", tcp_, "\n"), {unix_fd, sockets_[1].fd.get(), lock});
+  EXPECT_TRUE(died.ok()) << died;
   EXPECT_TRUE(Exists(socket_));
 }
 
 TEST_F(TakeOverTest, WhereTooFewDescriptorsAreLeftNothingIsTaken) {
   Serve();
+  listener_.reset();
   rlimit files = {};
   ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &files), 0);
-  // Enough to connect, and not for what is offered.
-  const UniqueFd next(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-  auto result = std::async(std::launch::async, [&] {
-    rlimit few = files;
-    few.rlim_cur = next.get() + 4;
-    EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
-    const absl::Status status = TakeOver(Options()).status();
-    EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &files), 0);
-    return status;
-  });
-  EXPECT_THAT(std::string(result.get().message()), HasSubstr("RLIMIT_NOFILE"));
-  EXPECT_EQ(listener_->Stop(), std::nullopt);
+  const absl::Status status = OfAnswer(absl::StrCat("netprov-take-over 1\nschema=7\nown=unix:", socket_, "\n"),
+                                       {sockets_[0].fd.get(), lock_.get()}, [&files] {
+                                         // No more than are open already.
+                                         const rlimit few = {.rlim_cur = 3, .rlim_max = files.rlim_max};
+                                         EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+                                       });
+  EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &files), 0);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("RLIMIT_NOFILE"));
 }
 
 TEST_F(TakeOverTest, AnAddressThatCannotBeServedIsFoundBefore) {
