@@ -28,20 +28,26 @@ std::array<Held, 2> BothOf(const VethRecord& record) {
 
 bool HasLimits(const VethSpec& spec) { return spec.a.config.HasLimits() || spec.b.config.HasLimits(); }
 
+// What holds the end to its limits where the other one is.
+ShapingSpec ShapingOf(const VethRecord& record, const Held& held, const std::string& tag) {
+  const EndpointConfig& config = held.end->config;
+  // What the one receives, the other sends.
+  ShapingSpec wanted{.egress = std::nullopt,
+                     .ingress = std::nullopt,
+                     .ifb_name = ShaperName(record.uid, held.other_name),
+                     .alias = tag};
+  if (config.ingress_limit.has_value()) wanted.egress = ToBucket(*config.ingress_limit);
+  if (config.egress_limit.has_value()) wanted.ingress = ToBucket(*config.egress_limit);
+  return wanted;
+}
+
 }  // namespace
 
 KernelResult<void> Engine::ApplyShaping(VethRecord& record) {
   for (const Held& held : BothOf(record)) {
-    const EndpointConfig& config = held.end->config;
     Endpoint& other = record.*held.other;
-    // What the one receives, the other sends.
-    ShapingSpec wanted{.egress = std::nullopt,
-                       .ingress = std::nullopt,
-                       .ifb_name = ShaperName(record.uid, held.other_name),
-                       .alias = TagFor(record)};
-    if (config.ingress_limit.has_value()) wanted.egress = ToBucket(*config.ingress_limit);
-    if (config.egress_limit.has_value()) wanted.ingress = ToBucket(*config.egress_limit);
-    NETPROV_ASSIGN_OR_RETURN(other.shaper_ifindex, kernel_.Shape(RefOf(record, other), other.ifindex, wanted));
+    NETPROV_ASSIGN_OR_RETURN(other.shaper_ifindex, kernel_.Shape(RefOf(record, other), other.ifindex,
+                                                                 ShapingOf(record, held, TagFor(record))));
   }
   return {};
 }
@@ -49,7 +55,16 @@ KernelResult<void> Engine::ApplyShaping(VethRecord& record) {
 void Engine::AddShapingStep(VethRecord& record, Plan& plan) {
   if (!HasLimits(record.spec)) return;
   plan.Add({.name = absl::StrCat("limit the rates of veth ", record.id),
-            .run = [this, &record] { return ApplyShaping(record); },
+            .run = [this, &record]() -> KernelResult<void> {
+              for (const Held& held : BothOf(record)) {
+                // Where nothing is wanted, nothing can be there yet.
+                if (!held.end->config.HasLimits()) continue;
+                Endpoint& other = record.*held.other;
+                NETPROV_ASSIGN_OR_RETURN(other.shaper_ifindex, kernel_.Shape(RefOf(record, other), other.ifindex,
+                                                                             ShapingOf(record, held, TagFor(record))));
+              }
+              return {};
+            },
             // All of it goes with the pair (DeleteLinksOf()).
             .undo = NothingToUndo,
             .sweep = nullptr});
@@ -103,7 +118,10 @@ EngineResult<void> Engine::HealLimits(const VethRecord& record) {
   if (now.deviations.empty()) return {};
   VethRecord again = record;
   Plan plan;
-  AddShapingStep(again, plan);
+  plan.Add({.name = absl::StrCat("limit the rates of veth ", record.id),
+            .run = [this, &again] { return ApplyShaping(again); },
+            .undo = NothingToUndo,
+            .sweep = nullptr});
   // Rolled back, it changes nothing, as the pair is registered.
   const Intent intent{.kind = Intent::Kind::kCreateVeth, .netns = {}, .veth = record, .device = {}, .request = {}};
   return Transact(VethName(record.id), intent, plan, [&] { return Outcome{.put_veth = again}; });

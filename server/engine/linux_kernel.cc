@@ -676,16 +676,27 @@ KernelResult<std::unique_ptr<netlink::Session>> LinuxKernel::ConnectToNetfilter(
   return std::make_unique<netlink::Session>(*std::move(transport), netlink::SessionOptions{.statistics = &statistics_});
 }
 
+KernelResult<void> LinuxKernel::WithSettledNat(const NetnsRef& netns,
+                                               const std::function<KernelResult<void>(uint32_t&)>& change) {
+  uint32_t settled = netns.is_host() ? settled_nat_.load() : 0;
+  KernelResult<void> changed = change(settled);
+  // Of two at once the later one may be lost, which costs the next one a transaction more.
+  if (netns.is_host()) settled_nat_ = settled;
+  return changed;
+}
+
 KernelResult<void> LinuxKernel::AddNat(const NetnsRef& netns, const std::string& registry,
                                        const std::vector<netlink::NatElement>& elements) {
   NETPROV_ASSIGN_OR_RETURN(const std::unique_ptr<netlink::Session> session, ConnectToNetfilter(netns));
-  return engine::AddNat(*session, registry, elements);
+  return WithSettledNat(netns,
+                        [&](uint32_t& settled) { return engine::AddNat(*session, registry, elements, settled); });
 }
 
 KernelResult<void> LinuxKernel::DeleteNat(const NetnsRef& netns, const std::string& registry,
                                           const std::vector<netlink::NatElement>& elements) {
   NETPROV_ASSIGN_OR_RETURN(const std::unique_ptr<netlink::Session> session, ConnectToNetfilter(netns));
-  return engine::DeleteNat(*session, registry, elements);
+  return WithSettledNat(netns,
+                        [&](uint32_t& settled) { return engine::DeleteNat(*session, registry, elements, settled); });
 }
 
 KernelResult<std::vector<netlink::NatElement>> LinuxKernel::ListNat(const NetnsRef& netns,

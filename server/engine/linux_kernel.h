@@ -2,6 +2,7 @@
 #ifndef NETPROV_SERVER_ENGINE_LINUX_KERNEL_H_
 #define NETPROV_SERVER_ENGINE_LINUX_KERNEL_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -117,6 +118,8 @@ class LinuxKernel : public Kernel {
   KernelResult<void> RunIn(const NetnsRef& netns, const std::function<void()>& work) const;
   // A session with nf_tables in a namespace. Errors as Connect().
   KernelResult<std::unique_ptr<netlink::Session>> ConnectToNetfilter(const NetnsRef& netns) const;
+  // Runs a change of the table of address translation with what is known of it (NatTable::settled()).
+  KernelResult<void> WithSettledNat(const NetnsRef& netns, const std::function<KernelResult<void>(uint32_t&)>& change);
 
   netns::NetnsDirectory directory_;
   netns::EtcDirectory etc_;
@@ -124,6 +127,8 @@ class LinuxKernel : public Kernel {
   std::string boot_id_;
   mutable netlink::Statistics statistics_;
   NetnsPool pool_;
+  // NatTable::settled() in the host's namespace.
+  std::atomic<uint32_t> settled_nat_ = 0;
 };
 
 }  // namespace netprov::engine

@@ -64,11 +64,7 @@ KernelError Failed(NatTable& table, KernelError error) {
   return error;
 }
 
-}  // namespace
-
-KernelResult<void> AddNat(Session& session, const std::string& registry, const std::vector<NatElement>& elements) {
-  if (elements.empty()) return {};
-  NatTable table(session, registry);
+KernelResult<void> AddTo(NatTable& table, const std::vector<NatElement>& elements) {
   for (int i = 1;; ++i) {
     NETPROV_RETURN_IF_ERROR(Ensure(table));
     auto added = table.AddElements(elements);
@@ -82,8 +78,7 @@ KernelResult<void> AddNat(Session& session, const std::string& registry, const s
   }
 }
 
-KernelResult<void> DeleteNat(Session& session, const std::string& registry, const std::vector<NatElement>& elements) {
-  NatTable table(session, registry);
+KernelResult<void> DeleteFrom(NatTable& table, const std::vector<NatElement>& elements) {
   for (int i = 1;; ++i) {
     NETPROV_ASSIGN_OR_RETURN(std::vector<NatElement> left, UnlessNoTable(table.FindElements(elements)));
     std::erase_if(left, [&](const NatElement& element) { return !Contains(elements, element); });
@@ -97,6 +92,25 @@ KernelResult<void> DeleteNat(Session& session, const std::string& registry, cons
   KernelResult<bool> gone = table.DeleteTableIfEmpty();
   if (!gone.ok() && gone.error().code != EOPNOTSUPP) return std::move(gone).error();
   return {};
+}
+
+}  // namespace
+
+KernelResult<void> AddNat(Session& session, const std::string& registry, const std::vector<NatElement>& elements,
+                          uint32_t& settled) {
+  if (elements.empty()) return {};
+  NatTable table(session, registry, settled);
+  KernelResult<void> added = AddTo(table, elements);
+  settled = table.settled();
+  return added;
+}
+
+KernelResult<void> DeleteNat(Session& session, const std::string& registry, const std::vector<NatElement>& elements,
+                             uint32_t& settled) {
+  NatTable table(session, registry, settled);
+  KernelResult<void> deleted = DeleteFrom(table, elements);
+  settled = table.settled();
+  return deleted;
 }
 
 KernelResult<std::vector<NatElement>> ListNat(Session& session, const std::string& registry) {

@@ -25,7 +25,8 @@ void ExpectMessage(const Request& request, std::string_view operation, std::stri
 }
 
 TEST(EncodeNewFilterTest, AMatchallThatRedirects) {
-  ExpectMessage(EncodeNewFilter({.ifindex = 3, .mirred = {.ifindex = 9}}), "RTM_NEWTFILTER matchall ifindex 3 ingress", R"(
+  ExpectMessage(EncodeNewFilter({.ifindex = 3, .mirred = {.ifindex = 9}}), "RTM_NEWTFILTER matchall ifindex 3 ingress",
+                R"(
     70 00 00 00  2c 00 05 06  # 112 bytes, RTM_NEWTFILTER, NLM_F_REQUEST|NLM_F_ACK|NLM_F_EXCL|NLM_F_CREATE
     00 00 00 00  00 00 00 00  # sequence, port
     00 00 00 00  03 00 00 00  # tcmsg: AF_UNSPEC, tcm_ifindex 3

@@ -239,6 +239,28 @@ TEST_F(NatKernelTest, EnsureTableKeepsElementsAndMendsTheRest) {
   EXPECT_THAT(Shell("nft list ruleset"), HasSubstr("type nat hook output priority -100"));
 }
 
+TEST_F(NatKernelTest, WhatNobodyChangedIsNotMadeAgain) {
+  auto generation = [this] {
+    const KernelResult<Payload> payload = netfilter_->Get(EncodeGetNftGeneration());
+    return payload.ok() ? DecodeNftGeneration(*payload).value() : 0;
+  };
+  Ensure();
+  EXPECT_THAT(table_->settled(), Eq(generation()));
+  Add(OneOfEach());
+  EXPECT_THAT(table_->settled(), Eq(generation()));
+  const uint32_t before = generation();
+  table_.emplace(*netfilter_, kRegistry, table_->settled());
+  Ensure();
+  EXPECT_THAT(generation(), Eq(before));
+  EXPECT_THAT(Shell("nft list ruleset"), Eq(kListing));
+  // Somebody did.
+  Shell("nft flush chain inet netprov postrouting");
+  EXPECT_THAT(table_->settled(), Not(Eq(generation())));
+  Ensure();
+  EXPECT_THAT(Shell("nft list ruleset"), Eq(kListing));
+  EXPECT_THAT(table_->settled(), Eq(generation()));
+}
+
 TEST_F(NatKernelTest, EnsureTableSaysWhatIsOfAnotherKind) {
   EXPECT_THAT(Shell(std::string("nft add table inet netprov '{ comment \"netprov:") + kRegistry +
                     "\"; chain prerouting { type filter hook input priority 0; }; }'"),

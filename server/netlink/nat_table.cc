@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <iterator>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -21,13 +22,16 @@ KernelError NoTable() { return TableError(ENOENT, ": none of netprov's"); }
 
 KernelError TooManyTries() { return TableError(EAGAIN, " (others changed the rule set at every try)"); }
 
+// The generation after a change at this one.
+uint32_t After(uint32_t generation) { return generation + 1 != 0 ? generation + 1 : 1; }
+
 // Whether somebody changed the rule set since the look at it.
 bool Overtaken(const KernelError& error) { return error.code == ERESTART; }
 
 }  // namespace
 
-NatTable::NatTable(Session& session, const std::string& registry)
-    : session_(session), mark_(absl::StrCat("netprov:", registry)) {}
+NatTable::NatTable(Session& session, const std::string& registry, uint32_t settled)
+    : session_(session), mark_(absl::StrCat("netprov:", registry)), settled_(settled) {}
 
 KernelResult<NatTable::Look> NatTable::LookAtTable() {
   // In this order: what changes between the two makes the generation an old one. And one by one: where nfnetlink
@@ -47,12 +51,20 @@ KernelResult<NatTable::Look> NatTable::LookAtTable() {
 }
 
 KernelResult<void> NatTable::EnsureTable() {
-  const std::vector<Request> requests = EncodeEnsureNatTable(mark_);
+  look_.reset();
   for (int i = 0; i < kMaxTries; ++i) {
     NETPROV_ASSIGN_OR_RETURN(const Look look, LookAtTable());
     if (look.owner == Owner::kSomebodyElse) return TableError(EEXIST, " is somebody else's");
-    Result<void, TransactionError> done = session_.ExecuteTransaction(requests, look.generation);
-    if (done.ok()) return {};
+    if (look.owner == Owner::kNetprov && look.generation == settled_) {
+      look_ = look;
+      return {};
+    }
+    Result<void, TransactionError> done = session_.ExecuteTransaction(EncodeEnsureNatTable(mark_), look.generation);
+    if (done.ok()) {
+      settled_ = After(look.generation);
+      look_ = Look{.generation = settled_, .owner = Owner::kNetprov};
+      return {};
+    }
     if (!Overtaken(done.error().error)) return std::move(done).error().error;
   }
   return TooManyTries();
@@ -75,10 +87,12 @@ Result<void, TransactionError> NatTable::DeleteElements(std::span<const NatEleme
 Result<void, TransactionError> NatTable::ChangeElements(std::span<const Request> requests) {
   if (requests.empty()) return {};
   for (int i = 0; i < kMaxTries; ++i) {
-    KernelResult<Look> look = LookAtTable();
+    KernelResult<Look> look =
+        look_.has_value() ? KernelResult<Look>(*std::exchange(look_, std::nullopt)) : LookAtTable();
     if (!look.ok()) return TransactionError{.error = std::move(look).error(), .request = std::nullopt};
     if (look->owner != Owner::kNetprov) return TransactionError{.error = NoTable(), .request = std::nullopt};
     Result<void, TransactionError> done = session_.ExecuteTransaction(requests, look->generation);
+    if (done.ok() && look->generation == settled_) settled_ = After(settled_);
     if (done.ok() || !Overtaken(done.error().error)) return done;
   }
   return TransactionError{.error = TooManyTries(), .request = std::nullopt};

@@ -31,12 +31,17 @@ class NatTable {
  public:
   static constexpr int kMaxTries = 16;
 
-  // `session`, on a NETLINK_NETFILTER socket, must outlive it. `registry` is Registry::id().
-  NatTable(Session& session, const std::string& registry);
+  // `session`, on a NETLINK_NETFILTER socket, must outlive it. `registry` is Registry::id(). `settled` is what
+  // settled() of an earlier one said in this namespace; 0: nothing.
+  NatTable(Session& session, const std::string& registry, uint32_t settled = 0);
+
+  // A generation of the namespace's rule set at which the table is what EnsureTable() makes, as nothing else was
+  // changed since; 0: none is known. No generation comes twice (nf_tables_commit()).
+  uint32_t settled() const { return settled_; }
 
   // Makes the table where there is none, else makes chains, rules and sets of the table what they should be, as after
   // `nft flush chain`; elements stay. EEXIST where the table is somebody else's; EEXIST or EOPNOTSUPP where somebody
-  // made one of its sets or chains another kind, which only they can undo.
+  // made one of its sets or chains another kind, which only they can undo. At the generation settled() nothing is made.
   KernelResult<void> EnsureTable();
 
   // Adds elements, at most Session::kMaxTransactionRequests. TransactionError::request is the index of the element that
@@ -74,6 +79,9 @@ class NatTable {
 
   Session& session_;
   std::string mark_;
+  uint32_t settled_;
+  // What EnsureTable() has left, for the next change.
+  std::optional<Look> look_;
 };
 
 }  // namespace netprov::netlink

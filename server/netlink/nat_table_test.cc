@@ -15,6 +15,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/netlink/ip_address.h"
+#include "server/netlink/nat.h"
 #include "server/netlink/nfnetlink.h"
 #include "server/netlink/nft.h"
 #include "server/netlink/scripted_transport.h"
@@ -125,6 +126,37 @@ TEST_F(NatTableTest, EnsureTableLeavesSomebodyElses) {
   KernelResult<void> made = table_.EnsureTable();
   ASSERT_FALSE(made.ok());
   EXPECT_THAT(made.error(), Eq(KernelError{.code = EEXIST, .operation = "table inet netprov is somebody else's"}));
+}
+
+TEST_F(NatTableTest, ATableThatNobodyChangedIsNotMadeAgain) {
+  NatTable table(session_, "r", /*settled=*/9);
+  ExpectLook(Table::kOurs);
+  EXPECT_TRUE(table.EnsureTable().ok());
+  // The look is good for the change too.
+  ExpectTransaction(EncodeAddNatElement(kElement), ScriptedAck(0, "", 1));
+  EXPECT_TRUE(table.AddElements(std::vector{kElement}).ok());
+  EXPECT_THAT(table.settled(), Eq(10));
+  // Others changed something by then, and the generation is not ours to count on.
+  ExpectLook(Table::kOurs);
+  ExpectTransaction(EncodeDeleteNatElement(kElement), ScriptedAck(0, "", 1));
+  EXPECT_TRUE(table.DeleteElements(std::vector{kElement}).ok());
+  EXPECT_THAT(table.settled(), Eq(10));
+}
+
+TEST_F(NatTableTest, ATableIsMadeAgainAtAnyOtherGeneration) {
+  NatTable table(session_, "r", /*settled=*/8);
+  ExpectLook(Table::kOurs);
+  transport_.ExpectAnySend();
+  const auto last = static_cast<uint32_t>(EncodeEnsureNatTable("netprov:r").size());
+  transport_.Reply({ScriptedAck(0, "", last)});
+  EXPECT_TRUE(table.EnsureTable().ok());
+  EXPECT_THAT(table.settled(), Eq(10));
+  // The next change is on the condition of what that led to.
+  transport_.ExpectSend({EncodeBatchBegin(10), EncodeAddNatElement(kElement), EncodeBatchEnd()});
+  transport_.Reply({ScriptedAck(ERESTART)});
+  ExpectLook(Table::kOurs);
+  ExpectTransaction(EncodeAddNatElement(kElement), ScriptedAck(0, "", 1));
+  EXPECT_TRUE(table.AddElements(std::vector{kElement}).ok());
 }
 
 TEST_F(NatTableTest, EnsureTableLooksAgainWhereSomebodyWasFaster) {

@@ -45,9 +45,11 @@ KernelError Lost(int code, const Request& request) {
   return {.code = code, .operation = request.operation, .extack = {}, .may_have_effect = true};
 }
 
-void AppendRequest(std::vector<std::byte>& datagram, const Request& request, uint16_t flags, uint32_t sequence) {
+// With or without the wish for an acknowledgement, whatever the request says itself.
+void AppendRequest(std::vector<std::byte>& datagram, const Request& request, bool acknowledged, uint32_t sequence) {
   nlmsghdr header = ReadHeader(request);
-  header.nlmsg_flags |= flags;
+  header.nlmsg_flags &= static_cast<uint16_t>(~NLM_F_ACK);
+  if (acknowledged) header.nlmsg_flags |= NLM_F_ACK;
   header.nlmsg_seq = sequence;
   header.nlmsg_pid = 0;
   size_t start = datagram.size();
@@ -210,7 +212,7 @@ std::vector<Outcome> Session::ExecuteBatch(std::span<const Request> requests) {
   std::vector<std::byte> datagram;
   datagram.reserve(size);
   for (size_t i = 0; i < sent.size(); ++i) {
-    AppendRequest(datagram, requests[sent[i]], NLM_F_ACK, first_sequence + static_cast<uint32_t>(i));
+    AppendRequest(datagram, requests[sent[i]], /*acknowledged=*/true, first_sequence + static_cast<uint32_t>(i));
   }
 
   std::vector<bool> answered(sent.size(), false);
@@ -282,13 +284,13 @@ Result<void, TransactionError> Session::ExecuteTransaction(std::span<const Reque
   const TimePoint deadline = options_.now() + options_.max_wait;
   std::vector<std::byte> datagram;
   datagram.reserve(size);
-  AppendRequest(datagram, begin, 0, sequence);
+  AppendRequest(datagram, begin, /*acknowledged=*/false, sequence);
   for (size_t i = 0; i < requests.size(); ++i) {
-    // Refusals come unasked. The last one's acknowledgement comes after them, and after the commit.
-    const uint16_t flags = i + 1 == requests.size() ? NLM_F_ACK : 0;
-    AppendRequest(datagram, requests[i], flags, sequence + 1 + static_cast<uint32_t>(i));
+    // Refusals come unasked. The last one's acknowledgement comes after them, and after the commit. Each is a datagram.
+    const bool is_last = i + 1 == requests.size();
+    AppendRequest(datagram, requests[i], is_last, sequence + 1 + static_cast<uint32_t>(i));
   }
-  AppendRequest(datagram, end, 0, sequence + 1 + static_cast<uint32_t>(requests.size()));
+  AppendRequest(datagram, end, /*acknowledged=*/false, sequence + 1 + static_cast<uint32_t>(requests.size()));
   if (KernelResult<void> sent = Send(datagram); !sent.ok()) {
     return fail(sent.error().code == EMSGSIZE ? E2BIG : sent.error().code);
   }
@@ -349,7 +351,7 @@ KernelResult<Session::DumpTry> Session::TryDump(const Request& request, TimePoin
   const ScopedTimer timer(Begin(&Statistics::dumps, 1));
   uint32_t sequence = TakeSequences(1);
   std::vector<std::byte> datagram;
-  AppendRequest(datagram, request, 0, sequence);
+  AppendRequest(datagram, request, /*acknowledged=*/false, sequence);
   if (KernelResult<void> result = Send(datagram); !result.ok()) return Error(result.error().code, request);
 
   DumpTry dump;

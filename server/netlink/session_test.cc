@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -532,12 +533,22 @@ TEST_F(SessionTest, AllTriesOfADumpShareOneWait) {
 
 Request Nft(std::string_view table) { return EncodeDeleteNftTable(table); }
 
+Request Unacknowledged(Request request) {
+  nlmsghdr header;
+  std::memcpy(&header, request.message.data(), sizeof(header));
+  header.nlmsg_flags &= ~NLM_F_ACK;
+  std::memcpy(request.message.data(), &header, sizeof(header));
+  return request;
+}
+
 class TransactionTest : public SessionTest {
  protected:
   std::vector<Request> requests_ = {Nft("a"), Nft("b"), Nft("c")};
 
   void ExpectSend(uint32_t generation = 0) {
-    transport_.ExpectSend({EncodeBatchBegin(generation), Nft("a"), Nft("b"), Nft("c"), EncodeBatchEnd()});
+    // One acknowledgement, of the last, is enough.
+    transport_.ExpectSend(
+        {EncodeBatchBegin(generation), Unacknowledged(Nft("a")), Unacknowledged(Nft("b")), Nft("c"), EncodeBatchEnd()});
   }
 
   // The error, or 0, and of which request.

@@ -1,6 +1,6 @@
 // One namespace and one veth pair into it: netprov over its unix socket, in one call and in two, the kernel's floor,
-// and the tutorial's `ip` commands, interleaved in one run. Prints medians and ratios; what they should be is in
-// docs/performance.md.
+// and the tutorial's `ip` commands, interleaved in one run; the same with addresses, and with all that a namespace of a
+// host with a bridge needs. Prints medians and ratios; what they should be is in docs/performance.md.
 //
 // Each subject makes a few in a row, then deletes them. The first one after a pause pays for a machine that sleeps,
 // most of all where threads wake each other, so it is shown apart.
@@ -38,6 +38,15 @@
 #include "server/engine/linux_kernel.h"
 #include "server/engine/registry.h"
 #include "server/engine/tag.h"
+#include "server/netlink/address.h"
+#include "server/netlink/ip_address.h"
+#include "server/netlink/link.h"
+#include "server/netlink/link_info.h"
+#include "server/netlink/message.h"
+#include "server/netlink/nat.h"
+#include "server/netlink/nfnetlink.h"
+#include "server/netlink/qdisc.h"
+#include "server/netlink/route.h"
 #include "tests/bench/attach_records.h"
 #include "tests/testing/private_host.h"
 #include "tests/testing/process.h"
@@ -206,17 +215,228 @@ class Floor {
   uint32_t sequence_ = 0;
 };
 
-// ---- `ip`, without a shell in between.
+// ---- A full attach: the end in the namespace has addresses and default routes of both families, is masqueraded, has a
+// forwarded port and is held to a rate; the host's end is a port of a bridge that is the gateway. All of a kind share
+// the bridge, so each has addresses and a port of its own.
 
-void Ip(std::vector<std::string> arguments) {
-  arguments.insert(arguments.begin(), "ip");
+constexpr uint16_t kBridgeMtu = 1500;
+constexpr int64_t kRate = 10'000'000;  // bits a second
+constexpr uint32_t kBurst = 32768;     // bytes; as netprov does by default
+constexpr std::chrono::milliseconds kLatency(50);
+constexpr uint16_t kFirstPort = 20000;
+constexpr uint16_t kPort = 80;
+
+// Of a bridge.
+struct Subnet {
+  std::string bridge;
+  std::string v4;  // without the last number
+  std::string v6;
+
+  std::string Gateway4() const { return v4 + "1"; }
+  std::string Gateway6() const { return v6 + "1"; }
+  std::string Address4(int i) const { return absl::StrCat(v4, 2 + i); }
+  std::string Address6(int i) const { return absl::StrCat(v6, 2 + i); }
+};
+
+const Subnet kNetprovSubnet = {"bench-br0", "10.200.0.", "fd00:200::"};
+const Subnet kFloorSubnet = {"bench-br1", "10.201.0.", "fd00:201::"};
+const Subnet kCommandSubnet = {"bench-br2", "10.202.0.", "fd00:202::"};
+
+netlink::IpAddress Ip(const std::string& text) { return *netlink::IpAddress::Parse(text); }
+netlink::IpPrefix Prefix(const std::string& text) { return *netlink::IpPrefix::Parse(text); }
+
+// The same end state with the least that the kernel needs for it: what goes to one socket goes in one datagram, as far
+// as it does not need an answer first. In a host's namespace of its own, whose table of address translation nobody else
+// changes.
+class FullFloor {
+ public:
+  FullFloor() : home_(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)) {
+    Check(::unshare(CLONE_NEWNET) == 0, "unshare");
+    host_ = Open(NETLINK_ROUTE);
+    netfilter_ = Open(NETLINK_NETFILTER);
+    netlink::NewLink bridge;
+    bridge.name = kFloorSubnet.bridge;
+    bridge.mtu = kBridgeMtu;
+    bridge.up = true;
+    bridge_ = Born(host_, netlink::EncodeNewLink(bridge, netlink::BridgeInfo{}));
+    Talk(host_,
+         {NewAddress(bridge_, kFloorSubnet.Gateway4() + "/24"), NewAddress(bridge_, kFloorSubnet.Gateway6() + "/64")});
+    Transact(netlink::EncodeEnsureNatTable("bench"));
+    Check(::setns(home_.get(), CLONE_NEWNET) == 0, "setns");
+  }
+  ~FullFloor() {
+    ::mnl_socket_close(netfilter_);
+    ::mnl_socket_close(host_);
+  }
+  FullFloor(const FullFloor&) = delete;
+  FullFloor& operator=(const FullFloor&) = delete;
+
+  void Create(int i) {
+    Check(::unshare(CLONE_NEWNET) == 0, "unshare");
+    UniqueFd netns(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+    mnl_socket* inside = Open(NETLINK_ROUTE);
+    Check(::setns(home_.get(), CLONE_NEWNET) == 0, "setns");
+    const std::string path = absl::StrCat("/run/netns/", NetnsName(i));
+    UniqueFd file(::open(path.c_str(), O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444));
+    UniqueFd tree(::open_tree(netns.get(), "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH));
+    Check(::move_mount(tree.get(), "", file.get(), "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) == 0,
+          "move_mount");
+
+    netlink::VethRequest veth;
+    veth.end.name = HostEnd(i);
+    veth.peer.name = "veth0";
+    veth.peer.netns_fd = netns.get();
+    veth.end.group = veth.peer.group = kGroup;
+    veth.end.tx_queues = veth.end.rx_queues = veth.peer.tx_queues = veth.peer.rx_queues = 1;
+    const int host_end = Born(host_, netlink::EncodeNewVeth(veth));
+    const netlink::TokenBucket bucket{
+        .rate = kRate / 8, .burst = kBurst, .limit = netlink::TokenBucketLimit(kRate / 8, kBurst, kLatency)};
+    Talk(host_, {netlink::EncodeSetLink(host_end, {.alias = kAlias, .master = bridge_}),
+                 netlink::EncodeSetLink(host_end, {.up = true}),
+                 netlink::EncodeReplaceQdisc({.ifindex = host_end, .options = bucket})});
+    // The first link after lo in a new namespace.
+    Talk(inside, {netlink::EncodeSetLink("lo", {.up = true, .alias = kAlias}),
+                  netlink::EncodeSetLink(2, {.up = true, .alias = kAlias}),
+                  NewAddress(2, kFloorSubnet.Address4(i) + "/24"), NewAddress(2, kFloorSubnet.Address6(i) + "/64"),
+                  DefaultRoute("0.0.0.0/0", kFloorSubnet.Gateway4()), DefaultRoute("::/0", kFloorSubnet.Gateway6())});
+    std::vector<netlink::Request> elements;
+    for (const netlink::NatElement& element : Elements(i)) elements.push_back(netlink::EncodeAddNatElement(element));
+    Transact(std::move(elements));
+    ::mnl_socket_close(inside);
+  }
+
+  void Delete(int i) {
+    std::vector<netlink::Request> elements;
+    for (const netlink::NatElement& element : Elements(i)) elements.push_back(netlink::EncodeDeleteNatElement(element));
+    Transact(std::move(elements));
+    Talk(host_, {netlink::EncodeDeleteLink(HostEnd(i))});
+    const std::string path = absl::StrCat("/run/netns/", NetnsName(i));
+    Check(::umount2(path.c_str(), MNT_DETACH) == 0, "umount2");
+    Check(::unlink(path.c_str()) == 0, "unlink");
+  }
+
+ private:
+  static mnl_socket* Open(int protocol) {
+    mnl_socket* socket = ::mnl_socket_open2(protocol, SOCK_CLOEXEC);
+    Check(socket != nullptr && ::mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) == 0, "netlink socket");
+    return socket;
+  }
+
+  static netlink::Request NewAddress(int ifindex, const std::string& address) {
+    return netlink::EncodeNewAddress({.ifindex = ifindex,
+                                      .local = Prefix(address),
+                                      .peer = std::nullopt,
+                                      .flags = IFA_F_NODAD,
+                                      .protocol = kProtocol});
+  }
+
+  static netlink::Request DefaultRoute(const std::string& destination, const std::string& gateway) {
+    netlink::Route route;
+    route.destination = Prefix(destination);
+    route.gateway = Ip(gateway);
+    route.ifindex = 2;
+    route.protocol = kProtocol;
+    return netlink::EncodeNewRoute(route);
+  }
+
+  // What netprov makes for it: for each family a source, a port, and the way back to neighbors and itself.
+  std::vector<netlink::NatElement> Elements(int i) const {
+    std::vector<netlink::NatElement> elements;
+    for (const std::string& text : {kFloorSubnet.Address4(i), kFloorSubnet.Address6(i)}) {
+      const netlink::IpAddress address = Ip(text);
+      elements.push_back({.rule = netlink::Masquerade{.source = address, .ifindex = bridge_}, .tag = kAlias});
+      elements.push_back({.rule = netlink::PortForward{.host_address = std::nullopt,
+                                                       .host_port = static_cast<uint16_t>(kFirstPort + i),
+                                                       .target = address,
+                                                       .target_port = kPort},
+                          .tag = kAlias});
+      elements.push_back({.rule = netlink::Hairpin{.target = address, .ifindex = bridge_}, .tag = kAlias});
+    }
+    return elements;
+  }
+
+  // Sends all in one datagram and waits for each acknowledgement. Returns the ifindex of a link that was told of.
+  int Talk(mnl_socket* socket, std::vector<netlink::Request> requests) {
+    std::vector<std::byte> datagram;
+    for (netlink::Request& request : requests) {
+      Check(request.error == 0, "request");
+      auto* header = reinterpret_cast<nlmsghdr*>(request.message.data());
+      header->nlmsg_flags |= NLM_F_ACK;
+      header->nlmsg_seq = ++sequence_;
+      datagram.insert(datagram.end(), request.message.begin(), request.message.end());
+    }
+    Check(::mnl_socket_sendto(socket, datagram.data(), datagram.size()) > 0, "sendto");
+    return Await(socket, requests.size());
+  }
+
+  int Born(mnl_socket* socket, netlink::Request request) {
+    std::vector<netlink::Request> requests = {std::move(request)};
+    const int ifindex = Talk(socket, std::move(requests));
+    Check(ifindex > 0, "echo of a new link");
+    return ifindex;
+  }
+
+  // One transaction, of which the last request alone is acknowledged.
+  void Transact(std::vector<netlink::Request> requests) {
+    std::vector<std::byte> datagram;
+    const auto append = [&](netlink::Request request, bool acknowledged) {
+      Check(request.error == 0, "request");
+      auto* header = reinterpret_cast<nlmsghdr*>(request.message.data());
+      header->nlmsg_flags &= ~NLM_F_ACK;
+      if (acknowledged) header->nlmsg_flags |= NLM_F_ACK;
+      header->nlmsg_seq = ++sequence_;
+      datagram.insert(datagram.end(), request.message.begin(), request.message.end());
+    };
+    append(netlink::EncodeBatchBegin(0), false);
+    for (size_t i = 0; i < requests.size(); ++i) append(requests[i], i + 1 == requests.size());
+    append(netlink::EncodeBatchEnd(), false);
+    Check(::mnl_socket_sendto(netfilter_, datagram.data(), datagram.size()) > 0, "sendto");
+    Await(netfilter_, 1);
+  }
+
+  static int Await(mnl_socket* socket, size_t acknowledgements) {
+    int ifindex = 0;
+    while (acknowledgements > 0) {
+      alignas(nlmsghdr) std::array<char, 32768> reply;
+      ssize_t left = ::mnl_socket_recvfrom(socket, reply.data(), reply.size());
+      Check(left > 0, "recvfrom");
+      int size = static_cast<int>(left);
+      for (auto* message = reinterpret_cast<nlmsghdr*>(reply.data()); ::mnl_nlmsg_ok(message, size);
+           message = ::mnl_nlmsg_next(message, &size)) {
+        if (message->nlmsg_type == RTM_NEWLINK) {
+          ifindex = static_cast<const ifinfomsg*>(::mnl_nlmsg_get_payload(message))->ifi_index;
+        }
+        if (message->nlmsg_type != NLMSG_ERROR) continue;
+        errno = -static_cast<const nlmsgerr*>(::mnl_nlmsg_get_payload(message))->error;
+        Check(errno == 0, "netlink request");
+        --acknowledgements;
+      }
+    }
+    return ifindex;
+  }
+
+  UniqueFd home_;
+  mnl_socket* host_ = nullptr;
+  mnl_socket* netfilter_ = nullptr;
+  int bridge_ = 0;
+  uint32_t sequence_ = 0;
+};
+
+// ---- `ip`, `tc` and `nft`, without a shell in between.
+
+void Run(std::vector<std::string> arguments) {
   std::vector<char*> pointers;
   for (std::string& argument : arguments) pointers.push_back(argument.data());
   pointers.push_back(nullptr);
   pid_t pid = -1;
-  Check(::posix_spawnp(&pid, "ip", nullptr, nullptr, pointers.data(), environ) == 0, "posix_spawnp(ip)");
+  Check(::posix_spawnp(&pid, pointers[0], nullptr, nullptr, pointers.data(), environ) == 0, "posix_spawnp");
   int status = 0;
-  Check(::waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0, "ip");
+  Check(::waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0, pointers[0]);
+}
+
+void Ip(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), "ip");
+  Run(std::move(arguments));
 }
 
 void IpCreate(int i) {
@@ -231,6 +451,67 @@ void IpDelete(int i) {
   Ip({"netns", "delete", NetnsName(i)});
 }
 
+// What a person would write for a full attach, where the bridge, and the table with rules for sets of this kind, are
+// there.
+constexpr char kCommandTable[] = R"(
+table inet bench {
+  set masquerade4 { type ipv4_addr . iface_index; }
+  set masquerade6 { type ipv6_addr . iface_index; }
+  map forward4 { type inet_proto . inet_service : ipv4_addr . inet_service; }
+  map forward6 { type inet_proto . inet_service : ipv6_addr . inet_service; }
+  chain prerouting {
+    type nat hook prerouting priority dstnat;
+    meta nfproto ipv4 fib daddr type local dnat ip to meta l4proto . tcp dport map @forward4
+    meta nfproto ipv6 fib daddr type local dnat ip6 to meta l4proto . tcp dport map @forward6
+  }
+  chain postrouting {
+    type nat hook postrouting priority srcnat;
+    ip saddr . iif @masquerade4 masquerade
+    ip6 saddr . iif @masquerade6 masquerade
+  }
+})";
+
+void SetUpCommands() {
+  const Subnet& net = kCommandSubnet;
+  Ip({"link", "add", net.bridge, "up", "type", "bridge"});
+  Ip({"address", "add", net.Gateway4() + "/24", "dev", net.bridge});
+  Ip({"address", "add", net.Gateway6() + "/64", "dev", net.bridge, "nodad"});
+  Run({"nft", kCommandTable});
+}
+
+// The elements, to be added or deleted.
+void Elements(const char* verb, int i) {
+  const Subnet& net = kCommandSubnet;
+  std::string script;
+  for (const auto& [family, address] : {std::pair("4", net.Address4(i)), std::pair("6", net.Address6(i))}) {
+    absl::StrAppend(&script, verb, " element inet bench masquerade", family, " { ", address, " . ", net.bridge, " }; ",
+                    verb, " element inet bench forward", family, " { tcp . ", kFirstPort + i, " : ", address, " . ",
+                    kPort, " }; ");
+  }
+  Run({"nft", script});
+}
+
+void CommandsCreate(int i) {
+  const Subnet& net = kCommandSubnet;
+  const std::string netns = NetnsName(i);
+  const std::string host_end = HostEnd(i);
+  Ip({"netns", "add", netns});
+  Ip({"link", "add", host_end, "up", "master", net.bridge, "type", "veth", "peer", "name", "veth0", "netns", netns});
+  Ip({"-n", netns, "link", "set", "lo", "up"});
+  Ip({"-n", netns, "link", "set", "veth0", "up"});
+  Ip({"-n", netns, "address", "add", net.Address4(i) + "/24", "dev", "veth0"});
+  Ip({"-n", netns, "address", "add", net.Address6(i) + "/64", "dev", "veth0", "nodad"});
+  Ip({"-n", netns, "route", "add", "default", "via", net.Gateway4()});
+  Ip({"-n", netns, "route", "add", "default", "via", net.Gateway6()});
+  Run({"tc", "qdisc", "add", "dev", host_end, "root", "tbf", "rate", "10mbit", "burst", "32k", "latency", "50ms"});
+  Elements("add", i);
+}
+
+void CommandsDelete(int i) {
+  Elements("delete", i);
+  IpDelete(i);
+}
+
 // ---- netprov through its client library.
 
 class Netprov {
@@ -242,6 +523,35 @@ class Netprov {
     request.set_veth_id(NetnsName(i));
     *request.mutable_veth() = Pair(i, addresses);
     request.set_create_namespaces(true);
+    Expect(client_.CreateVeth(request).status());
+  }
+  // The bridge of full attaches, and one of them that stays, as on a host that has others already.
+  void SetUpFull() {
+    v1::Bridge bridge;
+    bridge.mutable_host();
+    bridge.set_mtu(kBridgeMtu);
+    bridge.add_addresses()->set_address(kNetprovSubnet.Gateway4() + "/24");
+    bridge.add_addresses()->set_address(kNetprovSubnet.Gateway6() + "/64");
+    Expect(client_.CreateBridge(kNetprovSubnet.bridge, bridge).status());
+    CreateFull(kInARow);
+  }
+  void CreateFull(int i) {
+    v1::CreateVethRequest request;
+    request.set_veth_id(NetnsName(i));
+    *request.mutable_veth() = Pair(i, /*addresses=*/false);
+    request.set_create_namespaces(true);
+    request.mutable_veth()->mutable_endpoint_a()->set_bridge(absl::StrCat("bridges/", kNetprovSubnet.bridge));
+    v1::VethEndpoint& inside = *request.mutable_veth()->mutable_endpoint_b();
+    inside.add_addresses()->set_address(kNetprovSubnet.Address4(i) + "/24");
+    inside.add_addresses()->set_address(kNetprovSubnet.Address6(i) + "/64");
+    inside.add_gateways(kNetprovSubnet.Gateway4());
+    inside.add_gateways(kNetprovSubnet.Gateway6());
+    inside.set_masquerade(true);
+    inside.set_ip_forwarding(true);
+    v1::PortForward& forward = *inside.add_port_forwards();
+    forward.set_host_port(static_cast<uint32_t>(kFirstPort + i));
+    forward.set_port(kPort);
+    inside.mutable_ingress_limit()->set_rate(kRate);
     Expect(client_.CreateVeth(request).status());
   }
   void CreateInTwoCalls(int i) {
@@ -377,7 +687,11 @@ int Main(int argc, char** argv) {
   KernelOperations without_journal(**kernel, nullptr);
   KernelOperations with_journal(**kernel, registry->get());
 
-  std::vector<Subject> subjects(10);
+  FullFloor full_floor;
+  netprov.SetUpFull();
+  SetUpCommands();
+
+  std::vector<Subject> subjects(13);
   subjects[0] = {"kernel floor (libmnl)", [&](int i) { floor.Create(i, /*addresses=*/false); },
                  [&](int i) { floor.Delete(i); }};
   subjects[1] = {"netprov (unix socket)", [&](int i) { netprov.Create(i, /*addresses=*/false); },
@@ -394,6 +708,9 @@ int Main(int argc, char** argv) {
   subjects[8] = {"netprov, two calls", [&](int i) { netprov.CreateInTwoCalls(i); }, [&](int i) { netprov.Delete(i); }};
   subjects[9] = {"netprov, none prepared", [&](int i) { unprepared.Create(i, /*addresses=*/false); },
                  [&](int i) { unprepared.Delete(i); }};
+  subjects[10] = {"floor, full", [&](int i) { full_floor.Create(i); }, [&](int i) { full_floor.Delete(i); }};
+  subjects[11] = {"netprov, full", [&](int i) { netprov.CreateFull(i); }, [&](int i) { netprov.Delete(i); }};
+  subjects[12] = {"ten commands, full", CommandsCreate, CommandsDelete, 5};
   for (int round = -2; round < rounds; ++round) {  // The first two warm up.
     for (Subject& subject : subjects) {
       if (round < 0 || round % subject.every == 0) Measure(subject, round >= 0);
@@ -414,6 +731,8 @@ int Main(int argc, char** argv) {
   absl::PrintF("\ncreate:            netprov / floor = %.2f, ip / netprov = %.1f\n", ratio(1, 0, &Subject::create_ms),
                ratio(2, 1, &Subject::create_ms));
   absl::PrintF("with addresses:      netprov / floor = %.2f\n", ratio(7, 6, &Subject::create_ms));
+  absl::PrintF("full:                netprov / floor = %.2f, commands / netprov = %.1f\n",
+               ratio(11, 10, &Subject::create_ms), ratio(12, 11, &Subject::create_ms));
   absl::PrintF("in two calls:        netprov / floor = %.2f\n", ratio(8, 0, &Subject::create_ms));
   absl::PrintF("none prepared:       netprov / floor = %.2f\n", ratio(9, 0, &Subject::create_ms));
   absl::PrintF("with a call's cost:  netprov / (floor + a refused call) = %.2f\n",
