@@ -1,5 +1,8 @@
 #include "server/netlink/nat_table.h"
 
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <iterator>
@@ -20,6 +23,28 @@ KernelError TableError(int code, const char* what) {
 KernelError NoTable() { return TableError(ENOENT, ": none of netprov's"); }
 
 KernelError TooManyTries() { return TableError(EAGAIN, " (others changed the rule set at every try)"); }
+
+// Whether the table has the rules that these requests make: all of them, in the order that each chain has them in, and
+// no others. Rules hold their chains and sets, so that these are there too.
+KernelResult<bool> HasRules(Session& session, const std::vector<Request>& requests) {
+  std::vector<NftRule> wanted;
+  for (const Request& request : requests) {
+    MessageReader reader(request.message);
+    const std::optional<MessageView> message = reader.Next();
+    if (!message.has_value() || message->type != (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWRULE)) continue;
+    NETPROV_ASSIGN_OR_RETURN(NftRule rule, DecodeNftRule(message->payload));
+    wanted.push_back(std::move(rule));
+  }
+  NETPROV_ASSIGN_OR_RETURN(const std::vector<Payload> payloads, session.Dump(EncodeDumpNftRules(kNatTable)));
+  std::vector<NftRule> found;
+  for (const Payload& payload : payloads) {
+    NETPROV_ASSIGN_OR_RETURN(NftRule rule, DecodeNftRule(payload));
+    found.push_back(std::move(rule));
+  }
+  // Between chains there is no order.
+  for (std::vector<NftRule>* rules : {&wanted, &found}) std::ranges::stable_sort(*rules, {}, &NftRule::chain);
+  return found == wanted;
+}
 
 // Whether somebody changed the rule set since the look at it.
 bool Overtaken(const KernelError& error) { return error.code == ERESTART; }
@@ -48,6 +73,10 @@ KernelResult<void> NatTable::EnsureTable() {
   for (int i = 0; i < kMaxTries; ++i) {
     NETPROV_ASSIGN_OR_RETURN(const Look look, LookAtTable());
     if (look.owner == Owner::kSomebodyElse) return TableError(EEXIST, " is somebody else's");
+    if (look.owner == Owner::kNetprov) {
+      NETPROV_ASSIGN_OR_RETURN(const bool has_rules, HasRules(session_, requests));
+      if (has_rules) return {};
+    }
     Result<void, TransactionError> done = session_.ExecuteTransaction(requests, look.generation);
     if (done.ok()) return {};
     if (!Overtaken(done.error().error)) return std::move(done).error().error;

@@ -34,9 +34,9 @@ class NatTable {
   // `session`, on a NETLINK_NETFILTER socket, must outlive it. `registry` is Registry::id().
   NatTable(Session& session, const std::string& registry);
 
-  // Makes the table where there is none, else makes chains, rules and sets of the table what they should be, as after
-  // `nft flush chain`; elements stay. EEXIST where the table is somebody else's; EEXIST or EOPNOTSUPP where somebody
-  // made one of its sets or chains another kind, which only they can undo.
+  // Makes the table where there is none. Where its rules are not what they should be, as after `nft flush chain`, makes
+  // chains, rules and sets of the table anew; elements stay. Else changes nothing. EEXIST where the table is somebody
+  // else's; EEXIST or EOPNOTSUPP where somebody made one of its sets or chains another kind, which only they can undo.
   KernelResult<void> EnsureTable();
 
   // Adds elements, at most Session::kMaxTransactionRequests. TransactionError::request is the index of the element that

@@ -6,6 +6,7 @@
 #include <linux/netlink.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -53,6 +54,21 @@ class NatTableTest : public testing::Test {
   void ExpectTransaction(Request request, ScriptedMessage answer) {
     transport_.ExpectSend({EncodeBatchBegin(9), std::move(request), EncodeBatchEnd()});
     transport_.Reply({std::move(answer)});
+  }
+
+  // A dump of the table's rules, but for the first `missing`.
+  void ExpectRules(size_t missing) {
+    transport_.ExpectSend({EncodeDumpNftRules("netprov")});
+    std::vector<ScriptedMessage> rules;
+    for (const Request& request : EncodeEnsureNatTable("netprov:r")) {
+      if (!request.operation.starts_with("NFT_MSG_NEWRULE ")) continue;
+      ScriptedMessage rule = Nft(NFT_MSG_NEWRULE, "", NLM_F_MULTI);
+      rule.payload.assign(request.message.begin() + NLMSG_HDRLEN, request.message.end());
+      rules.push_back(std::move(rule));
+    }
+    rules.erase(rules.begin(), rules.begin() + static_cast<std::ptrdiff_t>(missing));
+    rules.push_back(ScriptedDone());
+    transport_.ReplyDatagram({.messages = std::move(rules)});
   }
 
   void ExpectEmptyDumps() {
@@ -116,6 +132,21 @@ TEST_F(NatTableTest, EnsureTableLeavesSomebodyElses) {
   KernelResult<void> made = table_.EnsureTable();
   ASSERT_FALSE(made.ok());
   EXPECT_THAT(made.error(), Eq(KernelError{.code = EEXIST, .operation = "table inet netprov is somebody else's"}));
+}
+
+TEST_F(NatTableTest, EnsureTableChangesNothingThatIsAsItShouldBe) {
+  ExpectLook(Table::kOurs);
+  ExpectRules(/*missing=*/0);
+  EXPECT_TRUE(table_.EnsureTable().ok());
+}
+
+TEST_F(NatTableTest, EnsureTableMakesRulesAnewOfWhichOneIsMissing) {
+  ExpectLook(Table::kOurs);
+  ExpectRules(/*missing=*/1);
+  transport_.ExpectAnySend();
+  transport_.Reply({ScriptedAck(ERESTART)});
+  ExpectLook(Table::kTheirs);
+  EXPECT_THAT(table_.EnsureTable().error().code, Eq(EEXIST));
 }
 
 TEST_F(NatTableTest, EnsureTableLooksAgainWhereSomebodyWasFaster) {
