@@ -50,10 +50,14 @@ class FailurePointTest : public MutationTest {
   // Of what makes, heals, updates or deletes by the same parts as another does, in CI only the system calls fail that
   // leave something.
   bool EveryCall() const {
-    const std::set<std::string> names = {"CreateHostBridge",
+    const std::set<std::string> names = {"CreateDetailedVeth",
+                                         "CreateHostBridge",
                                          "CreateIfb",
                                          "CreateLimitedVeth",
                                          "CreateNamespaceMadeAhead",
+                                         "CreateStack",
+                                         "CreateVethAtProcess",
+                                         "CreateVxlan",
                                          "DeleteIfb",
                                          "DeleteLimitedVeth",
                                          "DeleteNatVeth",
@@ -64,12 +68,14 @@ class FailurePointTest : public MutationTest {
                                          "UpdateNat",
                                          "UpdatePort",
                                          "UpdateVethToNoPort",
+                                         "UpdateVethToOtherPort",
                                          "UpdateVethToPort",
                                          "HealDeletedLink",
                                          "HealDeletedNamespace",
                                          "HealRates",
                                          "HealNat",
                                          "HealDnsFiles",
+                                         "HealBridge",
                                          "HealDevice"};
     return IsLongForm() || !names.contains(GetParam().name);
   }

@@ -16,6 +16,10 @@ namespace netprov::testing {
 // Where nothing is known of a call, it leaves something.
 bool LeavesNothing(const SystemCall& call);
 
+// The kinds of the netlink messages that a call sends, as strace shows them: `RTM_NEWLINK`, `0x10 /* NLMSG_??? */`. Of
+// more than 32, the first 32.
+std::vector<std::string> MessagesOf(const SystemCall& call);
+
 // A system call of a thread: what strace can act upon, and what it is.
 struct Point {
   std::string name;
