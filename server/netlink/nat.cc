@@ -83,7 +83,7 @@ Request ForwardRule(const Family& family, TransportProtocol protocol, bool any) 
   rule.LoadTransportHeader(2, 2, after + 1);
   rule.Lookup(0, any ? family.forward_any : family.forward, 0);
   rule.Dnat(family.family, 0, family.registers);
-  return std::move(rule).Build();
+  return std::move(rule).BuildWithDigest();
 }
 
 // ip daddr 127.0.0.0/8 return, ip6 daddr ::1 return
@@ -100,7 +100,7 @@ Request LoopbackRule(const Family& family) {
     rule.Equal(0, IpAddress::Parse("::1")->bytes());
   }
   rule.Return();
-  return std::move(rule).Build();
+  return std::move(rule).BuildWithDigest();
 }
 
 // fib daddr type local jump forward_ports
@@ -109,7 +109,7 @@ Request LocalRule(const char* chain) {
   rule.LoadDestinationType(0);
   PutEqual(rule, uint32_t{RTN_LOCAL});
   rule.Jump(kForwardPorts);
-  return std::move(rule).Build();
+  return std::move(rule).BuildWithDigest();
 }
 
 // ip saddr . iif @SET, or with ip daddr or oif.
@@ -133,7 +133,7 @@ Request HairpinRule(const Family& family) {
   MatchAttached(rule, family, family.destination_offset, NFT_META_IIF, family.hairpin);
   MatchAttached(rule, family, family.destination_offset, NFT_META_OIF, family.hairpin);
   rule.Masquerade();
-  return std::move(rule).Build();
+  return std::move(rule).BuildWithDigest();
 }
 
 // ct status dnat ip saddr . oif @hairpin4 masquerade
@@ -146,7 +146,7 @@ Request SelfHairpinRule(const Family& family) {
   MatchForwarded(rule, family);
   MatchAttached(rule, family, family.source_offset, NFT_META_OIF, family.hairpin);
   rule.Masquerade();
-  return std::move(rule).Build();
+  return std::move(rule).BuildWithDigest();
 }
 
 enum class Then { kReturn, kMasquerade };
@@ -161,7 +161,7 @@ Request MasqueradeRule(const Family& family, uint32_t address_offset, uint32_t l
   } else {
     rule.Masquerade();
   }
-  return std::move(rule).Build();
+  return std::move(rule).BuildWithDigest();
 }
 
 void AppendRules(std::vector<Request>& requests) {

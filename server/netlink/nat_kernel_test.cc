@@ -228,6 +228,16 @@ TEST_F(NatKernelTest, AnExpressionThatTheKernelDoesNotHaveIsNamed) {
 TEST_F(NatKernelTest, EnsureTableKeepsElementsAndMendsTheRest) {
   Ensure();
   Add(OneOfEach());
+  // What is as it should be is not made anew: the same handles.
+  const std::string with_handles = Shell("nft -a list ruleset");
+  Ensure();
+  EXPECT_THAT(Shell("nft -a list ruleset"), Eq(with_handles));
+  EXPECT_THAT(Shell("nft list ruleset"), Eq(kListing));
+  // A rule that somebody replaced by another.
+  EXPECT_THAT(Shell("nft replace rule inet netprov prerouting handle $(nft -a list chain inet netprov prerouting | sed "
+                    "-n 's/.*jump.*handle //p') accept"),
+              IsEmpty());
+  EXPECT_THAT(Shell("nft list ruleset"), Not(Eq(kListing)));
   Ensure();
   EXPECT_THAT(Shell("nft list ruleset"), Eq(kListing));
   EXPECT_THAT(Shell("nft flush chain inet netprov postrouting && nft add rule inet netprov prerouting accept"),

@@ -1,5 +1,8 @@
 #include "server/netlink/nat_table.h"
 
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <iterator>
@@ -24,6 +27,28 @@ KernelError TooManyTries() { return TableError(EAGAIN, " (others changed the rul
 
 // The generation after a change at this one.
 uint32_t After(uint32_t generation) { return generation + 1 != 0 ? generation + 1 : 1; }
+
+// Whether the table has the rules that these requests make: all of them, in the order that each chain has them in, and
+// no others. Rules hold their chains and sets, so that these are there too.
+KernelResult<bool> HasRules(Session& session, const std::vector<Request>& requests) {
+  std::vector<NftRule> wanted;
+  for (const Request& request : requests) {
+    MessageReader reader(request.message);
+    const std::optional<MessageView> message = reader.Next();
+    if (!message.has_value() || message->type != (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWRULE)) continue;
+    NETPROV_ASSIGN_OR_RETURN(NftRule rule, DecodeNftRule(message->payload));
+    wanted.push_back(std::move(rule));
+  }
+  NETPROV_ASSIGN_OR_RETURN(const std::vector<Payload> payloads, session.Dump(EncodeDumpNftRules(kNatTable)));
+  std::vector<NftRule> found;
+  for (const Payload& payload : payloads) {
+    NETPROV_ASSIGN_OR_RETURN(NftRule rule, DecodeNftRule(payload));
+    found.push_back(std::move(rule));
+  }
+  // Between chains there is no order.
+  for (std::vector<NftRule>* rules : {&wanted, &found}) std::ranges::stable_sort(*rules, {}, &NftRule::chain);
+  return found == wanted;
+}
 
 // Whether somebody changed the rule set since the look at it.
 bool Overtaken(const KernelError& error) { return error.code == ERESTART; }
@@ -52,14 +77,22 @@ KernelResult<NatTable::Look> NatTable::LookAtTable() {
 
 KernelResult<void> NatTable::EnsureTable() {
   look_.reset();
+  const std::vector<Request> requests = EncodeEnsureNatTable(mark_);
   for (int i = 0; i < kMaxTries; ++i) {
     NETPROV_ASSIGN_OR_RETURN(const Look look, LookAtTable());
     if (look.owner == Owner::kSomebodyElse) return TableError(EEXIST, " is somebody else's");
-    if (look.owner == Owner::kNetprov && look.generation == settled_) {
-      look_ = look;
-      return {};
+    if (look.owner == Owner::kNetprov) {
+      bool is_settled = look.generation == settled_;
+      if (!is_settled) {
+        NETPROV_ASSIGN_OR_RETURN(is_settled, HasRules(session_, requests));
+      }
+      if (is_settled) {
+        settled_ = look.generation;
+        look_ = look;
+        return {};
+      }
     }
-    Result<void, TransactionError> done = session_.ExecuteTransaction(EncodeEnsureNatTable(mark_), look.generation);
+    Result<void, TransactionError> done = session_.ExecuteTransaction(requests, look.generation);
     if (done.ok()) {
       settled_ = After(look.generation);
       look_ = Look{.generation = settled_, .owner = Owner::kNetprov};

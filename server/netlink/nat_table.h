@@ -39,9 +39,10 @@ class NatTable {
   // changed since; 0: none is known. No generation comes twice (nf_tables_commit()).
   uint32_t settled() const { return settled_; }
 
-  // Makes the table where there is none, else makes chains, rules and sets of the table what they should be, as after
-  // `nft flush chain`; elements stay. EEXIST where the table is somebody else's; EEXIST or EOPNOTSUPP where somebody
-  // made one of its sets or chains another kind, which only they can undo. At the generation settled() nothing is made.
+  // Makes the table where there is none. Where its rules are not what they should be, as after `nft flush chain`, makes
+  // chains, rules and sets of the table anew; elements stay. Else changes nothing. EEXIST where the table is somebody
+  // else's; EEXIST or EOPNOTSUPP where somebody made one of its sets or chains another kind, which only they can undo.
+  // At the generation settled() nobody looks at the rules.
   KernelResult<void> EnsureTable();
 
   // Adds elements, at most Session::kMaxTransactionRequests. TransactionError::request is the index of the element that

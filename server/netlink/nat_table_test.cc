@@ -6,6 +6,7 @@
 #include <linux/netlink.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -54,6 +55,21 @@ class NatTableTest : public testing::Test {
   void ExpectTransaction(Request request, ScriptedMessage answer) {
     transport_.ExpectSend({EncodeBatchBegin(9), std::move(request), EncodeBatchEnd()});
     transport_.Reply({std::move(answer)});
+  }
+
+  // A dump of the table's rules, but for the first `missing`.
+  void ExpectRules(size_t missing) {
+    transport_.ExpectSend({EncodeDumpNftRules("netprov")});
+    std::vector<ScriptedMessage> rules;
+    for (const Request& request : EncodeEnsureNatTable("netprov:r")) {
+      if (!request.operation.starts_with("NFT_MSG_NEWRULE ")) continue;
+      ScriptedMessage rule = Nft(NFT_MSG_NEWRULE, "", NLM_F_MULTI);
+      rule.payload.assign(request.message.begin() + NLMSG_HDRLEN, request.message.end());
+      rules.push_back(std::move(rule));
+    }
+    rules.erase(rules.begin(), rules.begin() + static_cast<std::ptrdiff_t>(missing));
+    rules.push_back(ScriptedDone());
+    transport_.ReplyDatagram({.messages = std::move(rules)});
   }
 
   void ExpectEmptyDumps() {
@@ -146,6 +162,7 @@ TEST_F(NatTableTest, ATableThatNobodyChangedIsNotMadeAgain) {
 TEST_F(NatTableTest, ATableIsMadeAgainAtAnyOtherGeneration) {
   NatTable table(session_, "r", /*settled=*/8);
   ExpectLook(Table::kOurs);
+  ExpectRules(/*missing=*/1);
   transport_.ExpectAnySend();
   const auto last = static_cast<uint32_t>(EncodeEnsureNatTable("netprov:r").size());
   transport_.Reply({ScriptedAck(0, "", last)});
@@ -157,6 +174,21 @@ TEST_F(NatTableTest, ATableIsMadeAgainAtAnyOtherGeneration) {
   ExpectLook(Table::kOurs);
   ExpectTransaction(EncodeAddNatElement(kElement), ScriptedAck(0, "", 1));
   EXPECT_TRUE(table.AddElements(std::vector{kElement}).ok());
+}
+
+TEST_F(NatTableTest, EnsureTableChangesNothingThatIsAsItShouldBe) {
+  ExpectLook(Table::kOurs);
+  ExpectRules(/*missing=*/0);
+  EXPECT_TRUE(table_.EnsureTable().ok());
+}
+
+TEST_F(NatTableTest, EnsureTableMakesRulesAnewOfWhichOneIsMissing) {
+  ExpectLook(Table::kOurs);
+  ExpectRules(/*missing=*/1);
+  transport_.ExpectAnySend();
+  transport_.Reply({ScriptedAck(ERESTART)});
+  ExpectLook(Table::kTheirs);
+  EXPECT_THAT(table_.EnsureTable().error().code, Eq(EEXIST));
 }
 
 TEST_F(NatTableTest, EnsureTableLooksAgainWhereSomebodyWasFaster) {

@@ -197,7 +197,7 @@ TEST(EncodeEnsureNatTableTest, IsOneTransactionOfTableSetsChainsAndRules) {
   EXPECT_THAT(operations, ElementsAreArray(expected));
   EXPECT_THAT(EncodeDumpNatElements(), SizeIs(8));
   ExpectMessage(requests[21], "NFT_MSG_NEWRULE inet netprov forward_ports", R"(
-    c8 01 00 00  06 0a 05 0c                 # 456 bytes, NFT_MSG_NEWRULE, NLM_F_REQUEST|NLM_F_ACK|NLM_F_CREATE|NLM_F_APPEND
+    d8 01 00 00  06 0a 05 0c                 # 472 bytes, NFT_MSG_NEWRULE, NLM_F_REQUEST|NLM_F_ACK|NLM_F_CREATE|NLM_F_APPEND
     00 00 00 00  00 00 00 00
     01 00 00 00                              # nfgenmsg: NFPROTO_INET
     0c 00 01 00  6e 65 74 70  72 6f 76 00    # NFTA_RULE_TABLE "netprov"
@@ -259,7 +259,7 @@ TEST(EncodeEnsureNatTableTest, IsOneTransactionOfTableSetsChainsAndRules) {
     08 00 02 00  00 00 00 02                 #       NFTA_NAT_FAMILY AF_INET
     08 00 03 00  00 00 00 08                 #       NFTA_NAT_REG_ADDR_MIN register 0
     08 00 05 00  00 00 00 09                 #       NFTA_NAT_REG_PROTO_MIN register 1
-  )");
+    0e 00 07 00  6e 08 e7 ba  29 3f b4 87  5f ef 00 00  # NFTA_RULE_USERDATA: FNV-1a of all above, its length (456) included)");
 }
 
 TEST(ForwardPortRangeTest, EachPortGoesToTheNext) {

@@ -19,6 +19,9 @@ namespace {
 // libnftnl's numbers for comments in user data (NFTNL_UDATA_TABLE_COMMENT, NFTNL_UDATA_SET_ELEM_COMMENT).
 constexpr uint8_t kComment = 0;
 
+// Of netprov's own, in the user data of rules: nft passes over what it does not know.
+constexpr uint8_t kDigest = 0x6e;
+
 // nft packs the types of a concatenation into one number, 6 bits each.
 constexpr int kTypeBits = 6;
 
@@ -51,6 +54,13 @@ void PutComment(MessageBuilder& message, uint16_t type, std::string_view comment
   for (char c : comment) user_data.push_back(static_cast<std::byte>(c));
   user_data.push_back(std::byte{0});
   message.PutBytes(type, user_data);
+}
+
+// FNV-1a.
+uint64_t DigestOf(std::span<const std::byte> bytes) {
+  uint64_t digest = 0xcbf29ce484222325;
+  for (const std::byte byte : bytes) digest = (digest ^ std::to_integer<uint64_t>(byte)) * 0x100000001b3;
+  return digest;
 }
 
 // The comment of user data, empty where there is none, as in user data of another form: whoever made them may have
@@ -284,6 +294,37 @@ NftRuleBuilder::NftRuleBuilder(std::string_view table, std::string_view chain)
 Request NftRuleBuilder::Build() && {
   message_.EndNest(expressions_);
   return std::move(message_).Build();
+}
+
+Request NftRuleBuilder::BuildWithDigest() && {
+  message_.EndNest(expressions_);
+  const uint64_t digest = DigestOf(MessageBuilder(message_).Build().message);
+  std::vector<std::byte> user_data = {std::byte{kDigest}, std::byte{sizeof(digest)}};
+  const auto bytes = std::as_bytes(std::span(&digest, 1));
+  user_data.insert(user_data.end(), bytes.begin(), bytes.end());
+  message_.PutBytes(NFTA_RULE_USERDATA, user_data);
+  return std::move(message_).Build();
+}
+
+Request EncodeDumpNftRules(std::string_view table) {
+  MessageBuilder message = NftMessage(Operation("NFT_MSG_GETRULE dump of", {table}), NFT_MSG_GETRULE, NLM_F_DUMP);
+  message.PutString(NFTA_RULE_TABLE, table);
+  return std::move(message).Build();
+}
+
+KernelResult<NftRule> DecodeNftRule(std::span<const std::byte> payload) {
+  constexpr char kMessage[] = "NFT_MSG_GETRULE";
+  if (!TakeHeader<nfgenmsg>(payload)) return Malformed(kMessage, "no nfgenmsg");
+  NftRule rule;
+  AttributeReader reader(payload);
+  while (std::optional<AttributeView> attribute = reader.Next()) {
+    if (attribute->type == NFTA_RULE_CHAIN) rule.chain = attribute->String().value_or("");
+    if (attribute->type == NFTA_RULE_USERDATA) {
+      rule.user_data.assign(attribute->payload.begin(), attribute->payload.end());
+    }
+  }
+  if (reader.malformed() || rule.chain.empty()) return Malformed(kMessage, "no chain");
+  return rule;
 }
 
 template <typename PutAttributes>

@@ -155,6 +155,9 @@ class NftRuleBuilder {
 
   // NFT_MSG_NEWRULE at the end of the chain.
   Request Build() &&;
+  // The same with a digest of the rule in its user data, which `nft` does not show. The kernel gives back expressions
+  // in another form than it takes them, but user data as they are; who replaces the rule takes the digest away.
+  Request BuildWithDigest() &&;
 
  private:
   void LoadHeader(uint32_t base, uint32_t offset, uint32_t length, NftRegister target);
@@ -167,6 +170,20 @@ class NftRuleBuilder {
   MessageBuilder message_;
   size_t expressions_ = 0;
 };
+
+struct NftRule {
+  std::string chain;
+  std::vector<std::byte> user_data;
+
+  friend bool operator==(const NftRule&, const NftRule&) = default;
+};
+
+// NFT_MSG_GETRULE for all rules of a table, for Session::Dump: of each chain in their order. None where there is no
+// such table.
+Request EncodeDumpNftRules(std::string_view table);
+// Reads one reply, or what a NftRuleBuilder has built without its header. EBADMSG where it is malformed: cut short or
+// without a chain.
+KernelResult<NftRule> DecodeNftRule(std::span<const std::byte> payload);
 
 }  // namespace netprov::netlink
 

@@ -187,6 +187,23 @@ TEST(EncodeNftElementTest, NewDeleteAndDump) {
   )");
 }
 
+TEST(DecodeNftRuleTest, TakesChainAndUserData) {
+  NftRuleBuilder builder("t", "c");
+  builder.Return();
+  const Request request = std::move(builder).BuildWithDigest();
+  const std::span<const std::byte> payload = std::span(request.message).subspan(16);
+  KernelResult<NftRule> rule = DecodeNftRule(payload);
+  ASSERT_TRUE(rule.ok()) << rule.error().ToString();
+  EXPECT_THAT(rule->chain, Eq("c"));
+  EXPECT_THAT(rule->user_data.size(), Eq(10u));
+  NftRuleBuilder other("t", "c");
+  other.Masquerade();
+  const Request another = std::move(other).BuildWithDigest();
+  EXPECT_FALSE(*DecodeNftRule(std::span(another.message).subspan(16)) == *rule);
+  EXPECT_THAT(DecodeNftRule({}).error().code, Eq(EBADMSG));
+  EXPECT_THAT(DecodeNftRule(payload.first(8)).error().code, Eq(EBADMSG));
+}
+
 TEST(NftRuleBuilderTest, LoadsFromThePacket) {
   NftRuleBuilder first("t", "c");
   first.LoadMeta(NFT_META_NFPROTO, 1);

@@ -24,6 +24,11 @@ constexpr char kForwardNoMore[] =
     "sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0 && "
     "sysctl -qw net.ipv4.conf.all.accept_redirects=1";
 
+// The kernel asks for duplicates, but waits neither before nor after it.
+constexpr char kDetectAtOnce[] =
+    "ip netns exec blue sysctl -qw net.ipv6.conf.default.dad_transmits=0 "
+    "net.ipv6.conf.default.router_solicitation_delay=0";
+
 // How many namespaces are made ahead at a time. With fewer taken in a second, none is.
 constexpr int kAhead = 2;
 constexpr const char* kTaken[kAhead] = {"taken1", "taken2"};
@@ -82,6 +87,7 @@ Steps Running(const std::string& command) {
 std::string UidOfBlue(TestClient& client) { return client.GetNamespace("blue").value.uid(); }
 std::string UidOfForeign(TestClient& client) { return client.GetNamespace("foreign").value.uid(); }
 std::string UidOfPair(TestClient& client) { return client.GetVeth("v").value.uid(); }
+std::string UidOfStack(TestClient& client) { return client.GetVeth("blue").value.uid(); }
 std::string UidOfBridge(TestClient& client) { return client.GetBridge("br").value.uid(); }
 std::string UidOfHostBridge(TestClient& client) { return client.GetBridge("hostbr").value.uid(); }
 std::string UidOfMacvlan(TestClient& client) { return client.GetDevice("m").value.uid(); }
@@ -130,6 +136,7 @@ std::vector<Mutation> CallMutations() {
   const Steps pair = Creating(PairRequest());
   const Steps blue_and_pair = OneAfterTheOther({blue, pair});
   const Steps blue_and_bridge = OneAfterTheOther({blue, Creating(BridgeRequest())});
+  const Steps blue_that_detects = OneAfterTheOther({blue, Running(kDetectAtOnce)});
   const Steps no_blue = Deleting(DeleteBlueRequest());
   const Steps no_pair = Deleting(DeletePairRequest());
   // A bridge of somebody else's takes the address of a port, unless it has one.
@@ -137,6 +144,8 @@ std::vector<Mutation> CallMutations() {
       Running("ip -n blue link add br-lan address 02:00:00:00:00:1a type bridge && ip -n blue link set br-lan up");
   const Steps forward_no_more = Running(kForwardNoMore);
   auto create_pair = [](const std::string& id) { return PairRequest(id); };
+  auto bridge = [](const std::string& id) { return BridgeRequest(id); };
+  auto stack = [](const std::string& id) { return StackRequest("blue", 2, id); };
   auto pair_with_blue = [](const std::string& id) {
     v1::CreateVethRequest request = PairRequest(id);
     request.set_create_namespaces(true);
@@ -171,6 +180,7 @@ std::vector<Mutation> CallMutations() {
       Create("CreateConfiguredVeth", ConfiguredPairRequest, blue, no_pair, UidOfPair),
       Update("UpdateVeth", ChangePairRequest, OneAfterTheOther({blue, Creating(ConfiguredPairRequest())}), UidOfPair),
       Delete("DeleteConfiguredVeth", DeletePairRequest, blue, Creating(ConfiguredPairRequest())),
+      Create("CreateDetailedVeth", DetailedPairRequest, blue_that_detects, no_pair, UidOfPair),
       Create("CreateLimitedVeth", +limited_pair, blue, no_pair, UidOfPair),
       Update("UpdateLimits", ChangeLimitsRequest, OneAfterTheOther({blue, Creating(LimitedPairRequest())}), UidOfPair),
       Delete("DeleteLimitedVeth", DeletePairRequest, blue, Creating(LimitedPairRequest())),
@@ -188,13 +198,19 @@ std::vector<Mutation> CallMutations() {
       Create("CreateForeignPort", ForeignPortRequest, OneAfterTheOther({blue, foreign_bridge}), no_pair, UidOfPair),
       Update("UpdateVethToForeignPort", JoinForeignBridgeRequest,
              OneAfterTheOther({blue_and_bridge, foreign_bridge, Creating(PortRequest())}), UidOfPair),
+      Update("UpdateVethToOtherPort", MovePortRequest,
+             OneAfterTheOther({blue_and_bridge, Creating(OtherBridgeRequest()), Creating(PortRequest())}), UidOfPair),
+      Create("CreateStack", +stack, OneAfterTheOther({Creating(StackBridgeRequest()), forward_no_more}),
+             OneAfterTheOther({no_blue, forward_no_more}), UidOfStack),
+      Create("CreateVethAtProcess", InsideRequest, blue, no_pair, UidOfPair),
       Create("CreateVethAtPath", PlacedRequest, blue, no_pair, UidOfPair),
       Delete("DeleteVethAtPath", DeletePairRequest, blue, Creating(PlacedRequest())),
-      Create("CreateBridge", BridgeRequest, blue, Deleting(DeleteBridgeRequest()), UidOfBridge),
+      Create("CreateBridge", +bridge, blue, Deleting(DeleteBridgeRequest()), UidOfBridge),
       Create("CreateHostBridge", HostBridgeRequest, Nothing(), Deleting(DeleteHostBridgeRequest()), UidOfHostBridge),
       Update("UpdateBridge", ChangeBridgeRequest, blue_and_bridge, UidOfBridge),
       Delete("DeleteBridge", DeleteBridgeRequest, blue, Creating(BridgeRequest())),
       Create("CreateDevice", +macvlan, blue_and_pair, Deleting(DeleteMacvlanRequest()), UidOfMacvlan),
+      Create("CreateVxlan", VxlanRequest, blue, Deleting(DeleteVxlanRequest()), UidOfVxlan),
       Update("UpdateDevice", ChangeVxlanRequest, OneAfterTheOther({blue, Creating(VxlanRequest())}), UidOfVxlan),
       Delete("DeleteDevice", DeleteMacvlanRequest, blue_and_pair, Creating(MacvlanRequest())),
       Create("CreateVxlanPort", VxlanPortRequest, blue_and_bridge, Deleting(DeleteVxlanRequest()), UidOfVxlan),

@@ -297,8 +297,8 @@ class RecoveryCrashPointTest : public CrashPointTest {
 
   // Of the others the recovery is that of a creation or of a pair's deletion.
   static bool FailsToo() {
-    const std::set<std::string> others = {"CollectGarbage", "Expiry",  "HealDeletedLink", "HealDeletedNamespace",
-                                          "HealDevice",     "HealNat", "HealRates"};
+    const std::set<std::string> others = {"CollectGarbage",       "Expiry",     "HealBridge", "HealDeletedLink",
+                                          "HealDeletedNamespace", "HealDevice", "HealNat",    "HealRates"};
     return !others.contains(GetParam().name);
   }
 

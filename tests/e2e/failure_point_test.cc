@@ -50,11 +50,15 @@ class FailurePointTest : public MutationTest {
   // Of what makes, heals, updates or deletes by the same parts as another does, in CI only the system calls fail that
   // leave something.
   bool EveryCall() const {
-    const std::set<std::string> names = {"CreateForeignPort",
+    const std::set<std::string> names = {"CreateDetailedVeth",
+                                         "CreateForeignPort",
                                          "CreateHostBridge",
                                          "CreateIfb",
                                          "CreateLimitedVeth",
                                          "CreateNamespaceMadeAhead",
+                                         "CreateStack",
+                                         "CreateVethAtProcess",
+                                         "CreateVxlan",
                                          "CreateVxlanPort",
                                          "DeleteIfb",
                                          "DeleteLimitedVeth",
@@ -67,12 +71,14 @@ class FailurePointTest : public MutationTest {
                                          "UpdatePort",
                                          "UpdateVethToForeignPort",
                                          "UpdateVethToNoPort",
+                                         "UpdateVethToOtherPort",
                                          "UpdateVethToPort",
                                          "HealDeletedLink",
                                          "HealDeletedNamespace",
                                          "HealRates",
                                          "HealNat",
                                          "HealDnsFiles",
+                                         "HealBridge",
                                          "HealDevice"};
     return IsLongForm() || !names.contains(GetParam().name);
   }

@@ -59,6 +59,7 @@ const std::map<std::string, std::vector<int>>& Failures() {
       {"open_tree", {EMFILE, ENFILE, ENOMEM, ENOSPC, EPERM}},
       {"openat", {EACCES, EINTR, EIO, EMFILE, ENFILE, ENOMEM, EPERM}},
       {"openat2", {EACCES, EMFILE, ENFILE, ENOMEM, EPERM}},
+      {"pidfd_open", {EMFILE, ENFILE, ENOMEM}},
       {"pread64", {EINTR, EIO}},
       {"pwrite64", {EDQUOT, EFBIG, EINTR, EIO, ENOSPC, EPERM}},
       {"read", {EIO, EINTR}},

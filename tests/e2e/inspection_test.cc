@@ -1,4 +1,5 @@
 // What the daemon shows of the kernel, with iproute2 as the witness.
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -35,12 +36,6 @@ Json Ip(const std::string& arguments) { return Json::parse(Shell("ip -j " + argu
 std::string Destination(const std::string& text, bool ipv6) {
   if (text == "default") return ipv6 ? "::/0" : "0.0.0.0/0";
   return absl::StrContains(text, '/') ? text : absl::StrCat(text, ipv6 ? "/128" : "/32");
-}
-
-uint32_t TableNumber(const Json& route) {
-  const std::string table = route.value("table", "main");
-  if (table == "main") return 254;
-  return table == "local" ? 255 : static_cast<uint32_t>(std::stoul(table));
 }
 
 class InspectionTest : public DaemonTest {
@@ -132,40 +127,74 @@ class InspectionTest : public DaemonTest {
   std::unique_ptr<TestClient> client_;
 };
 
+// Every field of every link, but the statistics.
 TEST_F(InspectionTest, LinksAreThoseOfIp) {
+  Shell(
+      "ip -n blue link set f1 promisc on allmulticast on group 7 gso_max_size 20000 gso_max_segs 100 gro_max_size "
+      "30000");
+  Shell(
+      "ip -n blue link set br0 mtu 1400; ip -n blue link add down0 type dummy || ip -n blue link add down0 type "
+      "bridge");
+  const std::map<std::string, v1::Link::OperState> states = {
+      {"UNKNOWN", v1::Link::OPER_STATE_UNSPECIFIED},
+      {"NOTPRESENT", v1::Link::OPER_STATE_NOT_PRESENT},
+      {"DOWN", v1::Link::OPER_STATE_DOWN},
+      {"LOWERLAYERDOWN", v1::Link::OPER_STATE_LOWER_LAYER_DOWN},
+      {"TESTING", v1::Link::OPER_STATE_TESTING},
+      {"DORMANT", v1::Link::OPER_STATE_DORMANT},
+      {"UP", v1::Link::OPER_STATE_UP},
+  };
   for (const auto& [parent, where] :
        std::map<std::string, std::string>{{"host", ""}, {"namespaces/blue", "-n blue "}}) {
     SCOPED_TRACE(parent);
-    const Json witness = Ip(where + "-d link show");
-    std::map<uint32_t, Json> by_index;
-    for (const Json& link : witness) by_index[link["ifindex"]] = link;
+    Json witness = Ip(where + "-d -N link show");
+    std::sort(witness.begin(), witness.end(), [](const Json& a, const Json& b) { return a["ifindex"] < b["ifindex"]; });
+    std::map<std::string, uint32_t> indexes;
+    for (const Json& link : witness) indexes[link["ifname"]] = link["ifindex"];
     const std::vector<v1::Link> links = Links(In<v1::ListLinksRequest>(parent));
-    EXPECT_EQ(links.size(), witness.size());
-    uint32_t before = 0;
-    for (const v1::Link& link : links) {
+    ASSERT_EQ(links.size(), witness.size());
+    for (size_t i = 0; i < links.size(); ++i) {
+      const v1::Link& link = links[i];
       SCOPED_TRACE(link.interface_name());
-      ASSERT_TRUE(by_index.contains(link.ifindex()));
-      EXPECT_GT(link.ifindex(), before);
-      before = link.ifindex();
-      const Json& other = by_index[link.ifindex()];
-      EXPECT_EQ(link.name(), absl::StrCat(parent, "/links/", link.ifindex()));
-      EXPECT_EQ(link.interface_name(), other["ifname"]);
-      EXPECT_EQ(link.mtu(), other["mtu"]);
-      EXPECT_EQ(link.mac_address(), other.value("address", "00:00:00:00:00:00"));
-      EXPECT_EQ(link.kind(), other.contains("linkinfo") ? other["linkinfo"].value("info_kind", "") : "");
-      EXPECT_EQ(link.admin_state() == v1::VethEndpoint::ADMIN_STATE_UP,
-                other["flags"].dump().find("\"UP\"") != std::string::npos);
-      const std::string oper = other["operstate"];
-      EXPECT_EQ(link.oper_state() == v1::Link::OPER_STATE_UP, oper == "UP");
-      EXPECT_EQ(link.oper_state() == v1::Link::OPER_STATE_UNSPECIFIED, oper == "UNKNOWN");
-      EXPECT_EQ(link.alias(), other.value("ifalias", ""));
-      EXPECT_EQ(link.object(), link.interface_name() == "h0" || link.interface_name() == "eth0" ? "veths/v" : "");
-      EXPECT_EQ(link.alternative_names_size(), static_cast<int>(other.value("altnames", Json::array()).size()));
-      if (other.contains("master")) {
-        EXPECT_EQ(by_index[link.master_ifindex()]["ifname"], other["master"]);
-      } else {
-        EXPECT_EQ(link.master_ifindex(), 0u);
+      const Json& other = witness[i];
+      const auto has_flag = [&other](const char* flag) {
+        return absl::StrContains(other["flags"].dump(), absl::StrCat("\"", flag, "\""));
+      };
+      v1::Link expected;
+      const std::string name = other["ifname"];
+      expected.set_name(absl::StrCat(parent, "/links/", other["ifindex"].get<uint32_t>()));
+      expected.set_ifindex(other["ifindex"]);
+      expected.set_interface_name(name);
+      for (const Json& altname : other.value("altnames", Json::array())) expected.add_alternative_names(altname);
+      const Json info = other.value("linkinfo", Json::object());
+      expected.set_kind(info.value("info_kind", ""));
+      expected.set_mac_address(other.value("address", "00:00:00:00:00:00"));
+      expected.set_mtu(other["mtu"]);
+      expected.set_admin_state(has_flag("UP") ? v1::VethEndpoint::ADMIN_STATE_UP : v1::VethEndpoint::ADMIN_STATE_DOWN);
+      expected.set_oper_state(states.at(other["operstate"]));
+      if (other.contains("master")) expected.set_master_ifindex(indexes.at(other["master"]));
+      // By its name where it is in the same namespace.
+      if (expected.kind() == "veth") {
+        expected.set_peer_ifindex(other.contains("link_index") ? other["link_index"].get<uint32_t>()
+                                                               : indexes.at(other["link"]));
       }
+      expected.set_group(static_cast<uint32_t>(std::stoul(other["group"].get<std::string>())));
+      expected.set_alias(other.value("ifalias", ""));
+      expected.set_tx_queues(other["num_tx_queues"]);
+      expected.set_rx_queues(other["num_rx_queues"]);
+      expected.set_promiscuous(has_flag("PROMISC"));
+      expected.set_all_multicast(has_flag("ALLMULTI"));
+      v1::OffloadLimits& limits = *expected.mutable_offload_limits();
+      limits.set_gso_max_size(other["gso_max_size"]);
+      limits.set_gso_max_segments(other["gso_max_segs"]);
+      limits.set_gro_max_size(other["gro_max_size"]);
+      // What this `ip` does not know of.
+      limits.set_gso_ipv4_max_size(link.offload_limits().gso_ipv4_max_size());
+      limits.set_gro_ipv4_max_size(link.offload_limits().gro_ipv4_max_size());
+      if (name == "h0" || name == "eth0") expected.set_object("veths/v");
+      v1::Link seen = link;
+      seen.clear_statistics();
+      EXPECT_EQ(seen.DebugString(), expected.DebugString());
     }
   }
 }
@@ -210,71 +239,123 @@ TEST_F(InspectionTest, StatisticsAreThoseOfIp) {
   }
 }
 
+// Every field of every address.
 TEST_F(InspectionTest, AddressesAreThoseOfIp) {
+  // One of a network that it has an address of, one that was learnt and is not chosen any more, and one that is taken.
+  Shell("ip -n blue addr add 172.16.0.77/24 dev f1");
+  Shell("ip -n blue addr add 2001:db8:7::1/64 dev f1 valid_lft 1000 preferred_lft 0");
+  Shell("ip -n blue addr add 2001:db8:8::1/64 dev br0 nodad; ip -n blue addr add 2001:db8:8::1/64 dev f1");
+  Shell("until ip -n blue addr show dev f1 | grep -q dadfailed; do sleep 0.02; done");
+  // The kernel's own come on their own time.
+  Shell("while ip -n blue addr show | grep tentative | grep -vq dadfailed; do sleep 0.02; done");
   std::multiset<std::string> expected;
-  for (const Json& link : Ip("-n blue addr show")) {
+  for (const Json& link : Ip("-n blue -N -d addr show")) {
     for (const Json& address : link["addr_info"]) {
-      const std::string peer = address.value("address", "");
-      expected.insert(absl::StrCat(link["ifname"].get<std::string>(), " ", address["local"].get<std::string>(), "/",
-                                   address["prefixlen"].get<int>(), " ", peer, " ",
-                                   address["scope"].get<std::string>()));
+      v1::AddressEntry entry;
+      entry.set_ifindex(link["ifindex"]);
+      entry.set_interface_name(link["ifname"]);
+      const std::string local = address["local"];
+      entry.set_address(absl::StrCat(local, "/", address["prefixlen"].get<int>()));
+      entry.set_peer(address.value("address", ""));
+      const std::map<std::string, v1::IpScope> scopes = {
+          {"0", v1::IP_SCOPE_GLOBAL}, {"253", v1::IP_SCOPE_LINK}, {"254", v1::IP_SCOPE_HOST}};
+      entry.set_scope(scopes.at(address["scope"]));
+      entry.set_permanent(!address.value("dynamic", false));
+      entry.set_tentative(address.value("tentative", false));
+      entry.set_duplicate(address.value("dadfailed", false));
+      entry.set_deprecated(address.value("deprecated", false));
+      entry.set_secondary(address.value("secondary", false) || address.value("temporary", false));
+      // Who made it, of which this `ip` knows nothing: what netprov did it says.
+      if (link["ifname"] == "eth0" && address["scope"] == "0") {
+        entry.set_protocol(110);
+        entry.set_object("veths/v");
+      }
+      expected.insert(entry.DebugString());
     }
   }
-  const std::map<v1::IpScope, std::string> scopes = {
-      {v1::IP_SCOPE_GLOBAL, "global"}, {v1::IP_SCOPE_LINK, "link"}, {v1::IP_SCOPE_HOST, "host"}};
+  EXPECT_THAT(expected, Contains(HasSubstr("secondary: true")));
+  EXPECT_THAT(expected, Contains(HasSubstr("deprecated: true")));
+  EXPECT_THAT(expected, Contains(HasSubstr("duplicate: true")));
   for (const int page_size : {1, 1000}) {
     std::multiset<std::string> seen;
-    std::set<std::string> ours;
-    for (const v1::AddressEntry& address : Addresses(In<v1::ListAddressesRequest>("namespaces/blue"), page_size)) {
-      seen.insert(absl::StrCat(address.interface_name(), " ", address.address(), " ", address.peer(), " ",
-                               scopes.at(address.scope())));
-      if (!address.object().empty()) ours.insert(address.address());
+    for (v1::AddressEntry& address : Addresses(In<v1::ListAddressesRequest>("namespaces/blue"), page_size)) {
+      if (address.protocol() != 110) address.clear_protocol();
+      seen.insert(address.DebugString());
     }
     EXPECT_EQ(seen, expected);
-    EXPECT_EQ(ours, (std::set<std::string>{"10.0.0.2/24", "10.0.1.2/24", "2001:db8::2/64"}));
   }
   v1::ListAddressesRequest some = In<v1::ListAddressesRequest>("namespaces/blue");
   some.set_family(v1::IP_FAMILY_IPV4);
   some.set_interface_name("another-name-of-f1");
-  EXPECT_EQ(Addresses(some).size(), 2u);
+  EXPECT_EQ(Addresses(some).size(), 3u);
 }
 
+// Every field of every route.
 TEST_F(InspectionTest, RoutesAreThoseOfIp) {
+  Shell("ip -n blue route add 172.20.0.0/16 via 192.0.2.9 dev f1 onlink mtu 1300 src 172.16.0.1 metric 5 proto static");
+  Shell(
+      "ip -n blue route add 172.21.0.0/16 nexthop via 192.0.2.9 dev f1 onlink nexthop via 172.16.0.2 dev f1 weight 7");
+  Shell("ip -n blue route add prohibit 172.22.0.0/16 table 1001; ip -n blue route add throw 172.23.0.0/16 table 1001");
+  const std::map<std::string, v1::RouteEntry::Type> types = {
+      {"1", v1::RouteEntry::TYPE_UNICAST},     {"2", v1::RouteEntry::TYPE_LOCAL},
+      {"3", v1::RouteEntry::TYPE_BROADCAST},   {"4", v1::RouteEntry::TYPE_ANYCAST},
+      {"5", v1::RouteEntry::TYPE_MULTICAST},   {"6", v1::RouteEntry::TYPE_BLACKHOLE},
+      {"7", v1::RouteEntry::TYPE_UNREACHABLE}, {"8", v1::RouteEntry::TYPE_PROHIBIT},
+      {"9", v1::RouteEntry::TYPE_THROW}};
+  const std::map<std::string, v1::IpScope> scopes = {{"0", v1::IP_SCOPE_GLOBAL},
+                                                     {"200", v1::IP_SCOPE_SITE},
+                                                     {"253", v1::IP_SCOPE_LINK},
+                                                     {"254", v1::IP_SCOPE_HOST},
+                                                     {"255", v1::IP_SCOPE_NOWHERE}};
+  std::map<std::string, uint32_t> indexes;
+  for (const Json& link : Ip("-n blue link show")) indexes[link["ifname"]] = link["ifindex"];
+  const auto has_flag = [](const Json& from, const char* flag) {
+    return absl::StrContains(from.value("flags", Json::array()).dump(), absl::StrCat("\"", flag, "\""));
+  };
+  const auto gateway = [](const Json& from) {
+    return from.contains("via") ? from["via"].value("host", "") : from.value("gateway", "");
+  };
   std::multiset<std::string> expected;
+  const std::set<std::string> ours = {"0.0.0.0/0", "10.1.0.0/16", "10.9.0.0/16", "2001:db8:9::/48"};
   for (const bool ipv6 : {false, true}) {
-    for (const Json& route : Ip(absl::StrCat(ipv6 ? "-6" : "-4", " -d -n blue route show table all"))) {
-      std::string hops;
-      for (const Json& hop : route.value("nexthops", Json::array())) {
-        absl::StrAppend(&hops, " ", hop.value("gateway", ""), "%", hop.value("dev", ""), "*", hop.value("weight", 1));
+    for (const Json& route : Ip(absl::StrCat(ipv6 ? "-6" : "-4", " -d -N -n blue route show table all"))) {
+      v1::RouteEntry entry;
+      entry.set_destination(Destination(route["dst"].get<std::string>(), ipv6));
+      entry.set_type(types.at(route["type"]));
+      entry.set_table(static_cast<uint32_t>(std::stoul(route.value("table", "254"))));
+      entry.set_metric(route.value("metric", 0));
+      entry.set_tos(static_cast<uint32_t>(std::stoul(route.value("tos", "0"), nullptr, 0)));
+      entry.set_scope(scopes.at(route.value("scope", "0")));
+      entry.set_protocol(static_cast<uint32_t>(std::stoul(route["protocol"].get<std::string>())));
+      entry.set_gateway(gateway(route));
+      if (route.contains("dev")) {
+        entry.set_interface_name(route["dev"]);
+        entry.set_ifindex(indexes.at(route["dev"]));
       }
-      std::string gateway = route.value("gateway", "");
-      if (route.contains("via")) gateway = route["via"].value("host", "");
-      expected.insert(absl::StrCat(route.value("type", "unicast"), " ",
-                                   Destination(route["dst"].get<std::string>(), ipv6), " ", TableNumber(route), " ",
-                                   route.value("metric", 0), " ", gateway, " ", route.value("dev", ""), " ",
-                                   route.value("prefsrc", ""), hops));
+      entry.set_preferred_source(route.value("prefsrc", ""));
+      entry.set_on_link(has_flag(route, "onlink"));
+      for (const Json& metric : route.value("metrics", Json::array())) entry.set_mtu(metric.value("mtu", 0));
+      for (const Json& hop : route.value("nexthops", Json::array())) {
+        v1::RouteEntry::NextHop& next = *entry.add_next_hops();
+        next.set_gateway(gateway(hop));
+        next.set_interface_name(hop["dev"]);
+        next.set_ifindex(indexes.at(hop["dev"]));
+        next.set_weight(hop.value("weight", 1));
+        next.set_on_link(has_flag(hop, "onlink"));
+      }
+      if (ours.contains(entry.destination())) entry.set_object("veths/v");
+      expected.insert(entry.DebugString());
     }
   }
-  const std::map<v1::RouteEntry::Type, std::string> types = {
-      {v1::RouteEntry::TYPE_UNICAST, "unicast"},        {v1::RouteEntry::TYPE_LOCAL, "local"},
-      {v1::RouteEntry::TYPE_BROADCAST, "broadcast"},    {v1::RouteEntry::TYPE_ANYCAST, "anycast"},
-      {v1::RouteEntry::TYPE_MULTICAST, "multicast"},    {v1::RouteEntry::TYPE_BLACKHOLE, "blackhole"},
-      {v1::RouteEntry::TYPE_UNREACHABLE, "unreachable"}};
   for (const int page_size : {1, 1000}) {
     std::multiset<std::string> seen;
-    std::set<std::string> ours;
+    std::set<std::string> with_object;
     for (const v1::RouteEntry& route : Routes(In<v1::ListRoutesRequest>("namespaces/blue"), page_size)) {
-      std::string hops;
-      for (const v1::RouteEntry::NextHop& hop : route.next_hops()) {
-        absl::StrAppend(&hops, " ", hop.gateway(), "%", hop.interface_name(), "*", hop.weight());
-      }
-      seen.insert(absl::StrCat(types.at(route.type()), " ", route.destination(), " ", route.table(), " ",
-                               route.metric(), " ", route.gateway(), " ", route.interface_name(), " ",
-                               route.preferred_source(), hops));
-      if (!route.object().empty()) ours.insert(route.destination());
+      seen.insert(route.DebugString());
+      if (!route.object().empty()) with_object.insert(route.destination());
     }
     EXPECT_EQ(seen, expected);
-    EXPECT_EQ(ours, (std::set<std::string>{"0.0.0.0/0", "10.1.0.0/16", "10.9.0.0/16", "2001:db8:9::/48"}));
+    EXPECT_EQ(with_object, ours);
   }
   v1::ListRoutesRequest some = In<v1::ListRoutesRequest>("namespaces/blue");
   some.set_table(1000);
@@ -283,27 +364,54 @@ TEST_F(InspectionTest, RoutesAreThoseOfIp) {
   some.set_table(254);
   some.set_family(v1::IP_FAMILY_IPV4);
   some.set_interface_name("f1");
-  // 172.16.0.0/24, 172.16.1.2, 172.17.0.0/16, 172.18.0.0/16 and twice 172.19.0.0/16.
-  EXPECT_EQ(Routes(some).size(), 6u);
+  // 172.16.0.0/24, 172.16.1.2, 172.17.0.0/16, 172.18.0.0/16, twice 172.19.0.0/16, 172.20.0.0/16 and 172.21.0.0/16.
+  EXPECT_EQ(Routes(some).size(), 8u);
 }
 
+// Every field of every neighbor.
 TEST_F(InspectionTest, NeighborsAreThoseOfIp) {
-  std::set<std::string> expected;
-  for (const Json& neighbor : Ip("-n blue neigh show nud all")) {
-    if (!neighbor.contains("lladdr") || neighbor["state"].dump().find("NOARP") != std::string::npos) continue;
-    expected.insert(absl::StrCat(neighbor["dev"].get<std::string>(), " ", neighbor["dst"].get<std::string>(), " ",
-                                 neighbor["lladdr"].get<std::string>()));
-  }
-  std::set<std::string> seen;
-  std::set<std::string> ours;
-  for (const v1::NeighborEntry& neighbor : Neighbors(In<v1::ListNeighborsRequest>("namespaces/blue"), 1)) {
-    if (!neighbor.object().empty()) ours.insert(neighbor.address());
-    if (neighbor.mac_address().empty() || neighbor.state() == v1::NeighborEntry::STATE_NOARP) continue;
-    seen.insert(absl::StrCat(neighbor.interface_name(), " ", neighbor.address(), " ", neighbor.mac_address()));
-  }
-  EXPECT_EQ(seen, expected);
-  EXPECT_THAT(seen, Contains("f1 172.16.0.9 02:00:00:00:00:09"));
-  EXPECT_EQ(ours, std::set<std::string>{"10.0.0.1"});
+  Shell("ip -n blue neigh add 2001:db8::9 lladdr 02:00:00:00:00:19 dev eth0 nud permanent router protocol static");
+  Shell(
+      "ip -n blue neigh add 172.16.0.8 dev f1 nud failed; ip -n blue neigh add 172.16.0.7 lladdr 02:00:00:00:00:07 dev "
+      "f1 nud noarp");
+  const std::map<std::string, v1::NeighborEntry::State> states = {
+      {"INCOMPLETE", v1::NeighborEntry::STATE_INCOMPLETE}, {"REACHABLE", v1::NeighborEntry::STATE_REACHABLE},
+      {"STALE", v1::NeighborEntry::STATE_STALE},           {"DELAY", v1::NeighborEntry::STATE_DELAY},
+      {"PROBE", v1::NeighborEntry::STATE_PROBE},           {"FAILED", v1::NeighborEntry::STATE_FAILED},
+      {"NOARP", v1::NeighborEntry::STATE_NOARP},           {"PERMANENT", v1::NeighborEntry::STATE_PERMANENT}};
+  std::map<std::string, uint32_t> indexes;
+  for (const Json& link : Ip("-n blue link show")) indexes[link["ifname"]] = link["ifindex"];
+  const auto expected = [&] {
+    std::multiset<std::string> all;
+    for (const Json& neighbor : Ip("-n blue -N neigh show nud all")) {
+      v1::NeighborEntry entry;
+      entry.set_interface_name(neighbor["dev"]);
+      entry.set_ifindex(indexes.at(neighbor["dev"]));
+      entry.set_address(neighbor["dst"]);
+      entry.set_mac_address(neighbor.value("lladdr", ""));
+      const Json state = neighbor.value("state", Json::array());
+      if (!state.empty()) entry.set_state(states.at(state[0]));
+      entry.set_router(neighbor.contains("router"));
+      entry.set_protocol(static_cast<uint32_t>(std::stoul(neighbor.value("protocol", "0"))));
+      if (entry.address() == "10.0.0.1") entry.set_object("veths/v");
+      all.insert(entry.DebugString());
+    }
+    return all;
+  };
+  // The kernel looks for routers and groups on its own time.
+  std::multiset<std::string> before;
+  std::multiset<std::string> seen;
+  do {
+    before = expected();
+    seen.clear();
+    for (const v1::NeighborEntry& neighbor : Neighbors(In<v1::ListNeighborsRequest>("namespaces/blue"), 1)) {
+      seen.insert(neighbor.DebugString());
+    }
+  } while (expected() != before);
+  EXPECT_EQ(seen, before);
+  EXPECT_THAT(seen, Contains(AllOf(HasSubstr("\"172.16.0.9\""), HasSubstr("STATE_STALE"))));
+  EXPECT_THAT(seen, Contains(AllOf(HasSubstr("\"2001:db8::9\""), HasSubstr("router: true"), HasSubstr("protocol: 4"))));
+  EXPECT_THAT(seen, Contains(AllOf(HasSubstr("\"10.0.0.1\""), HasSubstr("protocol: 110"))));
 }
 
 TEST_F(InspectionTest, PagesMissAndRepeatNothingWhileLinksComeAndGo) {

@@ -13,6 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "gmock/gmock.h"
 #include "tests/e2e/audit_lines.h"
+#include "tests/e2e/requests.h"
 #include "tests/testing/private_host.h"
 
 namespace netprov::testing {
@@ -33,6 +34,11 @@ std::string NewRequestId() {
 void MutationTest::SetUp() {
   // Foreign to netprov, and to be left alone.
   Shell("ip netns add foreign && ip -n foreign link add f0 type veth peer name f1");
+  inside_place_ = std::make_unique<Process>(std::vector<std::string>{
+      "unshare", "--net", "sh", "-c",
+      absl::StrCat("echo $$ >", kInsidePlace, "; touch ", kPlace, "; mount --bind /proc/$$/ns/net ", kPlace,
+                   "; echo here >&2; exec sleep infinity")});
+  inside_place_->WaitForLine("here");
   StartDaemon();
   ExpectOk(client_->CreateNamespace("kept"));
   ExpectOk(client_->Create(VethRequest("kept", "kept0", "kept", "kept1")));
@@ -132,7 +138,8 @@ void MutationTest::TearDown() {
   EXPECT_EQ(Shell("ip -o link show type ifb"), "");
   EXPECT_EQ(Shell("ip -o link show type bridge"), "");
   EXPECT_EQ(daemon_->Stop(SIGTERM), 0);
-  Shell("ip netns delete foreign");
+  inside_place_ = nullptr;
+  Shell(absl::StrCat("ip netns delete foreign; umount ", kPlace, " && rm ", kPlace, " ", kInsidePlace));
 }
 
 void MutationTest::StartDaemon() {

@@ -12,7 +12,9 @@
 #include "tests/e2e/daemon_fixture.h"
 #include "tests/e2e/mutation.h"
 #include "tests/e2e/picture.h"
+#include "tests/e2e/requests.h"
 #include "tests/e2e/tracer.h"
+#include "tests/testing/process.h"
 
 namespace netprov::testing {
 
@@ -35,7 +37,7 @@ class MutationTest : public DaemonTest, public ::testing::WithParamInterface<Mut
   // Whether the worker, of which these are the calls, found what Arm() had made ready.
   static bool WasReady(const std::vector<SystemCall>& calls);
 
-  std::string Picture() { return PictureOf(*client_); }
+  std::string Picture() { return PictureOf(*client_, {kPlace}); }
 
   // What comes ahead of a call. To be followed by Call().
   void Arm();
@@ -59,6 +61,7 @@ class MutationTest : public DaemonTest, public ::testing::WithParamInterface<Mut
   Answer AwaitDone();
 
   size_t logged_ = 0;
+  std::unique_ptr<Process> inside_place_;  // holds the namespace at kPlace
 };
 
 }  // namespace netprov::testing

@@ -3,18 +3,25 @@
 //
 //   client 192.0.2.2, 2001:db8::2 --- out 192.0.2.1, 2001:db8::1 | the host | h0 10.0.0.1, fd00::1 --- blue 10.0.0.2,
 //   fd00::2
+#include <algorithm>
 #include <chrono>
+#include <set>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "tests/component/test_client.h"
 #include "tests/e2e/host_fixture.h"
 #include "tests/testing/private_host.h"
+#include "tests/testing/process.h"
 
 namespace netprov::testing {
 namespace {
@@ -22,6 +29,7 @@ namespace {
 using nlohmann::json;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::UnorderedElementsAre;
 
 constexpr char kForwarding[] =
     "sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding net.ipv4.conf.all.accept_redirects";
@@ -111,6 +119,27 @@ class NatTest : public HostTest {
     }
     ADD_FAILURE() << listed.dump();
     return {};
+  }
+  // Our table, with the handles of its chains, rules, sets and maps, and, apart, each element of the latter.
+  struct Table {
+    json parts;
+    std::multiset<std::string> elements;
+  };
+  static Table ReadTable() {
+    Table table;
+    const json listed = json::parse(Shell("nft -j list table inet netprov"));
+    for (json item : listed.at("nftables")) {
+      if (item.contains("metainfo")) continue;
+      for (const char* kind : {"set", "map"}) {
+        if (!item.contains(kind)) continue;
+        for (const json& element : item[kind].value("elem", json::array())) {
+          table.elements.insert(absl::StrCat(item[kind].at("name").get<std::string>(), " ", element.dump()));
+        }
+        item[kind].erase("elem");
+      }
+      table.parts.push_back(item);
+    }
+    return table;
   }
   static bool HasTable() { return absl::StrContains(Shell("nft list tables"), "table inet netprov\n"); }
 
@@ -207,6 +236,65 @@ TEST_F(NatTest, APortIsTakenOnce) {
   EXPECT_EQ(Shell("nft list ruleset | tr ',' '\\n' | sort"), rules) << "one more is one element, and no rewrite";
   EXPECT_OK(client_->DeleteVeth("v"));
   EXPECT_FALSE(HasTable());
+}
+
+TEST_F(NatTest, OneMoreIsItsElementsAlone) {
+  EXPECT_OK(client_->Create(TranslatedRequest()));
+  const Table before = ReadTable();
+  // The table, 8 sets and maps, 4 chains and 22 rules.
+  EXPECT_EQ(before.parts.size(), 35u);
+  for (const json& part : before.parts) {
+    EXPECT_TRUE(absl::StrContains(part.dump(), "\"handle\":")) << part.dump();
+  }
+  EXPECT_EQ(before.elements.size(), 10u);
+  // The kernel says what is changed, also where something is replaced by the same.
+  Process monitor({"sh", "-c", "exec stdbuf -oL nft monitor >&2"});
+  // It says nothing when it listens.
+  const auto listens = [&monitor] {
+    Shell("nft 'add table inet listens; delete table inet listens'");
+    return absl::StrContains(monitor.log(), "delete table inet listens");
+  };
+  while (!listens()) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  // What changed from `begin` to `end`.
+  const auto changes = [&monitor](const std::string& begin, const std::string& end) {
+    Shell(absl::StrCat("nft 'add table inet ", end, "; delete table inet ", end, "'"));
+    monitor.WaitForLine(absl::StrCat("delete table inet ", end));
+    std::vector<std::string> lines;
+    bool is_between = false;
+    for (absl::string_view line : absl::StrSplit(monitor.log(), '\n', absl::SkipEmpty())) {
+      if (absl::StrContains(line, absl::StrCat("add table inet ", end))) break;
+      if (is_between && !absl::StartsWith(line, "#")) lines.emplace_back(line);
+      if (absl::StrContains(line, absl::StrCat("delete table inet ", begin))) is_between = true;
+    }
+    return lines;
+  };
+  changes("listens", "begin");
+
+  v1::CreateVethRequest second = VethRequest("w", "h1", "blue", "eth1");
+  v1::VethEndpoint& inside = *second.mutable_veth()->mutable_endpoint_b();
+  inside.add_addresses()->set_address("10.0.1.2/24");
+  inside.set_masquerade(true);
+  inside.add_port_forwards()->set_host_port(8081);
+  EXPECT_OK(client_->Create(second));
+  EXPECT_THAT(changes("begin", "made"),
+              UnorderedElementsAre(HasSubstr("element inet netprov masquerade4 { 10.0.1.2 ."),
+                                   HasSubstr("element inet netprov hairpin4 { 10.0.1.2 ."),
+                                   HasSubstr("element inet netprov forward4_any { tcp . 8081 ")));
+  const Table with = ReadTable();
+  EXPECT_EQ(with.parts, before.parts);
+  EXPECT_EQ(with.elements.size(), before.elements.size() + 3);
+  EXPECT_TRUE(std::includes(with.elements.begin(), with.elements.end(), before.elements.begin(), before.elements.end()))
+      << json(with.elements) << json(before.elements);
+
+  EXPECT_OK(client_->DeleteVeth("w"));
+  EXPECT_THAT(changes("made", "deleted"),
+              UnorderedElementsAre(HasSubstr("delete element inet netprov masquerade4 { 10.0.1.2 ."),
+                                   HasSubstr("delete element inet netprov hairpin4 { 10.0.1.2 ."),
+                                   HasSubstr("delete element inet netprov forward4_any { tcp . 8081 ")));
+  const Table after = ReadTable();
+  EXPECT_EQ(after.parts, before.parts);
+  EXPECT_EQ(after.elements, before.elements);
+  EXPECT_OK(client_->DeleteVeth("v"));
 }
 
 TEST_F(NatTest, AnotherOnesTableIsNotTouched) {

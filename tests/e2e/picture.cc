@@ -1,6 +1,7 @@
 #include "tests/e2e/picture.h"
 
 #include <fcntl.h>
+#include <linux/if_link.h>
 #include <linux/magic.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -18,6 +19,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <set>
 #include <thread>
 #include <utility>
@@ -53,10 +55,25 @@ constexpr char kIpCommands[] =
     "route show table all\n"
     "neighbor show nud permanent\n";
 
-// The settings that netprov or a test changes, and those that follow them.
-constexpr const char* kSettings[] = {"ipv4/ip_forward"};
-constexpr const char* kSettingsOfLinks[] = {"ipv4/conf/%s/forwarding", "ipv4/conf/%s/accept_redirects",
-                                            "ipv6/conf/%s/forwarding"};
+// The settings of all links and of new ones, of which the kernel has no dump: those that netprov or a test changes,
+// those that follow them, and what one would first think of where packets go wrong. To read them all takes as long as
+// the rest of a picture.
+constexpr const char* kSettings[] = {
+    "ipv4/ip_forward",
+    "ipv4/conf/%s/accept_local",
+    "ipv4/conf/%s/accept_redirects",
+    "ipv4/conf/%s/arp_notify",
+    "ipv4/conf/%s/forwarding",
+    "ipv4/conf/%s/proxy_arp",
+    "ipv4/conf/%s/route_localnet",
+    "ipv4/conf/%s/rp_filter",
+    "ipv6/conf/%s/accept_dad",
+    "ipv6/conf/%s/accept_ra",
+    "ipv6/conf/%s/dad_transmits",
+    "ipv6/conf/%s/disable_ipv6",
+    "ipv6/conf/%s/forwarding",
+    "ipv6/conf/%s/ndisc_notify",
+};
 
 // One link of a namespace.
 struct Seen {
@@ -254,38 +271,90 @@ void LookWithTc(View& view) {
   view.lines.push_back(all);
 }
 
-// In which the elements of a set have no order.
+// As nft lists it, but that the elements of a set or map, `{ 2, 1 }`, which have no order, get one. What is a block has
+// a line's end behind its brace.
+std::string WithOrderedElements(absl::string_view rules) {
+  constexpr absl::string_view kBegin = "{ ";
+  std::string ordered;
+  for (size_t begin = rules.find(kBegin); begin != rules.npos; begin = rules.find(kBegin)) {
+    const size_t end = std::min(rules.find('}', begin), rules.size());
+    std::vector<std::string> elements = absl::StrSplit(rules.substr(begin + 1, end - begin - 1), ',');
+    for (std::string& element : elements) absl::StripAsciiWhitespace(&element);
+    std::sort(elements.begin(), elements.end());
+    absl::StrAppend(&ordered, rules.substr(0, begin), "{\n  ", absl::StrJoin(elements, "\n  "), "\n");
+    rules.remove_prefix(end);
+  }
+  return absl::StrCat(ordered, rules);
+}
+
 void LookWithNft(View& view) {
   // Most namespaces have none.
   constexpr uint16_t kGetTables = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE;
   if (DumpOf(NETLINK_NETFILTER, kGetTables, nfgenmsg{}).empty()) return;
-  std::vector<std::string> parts = absl::StrSplit(OutputOf({"nft", "list", "ruleset"}), absl::ByAnyChar("{},\n"));
-  for (std::string& part : parts) absl::StripAsciiWhitespace(&part);
-  std::erase(parts, "");
-  std::sort(parts.begin(), parts.end());
-  for (const std::string& part : parts) view.lines.push_back(absl::StrCat("nft ", part));
+  view.lines.push_back(absl::StrCat("nft ", WithOrderedElements(OutputOf({"nft", "list", "ruleset"}))));
 }
 
 // A macvlan's sources are with the link.
 void LookWithBridge(View& view) {
+  bool has_bridge = false;
   for (const Seen& seen : view.links) {
-    if (seen.link.value("linkinfo", json::object()).value("info_kind", "") != "vxlan") continue;
+    const json info = seen.link.value("linkinfo", json::object());
+    has_bridge |= info.value("info_kind", "") == "bridge";
+    if (info.value("info_kind", "") != "vxlan") continue;
     for (json entry : json::parse(OutputOf({"bridge", "-j", "fdb", "show", "dev", seen.name()}))) {
       entry.erase("linkNetNsId");
       view.lines.push_back(absl::StrCat("fdb ", seen.name(), " ", entry.dump()));
     }
   }
+  if (!has_bridge) return;
+  for (const json& port : json::parse(OutputOf({"bridge", "-j", "vlan", "show"}))) {
+    view.lines.push_back(absl::StrCat("vlan ", port.dump()));
+  }
+}
+
+// The attributes in a part of a netlink message, by type.
+std::map<int, absl::string_view> AttributesIn(absl::string_view bytes) {
+  std::map<int, absl::string_view> attributes;
+  while (bytes.size() >= sizeof(rtattr)) {
+    rtattr header;
+    std::memcpy(&header, bytes.data(), sizeof(header));
+    const size_t size = header.rta_len;
+    if (size < sizeof(header) || size > bytes.size()) break;
+    attributes[header.rta_type & NLA_TYPE_MASK] = bytes.substr(sizeof(header), size - sizeof(header));
+    bytes.remove_prefix(std::min<size_t>(RTA_ALIGN(size), bytes.size()));
+  }
+  return attributes;
+}
+
+// All that is at conf/LINK of IPv4 and IPv6, which the kernel gives as numbers with each link.
+void LookAtSettingsOfLinks(View& view) {
+  for (const std::string& body : DumpOf(NETLINK_ROUTE, RTM_GETLINK, ifinfomsg{})) {
+    const auto link = AttributesIn(absl::string_view(body).substr(sizeof(ifinfomsg)));
+    const auto name = link.find(IFLA_IFNAME);
+    const auto families = link.find(IFLA_AF_SPEC);
+    if (name == link.end() || families == link.end()) {
+      ADD_FAILURE() << "a link without name or settings: " << absl::BytesToHexString(body);
+      continue;
+    }
+    auto has_settings = AttributesIn(families->second);
+    for (const auto& [family, attribute] :
+         {std::pair(AF_INET, int{IFLA_INET_CONF}), {AF_INET6, int{IFLA_INET6_CONF}}}) {
+      const absl::string_view bytes = AttributesIn(has_settings[family])[attribute];
+      std::vector<int32_t> values(bytes.size() / sizeof(int32_t));
+      if (!values.empty()) std::memcpy(values.data(), bytes.data(), values.size() * sizeof(int32_t));
+      view.lines.push_back(absl::StrCat(family == AF_INET ? "ipv4" : "ipv6", "/conf/", name->second.data(), " ",
+                                        absl::StrJoin(values, " ")));
+    }
+  }
 }
 
 void LookAtSettings(View& view) {
-  auto add = [&view](const std::string& name) {
-    view.lines.push_back(absl::StrCat(name, " ", ContentOf(absl::StrCat("/proc/sys/net/", name))));
-  };
-  for (const char* name : kSettings) add(name);
-  std::vector<std::string> links = {"all", "default"};
-  for (const Seen& seen : view.links) links.push_back(seen.name());
-  for (const char* name : kSettingsOfLinks) {
-    for (const std::string& link : links) add(absl::StrReplaceAll(name, {{"%s", link}}));
+  for (const char* pattern : kSettings) {
+    for (const char* links : {"all", "default"}) {
+      const std::string name = absl::StrReplaceAll(pattern, {{"%s", links}});
+      view.lines.push_back(absl::StrCat(name, " ", ContentOf(absl::StrCat("/proc/sys/net/", name))));
+      if (name == pattern) break;
+    }
   }
 }
 
@@ -297,18 +366,20 @@ View LookAround(const std::string& where) {
   LookWithTc(view);
   LookWithNft(view);
   LookWithBridge(view);
+  LookAtSettingsOfLinks(view);
   LookAtSettings(view);
   std::sort(view.lines.begin(), view.lines.end());
   return view;
 }
 
-View LookInto(const std::string& name) {
+// Into the namespace at a path.
+View LookInto(const std::string& path, const std::string& where) {
   View view;
   // A thread of its own, which ends there; the commands that it starts are there too.
   std::thread([&] {
-    UniqueFd netns(::open(absl::StrCat(kNetns, "/", name).c_str(), O_RDONLY | O_CLOEXEC));
-    ASSERT_EQ(::setns(netns.get(), CLONE_NEWNET), 0) << name << ": " << strerrordesc_np(errno);
-    view = LookAround(name);
+    UniqueFd netns(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    ASSERT_EQ(::setns(netns.get(), CLONE_NEWNET), 0) << path << ": " << strerrordesc_np(errno);
+    view = LookAround(where);
   }).join();
   return view;
 }
@@ -348,11 +419,12 @@ std::string PictureOfFiles() {
   return text;
 }
 
-std::string PictureOfKernel() {
+std::string PictureOfKernel(const std::vector<std::string>& places) {
   std::vector<View> views = {LookAround("host")};
   for (const fs::path& path : PathsBelow(kNetns)) {
-    if (IsNamespace(path)) views.push_back(LookInto(path.filename().string()));
+    if (IsNamespace(path)) views.push_back(LookInto(path.string(), path.filename().string()));
   }
+  for (const std::string& path : places) views.push_back(LookInto(path, path));
   std::vector<Seen> links;
   for (const View& view : views) links.insert(links.end(), view.links.begin(), view.links.end());
   std::vector<std::string> lines;
@@ -375,7 +447,7 @@ std::string TextOf(Object object) {
 
 }  // namespace
 
-std::string PictureOf(TestClient& client) {
+std::string PictureOf(TestClient& client, const std::vector<std::string>& places) {
   std::string objects;
   std::vector<std::pair<std::string, std::string>> names;
   auto note = [&names](const auto& object) {
@@ -413,7 +485,7 @@ std::string PictureOf(TestClient& client) {
     device.clear_ifindex();
     absl::StrAppend(&objects, TextOf(device));
   }
-  return absl::StrCat(objects, absl::StrReplaceAll(PictureOfKernel(), names));
+  return absl::StrCat(objects, absl::StrReplaceAll(PictureOfKernel(places), names));
 }
 
 }  // namespace netprov::testing

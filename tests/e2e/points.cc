@@ -62,7 +62,7 @@ const std::vector<Harmless>& AllHarmless() {
        "",
        "how this process takes signals and ends"},
       {{"close", "dup", "epoll_create1", "epoll_ctl", "eventfd2", "inotify_add_watch", "inotify_init1", "lseek",
-        "pipe2", "setsockopt", "socket", "timerfd_create", "timerfd_settime"},
+        "pidfd_open", "pipe2", "setsockopt", "socket", "timerfd_create", "timerfd_settime"},
        "",
        "descriptors of this process, and what they are told, go with it; death closes what is open"},
       {{"bind"}, "AF_NETLINK", "the address of a netlink socket goes with it"},
@@ -78,6 +78,7 @@ const std::vector<Harmless>& AllHarmless() {
       {{"capset", "prctl", "seccomp", "setgroups"}, "", "what this process and its threads may do"},
       {{"ioctl"}, "TCGETS", "looks"},
       {{"ioctl"}, "NS_GET_", "looks"},
+      {{"ioctl"}, "pidfd", "gives a descriptor of a namespace"},
       {{"ioctl"}, "FIONREAD", "looks"},
       {{"write"}, "<anon_inode:[eventfd]>", "wakes another thread, which is killed too"},
       {{"fdatasync", "fsync"},
@@ -104,21 +105,10 @@ constexpr Question kQuestions[] = {
     {"RTM_GETNSID", RTM_GETNSID},
     {"NFNL_SUBSYS_NFTABLES<<8|NFT_MSG_GETGEN", NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN},
     {"NFNL_SUBSYS_NFTABLES<<8|NFT_MSG_GETTABLE", NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE},
+    {"NFNL_SUBSYS_NFTABLES<<8|NFT_MSG_GETRULE", NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETRULE},
     {"NFNL_SUBSYS_NFTABLES<<8|NFT_MSG_GETSET", NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETSET},
     {"NFNL_SUBSYS_NFTABLES<<8|NFT_MSG_GETSETELEM", NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETSETELEM},
 };
-
-// The kinds of the netlink messages that a call sends, as strace shows them: `RTM_NEWLINK`, `0x10 /* NLMSG_??? */`.
-std::vector<std::string> MessagesOf(const SystemCall& call) {
-  constexpr absl::string_view kType = "nlmsg_type=";
-  std::vector<std::string> types;
-  const absl::string_view line = call.line;
-  for (size_t at = line.find(kType); at != line.npos; at = line.find(kType, at)) {
-    at += kType.size();
-    types.emplace_back(line.substr(at, line.find(',', at) - at));
-  }
-  return types;
-}
 
 bool Asks(const std::string& message) {
   return std::any_of(std::begin(kQuestions), std::end(kQuestions), [&](const Question& question) {
@@ -179,6 +169,17 @@ std::string ActOf(const SystemCall& call) {
 bool IsOfAuditLog(const SystemCall& call) {
   const absl::string_view line = call.line;
   return absl::StrContains(line.substr(0, line.find('>')), "</var/lib/netprov/audit.log");
+}
+
+std::vector<std::string> MessagesOf(const SystemCall& call) {
+  constexpr absl::string_view kType = "nlmsg_type=";
+  std::vector<std::string> types;
+  const absl::string_view line = call.line;
+  for (size_t at = line.find(kType); at != line.npos; at = line.find(kType, at)) {
+    at += kType.size();
+    types.emplace_back(line.substr(at, line.find(',', at) - at));
+  }
+  return types;
 }
 
 bool LeavesNothing(const SystemCall& call) {

@@ -19,6 +19,10 @@ bool LeavesNothing(const SystemCall& call);
 // Whether it writes to the audit log, or does something else to it.
 bool IsOfAuditLog(const SystemCall& call);
 
+// The kinds of the netlink messages that a call sends, as strace shows them: `RTM_NEWLINK`, `0x10 /* NLMSG_??? */`. Of
+// more than 32, the first 32.
+std::vector<std::string> MessagesOf(const SystemCall& call);
+
 // A system call of a thread: what strace can act upon, and what it is.
 struct Point {
   std::string name;

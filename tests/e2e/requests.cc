@@ -1,7 +1,10 @@
 #include "tests/e2e/requests.h"
 
+#include <cstdint>
+#include <fstream>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "tests/component/test_client.h"
 
 namespace netprov::testing {
@@ -126,6 +129,28 @@ v1::CreateVethRequest ConfiguredPairRequest(const std::string& request_id) {
   return request;
 }
 
+v1::CreateVethRequest DetailedPairRequest(const std::string& request_id) {
+  v1::CreateVethRequest request = PairRequest(request_id);
+  v1::VethEndpoint& host = *request.mutable_veth()->mutable_endpoint_a();
+  host.set_alias("to blue");
+  host.set_tx_queues(2);
+  host.set_rx_queues(2);
+  v1::VethEndpoint& inside = *request.mutable_veth()->mutable_endpoint_b();
+  inside.set_alias("to the host");
+  inside.set_announce(true);
+  inside.add_addresses()->set_address("10.0.0.2/24");
+  v1::Address& alone = *inside.add_addresses();
+  alone.set_address("2001:db8::2/64");
+  alone.set_duplicate_detection(v1::Address::DUPLICATE_DETECTION_WAIT);
+  v1::OffloadLimits& limits = *inside.mutable_offload_limits();
+  limits.set_gso_max_size(20'000);
+  limits.set_gso_ipv4_max_size(20'000);
+  limits.set_gso_max_segments(100);
+  limits.set_gro_max_size(30'000);
+  limits.set_gro_ipv4_max_size(30'000);
+  return request;
+}
+
 v1::UpdateVethRequest ChangePairRequest(const std::string& request_id, bool back) {
   v1::UpdateVethRequest request = PairUpdate(ConfiguredPairRequest(), request_id, {"endpoint_a.mtu", "endpoint_b"});
   v1::VethEndpoint& host = *request.mutable_veth()->mutable_endpoint_a();
@@ -240,11 +265,58 @@ v1::UpdateVethRequest JoinForeignBridgeRequest(const std::string& request_id, bo
   return PairUpdate(made, request_id, {"endpoint_b.bridge", "endpoint_b.bridge_interface", "endpoint_b.bridge_port"});
 }
 
+v1::UpdateVethRequest MovePortRequest(const std::string& request_id, bool back) {
+  v1::UpdateVethRequest request =
+      PairUpdate(PortRequest(), request_id, {"endpoint_b.bridge", "endpoint_b.bridge_port"});
+  if (back) return request;
+  v1::VethEndpoint& inside = *request.mutable_veth()->mutable_endpoint_b();
+  inside.set_bridge("bridges/other");
+  inside.mutable_bridge_port()->set_isolated(false);
+  inside.mutable_bridge_port()->set_hairpin(true);
+  return request;
+}
+
 v1::CreateVethRequest PlacedRequest(const std::string& request_id) {
   v1::CreateVethRequest request = PairRequest(request_id);
   v1::VethEndpoint& elsewhere = *request.mutable_veth()->mutable_endpoint_a();
-  elsewhere.set_netns_path("/run/netns/foreign");
+  elsewhere.set_netns_path(kPlace);
   elsewhere.add_addresses()->set_address("10.0.7.1/24");
+  return request;
+}
+
+v1::CreateVethRequest InsideRequest(const std::string& request_id) {
+  v1::CreateVethRequest request = PlacedRequest(request_id);
+  uint32_t pid = 0;
+  std::ifstream(kInsidePlace) >> pid;
+  request.mutable_veth()->mutable_endpoint_a()->set_pid(pid);
+  return request;
+}
+
+v1::CreateVethRequest StackRequest(const std::string& netns, int host, const std::string& request_id) {
+  v1::CreateVethRequest request = VethRequest(netns, absl::StrCat("p-", netns), netns, "eth0");
+  request.set_request_id(request_id);
+  request.set_create_namespaces(true);
+  v1::VethEndpoint& port = *request.mutable_veth()->mutable_endpoint_a();
+  port.set_mac_address(absl::StrCat("02:00:00:00:01:0", host));
+  port.set_bridge("bridges/br");
+  v1::VethEndpoint& inside = *request.mutable_veth()->mutable_endpoint_b();
+  inside.set_mac_address(absl::StrCat("02:00:00:00:02:0", host));
+  inside.add_addresses()->set_address(absl::StrCat("10.0.0.", host, "/24"));
+  inside.add_addresses()->set_address(absl::StrCat("fd00::", host, "/64"));
+  inside.add_gateways("10.0.0.1");
+  inside.add_gateways("fd00::1");
+  v1::Route& closed = *inside.add_routes();
+  closed.set_destination("198.51.100.0/24");
+  closed.set_type(v1::Route::TYPE_PROHIBIT);
+  inside.set_masquerade(true);
+  inside.set_ip_forwarding(true);
+  v1::PortForward& forward = *inside.add_port_forwards();
+  forward.set_host_port(8000 + host);
+  forward.set_port(80);
+  for (v1::RateLimit* limit : {inside.mutable_ingress_limit(), inside.mutable_egress_limit()}) {
+    limit->set_rate(kStackRate);
+    limit->set_burst(kStackBurst);
+  }
   return request;
 }
 
@@ -255,11 +327,12 @@ v1::DeleteVethRequest DeletePairRequest(const std::string& request_id) {
   return request;
 }
 
-v1::CreateBridgeRequest BridgeRequest(const std::string& request_id) {
+v1::CreateBridgeRequest BridgeRequest(const std::string& request_id, const v1::Metadata& metadata) {
   v1::CreateBridgeRequest request;
   request.set_bridge_id("br");
   request.set_request_id(request_id);
   v1::Bridge& bridge = *request.mutable_bridge();
+  *bridge.mutable_metadata() = metadata;
   bridge.set_namespace_("namespaces/blue");
   bridge.set_interface_name("br0");
   bridge.set_mac_address("02:00:00:00:00:0c");
@@ -293,6 +366,30 @@ v1::DeleteBridgeRequest DeleteBridgeRequest(const std::string& request_id) {
   v1::DeleteBridgeRequest request;
   request.set_name("bridges/br");
   request.set_request_id(request_id);
+  return request;
+}
+
+v1::CreateBridgeRequest OtherBridgeRequest(const std::string& request_id) {
+  v1::CreateBridgeRequest request;
+  request.set_bridge_id("other");
+  request.set_request_id(request_id);
+  v1::Bridge& bridge = *request.mutable_bridge();
+  bridge.set_namespace_("namespaces/blue");
+  bridge.set_interface_name("br1");
+  bridge.set_mac_address("02:00:00:00:00:12");
+  return request;
+}
+
+v1::CreateBridgeRequest StackBridgeRequest(const std::string& request_id) {
+  v1::CreateBridgeRequest request;
+  request.set_bridge_id("br");
+  request.set_request_id(request_id);
+  v1::Bridge& bridge = *request.mutable_bridge();
+  bridge.mutable_host();
+  bridge.set_interface_name("br0");
+  bridge.set_mac_address("02:00:00:00:00:13");
+  bridge.add_addresses()->set_address("10.0.0.1/24");
+  bridge.add_addresses()->set_address("fd00::1/64");
   return request;
 }
 

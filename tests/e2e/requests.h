@@ -13,6 +13,11 @@
 
 namespace netprov::testing {
 
+// Where MutationTest has a namespace of somebody else's that is not at /run/netns: a path that it is mounted at, and
+// the file with the number of a process inside.
+inline constexpr char kPlace[] = "/run/place";
+inline constexpr char kInsidePlace[] = "/run/place.pid";
+
 // The namespace `blue`.
 v1::CreateNamespaceRequest BlueRequest(const std::string& request_id = "", const v1::Metadata& metadata = {});
 // The same with two sysctls.
@@ -33,6 +38,9 @@ v1::ReleaseNamespaceRequest ReleaseRequest(const std::string& request_id = "");
 v1::CreateVethRequest PairRequest(const std::string& request_id = "", const v1::Metadata& metadata = {});
 // With addresses, routes, a neighbor and names.
 v1::CreateVethRequest ConfiguredPairRequest(const std::string& request_id = "");
+// With what else a link can have: a text, queues, limits of offloads, and an address that is announced and for whose
+// duplicates it waits.
+v1::CreateVethRequest DetailedPairRequest(const std::string& request_id = "");
 // Makes of the configured pair another one; or, back, the first again.
 v1::UpdateVethRequest ChangePairRequest(const std::string& request_id = "", bool back = false);
 // Both ends with both limits.
@@ -55,15 +63,31 @@ v1::UpdateVethRequest LeaveBridgeRequest(const std::string& request_id = "", boo
 v1::CreateVethRequest ForeignPortRequest(const std::string& request_id = "");
 // Makes the end inside, which is a port as PortRequest() has it, one as ForeignPortRequest() has it; or back.
 v1::UpdateVethRequest JoinForeignBridgeRequest(const std::string& request_id = "", bool back = false);
-// The end h0 is in a namespace of somebody else's, at a path.
+// Makes the end inside, which is a port as PortRequest() has it, one of the bridge `other`; or, back, that port again.
+v1::UpdateVethRequest MovePortRequest(const std::string& request_id = "", bool back = false);
+// The end h0 is at kPlace.
 v1::CreateVethRequest PlacedRequest(const std::string& request_id = "");
+// The same by the process that is inside.
+v1::CreateVethRequest InsideRequest(const std::string& request_id = "");
+// The whole network of a namespace, which it makes too: the pair `netns`, p-NETNS on the host, a port of
+// StackBridgeRequest()'s bridge, and eth0 inside with the addresses 10.0.0.HOST and fd00::HOST, ways out of both
+// families and one that is closed, masquerade, a port of the host (8000 + HOST to 80), and a rate in both directions.
+// `host`: one digit.
+v1::CreateVethRequest StackRequest(const std::string& netns, int host, const std::string& request_id = "");
+// Its rate in bits a second, and its burst in bytes.
+inline constexpr int kStackRate = 10'000'000;
+inline constexpr int kStackBurst = 32768;
 v1::DeleteVethRequest DeletePairRequest(const std::string& request_id = "");
 
 // The bridge `br` in `blue`, with something of everything.
-v1::CreateBridgeRequest BridgeRequest(const std::string& request_id = "");
+v1::CreateBridgeRequest BridgeRequest(const std::string& request_id = "", const v1::Metadata& metadata = {});
 // Makes of it another one; or, back, the first again.
 v1::UpdateBridgeRequest ChangeBridgeRequest(const std::string& request_id = "", bool back = false);
 v1::DeleteBridgeRequest DeleteBridgeRequest(const std::string& request_id = "");
+// The bridge `other` in `blue`, with nothing.
+v1::CreateBridgeRequest OtherBridgeRequest(const std::string& request_id = "");
+// The bridge `br` of the host, with 10.0.0.1 and fd00::1.
+v1::CreateBridgeRequest StackBridgeRequest(const std::string& request_id = "");
 // The bridge `hostbr` of the host.
 v1::CreateBridgeRequest HostBridgeRequest(const std::string& request_id = "");
 v1::DeleteBridgeRequest DeleteHostBridgeRequest(const std::string& request_id = "");

@@ -1,11 +1,12 @@
 """Sends argv[4] bytes by TCP from the namespace argv[1] to the namespace argv[2], which listens at the address argv[3]. The
-host's namespace is `-`. Prints how many came through."""
+host's namespace is `-`. Prints how many came through, and in how many nanoseconds."""
 
 import ctypes
 import os
 import socket
 import sys
 import threading
+import time
 
 CLONE_NEWNET = 0x40000000
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -37,13 +38,15 @@ def main():
         client.sendall(bytes(size))
         client.shutdown(socket.SHUT_WR)
 
+    began = time.monotonic_ns()
     sender = threading.Thread(target=send)
     sender.start()
     received = 0
     while chunk := accepted.recv(65536):
         received += len(chunk)
+    took = time.monotonic_ns() - began
     sender.join()
-    print(received)
+    print(received, took)
 
 
 if __name__ == "__main__":

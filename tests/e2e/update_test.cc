@@ -1,12 +1,16 @@
 // Updates that change much at once, or nothing at all. That each field can be changed is shown by fields_test.
+#include <csignal>
+#include <cstdint>
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/component/test_client.h"
 #include "tests/e2e/host_fixture.h"
 #include "tests/testing/private_host.h"
+#include "tests/testing/process.h"
 
 namespace netprov::testing {
 namespace {
@@ -46,6 +50,16 @@ class UpdateTest : public HostTest {
     return client_->Update(request);
   }
 
+  // All four limits.
+  static constexpr const char* kLimits[] = {"endpoint_a.ingress_limit", "endpoint_a.egress_limit",
+                                            "endpoint_b.ingress_limit", "endpoint_b.egress_limit"};
+  static void SetLimits(v1::Veth& veth, uint64_t rate) {
+    for (v1::VethEndpoint* end : {veth.mutable_endpoint_a(), veth.mutable_endpoint_b()}) {
+      end->mutable_ingress_limit()->set_rate(rate);
+      end->mutable_egress_limit()->set_rate(rate);
+    }
+  }
+
   v1::Veth first_;
 };
 
@@ -75,6 +89,47 @@ TEST_F(UpdateTest, RoutesOfEveryKind) {
   EXPECT_THAT(Shell(kLook), Not(HasSubstr("blackhole")));
   EXPECT_OK(Update(first_, paths));
   EXPECT_EQ(Shell(kLook), before);
+}
+
+// Neither end is taken down, so that nothing that is under way gets lost.
+TEST_F(UpdateTest, NothingIsLostWhileAPairIsUpdated) {
+  v1::Veth wanted = first_;
+  v1::VethEndpoint& host = *wanted.mutable_endpoint_a();
+  v1::VethEndpoint& end = *wanted.mutable_endpoint_b();
+  host.add_addresses()->set_address("10.0.0.1/24");
+  SetLimits(wanted, 1'000'000'000);
+  EXPECT_OK(Update(wanted, {"endpoint_a.addresses", kLimits[0], kLimits[1], kLimits[2], kLimits[3]}));
+  Process traffic({"/usr/bin/python3", "tests/e2e/traffic_through.py", "blue", "10.0.0.1"});
+  traffic.WaitForLine("begun");
+  for (int i = 0; i < 20; ++i) {
+    end.set_mtu(i % 2 == 0 ? 1400 : 1500);
+    EXPECT_OK(Update(wanted, {"endpoint_b.mtu"}));
+    SetLimits(wanted, 1'000'000'000 + i * 1'000'000);
+    EXPECT_OK(Update(wanted, {kLimits[0], kLimits[1], kLimits[2], kLimits[3]}));
+    end.add_addresses()->set_address(absl::StrCat("10.1.", i, ".1/24"));
+    end.add_routes()->set_destination(absl::StrCat("10.2.", i, ".0/24"));
+    end.clear_alternative_names();
+    end.add_alternative_names(absl::StrCat("name-", i));
+    EXPECT_OK(Update(wanted, {"endpoint_b.addresses", "endpoint_b.routes", "endpoint_b.alternative_names"}));
+    // Nothing.
+    EXPECT_OK(Update(wanted, {"endpoint_b.addresses", "endpoint_b.mtu", kLimits[0]}));
+  }
+  EXPECT_EQ(traffic.Stop(SIGTERM), 0) << traffic.log();
+  EXPECT_THAT(traffic.log(), HasSubstr(" lost=0\n"));
+}
+
+// While a limit comes or goes, the kernel has no queue for the link, and may drop what is sent.
+TEST_F(UpdateTest, AConnectionOutlivesALimitThatComesAndGoes) {
+  v1::Veth wanted = first_;
+  wanted.mutable_endpoint_a()->add_addresses()->set_address("10.0.0.1/24");
+  EXPECT_OK(Update(wanted, {"endpoint_a.addresses"}));
+  Process traffic({"/usr/bin/python3", "tests/e2e/traffic_through.py", "blue", "10.0.0.1"});
+  traffic.WaitForLine("begun");
+  SetLimits(wanted, 1'000'000'000);
+  EXPECT_OK(Update(wanted, {kLimits[0], kLimits[1], kLimits[2], kLimits[3]}));
+  EXPECT_OK(Update(first_, {kLimits[0], kLimits[1], kLimits[2], kLimits[3]}));
+  EXPECT_EQ(traffic.Stop(SIGTERM), 0) << traffic.log();
+  EXPECT_THAT(traffic.log(), HasSubstr("rounds="));
 }
 
 TEST_F(UpdateTest, WhatTheKernelRefusesLeavesAllAsItWas) {

@@ -105,13 +105,15 @@ void AwaitReady(TestClient& client) {
   auto is_ready = [&client] {
     const Reply<v1::ListNamespacesResponse> namespaces = client.List(v1::ListNamespacesRequest());
     const Reply<v1::ListVethsResponse> veths = client.List(v1::ListVethsRequest());
+    const Reply<v1::ListBridgesResponse> bridges = client.List(v1::ListBridgesRequest());
     const Reply<v1::ListDevicesResponse> devices = client.List(v1::ListDevicesRequest());
     auto all_are = [](const auto& objects, auto ready) {
       return std::all_of(objects.begin(), objects.end(), [ready](const auto& it) { return it.state() == ready; });
     };
-    return namespaces.ok() && veths.ok() && devices.ok() &&
+    return namespaces.ok() && veths.ok() && bridges.ok() && devices.ok() &&
            all_are(namespaces.value.namespaces(), v1::Namespace::STATE_READY) &&
            all_are(veths.value.veths(), v1::Veth::STATE_READY) &&
+           all_are(bridges.value.bridges(), v1::Bridge::STATE_READY) &&
            all_are(devices.value.devices(), v1::Device::STATE_READY);
   };
   WaitUntil(is_ready, "all is well");
@@ -206,6 +208,11 @@ std::vector<Mutation> UpkeepMutations() {
       HealPair("HealNat", kDropRules, TranslatedPairRequest),
       Heal("HealDnsFiles", kChangeFiles, "namespaces/blue",
            [](TestClient& client) { ExpectOk(client.Create(ResolvingBlueRequest("", SelfHealing()))); }),
+      Heal("HealBridge", "ip -n blue link del br0", "bridges/br",
+           [](TestClient& client) {
+             ExpectOk(client.Create(BlueRequest("", SelfHealing())));
+             ExpectOk(client.Create(BridgeRequest("", SelfHealing())));
+           }),
       Heal("HealDevice", "ip -n blue link del m0", "devices/m",
            [](TestClient& client) {
              MakeBlueAndPairWith(client, SelfHealing());

@@ -116,6 +116,8 @@ void DecodeNft(std::span<const std::byte> payload) {
   if (generation.ok() ? *generation == 0 : generation.error().code != EBADMSG) std::abort();
   KernelResult<NftTable> table = DecodeNftTable(payload);
   if (table.ok() ? table->name.empty() : table.error().code != EBADMSG) std::abort();
+  KernelResult<NftRule> rule = DecodeNftRule(payload);
+  if (rule.ok() ? rule->chain.empty() : rule.error().code != EBADMSG) std::abort();
   KernelResult<NftElements> reply = DecodeNftElements(payload);
   if (reply.ok() ? reply->set.empty() : reply.error().code != EBADMSG) std::abort();
   KernelResult<std::vector<NatElement>> elements = DecodeNatElements(payload);
