@@ -283,6 +283,7 @@ class VethFieldsTest : public FieldMatrixTest {
   void TearDown() override {
     for (const char* name : {"blue", "green"}) EXPECT_OK(client_->DeleteNamespace(name));
     EXPECT_OK(client_->DeleteBridge("hostbr"));
+    Shell("ip link delete br-lan");
     inside_ = nullptr;
     Shell("ip netns delete place");
     HostTest::TearDown();
