@@ -966,7 +966,7 @@ static std::string Limits(const v1::WhoAmIResponse& answer) {
   if (calls.concurrent_calls() > 0) most.push_back(absl::StrCat(calls.concurrent_calls(), " under way"));
   if (!most.empty()) text = absl::StrCat("\nYour calls, at most: ", absl::StrJoin(most, ", "), "\n");
   if (answer.quotas().empty()) return text;
-  Table table({"YOU HAVE", "", "AT MOST"});
+  Table table({"QUOTA", "IN USE", "AT MOST"});
   for (const v1::Quota& quota : answer.quotas()) {
     table.AddRow(
         {quota.quota(), absl::StrCat(quota.usage()), quota.has_limit() ? absl::StrCat(quota.limit()) : "any number"});

@@ -520,6 +520,7 @@ TEST(VethTest, Json) {
     "promiscuous": false,
     "all_multicast": false,
     "bridge": "",
+    "bridge_interface": "",
     "masquerade": false,
     "port_forwards": [],
     "ip_forwarding": false,
@@ -543,6 +544,7 @@ TEST(VethTest, Json) {
     "promiscuous": false,
     "all_multicast": false,
     "bridge": "",
+    "bridge_interface": "",
     "masquerade": false,
     "port_forwards": [],
     "ip_forwarding": false,
@@ -576,6 +578,7 @@ endpoint_a:
   promiscuous: false
   all_multicast: false
   bridge: ""
+  bridge_interface: ""
   masquerade: false
   port_forwards: []
   ip_forwarding: false
@@ -598,6 +601,7 @@ endpoint_b:
   promiscuous: false
   all_multicast: false
   bridge: ""
+  bridge_interface: ""
   masquerade: false
   port_forwards: []
   ip_forwarding: false
@@ -900,9 +904,9 @@ TEST(WhoAmITest, GrantsAreATable) {
   EXPECT_EQ(*PrintWhoAmI(Format::kDefault, answer),
             "You are uid:1000, calling from pid:7\n\nYou may:\n" + table +
                 "\nYour calls, at most: 50 a second, 100 at once after a rest, 16 under way\n"
-                "\nYOU HAVE      AT MOST\n"
-                "links     12  400\n"
-                "routes    0   any number\n");
+                "\nQUOTA   IN USE  AT MOST\n"
+                "links   12      400\n"
+                "routes  0       any number\n");
   EXPECT_EQ(*PrintWhoAmI(Format::kTable, answer), table);
   EXPECT_THAT(*PrintWhoAmI(Format::kJson, answer), HasSubstr("\"resources\": ["));
 }

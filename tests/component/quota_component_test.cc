@@ -52,9 +52,10 @@ class QuotaTest : public TlsTest {
   void Limit(const ObjectLimits& ci, const ObjectLimits& total = {}) {
     const access::Principal who{.kind = access::Principal::Kind::kCommonName, .pattern = "ci"};
     const access::Principal any{.kind = access::Principal::Kind::kCommonName, .pattern = "*"};
-    server().SetPolicy(access::Policy(
-        {{.name = "all", .who = {any}, .role = access::BuiltInRoles().back(), .rights = {access::Right::kHost}}},
-        {{.who = {who}, .calls = {}, .objects = ci}}, total));
+    std::vector<access::Rule> rules = access::RulesOfTheHost();
+    rules.push_back(
+        {.name = "all", .who = {any}, .role = access::BuiltInRoles().back(), .rights = {access::Right::kHost}});
+    server().SetPolicy(access::Policy(std::move(rules), {{.who = {who}, .calls = {}, .objects = ci}}, total));
   }
 
   // A pair from the host into `blue`, whose end there has all of this.
@@ -114,6 +115,7 @@ TEST_F(QuotaTest, EachCallerHasItsOwn) {
 }
 
 TEST_F(QuotaTest, EveryKindIsCounted) {
+  Limit({});
   const client::Client ci = By("ci");
   ASSERT_TRUE(client_->CreateNamespace("blue").ok());
   struct Case {

@@ -60,6 +60,8 @@ class TlsTest : public ServerTest {
   // Serves whoever has a certificate, with all that there is. Certificates are there for `cn:ci`, `cn:other` and, under
   // `lab`, `spiffe://example.org/lab`.
   void Start(const rpc::TransportLimits& transport = {}) {
+    // Ahead of the next, which has the same directory.
+    tls_ = nullptr;
     auto tls = rpc::Tls::Open(files_, directory_ + "/tls", Log());
     ASSERT_TRUE(tls.ok()) << tls.status();
     tls_ = *std::move(tls);
