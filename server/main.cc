@@ -130,18 +130,14 @@ absl::Status ListenOnReservedPorts(Config& config, std::vector<rpc::ListeningSoc
   return absl::OkStatus();
 }
 
-// Filters the system calls, and says in the log what is in force. `capabilities` is what DropPrivileges() left.
-absl::Status FinishConfinement(const Config& config, const std::vector<std::string>& capabilities,
-                               spdlog::logger& log) {
-  if (config.no_sandbox) {
-    log.warn("event=unconfined reason=--no-sandbox");
-    return absl::OkStatus();
-  }
+// Filters the system calls. Returns what the log is to say of what is in force. `capabilities` is what DropPrivileges()
+// left.
+absl::StatusOr<std::string> FinishConfinement(const Config& config, const std::vector<std::string>& capabilities) {
+  if (config.no_sandbox) return "event=unconfined reason=--no-sandbox";
   const absl::StatusOr<bool> filtered = FilterSystemCalls();
   if (!filtered.ok()) return filtered.status();
-  log.info(absl::StrCat("event=confined caps=", rpc::LogfmtValue(absl::StrJoin(capabilities, ",")),
-                        " seccomp=", *filtered ? "on" : "off"));
-  return absl::OkStatus();
+  return absl::StrCat("event=confined caps=", rpc::LogfmtValue(absl::StrJoin(capabilities, ",")),
+                      " seccomp=", *filtered ? "on" : "off");
 }
 
 // gRPC's own log goes into ours.
@@ -359,7 +355,8 @@ int Run(Config config, const sigset_t& signals) {
   if (!tls.ok()) return Fail(tls.status());
   serving_tls = tls->get();
   // Once what the start alone needs is done, and ahead of the first byte from a caller.
-  if (absl::Status confined = FinishConfinement(config, *capabilities, *log); !confined.ok()) return Fail(confined);
+  const absl::StatusOr<std::string> confined = FinishConfinement(config, *capabilities);
+  if (!confined.ok()) return Fail(confined.status());
   auto server =
       rpc::Server::Start((*backend)->engine(), {.socket_path = config.socket_path,
                                                 .socket_group = *group,
@@ -387,6 +384,8 @@ int Run(Config config, const sigset_t& signals) {
                                 .failed_handshakes = &failed_handshakes});
   auto exposer = ExposerOf(config, collector, *log);
   if (!exposer.ok()) return Fail(exposer.status());
+  // A start that fails says why and nothing else.
+  log->log(config.no_sandbox ? spdlog::level::warn : spdlog::level::info, *confined);
   const absl::Status recovered = Recover((*backend)->engine(), auditor->get(), collector, *log);
   if (!recovered.ok()) return Fail(recovered);
   (*server)->Serve();
