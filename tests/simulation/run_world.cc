@@ -100,6 +100,7 @@ Act Simulation::Aim(Act act) {
   // Mostly somebody takes away what is there.
   auto has_it = [&act](const auto& of) {
     if (act.loss == Act::Loss::kRoute) return !RoutesWithoutLinkOf(of.second.config.ip).empty();
+    if (act.loss == Act::Loss::kShaper) return of.first.shaper_ifindex != 0;
     return act.loss != Act::Loss::kMembership || !of.second.config.bridge.empty();
   };
   if (act.kind == Act::Kind::kTakeAway) std::erase_if(ends, [&](const auto& of) { return !has_it(of); });
