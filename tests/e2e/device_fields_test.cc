@@ -184,7 +184,8 @@ class DeviceFieldsTest : public FieldMatrixTest {
     Shell(
         "ip -n green link add low0 index 80 type veth peer name low1; for ip in ip 'ip -n green'; do "
         "for i in low0 low1; do $ip link set $i addrgenmode none; $ip link set $i up; done; done; "
-        "ip -n blue link add br-lan address 02:00:00:00:00:1a type bridge; ip -n blue link set br-lan up");
+        "ip -n blue link add br-lan address 02:00:00:00:00:1a addrgenmode none type bridge; ip -n blue link set br-lan "
+        "up");
     v1::CreateBridgeRequest bridge;
     bridge.set_bridge_id("br");
     bridge.mutable_bridge()->set_namespace_("namespaces/blue");
@@ -226,8 +227,8 @@ class DeviceFieldsTest : public FieldMatrixTest {
     for (v1::Address& address : *device.mutable_addresses()) FillAddress(address);
     for (v1::Route& route : *device.mutable_routes()) FillRoute(route);
     if (!device.bridge().empty() || !device.bridge_interface().empty()) {
-      // By its speed: a macvlan has that of what it stands on, others have none.
-      FillPort(device.has_macvlan() ? 2 : 100, *device.mutable_bridge_port());
+      // By its speed: it has that of what it stands on, or none.
+      FillPort(!device.lower_interface().empty() ? 2 : 100, *device.mutable_bridge_port());
     }
     if (device.has_macvlan() && device.macvlan().mode() == v1::Macvlan::MODE_UNSPECIFIED) {
       device.mutable_macvlan()->set_mode(v1::Macvlan::MODE_BRIDGE);
