@@ -277,7 +277,9 @@ class VethFieldsTest : public FieldMatrixTest {
     bridge.set_bridge_id("hostbr");
     bridge.mutable_bridge()->mutable_host();
     EXPECT_OK(client_->Create(bridge));
-    Shell("ip link add br-lan address 02:00:00:00:00:1a addrgenmode none type bridge; ip link set br-lan up");
+    Shell(
+        "ip link add br-lan address 02:00:00:00:00:1a type bridge; ip link set br-lan addrgenmode none; ip link set "
+        "br-lan up");
     Shell(
         "ip -n blue link add br-lan address 02:00:00:00:00:1b addrgenmode none type bridge; ip -n blue link set br-lan "
         "up");
