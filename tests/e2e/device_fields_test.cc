@@ -184,8 +184,8 @@ class DeviceFieldsTest : public FieldMatrixTest {
     Shell(
         "ip -n green link add low0 index 80 type veth peer name low1; for ip in ip 'ip -n green'; do "
         "for i in low0 low1; do $ip link set $i addrgenmode none; $ip link set $i up; done; done; "
-        "ip -n blue link add br-lan address 02:00:00:00:00:1a addrgenmode none type bridge; ip -n blue link set br-lan "
-        "up");
+        "ip -n blue link add br-lan address 02:00:00:00:00:1a type bridge; ip -n blue link set br-lan addrgenmode "
+        "none; ip -n blue link set br-lan up");
     v1::CreateBridgeRequest bridge;
     bridge.set_bridge_id("br");
     bridge.mutable_bridge()->set_namespace_("namespaces/blue");

@@ -281,8 +281,8 @@ class VethFieldsTest : public FieldMatrixTest {
         "ip link add br-lan address 02:00:00:00:00:1a type bridge; ip link set br-lan addrgenmode none; ip link set "
         "br-lan up");
     Shell(
-        "ip -n blue link add br-lan address 02:00:00:00:00:1b addrgenmode none type bridge; ip -n blue link set br-lan "
-        "up");
+        "ip -n blue link add br-lan address 02:00:00:00:00:1b type bridge; ip -n blue link set br-lan addrgenmode "
+        "none; ip -n blue link set br-lan up");
   }
   void TearDown() override {
     for (const char* name : {"blue", "green"}) EXPECT_OK(client_->DeleteNamespace(name));
