@@ -104,7 +104,8 @@ absl::StatusOr<std::optional<gid_t>> GroupOf(const std::string& text) {
 // TLS handshakes that OpenSSL refused.
 Counter failed_handshakes;
 
-// Takes the addresses whose ports need CAP_NET_BIND_SERVICE out of the configuration, and listens on them.
+// Takes the addresses whose ports need CAP_NET_BIND_SERVICE out of the configuration, and listens on them. What a
+// predecessor serves of them is left to it.
 absl::Status ListenOnReservedPorts(Config& config, std::vector<rpc::ListeningSocket>& sockets) {
   std::vector<std::string> others;
   for (const std::string& address : config.listen) {
@@ -119,7 +120,6 @@ absl::Status ListenOnReservedPorts(Config& config, std::vector<rpc::ListeningSoc
     }
     absl::StatusOr<std::vector<rpc::ListeningSocket>> listening = rpc::ListenTcp(address);
     if (!listening.ok() && config.take_over) {
-      // The daemon that serves has it, and gives it.
       others.push_back(address);
       continue;
     }
@@ -317,6 +317,7 @@ int Run(Config config, const sigset_t& signals) {
   if (config.take_over && !inherited->empty()) {
     return Fail(absl::FailedPreconditionError("--take-over: whoever started this process gave it its sockets already"));
   }
+  const std::vector<std::string> listen = config.listen;
   absl::StatusOr<std::vector<std::string>> capabilities = std::vector<std::string>();
   if (!config.no_sandbox) {
     if (absl::Status bound = ListenOnReservedPorts(config, *inherited); !bound.ok()) return Fail(bound);
@@ -360,7 +361,7 @@ int Run(Config config, const sigset_t& signals) {
   auto server =
       rpc::Server::Start((*backend)->engine(), {.socket_path = config.socket_path,
                                                 .socket_group = *group,
-                                                .listen = config.listen,
+                                                .listen = listen,
                                                 .inherited = std::move(taken.sockets),
                                                 .tls = tls->get(),
                                                 .insecure = config.insecure,

@@ -36,6 +36,7 @@ const std::map<std::string, std::vector<int>>& Failures() {
   static const auto* const failures = new std::map<std::string, std::vector<int>>{
       {"bind", {EACCES, EADDRINUSE, ENOMEM}},
       {"connect", {EAGAIN, ENOMEM}},
+      {"eventfd2", {EMFILE, ENFILE, ENOMEM}},
       {"chmod", {EACCES, EIO, ENOMEM, EPERM, EROFS}},
       {"fchmod", {EIO, EPERM, EROFS}},
       {"fchown", {EIO, EPERM, EROFS}},
@@ -96,6 +97,8 @@ const std::set<std::string>& LeftAlone() {
       "close",
       // Where it fails, malloc(3) takes memory by mmap(2).
       "brk",
+      // A start that gets no thread ends (std::thread).
+      "clone", "clone3",
       // Gives back memory; who calls them can't do anything about it.
       "madvise", "munmap",
       // 16 bytes after the start of the system never fail (random(7)).
