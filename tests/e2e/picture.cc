@@ -189,7 +189,8 @@ std::string Describe(const Seen& seen, const std::vector<Seen>& all) {
                          "topology_change_ack", "config_pending"});
     }
     // Of a port: it comes to forward on its own time.
-    if (info.contains("info_slave_data")) info["info_slave_data"].erase("state");
+    // A port's number is by the order in which ports came.
+    if (info.contains("info_slave_data")) Erase(info["info_slave_data"], {"state", "no", "id", "designated_port"});
   }
   // A line for each property, so that it shows which differs.
   std::string text;
