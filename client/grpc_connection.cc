@@ -283,8 +283,9 @@ absl::StatusOr<std::shared_ptr<Connection>> MakeConnection(std::string_view endp
   grpc::ChannelArguments arguments;
   if (!tls.server_name.empty()) arguments.SetSslTargetNameOverride(tls.server_name);
   arguments.SetUserAgentPrefix(absl::StrCat("netprov-cpp/", kVersion));
-  // Only CallWithRetries repeats a call, and no DNS record changes how.
-  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
+  // CallWithRetries repeats calls, and no DNS record changes how. gRPC itself repeats only what no server has seen, as
+  // where a connection was let go (gRFC A6, transparent retries).
+  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 1);
   arguments.SetInt(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   // While gRPC waits to connect again, attempts fail without being made; so it has to wait about as long as

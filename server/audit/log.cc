@@ -16,6 +16,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
 
 namespace netprov::audit {
 namespace {
@@ -29,6 +30,9 @@ constexpr size_t kMostFiles = 3;
 // How far back lines are looked for; the first look reaches less far, and then ever further.
 constexpr off_t kFirstLook = 1 << 20;
 constexpr off_t kFurthestLook = 256 << 20;
+
+// flock(2) can't wait for a limited time.
+constexpr absl::Duration kPollInterval = absl::Milliseconds(5);
 
 // By how much the host's clock may have been set back.
 constexpr absl::Duration kClockSlack = absl::Minutes(1);
@@ -95,7 +99,7 @@ void FindIn(const std::string& path, absl::Time since, std::set<std::string>& le
 
 }  // namespace
 
-absl::StatusOr<Log::File> Log::OpenFile(const std::string& path) {
+absl::StatusOr<Log::File> Log::OpenFile(const std::string& path, absl::Duration patience) {
   // A FIFO must not make the daemon wait for somebody to read from it.
   UniqueFd fd(::open(path.c_str(), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
   struct stat status = {};
@@ -111,17 +115,24 @@ absl::StatusOr<Log::File> Log::OpenFile(const std::string& path) {
     return absl::FailedPreconditionError(absl::StrCat(
         "the audit log ", path, " must be a file that only root or the daemon's user can write, with one name"));
   }
-  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+  const absl::Time deadline = absl::Now() + patience;
+  while (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EINTR) continue;
     if (errno != EWOULDBLOCK) return Unavailable("lock", path);
-    return absl::UnavailableError(absl::StrCat("another process writes to the audit log ", path));
+    if (absl::Now() >= deadline) {
+      return absl::UnavailableError(absl::StrCat("another process writes to the audit log ", path));
+    }
+    absl::SleepFor(kPollInterval);
   }
+  // Whoever had it may have written until now.
+  if (::fstat(fd.get(), &status) != 0) return Unavailable("open", path);
   off_t size = status.st_size;
   if (absl::Status mended = MendEnd(fd.get(), path, size); !mended.ok()) return mended;
   return File{.fd = std::move(fd), .size = size};
 }
 
-absl::StatusOr<std::unique_ptr<Log>> Log::Open(const std::string& path, bool durable) {
-  absl::StatusOr<File> file = OpenFile(path);
+absl::StatusOr<std::unique_ptr<Log>> Log::Open(const std::string& path, bool durable, absl::Duration patience) {
+  absl::StatusOr<File> file = OpenFile(path, patience);
   if (!file.ok()) return file.status();
   std::unique_ptr<Log> log(new Log(path, durable));
   log->fd_ = std::make_shared<const UniqueFd>(std::move(file->fd));
@@ -254,7 +265,8 @@ absl::Status Log::Reopen() {
       there.st_ino == ours.st_ino) {
     return absl::OkStatus();
   }
-  absl::StatusOr<File> file = OpenFile(path_);
+  // Calls wait meanwhile.
+  absl::StatusOr<File> file = OpenFile(path_, absl::ZeroDuration());
   if (!file.ok()) return file.status();
   if (durable_ && ::fdatasync(fd_->get()) == 0) settled_ = written_;
   // What was reserved and not used.

@@ -37,9 +37,12 @@ class Log {
   // Opens the file, or makes it with mode 0600. Its directory must exist. With `durable`, lines that are so written
   // have reached the disk when Write() returns (fdatasync(2)).
   //
-  // Errors, each one sentence that names the path: UNAVAILABLE where it can't be opened or another process has it,
+  // Another process that has it is waited for as long as `patience` says: one that was killed may still be on its way.
+  //
+  // Errors, each one sentence that names the path: UNAVAILABLE where it can't be opened or another process keeps it,
   // FAILED_PRECONDITION for what is no file of root's or the daemon's user's alone to write (a symbolic link is none).
-  static absl::StatusOr<std::unique_ptr<Log>> Open(const std::string& path, bool durable);
+  static absl::StatusOr<std::unique_ptr<Log>> Open(const std::string& path, bool durable,
+                                                   absl::Duration patience = absl::Seconds(5));
 
   // Reserves room for a line, which Write() must follow. False: there is none now, and Fault() says why.
   bool Reserve();
@@ -78,7 +81,7 @@ class Log {
 
   Log(std::string path, bool durable) : path_(std::move(path)), durable_(durable) {}
 
-  static absl::StatusOr<File> OpenFile(const std::string& path);
+  static absl::StatusOr<File> OpenFile(const std::string& path, absl::Duration patience);
 
   // With mutex_ held.
   bool MakeRoom();

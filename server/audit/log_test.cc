@@ -141,10 +141,27 @@ TEST_F(LogTest, RefusesWhatIsNoFileOfItsOwn) {
   // Whoever may read it is up to its owner.
   ASSERT_EQ(::chmod(path_.c_str(), 0640), 0);
   Open();
-  auto another = Log::Open(path_, false);
+  auto another = Log::Open(path_, false, absl::ZeroDuration());
   EXPECT_THAT(std::string(another.status().message()), HasSubstr("another process"));
   path_ = directory_ + "/missing/audit.log";
   EXPECT_THAT(WhyNot(), HasSubstr("No such file"));
+}
+
+TEST_F(LogTest, WhoeverIsOnItsWayOutIsWaitedFor) {
+  Open();
+  Write("one");
+  std::thread leaves([this] {
+    absl::SleepFor(absl::Milliseconds(50));
+    Write("two");
+    log_ = nullptr;
+  });
+  auto next = Log::Open(path_, false, absl::InfiniteDuration());
+  leaves.join();
+  ASSERT_TRUE(next.ok()) << next.status();
+  EXPECT_THAT(IdsIn(path_), ElementsAre("one", "two"));
+  (*next)->Reserve();
+  (*next)->Write("three", LineOf("three"), /*reserved=*/true, /*durably=*/true);
+  EXPECT_THAT(IdsIn(path_), ElementsAre("one", "two", "three"));
 }
 
 TEST_F(LogTest, ALineThatWasNotWrittenWholeGoes) {
