@@ -189,7 +189,6 @@ absl::StatusOr<engine::CreateDeviceCall> ToCall(const v1::CreateBridgeRequest& r
     call.spec = ToSpec(request.bridge(), violations);
   }
   if (!violations.empty()) return violations.ToStatus();
-  if (!call.context.request_id.empty()) call.context.fingerprint = Fingerprint("CreateBridge", request);
   return call;
 }
 
@@ -205,9 +204,6 @@ absl::StatusOr<engine::UpdateDeviceCall> ToCall(const v1::UpdateBridgeRequest& r
                                 .name = engine::BridgeName(CheckBridgeName("bridge.name", wanted.name(), violations)),
                                 .edit = nullptr};
   if (!violations.empty()) return violations.ToStatus();
-  if (!call.context.request_id.empty()) {
-    call.context.fingerprint = Fingerprint(absl::StrCat("UpdateBridge ", wanted.name()), request);
-  }
   call.edit = [wanted, mask](const engine::Asked<engine::DeviceSpec>& present)
       -> netprov::Result<engine::Asked<engine::DeviceSpec>, std::vector<engine::InvalidField>> {
     v1::Bridge bridge = ToBridge({.link = AsAsked(present.spec.link), .options = present.spec.options});
@@ -231,7 +227,6 @@ absl::StatusOr<engine::DeleteDeviceCall> ToCall(const v1::DeleteBridgeRequest& r
                                 .name = engine::BridgeName(CheckBridgeName("name", request.name(), violations)),
                                 .allow_missing = request.allow_missing()};
   if (!violations.empty()) return violations.ToStatus();
-  if (!call.context.request_id.empty()) call.context.fingerprint = Fingerprint("DeleteBridge", request);
   return call;
 }
 

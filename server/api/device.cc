@@ -168,7 +168,6 @@ absl::StatusOr<engine::CreateDeviceCall> ToCall(const v1::CreateDeviceRequest& r
     violations.Add("device", "must be set: it says what to create");
   }
   if (!violations.empty()) return violations.ToStatus();
-  if (!call.context.request_id.empty()) call.context.fingerprint = Fingerprint("CreateDevice", request);
   return call;
 }
 
@@ -187,9 +186,6 @@ absl::StatusOr<engine::UpdateDeviceCall> ToCall(const v1::UpdateDeviceRequest& r
                                 .bridges = {}};
   if (!violations.empty()) return violations.ToStatus();
   if (!wanted.bridge().empty()) call.bridges.push_back(wanted.bridge());
-  if (!call.context.request_id.empty()) {
-    call.context.fingerprint = Fingerprint(absl::StrCat("UpdateDevice ", wanted.name()), request);
-  }
   call.edit = [wanted, mask, is_all](const engine::Asked<engine::DeviceSpec>& present)
       -> netprov::Result<engine::Asked<engine::DeviceSpec>, std::vector<engine::InvalidField>> {
     v1::Device device =
@@ -218,7 +214,6 @@ absl::StatusOr<engine::DeleteDeviceCall> ToCall(const v1::DeleteDeviceRequest& r
                                 .name = engine::DeviceName(CheckDeviceName("name", request.name(), violations)),
                                 .allow_missing = request.allow_missing()};
   if (!violations.empty()) return violations.ToStatus();
-  if (!call.context.request_id.empty()) call.context.fingerprint = Fingerprint("DeleteDevice", request);
   return call;
 }
 

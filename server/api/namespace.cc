@@ -71,7 +71,6 @@ absl::StatusOr<engine::CreateNamespaceCall> ToCall(const v1::CreateNamespaceRequ
     violations.Add("namespace_id", absl::StrCat("must ", valid.error().message));
   }
   if (!violations.empty()) return violations.ToStatus();
-  if (!call.context.request_id.empty()) call.context.fingerprint = Fingerprint("CreateNamespace", request);
   return call;
 }
 
@@ -87,9 +86,6 @@ absl::StatusOr<engine::UpdateNamespaceCall> ToCall(const v1::UpdateNamespaceRequ
                                    .id = CheckNamespaceName("namespace.name", wanted.name(), violations),
                                    .edit = nullptr};
   if (!violations.empty()) return violations.ToStatus();
-  if (!call.context.request_id.empty()) {
-    call.context.fingerprint = Fingerprint(absl::StrCat("UpdateNamespace ", wanted.name()), request);
-  }
   call.edit = [wanted, mask](const engine::Asked<engine::NamespaceSpec>& present)
       -> netprov::Result<engine::Asked<engine::NamespaceSpec>, std::vector<engine::InvalidField>> {
     v1::Namespace netns;
@@ -118,7 +114,6 @@ absl::StatusOr<engine::DeleteNamespaceCall> ToCall(const v1::DeleteNamespaceRequ
                                    .allow_missing = request.allow_missing(),
                                    .force = request.force()};
   if (!violations.empty()) return violations.ToStatus();
-  if (!call.context.request_id.empty()) call.context.fingerprint = Fingerprint("DeleteNamespace", request);
   return call;
 }
 
@@ -143,7 +138,6 @@ absl::StatusOr<engine::AdoptNamespaceCall> ToCall(const v1::AdoptNamespaceReques
     violations.Add("namespace.metadata.persistent", engine::kAdoptedIsNotPersistent);
   }
   if (!violations.empty()) return violations.ToStatus();
-  if (!call.context.request_id.empty()) call.context.fingerprint = Fingerprint("AdoptNamespace", request);
   return call;
 }
 
@@ -156,7 +150,6 @@ absl::StatusOr<engine::ReleaseNamespaceCall> ToCall(const v1::ReleaseNamespaceRe
                                     .id = CheckNamespaceName("name", request.name(), violations),
                                     .allow_missing = request.allow_missing()};
   if (!violations.empty()) return violations.ToStatus();
-  if (!call.context.request_id.empty()) call.context.fingerprint = Fingerprint("ReleaseNamespace", request);
   return call;
 }
 

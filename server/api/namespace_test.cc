@@ -27,7 +27,6 @@ TEST(NamespaceRequestTest, CreateBecomesACall) {
   ASSERT_TRUE(call.ok()) << call.status();
   EXPECT_EQ(call->id, "blue");
   EXPECT_EQ(call->context.request_id, kUuid);
-  EXPECT_FALSE(call->context.fingerprint.empty());
   EXPECT_TRUE(call->context.validate_only);
   EXPECT_TRUE(call->allow_existing);
   EXPECT_EQ(call->spec.sysctls, (engine::Sysctls{{"net.ipv4.ip_forward", "1"}}));
@@ -58,7 +57,6 @@ TEST(NamespaceRequestTest, DeleteBecomesACall) {
   EXPECT_EQ(call->id, "my net");
   EXPECT_TRUE(call->allow_missing);
   EXPECT_TRUE(call->force);
-  EXPECT_TRUE(call->context.fingerprint.empty());  // There is no request id to go with it.
   request.set_name("blue");
   EXPECT_FALSE(ToCall(request).ok());
 }

@@ -92,7 +92,7 @@ absl::Status Decode(absl::string_view bytes, Message& request) {
   return MalformedRequest(violation);
 }
 
-std::string Fingerprint(absl::string_view method, const Message& request) {
+std::string Fingerprint(absl::string_view method, absl::string_view resource, const Message& request) {
   std::unique_ptr<Message> copy(request.New());
   copy->CopyFrom(request);
   if (const FieldDescriptor* field = copy->GetDescriptor()->FindFieldByName("request_id"); field != nullptr) {
@@ -100,7 +100,7 @@ std::string Fingerprint(absl::string_view method, const Message& request) {
   }
   ClearOutputOnly(*copy);
   copy->DiscardUnknownFields();
-  std::string bytes = absl::StrCat(method, ":");
+  std::string bytes = absl::StrCat(method, " ", resource, ":");
   {
     google::protobuf::io::StringOutputStream stream(&bytes);
     google::protobuf::io::CodedOutputStream output(&stream);

@@ -14,11 +14,6 @@ namespace netprov::api {
 // in `veth.endpoint_a.interface_name`, when it is a string that is not UTF-8.
 absl::Status Decode(absl::string_view bytes, google::protobuf::Message& request);
 
-// A canonical form of the request with the method's name: equal for two requests that ask for the same in the same
-// words, different otherwise. What does not count is left out: the request_id, fields that only the server sets, and
-// fields that it does not know. Bytes, not text.
-std::string Fingerprint(absl::string_view method, const google::protobuf::Message& request);
-
 // What a log line says of a request. All as the caller wrote it: unchecked.
 struct RequestSummary {
   std::string resource;  // as in `namespaces/blue`; empty where the request names none
@@ -26,6 +21,12 @@ struct RequestSummary {
   bool validate_only = false;
 };
 RequestSummary Summarize(const google::protobuf::Message& request);
+
+// A canonical form of the request with the method's name: equal for two requests that ask for the same in the same
+// words, different otherwise. What does not count is left out: the request_id, fields that only the server sets, and
+// fields that it does not know. `resource` (of the request's summary) counts, which is such a field where it is
+// updated. Bytes, not text.
+std::string Fingerprint(absl::string_view method, absl::string_view resource, const google::protobuf::Message& request);
 
 }  // namespace netprov::api
 

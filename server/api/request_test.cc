@@ -78,34 +78,35 @@ v1::CreateVethRequest SomeRequest() {
 }
 
 TEST(FingerprintTest, LeavesOutWhatDoesNotCount) {
-  const std::string fingerprint = Fingerprint("CreateVeth", SomeRequest());
+  const std::string fingerprint = Fingerprint("CreateVeth", "veths/v", SomeRequest());
   v1::CreateVethRequest request = SomeRequest();
   request.set_request_id("another");
-  EXPECT_EQ(Fingerprint("CreateVeth", request), fingerprint);
+  EXPECT_EQ(Fingerprint("CreateVeth", "veths/v", request), fingerprint);
   request.mutable_veth()->set_name("set only by the server");
   request.mutable_veth()->mutable_endpoint_a()->set_ifindex(7);
-  EXPECT_EQ(Fingerprint("CreateVeth", request), fingerprint);
+  EXPECT_EQ(Fingerprint("CreateVeth", "veths/v", request), fingerprint);
   request = SomeRequest();
   ASSERT_TRUE(request.MergeFromString(Wire(15, std::string(100, 'x'))));
-  EXPECT_EQ(Fingerprint("CreateVeth", request), fingerprint);
+  EXPECT_EQ(Fingerprint("CreateVeth", "veths/v", request), fingerprint);
   EXPECT_EQ(SomeRequest().request_id(), "8f14e45f-ceea-467f-a0e6-90ab5d3c1f52");
 }
 
 TEST(FingerprintTest, DiffersInEverythingElse) {
-  const std::string fingerprint = Fingerprint("CreateVeth", SomeRequest());
-  EXPECT_NE(Fingerprint("UpdateVeth", SomeRequest()), fingerprint);
+  const std::string fingerprint = Fingerprint("CreateVeth", "veths/v", SomeRequest());
+  EXPECT_NE(Fingerprint("UpdateVeth", "veths/v", SomeRequest()), fingerprint);
+  EXPECT_NE(Fingerprint("CreateVeth", "veths/w", SomeRequest()), fingerprint);
   v1::CreateVethRequest request = SomeRequest();
   request.set_veth_id("w");
-  EXPECT_NE(Fingerprint("CreateVeth", request), fingerprint);
+  EXPECT_NE(Fingerprint("CreateVeth", "veths/v", request), fingerprint);
   request = SomeRequest();
   request.set_allow_existing(true);
-  EXPECT_NE(Fingerprint("CreateVeth", request), fingerprint);
+  EXPECT_NE(Fingerprint("CreateVeth", "veths/v", request), fingerprint);
   request = SomeRequest();
   request.mutable_veth()->mutable_endpoint_a()->set_mtu(9000);
-  EXPECT_NE(Fingerprint("CreateVeth", request), fingerprint);
+  EXPECT_NE(Fingerprint("CreateVeth", "veths/v", request), fingerprint);
   request = SomeRequest();
   request.mutable_veth()->mutable_endpoint_b()->mutable_host();
-  EXPECT_NE(Fingerprint("CreateVeth", request), fingerprint);
+  EXPECT_NE(Fingerprint("CreateVeth", "veths/v", request), fingerprint);
 }
 
 TEST(SummarizeTest, NamesTheResource) {

@@ -232,7 +232,6 @@ absl::StatusOr<engine::CreateVethCall> ToCall(const v1::CreateVethRequest& reque
     violations.Add("create_namespaces", "must not be set where neither end has a namespace");
   }
   if (!violations.empty()) return violations.ToStatus();
-  if (!call.context.request_id.empty()) call.context.fingerprint = Fingerprint("CreateVeth", request);
   return call;
 }
 
@@ -252,10 +251,6 @@ absl::StatusOr<engine::UpdateVethCall> ToCall(const v1::UpdateVethRequest& reque
   for (const v1::VethEndpoint* end : {&wanted.endpoint_a(), &wanted.endpoint_b()}) {
     if (!end->bridge().empty()) call.bridges.push_back(end->bridge());
     call.ip_forwarding = call.ip_forwarding || end->ip_forwarding();
-  }
-  // The name is the server's to set where a pair is created, and so not in what tells requests apart.
-  if (!call.context.request_id.empty()) {
-    call.context.fingerprint = Fingerprint(absl::StrCat("UpdateVeth ", wanted.name()), request);
   }
   call.edit = [wanted, mask](const engine::Asked<engine::VethSpec>& present)
       -> netprov::Result<engine::Asked<engine::VethSpec>, std::vector<engine::InvalidField>> {
@@ -288,7 +283,6 @@ absl::StatusOr<engine::DeleteVethCall> ToCall(const v1::DeleteVethRequest& reque
                               .id = CheckVethName("name", request.name(), violations),
                               .allow_missing = request.allow_missing()};
   if (!violations.empty()) return violations.ToStatus();
-  if (!call.context.request_id.empty()) call.context.fingerprint = Fingerprint("DeleteVeth", request);
   return call;
 }
 

@@ -127,6 +127,10 @@ void NetnsPool::Run() {
       }
       continue;
     }
+    if (const Clock::time_point calm = taken_.back() + options_.pause; now < calm) {
+      changed_.wait_until(lock, calm);
+      continue;
+    }
     const size_t takes = takes_;
     const size_t discards = discards_;
     lock.unlock();

@@ -21,9 +21,10 @@
 namespace netprov::engine {
 
 // While namespaces are asked for in quick succession, a thread makes as many ahead as were taken within the last
-// second, if they were two at least, so that the next caller does not wait for it (0.3 ms and more). Each is new,
-// without a name, and given away once: what one tenant does in it, no other ever sees. It ends with the process, if
-// nobody took it.
+// second, if they were two at least, so that the next caller does not wait for it (0.3 ms and more). It begins a little
+// after one was taken: whoever took it goes on in it, and the kernel does one thing at a time of what both need. Each
+// is new, without a name, and given away once: what one tenant does in it, no other ever sees. It ends with the
+// process, if nobody took it.
 //
 // A namespace starts with settings of the machine's first one as they are when it is made (net.ipv4.conf,
 // inet_init_net() in the kernel; net.core.devconf_inherit_init_net), so none is given away that is older than a second,
@@ -33,6 +34,8 @@ class NetnsPool {
   struct Options {
     size_t most = 0;  // that are ready at a time; with 0 none ever is, and there is no thread
     std::chrono::milliseconds keep = std::chrono::seconds(1);  // the second that is spoken of above
+    // How long after one was taken none is made ahead. About what an attach takes in the kernel.
+    std::chrono::microseconds pause = std::chrono::milliseconds(1);
     // Where to count what is said to the kernel; must outlive the pool. Null: nowhere.
     netlink::Statistics* netlink_statistics = nullptr;
   };

@@ -52,12 +52,13 @@ void WriteResponse(const google::protobuf::Message& message, grpc::ByteBuffer* r
   response->Swap(&bytes);
 }
 
-// Of what was asked for, in hexadecimal digits: a repeat with its request id has the same.
-std::string DigestOf(absl::string_view method, const google::protobuf::Message& request) {
-  const std::string bytes = api::Fingerprint(method, request);
+// In hexadecimal digits.
+std::string DigestOf(absl::string_view bytes) {
+  // EVP_sha256() is looked for by its name at each use (crypto(7), "Performance").
+  static EVP_MD* const kSha256 = EVP_MD_fetch(nullptr, "SHA256", nullptr);
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
   unsigned int size = 0;
-  if (EVP_Digest(bytes.data(), bytes.size(), digest.data(), &size, EVP_sha256(), nullptr) != 1) return "";
+  if (EVP_Digest(bytes.data(), bytes.size(), digest.data(), &size, kSha256, nullptr) != 1) return "";
   return absl::BytesToHexString(absl::string_view(reinterpret_cast<const char*>(digest.data()), size));
 }
 
@@ -81,7 +82,10 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
 
   void Describe(const google::protobuf::Message& request) {
     summary_ = api::Summarize(request);
-    if (has_line_) record_.digest = DigestOf(call_.method, request);
+    if (!has_line_ && summary_.request_id.empty()) return;
+    fingerprint_ = api::Fingerprint(call_.method, summary_.resource, request);
+    // A repeat with its request id has the same.
+    if (has_line_) record_.digest = DigestOf(fingerprint_);
   }
 
   // Counts the call among those of its caller.
@@ -236,8 +240,10 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
   }
 
   Response RunWith(const std::function<Response(const Caller&)>& run) {
-    const Caller caller{
-        .name = caller_->Name(), .allowance = entry_.allowance, .stopped = [this] { return IsStopped(); }};
+    const Caller caller{.name = caller_->Name(),
+                        .allowance = entry_.allowance,
+                        .stopped = [this] { return IsStopped(); },
+                        .fingerprint = std::move(fingerprint_)};
     if (!has_line_) return run(caller);
     const engine::OriginScope scope(Auditor::OriginOf(Record()));
     return run(caller);
@@ -286,6 +292,7 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
   bool has_entered_ = false;
   Gate::Entry entry_;
   api::RequestSummary summary_;
+  std::string fingerprint_;  // until the engine has it
   api::TraceContext trace_;  // empty: the caller named none
   // Of the audit log.
   bool has_line_ = false;

@@ -25,6 +25,7 @@ struct Caller {
   std::string name;               // access::Identity::Name()
   engine::Allowance allowance;    // how much there may be after a change of its
   std::function<bool()> stopped;  // whether it has given up
+  std::string fingerprint;        // api::Fingerprint() of what it asks for
 };
 
 struct Work {
@@ -53,6 +54,7 @@ absl::StatusOr<Work> Change(engine::Engine& engine, api::Method method, absl::St
       call.context.caller = caller.name;
       call.context.allowance = caller.allowance;
       call.context.stopped = caller.stopped;
+      call.context.fingerprint = caller.fingerprint;
     }
     if constexpr (requires { call.stopped; }) call.stopped = caller.stopped;
     auto result = (engine.*run)(call);

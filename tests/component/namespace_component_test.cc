@@ -237,6 +237,19 @@ TEST_F(NamespaceTest, ARequestIdBelongsToOneRequest) {
   EXPECT_EQ(client_->GetNamespace("green").Summary(), "NOT_FOUND NAMESPACE_NOT_FOUND");
 }
 
+TEST_F(NamespaceTest, ARequestIdBelongsToOneUpdateOfOneNamespace) {
+  v1::UpdateNamespaceRequest update;
+  update.set_request_id(kUuid1);
+  update.mutable_update_mask()->add_paths("metadata.labels");
+  (*update.mutable_namespace_()->mutable_metadata()->mutable_labels())["tier"] = "web";
+  for (const char* id : {"blue", "green"}) ASSERT_TRUE(client_->CreateNamespace(id).ok());
+  update.mutable_namespace_()->set_name("namespaces/blue");
+  ASSERT_TRUE(client_->Update(update).ok());
+  EXPECT_TRUE(client_->Update(update).ok());
+  update.mutable_namespace_()->set_name("namespaces/green");
+  EXPECT_EQ(client_->Update(update).Summary(), "INVALID_ARGUMENT REQUEST_ID_REUSED");
+}
+
 TEST_F(NamespaceTest, AFailureIsNotRemembered) {
   v1::CreateNamespaceRequest create;
   create.set_namespace_id("blue");

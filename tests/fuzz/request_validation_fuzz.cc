@@ -73,7 +73,6 @@ void CheckId(const std::string& id, size_t longest) {
 
 void CheckContext(const engine::CallContext& context) {
   Require(context.request_id.empty() || context.request_id.size() == 36);
-  Require(context.request_id.empty() == context.fingerprint.empty());
 }
 
 // All of it fits into one transaction, and every port is one.
@@ -291,7 +290,7 @@ template <typename Request>
 void Serve(absl::string_view bytes) {
   Request request;
   if (absl::Status status = Decode(bytes, request); !status.ok()) return CheckError(status);
-  Summarize(request);
+  const std::string resource = Summarize(request).resource;
   // Who may make it is asked before it is checked.
   Require(!NeedsOf("M", request).all.empty());
   const auto call = ToCall(request);
@@ -300,7 +299,7 @@ void Serve(absl::string_view bytes) {
   // Two equal requests must have one fingerprint.
   Request again;
   Require(Decode(request.SerializeAsString(), again).ok());
-  Require(Fingerprint("M", request) == Fingerprint("M", again));
+  Require(Fingerprint("M", resource, request) == Fingerprint("M", resource, again));
 }
 
 }  // namespace
