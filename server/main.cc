@@ -8,6 +8,7 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,6 +24,7 @@
 #include <variant>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -35,6 +37,7 @@
 #include "server/api/host.h"
 #include "server/backend.h"
 #include "server/base/statistics.h"
+#include "server/base/unique_fd.h"
 #include "server/config.h"
 #include "server/confinement.h"
 #include "server/engine/registry.h"
@@ -104,30 +107,28 @@ absl::StatusOr<std::optional<gid_t>> GroupOf(const std::string& text) {
 // TLS handshakes that OpenSSL refused.
 Counter failed_handshakes;
 
-// Takes the addresses whose ports need CAP_NET_BIND_SERVICE out of the configuration, and listens on them. What a
-// predecessor serves of them is left to it.
-absl::Status ListenOnReservedPorts(Config& config, std::vector<rpc::ListeningSocket>& sockets) {
-  std::vector<std::string> others;
+// Of the configured addresses, those that are listened on before the privilege for it goes.
+struct ReservedPorts {
+  std::vector<std::string> addresses;
+  std::vector<rpc::ListeningSocket> sockets;
+};
+
+// Listens on those whose ports need CAP_NET_BIND_SERVICE, but for what one of `given` is bound to, which is taken from
+// there. What a predecessor serves of them is left to it.
+absl::StatusOr<ReservedPorts> ListenOnReservedPorts(const Config& config, std::vector<rpc::ListeningSocket>& given) {
+  ReservedPorts reserved;
   for (const std::string& address : config.listen) {
     int port = 0;
     const bool is_reserved =
         absl::SimpleAtoi(address.substr(address.rfind(':') + 1), &port) && port > 0 && port < IPPORT_RESERVED;
-    const bool is_there = std::any_of(sockets.begin(), sockets.end(),
-                                      [&](const rpc::ListeningSocket& socket) { return socket.Name() == address; });
-    if (!is_reserved || is_there) {
-      others.push_back(address);
-      continue;
-    }
-    absl::StatusOr<std::vector<rpc::ListeningSocket>> listening = rpc::ListenTcp(address);
-    if (!listening.ok() && config.take_over) {
-      others.push_back(address);
-      continue;
-    }
+    if (!is_reserved) continue;
+    absl::StatusOr<std::vector<rpc::ListeningSocket>> listening = rpc::ListenTcp(address, given);
+    if (!listening.ok() && config.take_over) continue;
     if (!listening.ok()) return listening.status();
-    for (rpc::ListeningSocket& socket : *listening) sockets.push_back(std::move(socket));
+    reserved.addresses.push_back(address);
+    std::move(listening->begin(), listening->end(), std::back_inserter(reserved.sockets));
   }
-  config.listen = std::move(others);
-  return absl::OkStatus();
+  return reserved;
 }
 
 // Filters the system calls. Returns what the log is to say of what is in force. `capabilities` is what DropPrivileges()
@@ -254,20 +255,31 @@ std::vector<Reloader::Source> SourcesOf(const Config& config, rpc::Tls* const& t
   return sources;
 }
 
-// Takes over from the daemon that serves, once all is found good that can be looked at before. nullopt: there is none.
+// Takes over from the daemon that serves, once all is found good that can be looked at before; of the addresses, all
+// but those `there` already. nullopt: there is none.
 absl::StatusOr<std::optional<TakenOver>> TakeOverFor(const Config& config, std::optional<gid_t> group,
+                                                     const std::vector<std::string>& there,
                                                      const std::shared_ptr<spdlog::logger>& log) {
   const bool has_tls = !config.tls.certificate.empty();
   if (absl::Status kernel = Backend::CheckKernel(); !kernel.ok()) return kernel;
   if (absl::Status tls = has_tls ? rpc::Tls::Check(config.tls) : absl::OkStatus(); !tls.ok()) return tls;
   using Reach = rpc::ListenAddresses::Reach;
+  std::vector<std::string> wanted = config.listen;
+  std::erase_if(wanted, [&](const std::string& address) { return absl::c_linear_search(there, address); });
+  // All threads leave these signals to whoever waits for them.
+  sigset_t ends;
+  ::sigemptyset(&ends);
+  ::sigaddset(&ends, SIGTERM);
+  ::sigaddset(&ends, SIGINT);
+  const UniqueFd stop(::signalfd(-1, &ends, SFD_CLOEXEC));
   return TakeOver({.state_dir = config.state_dir,
                    .addresses = {.socket_path = config.socket_path,
                                  .socket_group = group,
-                                 .tcp = config.listen,
+                                 .tcp = std::move(wanted),
                                  .tcp_reach = has_tls ? Reach::kAnywhere : Reach::kThisHost},
                    .schema = engine::Registry::NewestSchema(),
-                   .log = log});
+                   .log = log,
+                   .stop = stop.get()});
 }
 
 // Null, and why in the log: nobody can take over from this daemon.
@@ -317,10 +329,12 @@ int Run(Config config, const sigset_t& signals) {
   if (config.take_over && !inherited->empty()) {
     return Fail(absl::FailedPreconditionError("--take-over: whoever started this process gave it its sockets already"));
   }
-  const std::vector<std::string> listen = config.listen;
+  absl::StatusOr<ReservedPorts> reserved = ReservedPorts();
   absl::StatusOr<std::vector<std::string>> capabilities = std::vector<std::string>();
   if (!config.no_sandbox) {
-    if (absl::Status bound = ListenOnReservedPorts(config, *inherited); !bound.ok()) return Fail(bound);
+    reserved = ListenOnReservedPorts(config, *inherited);
+    if (!reserved.ok()) return Fail(reserved.status());
+    std::move(reserved->sockets.begin(), reserved->sockets.end(), std::back_inserter(*inherited));
     // Ahead of the first thread, which is the log's: each has capabilities of its own.
     capabilities = DropPrivileges(*group);
     if (!capabilities.ok()) return Fail(capabilities.status());
@@ -336,7 +350,7 @@ int Run(Config config, const sigset_t& signals) {
   if (!policy.ok()) return Fail(policy.status());
   TakenOver taken{.sockets = *std::move(inherited)};
   if (config.take_over) {
-    auto from = TakeOverFor(config, *group, log);
+    auto from = TakeOverFor(config, *group, reserved->addresses, log);
     if (!from.ok()) return Fail(from.status());
     if (from->has_value()) {
       std::move(taken.sockets.begin(), taken.sockets.end(), std::back_inserter((*from)->sockets));
@@ -361,7 +375,7 @@ int Run(Config config, const sigset_t& signals) {
   auto server =
       rpc::Server::Start((*backend)->engine(), {.socket_path = config.socket_path,
                                                 .socket_group = *group,
-                                                .listen = listen,
+                                                .listen = config.listen,
                                                 .inherited = std::move(taken.sockets),
                                                 .tls = tls->get(),
                                                 .insecure = config.insecure,

@@ -307,8 +307,9 @@ absl::StatusOr<std::optional<TakenOver>> TakeOver(const TakeOverOptions& options
   }
   // It may have ended meanwhile, which the next word shows.
   Send(socket.get(), OfVersion("hello\n"));
-  absl::StatusOr<Packet> offer = Receive(socket.get(), -1, options.patience);
+  absl::StatusOr<Packet> offer = Receive(socket.get(), options.stop, options.patience);
   if (absl::IsUnavailable(offer.status())) return std::nullopt;
+  if (absl::IsCancelled(offer.status())) return absl::CancelledError("stopped before it took over");
   if (!offer.ok()) return Refused(*pid, offer.status().message());
   absl::StatusOr<Offered> offered = ReadOffer(*pid, *std::move(offer));
   if (!offered.ok()) return offered.status();
@@ -339,7 +340,12 @@ absl::StatusOr<std::optional<TakenOver>> TakeOver(const TakeOverOptions& options
   // Nobody asks for them any more.
   RemoveFiles(offered_sockets);
   // It ends, or dies.
-  while (Receive(socket.get(), -1, absl::InfiniteDuration()).ok()) {
+  absl::Status end;
+  while (end.ok()) end = Receive(socket.get(), options.stop, absl::InfiniteDuration()).status();
+  if (absl::IsCancelled(end)) {
+    RemoveFiles(taken.sockets);
+    return absl::CancelledError(
+        absl::StrCat("stopped while it waited for the end of netprovd (pid ", *pid, "), after which nobody serves"));
   }
   options.log->info(
       absl::StrCat("event=taken_over pid=", *pid, " waited_ms=", absl::ToInt64Milliseconds(absl::Now() - asked_at)));

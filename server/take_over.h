@@ -104,12 +104,15 @@ struct TakeOverOptions {
   std::shared_ptr<spdlog::logger> log;
   // How long the predecessor may take for its offer. Its end takes as long as its calls do.
   absl::Duration patience = absl::Seconds(10);
+  // A descriptor that becomes readable when whoever started this process wants it to end; -1: none does.
+  int stop = -1;
 };
 
 // Takes over from the daemon of that state, and returns when it has ended. nullopt: none waits there, or it ended
 // before anything was taken over. Errors, each one sentence, after each of which it serves on: FAILED_PRECONDITION
 // where it speaks another version, has a registry of a newer schema, is another user's or refuses; DEADLINE_EXCEEDED
-// where it says nothing; UNAVAILABLE; and those of rpc::Listen().
+// where it says nothing; UNAVAILABLE; and those of rpc::Listen(). CANCELLED: `stop`; once the predecessor is on its
+// way, nobody serves after that.
 absl::StatusOr<std::optional<TakenOver>> TakeOver(const TakeOverOptions& options);
 
 }  // namespace netprov

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <spdlog/sinks/ostream_sink.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -322,6 +323,32 @@ TEST_F(TakeOverTest, AnEndDoesNotWaitForASuccessorThatHesitates) {
   EXPECT_THAT(Hear(client), HasSubstr("schema=7"));
   EXPECT_EQ(listener_->Stop(), std::nullopt);
   EXPECT_EQ(Hear(client), "") << "it says go to nobody";
+}
+
+TEST_F(TakeOverTest, ASuccessorThatIsStoppedDoesNotWaitForTheEnd) {
+  Serve();
+  const UniqueFd stop(::eventfd(0, EFD_CLOEXEC));
+  TakeOverOptions options = Options();
+  options.stop = stop.get();
+  auto result = std::async(std::launch::async, [&options] { return TakeOver(options); });
+  is_taken_.wait();
+  EXPECT_EQ(result.wait_for(std::chrono::milliseconds(50)), std::future_status::timeout);
+  ASSERT_EQ(::eventfd_write(stop.get(), 1), 0);
+  const auto taken = result.get();
+  EXPECT_EQ(taken.status().code(), absl::StatusCode::kCancelled);
+  EXPECT_THAT(std::string(taken.status().message()), HasSubstr("nobody serves"));
+  EXPECT_FALSE(Exists(socket_)) << "nobody listens there any more";
+  End();
+}
+
+TEST_F(TakeOverTest, OneThatIsStoppedBeforeTakesNothing) {
+  Serve();
+  const UniqueFd stop(::eventfd(1, EFD_CLOEXEC));
+  TakeOverOptions options = Options();
+  options.stop = stop.get();
+  EXPECT_THAT(WhyNot(options), HasSubstr("stopped before"));
+  EXPECT_FALSE(listener_->is_taken());
+  EXPECT_TRUE(Exists(socket_));
 }
 
 TEST_F(TakeOverTest, ADaemonThatOffersWhatIsNotUnderstoodServesOn) {

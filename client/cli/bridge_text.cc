@@ -122,6 +122,19 @@ std::string FormatPort(const v1::BridgePort& port) {
   return absl::StrJoin(words, " ");
 }
 
+std::string FormatPortUnlikeNew(v1::BridgePort port) {
+  if (!port.hairpin()) port.clear_hairpin();
+  if (!port.isolated()) port.clear_isolated();
+  if (port.learning()) port.clear_learning();
+  if (port.unicast_flood()) port.clear_unicast_flood();
+  if (port.multicast_flood()) port.clear_multicast_flood();
+  if (port.broadcast_flood()) port.clear_broadcast_flood();
+  if (!port.neighbor_suppression()) port.clear_neighbor_suppression();
+  constexpr uint32_t kPriority = 32;  // 0x8000 >> BR_PORT_BITS
+  if (port.priority() == kPriority) port.clear_priority();
+  return FormatPort(port);
+}
+
 std::string FormatVlan(const v1::BridgeVlan& vlan) {
   std::string text = absl::StrCat(vlan.first());
   if (vlan.last() != 0 && vlan.last() != vlan.first()) absl::StrAppend(&text, "-", vlan.last());

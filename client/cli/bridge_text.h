@@ -19,6 +19,8 @@ absl::StatusOr<v1::BridgeVlan> ParseVlan(const std::string& text);
 
 // Each returns what the function above takes for the same thing; without VLANs.
 std::string FormatPort(const v1::BridgePort& port);
+// The same without what every new port has (new_nbp() in the kernel's net/bridge/br_if.c).
+std::string FormatPortUnlikeNew(v1::BridgePort port);
 std::string FormatVlan(const v1::BridgeVlan& vlan);
 
 }  // namespace netprov::cli

@@ -26,6 +26,17 @@ TEST(BridgeTextTest, APortIsReadAndPrintedInTheWordsOfBridge) {
   EXPECT_EQ(FormatPort({}), "");
 }
 
+TEST(PortTest, APersonReadsWhatIsUnlikeANewPort) {
+  const std::string as_new =
+      "hairpin off isolated off learning on flood on mcast_flood on bcast_flood on neigh_suppress off cost 2 priority "
+      "32";
+  EXPECT_EQ(FormatPortUnlikeNew(*ParsePort(as_new)), "cost 2");
+  const std::string unlike =
+      "hairpin on isolated on learning off flood off mcast_flood off bcast_flood off neigh_suppress on cost 3 priority "
+      "1";
+  EXPECT_EQ(FormatPortUnlikeNew(*ParsePort(unlike)), unlike);
+}
+
 TEST(BridgeTextTest, WhatIsNoPortIsSaid) {
   for (const auto& [text, why] : {std::pair("", "says nothing"), std::pair("hairpin", "takes on or off"),
                                   std::pair("hairpin yes", "takes on or off, not `yes`"),

@@ -233,8 +233,10 @@ TEST_F(CliTest, ShowNamespaceLooksForItsLinksOnAllPages) {
   EXPECT_CALL(mock(), ListDevices).WillOnce(Return(v1::ListDevicesResponse()));
   EXPECT_EQ(RunCli({"net", "show", "test-ns"}), 0);
   EXPECT_EQ(out_.str(),
-            "NAME     STATE  MANAGED  CREATED  UID  COOKIE  PATH\n"
-            "test-ns  READY  no       -        -    77      /run/netns/test-ns\n"
+            "NAME     STATE  MANAGED  CREATED  PATH\n"
+            "test-ns  READY  no       -        /run/netns/test-ns\n"
+            "\n"
+            "Cookie:      77\n"
             "\n"
             "INTERFACE  PAIR       STATE  ADMIN  MAC  MTU  PEER       PEER-LOCATION\n"
             "veth0      veth-host  READY  UP     -    -    veth-host  (host)\n"

@@ -194,6 +194,12 @@ std::string PrintTable(std::vector<std::vector<std::string>> rows) {
   return table.Print();
 }
 
+// Whoever wants to know it to the nanosecond finds it in documents.
+std::string ToSeconds(google::protobuf::Timestamp time) {
+  time.set_nanos(0);
+  return google::protobuf::util::TimeUtil::ToString(time);
+}
+
 // `Labels:      a=b`, and further lines below the first.
 void AddDetail(const std::string& what, const std::vector<std::string>& lines, std::string& text,
                const std::string& margin = "") {
@@ -221,7 +227,7 @@ std::string Details(const Object& object, absl::Time now, const std::string& own
     std::string lease = absl::FormatDuration(ToDuration(metadata.ttl())) + " after the owner's last sign of life";
     if (metadata.has_expire_time()) {
       absl::StrAppend(&lease, "; expires in ", TimeLeft(metadata.expire_time(), now), ", at ",
-                      google::protobuf::util::TimeUtil::ToString(metadata.expire_time()));
+                      ToSeconds(metadata.expire_time()));
     }
     AddDetail("Lease", {lease}, text);
   }
@@ -239,6 +245,8 @@ std::string Details(const Object& object, absl::Time now, const std::string& own
 
 std::string NamespaceDetails(const v1::Namespace& ns) {
   std::string text;
+  if (!ns.uid().empty()) AddDetail("UID", {ns.uid()}, text);
+  if (ns.cookie() != 0) AddDetail("Cookie", {absl::StrCat(ns.cookie())}, text);
   std::vector<std::string> sysctls;
   for (const auto& [name, value] : ns.sysctls()) sysctls.push_back(absl::StrCat(name, " = ", value));
   std::sort(sysctls.begin(), sysctls.end());
@@ -285,11 +293,12 @@ std::vector<std::string> FormatLimits(const v1::OffloadLimits& limits) {
   return lines;
 }
 
-// The bridge that an end or a device is a port of, and as which; none where it is no port.
+// The bridge that an end or a device is a port of, and as which, as far as it is not as any new port; none where it is
+// no port.
 template <typename Port>
 std::vector<std::string> PortOf(const Port& port) {
   if (port.bridge().empty() && port.bridge_interface().empty()) return {};
-  const std::string settings = FormatPort(port.bridge_port());
+  const std::string settings = FormatPortUnlikeNew(port.bridge_port());
   return {absl::StrCat(port.bridge().empty() ? port.bridge_interface() + " (not netprov's)" : ShortName(port.bridge()),
                        settings.empty() ? "" : ": ", settings)};
 }
@@ -432,7 +441,7 @@ std::string Count(size_t number, const std::string& what) {
 // The report in words.
 std::string ReportText(const v1::HostReport& report) {
   std::string text = "Checked";
-  if (report.has_time()) absl::StrAppend(&text, " at ", google::protobuf::util::TimeUtil::ToString(report.time()));
+  if (report.has_time()) absl::StrAppend(&text, " at ", ToSeconds(report.time()));
   if (report.at_start()) absl::StrAppend(&text, ", when the server started");
   absl::StrAppend(&text, ": ", Count(report.objects(), "object"), " compared\n");
   if (report.registry_fault().empty()) {
@@ -487,7 +496,7 @@ bool IsDocument(Format format) { return format == Format::kJson || format == For
 
 std::string CreateTime(const v1::Namespace& ns) {
   if (!ns.has_create_time()) return "";
-  return google::protobuf::util::TimeUtil::ToString(ns.create_time());
+  return ToSeconds(ns.create_time());
 }
 
 // How netprov came to it.
@@ -656,9 +665,8 @@ std::string DescribeVeth(const v1::Veth& veth) {
 absl::StatusOr<std::string> PrintNamespace(Format format, const v1::Namespace& ns, absl::Time now) {
   if (format == Format::kName) return Printable(ns.name()) + "\n";
   if (IsDocument(format)) return PrintMessage(format, ns);
-  Table table({"NAME", "STATE", "MANAGED", "CREATED", "UID", "COOKIE", "PATH"});
-  table.AddRow({ShortName(ns.name()), StateOf(ns), Managed(ns), CreateTime(ns), ns.uid(),
-                ns.cookie() == 0 ? "" : absl::StrCat(ns.cookie()), ns.path()});
+  Table table({"NAME", "STATE", "MANAGED", "CREATED", "PATH"});
+  table.AddRow({ShortName(ns.name()), StateOf(ns), Managed(ns), CreateTime(ns), ns.path()});
   return table.Print() + Details(ns, now, NamespaceDetails(ns));
 }
 

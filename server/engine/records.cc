@@ -59,44 +59,24 @@ Device DeviceRecord::ToDevice() const {
   return device;
 }
 
+namespace {
+
+std::string NameOf(const NamespaceRecord& record) { return NamespaceName(record.id); }
+std::string NameOf(const VethRecord& record) { return VethName(record.id); }
+std::string NameOf(const DeviceRecord& record) { return record.name; }
+
+}  // namespace
+
 std::string ObjectOf(const Intent& intent) {
-  switch (intent.kind) {
-    case Intent::Kind::kCreateNamespace:
-    case Intent::Kind::kDeleteNamespace:
-    case Intent::Kind::kUpdateNamespace:
-    case Intent::Kind::kAdoptNamespace:
-    case Intent::Kind::kReleaseNamespace:
-      return NamespaceName(intent.netns.id);
-    case Intent::Kind::kCreateVeth:
-    case Intent::Kind::kDeleteVeth:
-    case Intent::Kind::kUpdateVeth:
-      return VethName(intent.veth.id);
-    case Intent::Kind::kCreateDevice:
-    case Intent::Kind::kDeleteDevice:
-    case Intent::Kind::kUpdateDevice:
-      break;
-  }
-  return intent.device.name;
+  return VisitRecord(intent, [](const auto& record) { return NameOf(record); });
 }
 
 const std::string& UidOf(const Intent& intent) {
-  switch (intent.kind) {
-    case Intent::Kind::kCreateNamespace:
-    case Intent::Kind::kDeleteNamespace:
-    case Intent::Kind::kUpdateNamespace:
-    case Intent::Kind::kAdoptNamespace:
-    case Intent::Kind::kReleaseNamespace:
-      return intent.netns.uid;
-    case Intent::Kind::kCreateVeth:
-    case Intent::Kind::kDeleteVeth:
-    case Intent::Kind::kUpdateVeth:
-      return intent.veth.uid;
-    case Intent::Kind::kCreateDevice:
-    case Intent::Kind::kDeleteDevice:
-    case Intent::Kind::kUpdateDevice:
-      break;
-  }
-  return intent.device.uid;
+  return VisitRecord(intent, [](const auto& record) -> const std::string& { return record.uid; });
+}
+
+const std::string& CreatorOf(const Intent& intent) {
+  return VisitRecord(intent, [](const auto& record) -> const std::string& { return record.creator; });
 }
 
 bool IsOf(const Intent& intent, const std::string& uid) {

@@ -130,9 +130,32 @@ struct Intent {
   std::optional<Usage> usage_after;
 };
 
-// The resource name of what an intent is about, and its uid.
+// Calls `visit` with the record of what an intent is about.
+template <typename Visit>
+decltype(auto) VisitRecord(const Intent& intent, Visit&& visit) {
+  switch (intent.kind) {
+    case Intent::Kind::kCreateNamespace:
+    case Intent::Kind::kDeleteNamespace:
+    case Intent::Kind::kUpdateNamespace:
+    case Intent::Kind::kAdoptNamespace:
+    case Intent::Kind::kReleaseNamespace:
+      return visit(intent.netns);
+    case Intent::Kind::kCreateVeth:
+    case Intent::Kind::kDeleteVeth:
+    case Intent::Kind::kUpdateVeth:
+      return visit(intent.veth);
+    case Intent::Kind::kCreateDevice:
+    case Intent::Kind::kDeleteDevice:
+    case Intent::Kind::kUpdateDevice:
+      break;
+  }
+  return visit(intent.device);
+}
+
+// Of what an intent is about: the resource name, the uid, and who made it (as in its record).
 std::string ObjectOf(const Intent& intent);
 const std::string& UidOf(const Intent& intent);
+const std::string& CreatorOf(const Intent& intent);
 // Whether it is about the object with that uid, or makes it.
 bool IsOf(const Intent& intent, const std::string& uid);
 // Whether recovery completes it: of the object, or of a namespace that is released of its record alone.

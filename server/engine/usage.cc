@@ -40,48 +40,9 @@ Usage UsageOf(const DeviceRecord& record) {
 Usage UsageAfter(const Intent& intent) {
   if (intent.usage_after.has_value()) return *intent.usage_after;
   Usage usage;
-  switch (intent.kind) {
-    case Intent::Kind::kCreateNamespace:
-    case Intent::Kind::kUpdateNamespace:
-    case Intent::Kind::kAdoptNamespace:
-      usage = UsageOf(intent.netns);
-      break;
-    case Intent::Kind::kCreateVeth:
-    case Intent::Kind::kUpdateVeth:
-      usage = UsageOf(intent.veth);
-      break;
-    case Intent::Kind::kCreateDevice:
-    case Intent::Kind::kUpdateDevice:
-      usage = UsageOf(intent.device);
-      break;
-    case Intent::Kind::kDeleteNamespace:
-    case Intent::Kind::kDeleteVeth:
-    case Intent::Kind::kDeleteDevice:
-    case Intent::Kind::kReleaseNamespace:
-      break;
-  }
+  if (!IsDeletion(intent)) usage = VisitRecord(intent, [](const auto& record) { return UsageOf(record); });
   for (const NamespaceRecord& record : intent.new_namespaces) usage += UsageOf(record);
   return usage;
-}
-
-const std::string& CreatorOf(const Intent& intent) {
-  switch (intent.kind) {
-    case Intent::Kind::kCreateNamespace:
-    case Intent::Kind::kDeleteNamespace:
-    case Intent::Kind::kUpdateNamespace:
-    case Intent::Kind::kAdoptNamespace:
-    case Intent::Kind::kReleaseNamespace:
-      return intent.netns.creator;
-    case Intent::Kind::kCreateVeth:
-    case Intent::Kind::kDeleteVeth:
-    case Intent::Kind::kUpdateVeth:
-      return intent.veth.creator;
-    case Intent::Kind::kCreateDevice:
-    case Intent::Kind::kDeleteDevice:
-    case Intent::Kind::kUpdateDevice:
-      break;
-  }
-  return intent.device.creator;
 }
 
 Usage Growth(const Usage& before, const Usage& after) {

@@ -25,9 +25,6 @@ Usage UsageOf(const DeviceRecord& record);
 // deletion nothing.
 Usage UsageAfter(const Intent& intent);
 
-// Who made the object of an intent.
-const std::string& CreatorOf(const Intent& intent);
-
 // What `after` has more of than `before`, of each kind by itself.
 Usage Growth(const Usage& before, const Usage& after);
 

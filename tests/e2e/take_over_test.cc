@@ -333,6 +333,37 @@ TEST_F(TakeOverTest, AnOldOneThatIsKilledOnItsWayLosesNothing) {
   ASSERT_CALL_OK(CreateAgain("kept", kRequestId));
 }
 
+// By a program that speaks as a predecessor does, and does not end.
+TEST_F(TakeOverTest, OneThatWaitsForTheOldOneCanBeStopped) {
+  constexpr char kPredecessor[] =
+      "import os, socket, sys, time\n"
+      "for path in '/var/lib/netprov', '/run/netprov': os.makedirs(path, 0o700, True)\n"
+      "listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n"
+      "listener.bind('/var/lib/netprov/take-over.sock')\n"
+      "listener.listen()\n"
+      "served = socket.socket(socket.AF_UNIX)\n"
+      "served.bind('/run/netprov/netprovd.sock')\n"
+      "served.listen()\n"
+      "lock = open('/var/lib/netprov/lock', 'w')\n"
+      "sys.stderr.write('there\\n')\n"
+      "s, _ = listener.accept()\n"
+      "s.recv(65536)\n"
+      "text = b'netprov-take-over 1\\nschema=1\\nown=unix:/run/netprov/netprovd.sock\\n'\n"
+      "socket.send_fds(s, [text], [served.fileno(), lock.fileno()])\n"
+      "s.recv(65536)\n"
+      "s.send(b'netprov-take-over 1\\ngoing\\n')\n"
+      "sys.stderr.write('going\\n')\n"
+      "time.sleep(3600)\n";
+  Process predecessor({"/usr/bin/python3", "-c", kPredecessor});
+  predecessor.WaitForLine("there");
+  std::unique_ptr<Process> next = Next({});
+  predecessor.WaitForLine("going");
+  EXPECT_EQ(next->Stop(SIGTERM), 1);
+  EXPECT_THAT(next->log(), HasSubstr(absl::StrCat("end of netprovd (pid ", predecessor.pid(), ")")));
+  EXPECT_NE(::access(kSocket, F_OK), 0);
+  EXPECT_EQ(predecessor.Stop(SIGKILL), 128 + SIGKILL);
+}
+
 TEST_F(TakeOverTest, AddressesAreThoseOfTheNewConfiguration) {
   Start(Plain());
   std::unique_ptr<Process> next =
@@ -343,6 +374,16 @@ TEST_F(TakeOverTest, AddressesAreThoseOfTheNewConfiguration) {
   EXPECT_FALSE(IsServed(/*is_unix=*/false, 7001));
   EXPECT_TRUE(IsServed(/*is_unix=*/false, 7005));
   EXPECT_NE(::access(kSocket, F_OK), 0);
+  EXPECT_EQ(next->Stop(SIGTERM), 0);
+}
+
+// It is bound ahead of the hand-over, while the new one has the privilege.
+TEST_F(TakeOverTest, AmongThemAPortThatOnlyRootMayBind) {
+  Start(Plain());
+  std::unique_ptr<Process> next = Next({"--listen", "localhost:85", "--insecure", "--policy", kPolicy});
+  next->WaitForLine("listening address=127.0.0.1:85");
+  EXPECT_EQ(daemon_->Wait(), 0);
+  EXPECT_TRUE(IsServed(/*is_unix=*/false, 85));
   EXPECT_EQ(next->Stop(SIGTERM), 0);
 }
 
