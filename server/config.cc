@@ -1,9 +1,21 @@
 #include "server/config.h"
 
+#include <stdlib.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
+#include <memory>
+#include <set>
 #include <sstream>
 
+#include "absl/algorithm/container.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "server/rpc/listening_socket.h"
 #include "server/version.h"
 
@@ -12,17 +24,95 @@ namespace {
 
 constexpr int kUsageError = 2;
 
-// The text of CLI11 for an exit; it knows help, version and errors.
-ExitRequest ExitOf(CLI::App& app, const CLI::ParseError& error) {
-  std::ostringstream out;
-  std::ostringstream err;
-  const int code = app.exit(error, out, err);
-  if (code == 0) return {.code = 0, .text = out.str()};
-  return {.code = kUsageError, .text = err.str()};
-}
+// The file of --config, which remembers what it says.
+class ConfigFile : public CLI::ConfigTOML {
+ public:
+  std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
+    std::vector<CLI::ConfigItem> items = CLI::ConfigTOML::from_config(input);
+    for (const CLI::ConfigItem& item : items) names_.insert(item.fullname());
+    return items;
+  }
 
-ExitRequest UsageError(const std::string& message) {
-  return {.code = kUsageError, .text = absl::StrCat(message, "\nRun with --help for more information.\n")};
+  // The options that it has, without `--`.
+  const std::set<std::string>& names() const { return names_; }
+
+ private:
+  mutable std::set<std::string> names_;
+};
+
+// Says what is wrong, and where it stands.
+class Complaints {
+ public:
+  Complaints(int argc, const char* const* argv, const CLI::App& app, const ConfigFile& file)
+      : typed_(argv + 1, argv + argc), app_(app), file_(file) {}
+
+  // An error that begins with the option, or that names several.
+  ExitRequest UsageError(const std::string& message) const {
+    const bool is_of_file = absl::c_any_of(file_.names(), [&](const std::string& name) {
+      return Mentions(message, "--" + name) && !IsTyped("--" + name);
+    });
+    return Exit(is_of_file ? absl::StrCat(Path(), ": ", message) : message);
+  }
+
+  // What CLI11 says. It knows help, version and errors.
+  ExitRequest ExitOf(const CLI::ParseError& error) const {
+    std::ostringstream out;
+    std::ostringstream err;
+    if (app_.exit(error, out, err) == 0) return {.code = 0, .text = out.str()};
+    if (dynamic_cast<const CLI::ConfigError*>(&error) != nullptr) {
+      return Exit(absl::StrCat(Path(), ": ", Explain(error.what())));
+    }
+    // CLI11 turns them round.
+    if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
+      return Exit("unexpected: " + absl::StrJoin(app_.remaining(), " "));
+    }
+    return UsageError(error.what());
+  }
+
+ private:
+  static ExitRequest Exit(const std::string& message) {
+    return {.code = kUsageError,
+            .text = absl::StrCat("netprovd: ", message, "\nRun with --help for more information.\n")};
+  }
+
+  // Whether `option` is in `message`, and not as the beginning of another.
+  static bool Mentions(const std::string& message, const std::string& option) {
+    for (size_t at = message.find(option); at != std::string::npos; at = message.find(option, at + 1)) {
+      const size_t end = at + option.size();
+      if (end == message.size() || (message[end] != '-' && !absl::ascii_isalnum(message[end]))) return true;
+    }
+    return false;
+  }
+
+  // CLI11 reads a line that is no TOML as the name of an option.
+  static std::string Explain(const std::string& what) {
+    absl::string_view item = what;
+    if (!absl::ConsumePrefix(&item, "INI was not able to parse ")) return what;
+    return absl::StrCat("`", item, "` is no option; a line is OPTION = VALUE, as in workers = 2");
+  }
+
+  bool IsTyped(const std::string& option) const {
+    return absl::c_any_of(typed_, [&](const std::string& argument) {
+      return argument == option || absl::StartsWith(argument, option + "=");
+    });
+  }
+
+  std::string Path() const { return absl::StrJoin(app_.get_config_ptr()->results(), ", "); }
+
+  const std::vector<std::string> typed_;
+  const CLI::App& app_;
+  const ConfigFile& file_;
+};
+
+// Whether whoever started this process listens for it (sd_listen_fds(3)), perhaps on TCP. What sockets these are is
+// seen when they are taken: rpc::InheritedSockets().
+bool HasInheritedSockets() {
+  const char* const pid_text = ::getenv("LISTEN_PID");
+  const char* const count_text = ::getenv("LISTEN_FDS");
+  pid_t pid = 0;
+  int count = 0;
+  return pid_text != nullptr && count_text != nullptr && absl::SimpleAtoi(pid_text, &pid) && pid == ::getpid() &&
+         absl::SimpleAtoi(count_text, &count) && count > 0;
 }
 
 }  // namespace
@@ -34,6 +124,9 @@ std::variant<Config, ExitRequest> ParseConfig(int argc, const char* const* argv)
   app.set_version_flag("--version", absl::StrCat("netprovd ", kVersion));
   app.set_config("--config", "",
                  "A TOML file with any of these options, as in: socket = \"/run/netprov/netprovd.sock\"");
+  const auto file = std::make_shared<ConfigFile>();
+  app.config_formatter(file);
+  const Complaints complaints(argc, argv, app, *file);
   app.allow_config_extras(CLI::config_extras_mode::error);
   app.add_option("--socket", config.socket_path, "The unix socket to serve on; empty for none")->capture_default_str();
   app.add_option("--socket-group", config.socket_group,
@@ -99,40 +192,44 @@ std::variant<Config, ExitRequest> ParseConfig(int argc, const char* const* argv)
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return ExitOf(app, error);
+    return complaints.ExitOf(error);
   }
   if (!absl::ParseDuration(grace, &config.shutdown_grace) || config.shutdown_grace < absl::ZeroDuration() ||
       config.shutdown_grace > absl::Hours(24)) {
-    return UsageError(
+    return complaints.UsageError(
         absl::StrCat("--shutdown-grace: must be a time such as 10s or 500ms, 0s to 24h, but is '", grace, "'"));
   }
   for (const std::string& address : config.listen) {
     if (absl::Status valid = rpc::CheckListenAddress(address); !valid.ok()) {
-      return UsageError(absl::StrCat("--listen: ", std::string(valid.message())));
+      return complaints.UsageError(absl::StrCat("--listen: ", std::string(valid.message())));
     }
   }
   if (metrics_option->count() > 0) {
     config.metrics = metrics == "off" ? "" : metrics;
     if (absl::Status valid = rpc::CheckListenAddress(*config.metrics); !config.metrics->empty() && !valid.ok()) {
-      return UsageError(absl::StrCat("--metrics: ", std::string(valid.message()), ", or off"));
+      return complaints.UsageError(absl::StrCat("--metrics: ", std::string(valid.message()), ", or off"));
     }
   }
   const rpc::TlsFiles& tls = config.tls;
   const bool has_tls = !tls.certificate.empty() || !tls.key.empty() || !tls.client_ca.empty() || !tls.crl.empty();
   if (has_tls && (tls.certificate.empty() || tls.key.empty() || tls.client_ca.empty())) {
-    return UsageError("--tls-cert, --tls-key and --tls-client-ca: each needs the two others, and --tls-crl all three");
+    return complaints.UsageError(
+        "--tls-cert, --tls-key and --tls-client-ca: each needs the two others, and --tls-crl all three");
   }
-  if (has_tls && config.insecure) return UsageError("--insecure: TCP is served with TLS or without, not both");
-  if (has_tls && config.listen.empty()) return UsageError("--tls-cert: is for TCP, and --listen names no address");
+  if (has_tls && config.insecure)
+    return complaints.UsageError("--insecure: TCP is served with TLS or without, not both");
+  if (has_tls && config.listen.empty() && !HasInheritedSockets()) {
+    return complaints.UsageError("--tls-cert: is for TCP, and --listen names no address");
+  }
   if (!config.listen.empty() && !has_tls && !config.insecure) {
-    return UsageError(absl::StrCat(
+    return complaints.UsageError(absl::StrCat(
         "--listen ", config.listen.front(), " needs --tls-cert, --tls-key and --tls-client-ca ",
         "(`contain pki init` makes a first set), or --insecure for an address that only this ", "host can reach"));
   }
   if (config.socket_path.empty() && config.listen.empty()) {
-    return UsageError("--socket: without a socket, --listen must say where to serve");
+    return complaints.UsageError("--socket: without a socket, --listen must say where to serve");
   }
-  if (config.state_dir.empty()) return UsageError("--state-dir: must not be empty");
+  if (config.state_dir.empty()) return complaints.UsageError("--state-dir: must not be empty");
   return config;
 }
 

@@ -48,7 +48,11 @@ struct ExitRequest {
 };
 
 // Reads the command line, and the file that --config names: TOML, whose keys are the long options, as in `listen =
-// ["[::1]:7001"]`. The command line wins over the file. A key that is no option is an error.
+// ["[::1]:7001"]`. The command line wins over the file. A key that is no option is an error. An error's text begins
+// with `netprovd:`, and with the file's path after that where it is about what stands there.
+//
+// TLS needs an address to listen on, or sockets that whoever started this process listens on for it (LISTEN_PID and
+// LISTEN_FDS).
 std::variant<Config, ExitRequest> ParseConfig(int argc, const char* const* argv);
 
 }  // namespace netprov

@@ -1,5 +1,8 @@
 #include "server/config.h"
 
+#include <stdlib.h>
+#include <unistd.h>
+
 #include <fstream>
 #include <optional>
 #include <string>
@@ -15,6 +18,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 std::variant<Config, ExitRequest> Parse(std::vector<const char*> arguments) {
   arguments.insert(arguments.begin(), "netprovd");
@@ -130,6 +134,44 @@ TEST(ConfigTest, TcpNeedsCertificatesOrAWordThatItShallDoWithout) {
       Refused({"--listen", "[::1]:1", "--insecure", "--tls-cert", "c", "--tls-key", "k", "--tls-client-ca", "a"}).text,
       HasSubstr("--insecure"));
   EXPECT_THAT(Refused({"--tls-cert", "c", "--tls-key", "k", "--tls-client-ca", "a"}).text, HasSubstr("--listen"));
+}
+
+TEST(ConfigTest, SocketsThatWereHandedOverMayBeServedWithTls) {
+  const std::vector<const char*> arguments = {"--tls-cert", "c", "--tls-key", "k", "--tls-client-ca", "a"};
+  const auto set = [](const std::string& pid, const char* count) {
+    ::setenv("LISTEN_PID", pid.c_str(), 1);
+    ::setenv("LISTEN_FDS", count, 1);
+  };
+  set(absl::StrCat(::getpid()), "1");
+  EXPECT_EQ(Parsed(arguments).tls.certificate, "c");
+  // None, or another process's.
+  set(absl::StrCat(::getpid()), "0");
+  EXPECT_THAT(Refused(arguments).text, HasSubstr("--listen names no address"));
+  set(absl::StrCat(::getpid() + 1), "1");
+  EXPECT_THAT(Refused(arguments).text, HasSubstr("--listen names no address"));
+  ::unsetenv("LISTEN_PID");
+  ::unsetenv("LISTEN_FDS");
+}
+
+TEST(ConfigTest, SaysWhichFileIsWrong) {
+  const auto said = [](const std::string& content, std::vector<const char*> arguments) {
+    const std::string path = WriteFile(content);
+    arguments.insert(arguments.begin(), {"--config", path.c_str()});
+    std::string text = Refused(arguments).text;
+    if (const size_t at = text.find(path); at != std::string::npos) text.replace(at, path.size(), "FILE");
+    return text;
+  };
+  for (const char* line : {"sokket = \"/x\"", "workers 3", "[workers"}) {
+    EXPECT_THAT(said(line, {}), StartsWith("netprovd: FILE: `")) << line;
+  }
+  EXPECT_THAT(said("workers = \"many\"", {}), StartsWith("netprovd: FILE: --workers: "));
+  EXPECT_THAT(said("shutdown-grace = \"soon\"", {}), StartsWith("netprovd: FILE: --shutdown-grace: "));
+  EXPECT_THAT(said("tls-key = \"k\"", {}), StartsWith("netprovd: FILE: --tls-cert, --tls-key"));
+  // The command line's own mistakes are not the file's.
+  EXPECT_THAT(said("workers = 2", {"--workers", "many"}), StartsWith("netprovd: --workers: "));
+  EXPECT_THAT(said("workers = 2", {"--log-level=loud"}), StartsWith("netprovd: --log-level: "));
+  EXPECT_THAT(Refused({"--config", "/no/such/file"}).text, StartsWith("netprovd: /no/such/file "));
+  EXPECT_THAT(Refused({"stray", "other"}).text, StartsWith("netprovd: unexpected: stray other\n"));
 }
 
 TEST(ConfigTest, ReadsAFileThatTheCommandLineOverrides) {

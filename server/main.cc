@@ -176,15 +176,22 @@ int Fail(const absl::Status& status) {
   return 1;
 }
 
+// Empty: there is none.
+std::string AuditLogOf(const Config& config) {
+  if (config.audit_log == "none") return "";
+  const std::string path = config.audit_log.empty() ? config.state_dir + "/audit.log" : config.audit_log;
+  return std::filesystem::absolute(path).string();
+}
+
 // Null: there is no audit log.
 absl::StatusOr<std::unique_ptr<rpc::Auditor>> AuditorOf(const Config& config, engine::Registry& registry) {
-  if (config.audit_log == "none") {
+  const std::string path = AuditLogOf(config);
+  if (path.empty()) {
     // Nor has a command that serves itself.
     (void)registry.SetAuditLog("");
     return nullptr;
   }
-  const std::string path = config.audit_log.empty() ? config.state_dir + "/audit.log" : config.audit_log;
-  return rpc::Auditor::Open(std::filesystem::absolute(path).string(), config.durability == "power", registry);
+  return rpc::Auditor::Open(path, config.durability == "power", registry);
 }
 
 // What the recovery at start did. An error when it could not even begin.
@@ -208,10 +215,10 @@ absl::StatusOr<access::Policy> PolicyOf(const Config& config, std::optional<gid_
   return config.policy.empty() ? access::DefaultPolicy(group) : access::ReadPolicy(config.policy);
 }
 
-// Serves metrics. Null: they are not served, or can't be at the default address: then the log says so, as whoever wants
-// another address may have started this daemon beside a first one.
+// Serves metrics. Null: they are not served, or can't be and need not: at the default address, as whoever wants another
+// one may have started this daemon beside a first one; and where nobody else serves any more. Then the log says so.
 absl::StatusOr<std::unique_ptr<metrics::Exposer>> ExposerOf(const Config& config, const metrics::Collector& collector,
-                                                            spdlog::logger& log) {
+                                                            bool has_taken_over, spdlog::logger& log) {
   const std::string address = config.metrics.value_or(kDefaultMetricsAddress);
   if (address.empty()) return nullptr;
   auto exposer = metrics::Exposer::Start(address, collector);
@@ -220,7 +227,7 @@ absl::StatusOr<std::unique_ptr<metrics::Exposer>> ExposerOf(const Config& config
     return exposer;
   }
   const std::string why(exposer.status().message());
-  if (config.metrics.has_value()) return absl::UnavailableError(absl::StrCat("--metrics: ", why));
+  if (config.metrics.has_value() && !has_taken_over) return absl::UnavailableError(absl::StrCat("--metrics: ", why));
   log.warn(absl::StrCat("event=metrics_unavailable address=", address, " error=", rpc::LogfmtValue(why)));
   return nullptr;
 }
@@ -255,6 +262,16 @@ std::vector<Reloader::Source> SourcesOf(const Config& config, rpc::Tls* const& t
   return sources;
 }
 
+// Whether a file of this process's may be given to the group (chown(2)).
+absl::Status CheckIsMember(const Config& config, std::optional<gid_t> group) {
+  if (!group.has_value() || *group == ::getegid() || (config.no_sandbox && ::geteuid() == 0)) return absl::OkStatus();
+  std::vector<gid_t> groups(std::max(0, ::getgroups(0, nullptr)));
+  groups.resize(std::max(0, ::getgroups(static_cast<int>(groups.size()), groups.data())));
+  if (absl::c_linear_search(groups, *group)) return absl::OkStatus();
+  return absl::PermissionDeniedError(
+      absl::StrCat("--socket-group: this process may not give its socket to the group ", *group));
+}
+
 // Takes over from the daemon that serves, once all is found good that can be looked at before; of the addresses, all
 // but those `there` already. nullopt: there is none.
 absl::StatusOr<std::optional<TakenOver>> TakeOverFor(const Config& config, std::optional<gid_t> group,
@@ -263,6 +280,10 @@ absl::StatusOr<std::optional<TakenOver>> TakeOverFor(const Config& config, std::
   const bool has_tls = !config.tls.certificate.empty();
   if (absl::Status kernel = Backend::CheckKernel(); !kernel.ok()) return kernel;
   if (absl::Status tls = has_tls ? rpc::Tls::Check(config.tls) : absl::OkStatus(); !tls.ok()) return tls;
+  if (absl::Status member = CheckIsMember(config, group); !member.ok()) return member;
+  if (const std::string path = AuditLogOf(config); !path.empty()) {
+    if (absl::Status audit = rpc::Auditor::CheckFile(path); !audit.ok()) return audit;
+  }
   using Reach = rpc::ListenAddresses::Reach;
   std::vector<std::string> wanted = config.listen;
   std::erase_if(wanted, [&](const std::string& address) { return absl::c_linear_search(there, address); });
@@ -397,7 +418,7 @@ int Run(Config config, const sigset_t& signals) {
                                 .reloader = &reloader,
                                 .tls = tls->get(),
                                 .failed_handshakes = &failed_handshakes});
-  auto exposer = ExposerOf(config, collector, *log);
+  auto exposer = ExposerOf(config, collector, taken.pid != 0, *log);
   if (!exposer.ok()) return Fail(exposer.status());
   // A start that fails says why and nothing else.
   log->log(config.no_sandbox ? spdlog::level::warn : spdlog::level::info, *confined);
@@ -422,10 +443,14 @@ int Run(Config config, const sigset_t& signals) {
     log->info(absl::StrCat("shutting_down signal=", sigabbrev_np(signal)));
   }
   reloader.Stop();
-  // The second one ends at once. The state is safe: what is unfinished is recovered at the next start.
-  std::thread([signals] {
-    int second = SIGHUP;
-    while (second == SIGHUP) ::sigwait(&signals, &second);
+  // The second one ends at once. The state is safe: what is unfinished is recovered at the next start. A successor has
+  // sent none.
+  std::thread([signals, left = successor.has_value() ? 2 : 1]() mutable {
+    while (left > 0) {
+      int next = SIGHUP;
+      ::sigwait(&signals, &next);
+      if (next != SIGHUP) --left;
+    }
     ::_exit(1);
   }).detach();
   if (successor.has_value()) {

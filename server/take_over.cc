@@ -321,7 +321,10 @@ absl::StatusOr<std::optional<TakenOver>> TakeOver(const TakeOverOptions& options
   std::vector<rpc::ListeningSocket> offered_sockets = std::exchange(taken.sockets, {});
   std::vector<std::string> names;
   for (const rpc::ListeningSocket& offered_socket : offered_sockets) names.push_back(offered_socket.Name());
-  absl::StatusOr<std::vector<rpc::ListeningSocket>> listening = rpc::Listen(options.addresses, offered_sockets);
+  // Its group is the predecessor's as long as that may go on; whoever serves gives it its own.
+  rpc::ListenAddresses addresses = options.addresses;
+  addresses.leaves_group = true;
+  absl::StatusOr<std::vector<rpc::ListeningSocket>> listening = rpc::Listen(addresses, offered_sockets);
   if (!listening.ok()) return listening.status();
   taken.sockets = *std::move(listening);
   const absl::Time asked_at = absl::Now();

@@ -357,6 +357,31 @@ class Runner {
   const std::function<absl::Time()> now_;
 };
 
+// What a request asks for that only a daemon does; nullptr where there is no such thing in it.
+const v1::Metadata* MetadataOf(const v1::CreateNamespaceRequest& request) { return &request.namespace_().metadata(); }
+const v1::Metadata* MetadataOf(const v1::AdoptNamespaceRequest& request) { return &request.namespace_().metadata(); }
+const v1::Metadata* MetadataOf(const v1::UpdateNamespaceRequest& request) { return &request.namespace_().metadata(); }
+const v1::Metadata* MetadataOf(const v1::CreateVethRequest& request) { return &request.veth().metadata(); }
+const v1::Metadata* MetadataOf(const v1::UpdateVethRequest& request) { return &request.veth().metadata(); }
+const v1::Metadata* MetadataOf(const v1::CreateBridgeRequest& request) { return &request.bridge().metadata(); }
+const v1::Metadata* MetadataOf(const v1::UpdateBridgeRequest& request) { return &request.bridge().metadata(); }
+const v1::Metadata* MetadataOf(const v1::CreateDeviceRequest& request) { return &request.device().metadata(); }
+const v1::Metadata* MetadataOf(const v1::UpdateDeviceRequest& request) { return &request.device().metadata(); }
+template <typename Other>
+const v1::Metadata* MetadataOf(const Other&) {
+  return nullptr;
+}
+
+// What a person is to know who asked a server that ends with the command for what takes a daemon; empty: nothing.
+std::string NoteOf(const Command& command) {
+  const v1::Metadata* const metadata = std::visit([](const auto& request) { return MetadataOf(request); }, command);
+  if (metadata == nullptr || (!metadata->has_ttl() && !metadata->self_heal())) return "";
+  const char* const what = !metadata->self_heal() ? "ends a lease"
+                           : !metadata->has_ttl() ? "puts right what is changed"
+                                                  : "ends a lease and puts right what is changed";
+  return absl::StrCat("contain: note: no daemon serves here, and only a daemon ", what, "\n");
+}
+
 int Report(const absl::Status& status, const std::string& endpoint, const Environment& environment) {
   *environment.err << ErrorText(status);
   if (absl::IsUnavailable(status) && !endpoint.empty()) *environment.err << "  endpoint: " << endpoint << "\n";
@@ -451,6 +476,8 @@ int Run(const std::vector<std::string>& arguments, const Environment& environmen
   if (!result.ok()) return Report(result.status(), server->endpoint, environment);
   const int written = Print(result->out, environment);
   *environment.err << result->err;
+  // Programs, which ask for another format, know what they do.
+  if (server->endpoint.empty() && line.format == Format::kDefault) *environment.err << NoteOf(line.command);
   return written == 0 ? result->exit_code : written;
 }
 

@@ -61,7 +61,8 @@ inline constexpr char kDefaultStateDir[] = "/var/lib/netprov";
 //
 // Which server: --endpoint; else with --state-dir one in this process; else NETPROV_ENDPOINT, unless it is empty; else
 // the daemon at its default socket if somebody listens there; else one in this process, and if that fails and a daemon
-// has come up meanwhile, that daemon.
+// has come up meanwhile, that daemon. The one in this process ends with the command: who gives an object a lease there,
+// or wants it healed, is told on `err` that this takes a daemon, unless --output says that a program reads.
 int Run(const std::vector<std::string>& arguments, const Environment& environment);
 
 }  // namespace netprov::cli

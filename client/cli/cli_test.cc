@@ -744,6 +744,41 @@ TEST_F(CliTest, WithoutADaemonItServesItself) {
   EXPECT_THAT(asked_, ElementsAre("serve /var/lib/netprov 30s"));
 }
 
+TEST_F(CliTest, WithoutADaemonItSaysWhatOnlyADaemonDoes) {
+  listening_ = {false};
+  EXPECT_CALL(mock(), CreateNamespace).WillOnce(Return(Namespace("job")));
+  EXPECT_EQ(RunCli({"net", "create", "job", "--owner", "ci", "--ttl", "10m"}), 0);
+  EXPECT_EQ(out_.str(), "Created network namespace: job\n");
+  EXPECT_EQ(err_.str(), "contain: note: no daemon serves here, and only a daemon ends a lease\n");
+}
+
+TEST_F(CliTest, WithoutADaemonNothingIsPutRight) {
+  EXPECT_CALL(mock(), UpdateVeth).WillOnce(Return(Veth()));
+  EXPECT_EQ(RunCli({"--state-dir", "/tmp/state", "net", "set", "veths/veth-host", "metadata.self_heal=yes"}), 0);
+  EXPECT_EQ(err_.str(), "contain: note: no daemon serves here, and only a daemon puts right what is changed\n");
+}
+
+TEST_F(CliTest, ADaemonDoesWhatIsAsked) {
+  EXPECT_CALL(mock(), CreateNamespace).WillOnce(Return(Namespace("job")));
+  EXPECT_EQ(RunCli({"net", "create", "job", "--owner", "ci", "--ttl", "10m", "--self-heal"}), 0);
+  EXPECT_EQ(err_.str(), "");
+}
+
+TEST_F(CliTest, WhatIsAskedOfNoDaemonNeedsNoNote) {
+  listening_ = {false};
+  EXPECT_CALL(mock(), CreateNamespace).WillOnce(Return(Namespace("job")));
+  EXPECT_EQ(RunCli({"net", "create", "job", "--persistent"}), 0);
+  EXPECT_EQ(err_.str(), "");
+}
+
+TEST_F(CliTest, ProgramsGetNoNote) {
+  listening_ = {false};
+  EXPECT_CALL(mock(), CreateNamespace).WillOnce(Return(Namespace("job")));
+  EXPECT_EQ(RunCli({"net", "create", "job", "--self-heal", "-o", "name"}), 0);
+  EXPECT_EQ(out_.str(), "namespaces/job\n");
+  EXPECT_EQ(err_.str(), "");
+}
+
 TEST_F(CliTest, DaemonThatCameUpMeanwhileIsUsed) {
   listening_ = {false, true};
   serve_ = absl::FailedPreconditionError("a daemon has the state");

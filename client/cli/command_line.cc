@@ -7,10 +7,12 @@
 #include <tuple>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "client/cli/bridge_flags.h"
 #include "client/cli/device_flags.h"
@@ -69,6 +71,7 @@ class Grammar {
       }
     }
     typed_ = before;
+    has_mark_ = mark != arguments.end();
     const std::vector<std::string> after(mark == arguments.end() ? mark : mark + 1, arguments.end());
 
     std::optional<Exit> exit = Run(before);
@@ -88,6 +91,8 @@ class Grammar {
     std::reverse(arguments.begin(), arguments.end());
     try {
       app_.parse(std::move(arguments));
+    } catch (const CLI::ExtrasError&) {
+      return UsageError(Unexpected());
     } catch (const CLI::ParseError& error) {
       if (error.get_exit_code() != 0) return UsageError(error.what());
       std::ostringstream text;
@@ -95,6 +100,18 @@ class Grammar {
       return Exit{.code = 0, .text = text.str()};
     }
     return std::nullopt;
+  }
+
+  // What is said of arguments that are too many: CLI11 turns them round, and does not know what exec wants.
+  std::string Unexpected() const {
+    const std::vector<std::string> extra = app_.remaining(/*recurse=*/true);
+    const std::string words = absl::StrJoin(extra, " ");
+    if (exec_->parsed() && !has_mark_) {
+      return absl::StrCat("put -- before the command: contain net exec ", name_.empty() ? "NAME" : name_, " -- ",
+                          words);
+    }
+    return absl::StrCat(extra.size() > 1 ? "these arguments were not expected: " : "this argument was not expected: ",
+                        words);
   }
 
   void Build();
@@ -130,6 +147,8 @@ class Grammar {
   // nullopt: it is another command.
   std::optional<Command> InterpretAccess() const;
   std::variant<Command, Exit> InterpretUpdate() const;
+  // What else of this id could have the fields that are to be set, as `veths/ID or devices/ID`; empty: nothing.
+  std::string WhatElseHas(const std::string& id) const;
   std::variant<v1::CollectGarbageRequest, Exit> InterpretGc(const CommandLine& line);
   // What a command lists of the kernel's tables; nullopt: it is another command. An error's message is for the user.
   absl::StatusOr<std::optional<Command>> InterpretInspection(const CommandLine& line) const;
@@ -137,6 +156,8 @@ class Grammar {
   const std::optional<std::string> default_owner_;
   // The arguments before `--`.
   std::vector<std::string> typed_;
+  // Whether there is a `--`.
+  bool has_mark_ = false;
 
   CLI::App app_{"Isolated network stacks: network namespaces, veth pairs and bridges.", "contain"};
   CLI::App* net_create_;
@@ -363,8 +384,12 @@ void Grammar::BuildAccess() {
                   "Keep ca-key.pem away from servers.",
                   "Example:\n"
                   "  contain pki init --dir pki --server node1.example.org --server 192.0.2.1 --client ci");
-  pki_issue_ = Add(pki, "issue", "Issue further certificates of the CA",
-                   "Example:\n  contain pki issue --dir pki --client spiffe://example.org/lab");
+  pki_issue_ = Add(pki, "issue", "Issue further certificates of the CA, or with --renew new ones for old",
+                   "Examples:\n"
+                   "  contain pki issue --dir pki --client spiffe://example.org/lab\n"
+                   "  contain pki issue --dir pki --client spiffe://example.org/other/lab --name other-lab\n"
+                   "  contain pki issue --dir pki --client spiffe://example.org/lab --renew\n"
+                   "  contain pki issue --dir pki --server node1.example.org --server 192.0.2.1 --renew");
   pki_revoke_ = Add(pki, "revoke", "Add certificates to the list of what the CA has revoked",
                     "Example:\n  contain pki revoke --dir pki pki/ci.pem");
   for (CLI::App* app : {pki_init_, pki_issue_, pki_revoke_}) {
@@ -376,13 +401,18 @@ void Grammar::BuildAccess() {
         ->take_all()
         ->type_name("NAME");
     app->add_option("--client", pki_.clients,
-                    "A caller, for NAME.pem: a name (its CN), or a URI such as a SPIFFE ID; may be repeated")
+                    "A caller, for NAME.pem: a name (its CN), or a URI such as a SPIFFE ID, of which NAME is what "
+                    "follows the last `/`; may be repeated")
         ->take_all()
+        ->type_name("NAME");
+    app->add_option("--name", pki_.name, "What names the files instead, where one certificate is made")
         ->type_name("NAME");
     app->add_option("--days", pki_days_, "How long the certificates hold, 1 to 3650 days. Default: 365")
         ->check(CLI::Range(1, 3650))
         ->type_name("DAYS");
   }
+  pki_issue_->add_flag("--renew", pki_.renew,
+                       "Replace the keys and certificates that are there, those of the same callers or of a server");
   pki_revoke_->add_option("CERTIFICATE", pki_.revoked, "Their files")->required();
 }
 
@@ -686,6 +716,21 @@ absl::StatusOr<std::optional<Command>> Grammar::InterpretInspection(const Comman
   return std::nullopt;
 }
 
+std::string Grammar::WhatElseHas(const std::string& id) const {
+  const auto fits = [this](auto resource) {
+    return absl::c_all_of(settings_, [&resource](const std::string& setting) {
+      google::protobuf::FieldMask mask;
+      // The path alone counts, whatever the value is like.
+      return SetFields({setting.substr(0, setting.find('=')) + "="}, resource, mask).ok();
+    });
+  };
+  std::vector<std::string> names;
+  if (fits(v1::Veth())) names.push_back(kVeths + id);
+  if (fits(v1::Bridge())) names.push_back(kBridges + id);
+  if (fits(v1::Device())) names.push_back(kDevices + id);
+  return absl::StrJoin(names, " or ");
+}
+
 std::variant<Command, Exit> Grammar::InterpretUpdate() const {
   const auto fill = [this](const std::string& name, auto& resource, auto& request) {
     mutation_.AddTo(request);
@@ -707,6 +752,11 @@ std::variant<Command, Exit> Grammar::InterpretUpdate() const {
   } else {
     auto& request = command.emplace<v1::UpdateNamespaceRequest>();
     status = fill(Name(kNamespaces, name_), *request.mutable_namespace_(), request);
+    const std::string others = status.ok() || absl::StrContains(name_, '/') ? "" : WhatElseHas(name_);
+    if (!others.empty()) {
+      return UsageError(
+          absl::StrCat(status.message(), "; `", name_, "` is a namespace here, did you mean ", others, "?"));
+    }
   }
   if (!status.ok()) return UsageError(status);
   return command;

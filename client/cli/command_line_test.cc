@@ -14,6 +14,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::Pair;
 using ::testing::UnorderedElementsAre;
 
@@ -747,6 +748,12 @@ TEST(AccessTest, WhoAmIAndPki) {
   const PkiCommand revoke = ParseAs<PkiCommand>({"pki", "revoke", "--dir", "d", "a.pem", "b.pem"});
   EXPECT_EQ(revoke.action, PkiCommand::Action::kRevoke);
   EXPECT_THAT(revoke.revoked, ElementsAre("a.pem", "b.pem"));
+  EXPECT_FALSE(init.renew);
+  const PkiCommand renewal =
+      ParseAs<PkiCommand>({"pki", "issue", "--dir", "d", "--client", "spiffe://a/x", "--name", "a-x", "--renew"});
+  EXPECT_TRUE(renewal.renew);
+  EXPECT_EQ(renewal.name, "a-x");
+  EXPECT_THAT(UsageError({"pki", "init", "--dir", "d", "--renew"}), HasSubstr("--renew"));
   EXPECT_THAT(UsageError({"pki", "init"}), HasSubstr("--dir"));
   EXPECT_THAT(UsageError({"pki", "issue", "--dir", "d"}), HasSubstr("--server or --client is required"));
   EXPECT_THAT(UsageError({"pki", "init", "--dir", "d", "--days", "0"}), HasSubstr("--days"));
@@ -803,7 +810,12 @@ TEST(ExecTest, TakesEverythingAfterTheMark) {
 TEST(ExecTest, UsageErrors) {
   EXPECT_THAT(UsageError({"net", "exec", "blue"}), HasSubstr("the command is missing"));
   EXPECT_THAT(UsageError({"net", "exec", "blue", "--"}), HasSubstr("the command is missing"));
-  EXPECT_THAT(UsageError({"net", "exec", "blue", "ls"}), HasSubstr("ls"));
+  EXPECT_THAT(UsageError({"net", "exec", "blue", "ls"}), HasSubstr("contain net exec blue -- ls\n"));
+  EXPECT_THAT(UsageError({"net", "exec", "blue", "ip", "addr"}),
+              HasSubstr("put -- before the command: contain net exec blue -- ip addr\n"));
+  EXPECT_THAT(UsageError({"net", "exec", "blue", "a", "b", "--", "ls"}),
+              HasSubstr("these arguments were not expected: a b\n"));
+  EXPECT_THAT(UsageError({"net", "list", "a"}), HasSubstr("this argument was not expected: a\n"));
   EXPECT_THAT(UsageError({"net", "exec", "--", "ls"}), HasSubstr("NAME"));
   EXPECT_THAT(UsageError({"net", "exec", "blue", "-o", "json", "--", "ls"}), HasSubstr("--output"));
 }
@@ -976,6 +988,10 @@ TEST(CommandLineTest, SetIsAnUpdateOfWhatIsNamed) {
     EXPECT_EQ(netns.namespace_().name(), "namespaces/blue");
     EXPECT_EQ(netns.namespace_().sysctls().at("net.ipv4.ip_forward"), "1");
   }
+  EXPECT_THAT(UsageError({"net", "set", "h0", "endpoint_b.mtu=1400"}), HasSubstr("did you mean veths/h0?"));
+  EXPECT_THAT(UsageError({"net", "set", "br0", "stp=yes"}), HasSubstr("did you mean bridges/br0?"));
+  EXPECT_THAT(UsageError({"net", "set", "namespaces/h0", "endpoint_b.mtu=1400"}), Not(HasSubstr("did you mean")));
+  EXPECT_THAT(UsageError({"net", "set", "h0", "color=red"}), Not(HasSubstr("did you mean")));
   for (const std::vector<std::string>& arguments :
        std::vector<std::vector<std::string>>{{"net", "set", "blue"},
                                              {"net", "set"},

@@ -254,7 +254,7 @@ TEST(NamespaceTest, ShowsWhoIsInside) {
     process.set_command("a\nb");
   }
   ns.mutable_processes()->set_count(102);
-  EXPECT_THAT(*PrintNamespace(Format::kTable, ns, kNow), EndsWith("\n\n"
+  EXPECT_THAT(*PrintNamespace(Format::kTable, ns, kNow), EndsWith("\n"
                                                                   "Processes:   4242 a\\x0ab\n"
                                                                   "             4243 a\\x0ab\n"
                                                                   "             and 100 more\n"));
@@ -265,7 +265,7 @@ TEST(NamespaceTest, LeaseOfWhatIsNotThereYetHasNoEnd) {
   ns.mutable_metadata()->mutable_ttl()->set_seconds(1);
   ns.mutable_metadata()->mutable_ttl()->set_nanos(500'000'000);
   EXPECT_THAT(*PrintNamespace(Format::kTable, ns, kNow),
-              EndsWith("\n\nLease:       1.5s after the owner's last sign of life\n"));
+              EndsWith("\nLease:       1.5s after the owner's last sign of life\n"));
 }
 
 TEST(NamespaceTest, TextOfOthersDoesNothingToTheTerminal) {
@@ -273,7 +273,7 @@ TEST(NamespaceTest, TextOfOthersDoesNothingToTheTerminal) {
   (*ns.mutable_metadata()->mutable_labels())["a"] = "\x1b[2J";
   ns.add_deviations()->set_field("\n");
   EXPECT_THAT(*PrintNamespace(Format::kTable, ns, kNow),
-              EndsWith("\n\nLabels:      a=\\x1b[2J\nDeviations:  \\x0a is (nothing), was made (nothing)\n"));
+              EndsWith("\nLabels:      a=\\x1b[2J\nDeviations:  \\x0a is (nothing), was made (nothing)\n"));
 }
 
 TEST(NamespaceTest, JsonOfMetadataAndDeviations) {

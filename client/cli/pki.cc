@@ -19,6 +19,7 @@
 #include <fstream>
 #include <functional>
 #include <memory>
+#include <set>
 #include <sstream>
 #include <utility>
 
@@ -31,6 +32,10 @@ namespace netprov::cli {
 namespace {
 
 constexpr absl::Duration kAuthorityLifetime = absl::Hours(10 * 365 * 24);
+
+// Extended usages.
+constexpr char kOfClients[] = "clientAuth";
+constexpr char kOfServers[] = "serverAuth";
 
 // Clocks differ.
 constexpr absl::Duration kLeeway = absl::Minutes(5);
@@ -157,9 +162,14 @@ class Files {
   Files(const Files&) = delete;
   Files& operator=(const Files&) = delete;
 
+  // What the directory is in is for everybody to pass, as is usual in /etc.
   absl::Status MakeDirectory() const {
-    if (::mkdir(directory_.c_str(), 0700) == 0 || errno == EEXIST) return absl::OkStatus();
-    return absl::UnavailableError(absl::StrCat("cannot make ", directory_, ": ", strerrordesc_np(errno)));
+    for (size_t end = directory_.find('/', 1); end != std::string::npos; end = directory_.find('/', end + 1)) {
+      const bool is_last = directory_.find_first_not_of('/', end) == std::string::npos;
+      if (is_last) break;
+      if (absl::Status made = Make(directory_.substr(0, end), 0755); !made.ok()) return made;
+    }
+    return Make(directory_, 0700);
   }
 
   // A file that is not there yet.
@@ -169,29 +179,56 @@ class Files {
     if (!fd.valid() && errno == EEXIST) return absl::AlreadyExistsError(absl::StrCat(path, " is there already"));
     if (fd.valid()) written_.push_back(path);
     if (text.empty() || !fd.valid() ||
-        ::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
+        ::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) || ::fsync(fd.get()) != 0) {
       return absl::UnavailableError(absl::StrCat("cannot write ", path, ": ", strerrordesc_np(errno)));
     }
     return absl::OkStatus();
   }
 
-  // A file that may be there, all of the new one or all of the old one.
+  // A file that may be there: written beside it now, and put in its place by Keep().
   absl::Status Replace(const std::string& name, const std::string& text, mode_t mode) {
-    const std::string next = name + ".new";
-    ::unlink((directory_ + "/" + next).c_str());
-    if (absl::Status status = Write(next, text, mode); !status.ok()) return status;
-    if (::rename(written_.back().c_str(), (directory_ + "/" + name).c_str()) != 0) {
-      return absl::UnavailableError(absl::StrCat("cannot replace ", name, ": ", strerrordesc_np(errno)));
+    const std::string path = directory_ + "/" + name;
+    const std::string next = path + ".new";
+    struct stat former = {};
+    const bool is_there = ::lstat(path.c_str(), &former) == 0;
+    if (is_there && !S_ISREG(former.st_mode)) {
+      return absl::InvalidArgumentError(absl::StrCat(path, " is no file of its own, and is not replaced"));
     }
-    written_.back() = directory_ + "/" + name;
+    // Of a run that did not come to its end.
+    ::unlink(next.c_str());
+    if (absl::Status status = Write(name + ".new", text, mode); !status.ok()) return status;
+    // A server that is not root's has been given its key.
+    if (is_there && (::lchown(next.c_str(), former.st_uid, former.st_gid) != 0 ||
+                     ::chmod(next.c_str(), former.st_mode & (mode | 0040)) != 0)) {
+      return absl::UnavailableError(
+          absl::StrCat("cannot give ", next, " the owner of ", path, ": ", strerrordesc_np(errno)));
+    }
+    replacements_.push_back(path);
     return absl::OkStatus();
   }
 
-  std::vector<std::string> Keep() { return std::exchange(written_, {}); }
+  // Puts the replacements in their places, in the order in which they came, and returns all paths. After an error,
+  // those before it are in theirs.
+  absl::StatusOr<std::vector<std::string>> Keep() {
+    for (const std::string& path : replacements_) {
+      const auto next = std::find(written_.begin(), written_.end(), path + ".new");
+      if (::rename(next->c_str(), path.c_str()) != 0) {
+        return absl::UnavailableError(absl::StrCat("cannot replace ", path, ": ", strerrordesc_np(errno)));
+      }
+      *next = path;
+    }
+    return std::exchange(written_, {});
+  }
 
  private:
+  static absl::Status Make(const std::string& directory, mode_t mode) {
+    if (::mkdir(directory.c_str(), mode) == 0 || errno == EEXIST) return absl::OkStatus();
+    return absl::UnavailableError(absl::StrCat("cannot make ", directory, ": ", strerrordesc_np(errno)));
+  }
+
   const std::string directory_;
   std::vector<std::string> written_;
+  std::vector<std::string> replacements_;
 };
 
 absl::StatusOr<Authority> ReadAuthority(const std::string& directory) {
@@ -253,31 +290,66 @@ absl::StatusOr<std::string> NamesOf(const std::vector<std::string>& servers) {
   return names;
 }
 
-// What names the files of a client.
-absl::StatusOr<std::string> FileOf(const std::string& client) {
+// Whether it can name a pair of files, and is none of those that this has for itself.
+bool IsFileName(const std::string& file) {
+  return !file.empty() && file.front() != '.' && file.front() != '-' && file.size() <= 64 &&
+         std::all_of(file.begin(), file.end(),
+                     [](char c) { return absl::ascii_isalnum(c) || c == '.' || c == '_' || c == '-'; }) &&
+         file != "ca" && file != "server" && file != "crl";
+}
+
+// What names the files of a client; `name` is what was asked for.
+absl::StatusOr<std::string> FileOf(const std::string& client, const std::string& name) {
+  if (!name.empty()) return name;
   std::string file = client.substr(client.rfind('/') + 1);
-  const bool is_name = !file.empty() && file.front() != '.' && file.front() != '-' && file.size() <= 64 &&
-                       std::all_of(file.begin(), file.end(),
-                                   [](char c) { return absl::ascii_isalnum(c) || c == '.' || c == '_' || c == '-'; });
-  if (!is_name || file == "ca" || file == "server" || file == "crl") {
+  if (!IsFileName(file)) {
     return absl::InvalidArgumentError(
         absl::StrCat("--client: must be a name of 1 to 64 letters, digits, `.`, `_` and `-` other than ca, crl and "
                      "server, or a URI ",
-                     "that ends in `/` and such a name, not `", client, "`"));
+                     "that ends in `/` and such a name, not `", client, "`; for another URI, --name names the files"));
   }
   return file;
 }
 
-absl::StatusOr<Subject> SubjectOf(const std::string& client) {
-  Subject subject{.common_name = client, .usage = "digitalSignature", .purpose = "clientAuth"};
-  if (!absl::StrContains(client, ':')) return subject;
+// `file` names its files.
+absl::StatusOr<Subject> SubjectOf(const std::string& client, const std::string& file) {
+  Subject subject{.common_name = client, .usage = "digitalSignature", .purpose = kOfClients};
+  if (!absl::StrContains(client, ':')) {
+    // What --name calls the files says nothing of who the caller is.
+    if (!IsFileName(client)) return FileOf(client, "").status();
+    return subject;
+  }
   const bool is_uri = absl::StrContains(client, "://") && std::all_of(client.begin(), client.end(), [](char c) {
                         return absl::ascii_isgraph(c) && c != ',';
                       });
   if (!is_uri) return absl::InvalidArgumentError(absl::StrCat("--client: `", client, "` is no URI"));
   subject.names = "URI:" + client;
-  subject.common_name = client.substr(client.rfind('/') + 1);
+  subject.common_name = file;
   return subject;
+}
+
+// Whether the certificate at `path` is of the same client as `next`, or as much a server's. One that can't be read is
+// nobody's.
+bool IsOfTheSame(const std::string& path, X509* next) {
+  const absl::StatusOr<std::string> text = ReadFile(path);
+  if (!text.ok()) return true;
+  const Bio bio(BIO_new_mem_buf(text->data(), static_cast<int>(text->size())));
+  const Certificate former(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
+  ERR_clear_error();
+  if (former == nullptr) return true;
+  const uint32_t use = X509_get_extended_key_usage(next);
+  if (X509_get_extended_key_usage(former.get()) != use) return false;
+  // A server may get other names.
+  if ((use & XKU_SSL_SERVER) != 0) return true;
+  const auto names = [](X509* certificate) -> const ASN1_OCTET_STRING* {
+    const int at = X509_get_ext_by_NID(certificate, NID_subject_alt_name, -1);
+    return at < 0 ? nullptr : X509_EXTENSION_get_data(X509_get_ext(certificate, at));
+  };
+  const ASN1_OCTET_STRING* const before = names(former.get());
+  const ASN1_OCTET_STRING* const after = names(next);
+  // With a URI, it is the URI that says who the caller is.
+  if (before != nullptr && after != nullptr) return ASN1_OCTET_STRING_cmp(before, after) == 0;
+  return before == after && X509_NAME_cmp(X509_get_subject_name(former.get()), X509_get_subject_name(next)) == 0;
 }
 
 absl::Status Issue(const Subject& subject, const std::string& file, const Authority& authority,
@@ -286,25 +358,54 @@ absl::Status Issue(const Subject& subject, const std::string& file, const Author
   if (!key.ok()) return key.status();
   const absl::StatusOr<Certificate> certificate = Sign(subject, key->get(), &authority, now, command.lifetime);
   if (!certificate.ok()) return certificate.status();
-  if (absl::Status status = files.Write(file + "-key.pem", PemOf(key->get()), 0600); !status.ok()) return status;
-  return files.Write(file + ".pem", PemOf(certificate->get()), 0644);
+  const std::string key_text = PemOf(key->get());
+  const std::string certificate_text = PemOf(certificate->get());
+  if (command.renew) {
+    // Who has it replaced by another's would be somebody else from then on, and nobody would see it.
+    const std::string path = absl::StrCat(command.directory, "/", file, ".pem");
+    if (!IsOfTheSame(path, certificate->get())) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--renew: ", path, " is somebody else's certificate; --name names other files"));
+    }
+    if (absl::Status status = files.Replace(file + "-key.pem", key_text, 0600); !status.ok()) return status;
+    return files.Replace(file + ".pem", certificate_text, 0644);
+  }
+  absl::Status status = files.Write(file + "-key.pem", key_text, 0600);
+  if (status.ok()) status = files.Write(file + ".pem", certificate_text, 0644);
+  if (!absl::IsAlreadyExists(status) || command.action != PkiCommand::Action::kIssue) return status;
+  return absl::AlreadyExistsError(
+      absl::StrCat(status.message(), "; --renew replaces a caller's or a server's pair, and --name names another"));
 }
 
 absl::Status IssueAll(const Authority& authority, const PkiCommand& command, absl::Time now, Files& files) {
+  if (!command.name.empty() && !IsFileName(command.name) && (command.name != "server" || !command.clients.empty())) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--name: must be 1 to 64 letters, digits, `.`, `_` and `-` other than ca, crl and server, not `",
+                     command.name, "`"));
+  }
+  if (!command.name.empty() && command.clients.size() + (command.servers.empty() ? 0 : 1) != 1) {
+    return absl::InvalidArgumentError("--name: is for one certificate: that of one --client, or of the server");
+  }
+  std::set<std::string> taken;
   if (!command.servers.empty()) {
     const absl::StatusOr<std::string> names = NamesOf(command.servers);
     if (!names.ok()) return names.status();
     const Subject server{.common_name = command.servers.front().substr(0, 64),
                          .names = *names,
                          .usage = "digitalSignature",
-                         .purpose = "serverAuth"};
-    if (absl::Status status = Issue(server, "server", authority, command, now, files); !status.ok()) return status;
+                         .purpose = kOfServers};
+    const std::string file = command.name.empty() ? "server" : command.name;
+    if (absl::Status status = Issue(server, file, authority, command, now, files); !status.ok()) return status;
   }
   for (const std::string& client : command.clients) {
-    const absl::StatusOr<std::string> file = FileOf(client);
+    const absl::StatusOr<std::string> file = FileOf(client, command.name);
     if (!file.ok()) return file.status();
-    const absl::StatusOr<Subject> subject = SubjectOf(client);
+    const absl::StatusOr<Subject> subject = SubjectOf(client, *file);
     if (!subject.ok()) return subject.status();
+    if (!taken.insert(*file).second) {
+      return absl::AlreadyExistsError(absl::StrCat("--client: two of them would have the file ", *file,
+                                                   ".pem; issue them one by one, and give one of them a --name"));
+    }
     if (absl::Status status = Issue(*subject, *file, authority, command, now, files); !status.ok()) return status;
   }
   return absl::OkStatus();

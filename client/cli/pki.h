@@ -19,7 +19,7 @@ struct PkiCommand {
     kRevoke,  // adds certificates to crl.pem
   };
   Action action = Action::kInit;
-  std::string directory;  // made if it is missing (0700)
+  std::string directory;  // made if it is missing (0700), and so is what it is in (0755)
 
   // Names and addresses that clients reach the server by.
   std::vector<std::string> servers;
@@ -29,13 +29,23 @@ struct PkiCommand {
   // `server` or `crl`.
   std::vector<std::string> clients;
 
+  // What names the files in place of that, as where two URIs end alike. Only where one certificate is made, which is
+  // one client's, or that of all `servers`. Empty: as above.
+  std::string name;
+
+  // Of kIssue: puts a new key and certificate in the place of those that are there, which must be of the same client.
+  // Each file is replaced as a whole, the key first, and keeps its owner and group, and its mode as far as a new one
+  // would have it.
+  bool renew = false;
+
   std::vector<std::string> revoked;  // paths of certificates
   absl::Duration lifetime;           // of certificates. The CA and its list hold for ten years
 };
 
-// Does it, and returns the paths that it wrote. Nothing is overwritten but crl.pem: ALREADY_EXISTS for a file that is
-// there. INVALID_ARGUMENT for a name that can't be one, or a certificate that another CA signed; NOT_FOUND where there
-// is no CA; UNAVAILABLE for a file that can't be read or written; each one sentence.
+// Does it, and returns the paths that it wrote. Without `renew`, nothing is overwritten but crl.pem: ALREADY_EXISTS for
+// a file that is there, or one that two of the names would have. INVALID_ARGUMENT for a name that can't be one, or a
+// certificate that another CA signed; NOT_FOUND where there is no CA; UNAVAILABLE for a file that can't be read or
+// written; each one sentence.
 absl::StatusOr<std::vector<std::string>> RunPki(const PkiCommand& command, absl::Time now);
 
 }  // namespace netprov::cli

@@ -7,6 +7,8 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
@@ -64,6 +66,11 @@ class PkiTest : public ::testing::Test {
     X509_STORE_free(store);
     X509_CRL_free(list);
     return verdict;
+  }
+
+  std::string Text(const std::string& name) const {
+    std::ifstream file(directory_ + "/" + name);
+    return std::string(std::istreambuf_iterator<char>(file), {});
   }
 
   mode_t ModeOf(const std::string& name) const {
@@ -150,6 +157,104 @@ TEST_F(PkiTest, NothingIsOverwrittenAndAFailureLeavesNothing) {
   EXPECT_THAT(std::string(twice.status().message()), HasSubstr("ci-key.pem is there already"));
   EXPECT_FALSE(std::filesystem::exists(directory_ + "/new.pem"));
   EXPECT_EQ(Verify("ci.pem", X509_PURPOSE_SSL_CLIENT, now_), "ok");
+}
+
+TEST_F(PkiTest, TheDirectoryMayBeAnywhere) {
+  const std::string parent = ::testing::TempDir() + "/pki_parent";
+  std::filesystem::remove_all(parent);
+  for (const char* end : {"/a/b", "/c/d/"}) {
+    const PkiCommand command = {.directory = parent + end, .lifetime = kDay};
+    const auto made = RunPki(command, now_);
+    ASSERT_TRUE(made.ok()) << made.status();
+  }
+  struct stat between = {};
+  ASSERT_EQ(::stat((parent + "/a").c_str(), &between), 0);
+  const mode_t mask = ::umask(0);
+  ::umask(mask);
+  EXPECT_EQ(between.st_mode & 07777, 0755u & ~mask);
+  for (const char* end : {"/a/b", "/c/d"}) {
+    struct stat inner = {};
+    ASSERT_EQ(::stat((parent + end).c_str(), &inner), 0);
+    EXPECT_EQ(inner.st_mode & 07777, 0700u) << end;
+  }
+  std::filesystem::remove_all(parent);
+}
+
+TEST_F(PkiTest, ARenewalTakesThePlaceOfWhatWasThere) {
+  ASSERT_TRUE(Run({.servers = {"a"}, .clients = {"ci", "spiffe://example.org/lab"}}).ok());
+  const std::string before = Text("ci.pem"), key_before = Text("ci-key.pem"), server_before = Text("server.pem");
+  // A server that is not root's reads its key by its group.
+  ASSERT_EQ(::chmod((directory_ + "/ci-key.pem").c_str(), 0640), 0);
+  // What a run left that was killed.
+  std::ofstream(directory_ + "/ci.pem.new") << "half of";
+  const auto renewed = Run({.action = PkiCommand::Action::kIssue,
+                            .servers = {"a", "b"},
+                            .clients = {"ci", "spiffe://example.org/lab"},
+                            .renew = true});
+  ASSERT_TRUE(renewed.ok()) << renewed.status();
+  EXPECT_THAT(*renewed,
+              ElementsAre(directory_ + "/server-key.pem", directory_ + "/server.pem", directory_ + "/ci-key.pem",
+                          directory_ + "/ci.pem", directory_ + "/lab-key.pem", directory_ + "/lab.pem"));
+  EXPECT_NE(Text("ci.pem"), before);
+  EXPECT_NE(Text("ci-key.pem"), key_before);
+  EXPECT_NE(Text("server.pem"), server_before);
+  EXPECT_EQ(ModeOf("ci-key.pem"), 0640u);
+  EXPECT_EQ(ModeOf("lab-key.pem"), 0600u);
+  EXPECT_EQ(Verify("ci.pem", X509_PURPOSE_SSL_CLIENT, now_), "ok");
+  EXPECT_EQ(X509_check_host(Read("server.pem").get(), "b", 0, 0, nullptr), 1);
+  for (const auto& file : std::filesystem::directory_iterator(directory_)) {
+    EXPECT_NE(file.path().extension(), ".new") << file.path();
+  }
+  // Who is not there yet is made.
+  EXPECT_TRUE(Run({.action = PkiCommand::Action::kIssue, .clients = {"new"}, .renew = true}).ok());
+}
+
+TEST_F(PkiTest, ARenewalOfOneDoesNotReplaceAnother) {
+  ASSERT_TRUE(Run({.servers = {"a"}, .clients = {"spiffe://example.org/a/node", "ci"}}).ok());
+  const std::string before = Text("node.pem");
+  for (const char* other : {"spiffe://example.org/b/node", "node"}) {
+    const auto refused = Run({.action = PkiCommand::Action::kIssue, .clients = {other}, .renew = true});
+    EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument) << other;
+    EXPECT_THAT(std::string(refused.status().message()), HasSubstr("node.pem is somebody else's")) << other;
+  }
+  const auto of_server = Run({.action = PkiCommand::Action::kIssue, .servers = {"a"}, .name = "ci", .renew = true});
+  EXPECT_EQ(of_server.status().code(), absl::StatusCode::kInvalidArgument);
+  // One that fails leaves the others as they were too.
+  const std::string ci = Text("ci.pem");
+  EXPECT_FALSE(
+      Run({.action = PkiCommand::Action::kIssue, .clients = {"ci", "spiffe://example.org/b/node"}, .renew = true})
+          .ok());
+  EXPECT_EQ(Text("ci.pem"), ci);
+  EXPECT_EQ(Text("node.pem"), before);
+  EXPECT_FALSE(std::filesystem::exists(directory_ + "/ci.pem.new"));
+}
+
+TEST_F(PkiTest, ANameSetsApartWhatEndsAlike) {
+  ASSERT_TRUE(Run({.servers = {"a"}, .clients = {"spiffe://example.org/a/node"}}).ok());
+  const auto taken = Run({.action = PkiCommand::Action::kIssue, .clients = {"spiffe://example.org/b/node"}});
+  EXPECT_EQ(taken.status().code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_THAT(std::string(taken.status().message()), HasSubstr("--name names another"));
+  ASSERT_TRUE(
+      Run({.action = PkiCommand::Action::kIssue, .clients = {"spiffe://example.org/b/node"}, .name = "b-node"}).ok());
+  EXPECT_EQ(Verify("b-node.pem", X509_PURPOSE_SSL_CLIENT, now_), "ok");
+  ASSERT_TRUE(Run({.action = PkiCommand::Action::kIssue, .servers = {"b", "::1"}, .name = "server-b"}).ok());
+  EXPECT_EQ(Verify("server-b.pem", X509_PURPOSE_SSL_SERVER, now_), "ok");
+  // In one call.
+  EXPECT_EQ(Run({.action = PkiCommand::Action::kIssue, .clients = {"spiffe://x/n", "spiffe://y/n"}, .renew = true})
+                .status()
+                .code(),
+            absl::StatusCode::kAlreadyExists);
+  EXPECT_FALSE(std::filesystem::exists(directory_ + "/n.pem"));
+  // One name is for one certificate, and is one that can be.
+  for (const PkiCommand& bad :
+       std::vector<PkiCommand>{{.action = PkiCommand::Action::kIssue, .clients = {"x", "y"}, .name = "z"},
+                               {.action = PkiCommand::Action::kIssue, .servers = {"x"}, .clients = {"y"}, .name = "z"},
+                               {.action = PkiCommand::Action::kIssue, .clients = {"x"}, .name = "ca"},
+                               {.action = PkiCommand::Action::kIssue, .clients = {"x"}, .name = "server"},
+                               {.action = PkiCommand::Action::kIssue, .clients = {"x"}, .name = "../x"},
+                               {.action = PkiCommand::Action::kIssue, .clients = {"a b"}, .name = "z"}}) {
+    EXPECT_EQ(Run(bad).status().code(), absl::StatusCode::kInvalidArgument) << bad.name;
+  }
 }
 
 TEST_F(PkiTest, BadNamesAndStrangersAreRefused) {

@@ -43,6 +43,8 @@ constexpr char kLocationType[] = "network namespace";
 constexpr int kQueueRetryMilliseconds = 100;
 // And one that met a shutdown: a restart takes about so long.
 constexpr int kRestartRetryMilliseconds = 1000;
+// And one whose quota is used up: nobody knows when something of it goes, and asking does no harm.
+constexpr int kQuotaRetryMilliseconds = 30'000;
 
 std::string ReasonName(v1::ErrorReason reason) {
   return std::string(absl::StripPrefix(v1::ErrorReason_Name(reason), "ERROR_REASON_"));
@@ -352,6 +354,8 @@ absl::Status QuotaExceeded(const engine::Error& error) {
       .Metadata("usage", absl::StrCat(excess.usage))
       .Metadata("caller", excess.whose)
       .Quota(excess.whose.empty() ? "server" : absl::StrCat("caller:", excess.whose));
+  // There is room once something is deleted, or a lease ends. For what is too much by itself there never is.
+  if (excess.added <= excess.limit) builder.Retry(kQuotaRetryMilliseconds);
   return builder.Build();
 }
 

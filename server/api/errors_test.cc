@@ -174,7 +174,8 @@ TEST(ErrorDetailsTest, GoWithTheirCodes) {
     ASSERT_TRUE(info.has_value()) << status;
     EXPECT_EQ(info->domain(), "netprov.v1");
     EXPECT_FALSE(status.message().empty());
-    const bool says_when = status.code() == absl::StatusCode::kUnavailable || ReasonOf(status) == "CALL_LIMIT_EXCEEDED";
+    const bool says_when = status.code() == absl::StatusCode::kUnavailable ||
+                           ReasonOf(status) == "CALL_LIMIT_EXCEEDED" || ReasonOf(status) == "QUOTA_EXCEEDED";
     EXPECT_EQ(Get<RetryInfo>(status).has_value(), says_when) << status;
     EXPECT_EQ(Get<QuotaFailure>(status).has_value(), status.code() == absl::StatusCode::kResourceExhausted) << status;
     EXPECT_EQ(Get<PreconditionFailure>(status).has_value(), status.code() == absl::StatusCode::kFailedPrecondition)
@@ -249,7 +250,11 @@ TEST(ErrorTest, AnExceededQuotaSaysWhoseAndWhat) {
   EXPECT_EQ(violation.subject(), "caller:uid:1000");
   EXPECT_EQ(violation.description(),
             "there may be at most 10 links at a time: 9 are there, and the call would add 2, counted for uid:1000");
-  EXPECT_FALSE(Get<RetryInfo>(status).has_value()) << "it does not help to wait";
+  EXPECT_EQ(Get<RetryInfo>(status)->retry_delay().seconds(), 30);
+  excess.added = 11;
+  EXPECT_FALSE(Get<RetryInfo>(FromEngine(Method::kCreateVeth, engine::QuotaExceeded("veths/v", excess))).has_value())
+      << "it is too much in any case";
+  excess.added = 2;
   excess.quota = "total.links";
   excess.whose.clear();
   status = FromEngine(Method::kCreateVeth, engine::QuotaExceeded("veths/v", excess));

@@ -124,6 +124,11 @@ RequestSummary Summarize(const Message& request) {
       summary.resource = StringField(request.GetReflection()->GetMessage(request, field), "name");
     }
   }
+  if (summary.resource.empty()) {
+    if (const std::string owner = StringField(request, "owner"); !owner.empty()) {
+      summary.resource = absl::StrCat("owners/", owner);
+    }
+  }
   const FieldDescriptor* field = request.GetDescriptor()->FindFieldByName("validate_only");
   summary.validate_only = field != nullptr && field->type() == FieldDescriptor::TYPE_BOOL &&
                           request.GetReflection()->GetBool(request, field);

@@ -16,7 +16,7 @@ absl::Status Decode(absl::string_view bytes, google::protobuf::Message& request)
 
 // What a log line says of a request. All as the caller wrote it: unchecked.
 struct RequestSummary {
-  std::string resource;  // as in `namespaces/blue`; empty where the request names none
+  std::string resource;  // as in `namespaces/blue` or `owners/ci`; empty where the request names none
   std::string request_id;
   bool validate_only = false;
 };

@@ -7,6 +7,7 @@
 #include "google/rpc/error_details.pb.h"
 #include "gtest/gtest.h"
 #include "netprov/v1/device.pb.h"
+#include "netprov/v1/lease.pb.h"
 #include "netprov/v1/namespace.pb.h"
 #include "netprov/v1/veth.pb.h"
 #include "server/api/errors.h"
@@ -128,6 +129,9 @@ TEST(SummarizeTest, NamesTheResource) {
   update.mutable_device()->set_name("devices/m0");
   EXPECT_EQ(Summarize(update).resource, "devices/m0");
   EXPECT_EQ(Summarize(v1::ListVethsRequest()).resource, "");
+  v1::RenewLeaseRequest renew;
+  renew.set_owner("ci/job-17");
+  EXPECT_EQ(Summarize(renew).resource, "owners/ci/job-17");
 }
 
 }  // namespace

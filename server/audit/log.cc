@@ -99,9 +99,10 @@ void FindIn(const std::string& path, absl::Time since, std::set<std::string>& le
 
 }  // namespace
 
-absl::StatusOr<Log::File> Log::OpenFile(const std::string& path, absl::Duration patience) {
+absl::StatusOr<UniqueFd> Log::OpenOwn(const std::string& path, int more_flags) {
   // A FIFO must not make the daemon wait for somebody to read from it.
-  UniqueFd fd(::open(path.c_str(), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
+  constexpr int kFlags = O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+  UniqueFd fd(::open(path.c_str(), kFlags | more_flags, 0600));
   struct stat status = {};
   if (!fd.valid() && errno == ELOOP) {
     return absl::FailedPreconditionError(absl::StrCat("the audit log ", path, " must not be a symbolic link"));
@@ -115,8 +116,22 @@ absl::StatusOr<Log::File> Log::OpenFile(const std::string& path, absl::Duration 
     return absl::FailedPreconditionError(absl::StrCat(
         "the audit log ", path, " must be a file that only root or the daemon's user can write, with one name"));
   }
+  return fd;
+}
+
+absl::Status Log::Check(const std::string& path) {
+  const absl::StatusOr<UniqueFd> fd = OpenOwn(path, 0);
+  struct stat there = {};
+  if (fd.ok() || ::lstat(path.c_str(), &there) == 0 || errno != ENOENT) return fd.status();
+  const std::filesystem::path directory = std::filesystem::path(path).parent_path();
+  return ::access(directory.c_str(), W_OK | X_OK) == 0 ? absl::OkStatus() : Unavailable("make", path);
+}
+
+absl::StatusOr<Log::File> Log::OpenFile(const std::string& path, absl::Duration patience) {
+  absl::StatusOr<UniqueFd> fd = OpenOwn(path, O_CREAT);
+  if (!fd.ok()) return fd.status();
   const absl::Time deadline = absl::Now() + patience;
-  while (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+  while (::flock(fd->get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno == EINTR) continue;
     if (errno != EWOULDBLOCK) return Unavailable("lock", path);
     if (absl::Now() >= deadline) {
@@ -125,10 +140,11 @@ absl::StatusOr<Log::File> Log::OpenFile(const std::string& path, absl::Duration 
     absl::SleepFor(kPollInterval);
   }
   // Whoever had it may have written until now.
-  if (::fstat(fd.get(), &status) != 0) return Unavailable("open", path);
+  struct stat status = {};
+  if (::fstat(fd->get(), &status) != 0) return Unavailable("open", path);
   off_t size = status.st_size;
-  if (absl::Status mended = MendEnd(fd.get(), path, size); !mended.ok()) return mended;
-  return File{.fd = std::move(fd), .size = size};
+  if (absl::Status mended = MendEnd(fd->get(), path, size); !mended.ok()) return mended;
+  return File{.fd = *std::move(fd), .size = size};
 }
 
 absl::StatusOr<std::unique_ptr<Log>> Log::Open(const std::string& path, bool durable, absl::Duration patience) {

@@ -44,6 +44,10 @@ class Log {
   static absl::StatusOr<std::unique_ptr<Log>> Open(const std::string& path, bool durable,
                                                    absl::Duration patience = absl::Seconds(5));
 
+  // Whether Open() would take the file, as far as that can be said without taking it from another process, and without
+  // making it. Errors as there.
+  static absl::Status Check(const std::string& path);
+
   // Reserves room for a line, which Write() must follow. False: there is none now, and Fault() says why.
   bool Reserve();
 
@@ -81,6 +85,7 @@ class Log {
 
   Log(std::string path, bool durable) : path_(std::move(path)), durable_(durable) {}
 
+  static absl::StatusOr<UniqueFd> OpenOwn(const std::string& path, int more_flags);
   static absl::StatusOr<File> OpenFile(const std::string& path, absl::Duration patience);
 
   // With mutex_ held.

@@ -147,6 +147,22 @@ TEST_F(LogTest, RefusesWhatIsNoFileOfItsOwn) {
   EXPECT_THAT(WhyNot(), HasSubstr("No such file"));
 }
 
+TEST_F(LogTest, WhetherItWouldBeTakenCanBeAskedBefore) {
+  EXPECT_TRUE(Log::Check(path_).ok());
+  EXPECT_FALSE(std::filesystem::exists(path_)) << "asking makes nothing";
+  Open();
+  EXPECT_TRUE(Log::Check(path_).ok()) << "also while another has it";
+  log_ = nullptr;
+  std::filesystem::remove(path_);
+  ASSERT_EQ(::symlink("nowhere", path_.c_str()), 0);
+  EXPECT_THAT(std::string(Log::Check(path_).message()), HasSubstr("symbolic link"));
+  std::filesystem::remove(path_);
+  Put(path_, "");
+  ASSERT_EQ(::chmod(path_.c_str(), 0620), 0);
+  EXPECT_THAT(std::string(Log::Check(path_).message()), HasSubstr("only root or the daemon's user can write"));
+  EXPECT_THAT(std::string(Log::Check(directory_ + "/missing/audit.log").message()), HasSubstr("No such file"));
+}
+
 TEST_F(LogTest, WhoeverIsOnItsWayOutIsWaitedFor) {
   Open();
   Write("one");

@@ -204,7 +204,7 @@ class Engine {
       : kernel_(kernel), registry_(registry), leases_(std::move(clock)) {}
 
   // Must be called once, before anything else: puts the host in order as CheckHost() does, makes persistent objects of
-  // an earlier boot again, and begins every lease anew.
+  // an earlier boot again, and begins every lease anew. Returns all findings, of which GetHostReport() has the first.
   EngineResult<HostReport> Recover();
 
   // Compares the registry with the kernel. Rolls back or completes what is unfinished, removes orphans and restores
@@ -448,9 +448,10 @@ class Engine {
   EngineResult<void> ExpectNoRoutesWithoutLink(const std::string& object, const EndpointSpec& spec,
                                                const NetnsRef& netns, const std::vector<RouteSpec>& leaving = {});
   // Holds both ends of a pair that is there to the limits of `record.spec`, each at the other end, whatever they were
-  // held to before, and notes the ifbs in the record. Idempotent, and a limit that stays or changes is never missing
-  // meanwhile. Where it fails, some of it may be done; with the record as it was before, the same undoes it.
-  KernelResult<void> ApplyShaping(VethRecord& record);
+  // held to before, and notes the ifbs in the record. An end that has no limits and had none with `former` is left
+  // alone. Idempotent, and a limit that stays or changes is never missing meanwhile. Where it fails, some of it may be
+  // done; with both specs exchanged, the same undoes it.
+  KernelResult<void> ApplyShaping(VethRecord& record, const VethSpec& former);
   // The step of a plan that makes the pair, which `record` is then; it must outlive the plan.
   void AddShapingStep(VethRecord& record, Plan& plan);
   // Deletes the ifbs of a pair; what else holds it to its limits goes with its links.
@@ -490,6 +491,11 @@ class Engine {
   // Back to what was, unless another pair relies on it by now, and as far as nobody else has changed it since.
   KernelResult<void> RestoreForwarding(const VethRecord& record, const Intent::Former& former);
   KernelResult<void> RestoreSysctls(const NetnsRef& netns, const Sysctls& former);
+  // The present values of `asked` in `object`, and of what the kernel changes with some of them though nobody asked for
+  // it: what to go back to.
+  EngineResult<Sysctls> FindFormerSysctls(const std::string& object, const NetnsRef& netns, const Sysctls& asked);
+  // Goes back to them. Those of links that have gone since are passed over.
+  KernelResult<void> PutSysctlsBack(const NetnsRef& netns, const Sysctls& former);
   // What of a pair does not go with its links: ifbs, and routes that belong to no link.
   KernelResult<void> DeleteRestOf(const VethRecord& record);
   // What an end should have and has not.
@@ -586,6 +592,9 @@ class Engine {
   // The ifindex of the bridge that a link in `netns` names: as it was made, or of one that is not ours as it is there
   // now; 0: none.
   KernelResult<uint32_t> BridgeIndex(const EndpointSpec& spec, const NetnsRef& netns);
+  // Gives a port that loses its VLANs those that a new port of the bridge gets, if it still is one.
+  KernelResult<void> SetDefaultVlans(const EndpointSpec& spec, const NetnsRef& netns, const Link& link,
+                                     LinkSettings& settings);
   // Undoes what an update has left that could not be undone then: the next one starts from what is registered.
   // Whether nothing happens to the namespaces where an object lives until the call ends. Not so of an object that was
   // made since the call came: it came too early, and the object is none that it knows.

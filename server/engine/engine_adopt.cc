@@ -98,7 +98,7 @@ KernelResult<void> Engine::UndoAdoption(const NamespaceRecord& record) {
   const NetnsRef netns{.name = record.id, .cookie = record.cookie};
   NETPROV_RETURN_IF_ERROR(RemoveDns(record));
   const Adoption& before = *record.adoption;
-  if (!before.sysctls.empty()) NETPROV_RETURN_IF_ERROR(UnlessGone(kernel_.SetSysctls(netns, before.sysctls)));
+  if (!before.sysctls.empty()) NETPROV_RETURN_IF_ERROR(UnlessGone(PutSysctlsBack(netns, before.sysctls)));
   // The tag goes last: by it recovery knows that there is something to undo.
   LinkSettings settings{.alias = before.loopback_alias};
   if (!before.loopback_up) settings.up = false;
@@ -145,9 +145,7 @@ EngineResult<Namespace> Engine::AdoptNamespace(const AdoptNamespaceCall& call) {
   NETPROV_RETURN_IF_ERROR(CheckIsAdoptable(call.id, *entry));
 
   const NetnsRef netns{.name = call.id, .cookie = entry->cookie};
-  KernelResult<Sysctls> sysctls = Sysctls();
-  if (!call.spec.sysctls.empty()) sysctls = kernel_.FindSysctls(netns, call.spec.sysctls);
-  if (!sysctls.ok()) return KernelFailure(object, "read the sysctls", sysctls.error());
+  NETPROV_ASSIGN_OR_RETURN(Sysctls sysctls, FindFormerSysctls(object, netns, call.spec.sysctls));
   NamespaceRecord record{
       .id = call.id,
       .uid = NewUid(),
@@ -158,7 +156,7 @@ EngineResult<Namespace> Engine::AdoptNamespace(const AdoptNamespaceCall& call) {
       .metadata = call.metadata,
       .creator = call.context.caller,
       .adoption = Adoption{
-          .loopback_up = entry->loopback_up, .loopback_alias = entry->loopback_alias, .sysctls = *std::move(sysctls)}};
+          .loopback_up = entry->loopback_up, .loopback_alias = entry->loopback_alias, .sysctls = std::move(sysctls)}};
   NETPROV_RETURN_IF_ERROR(PrepareDns(std::nullopt, record));
   if (call.context.validate_only) {
     NETPROV_RETURN_IF_ERROR(

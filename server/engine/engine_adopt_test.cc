@@ -246,8 +246,8 @@ TEST_F(AdoptTest, WhateverFailsLeavesItAsItWas) {
     EXPECT_FALSE(registry_->FindNamespace("blue").has_value());
     EXPECT_TRUE(registry_->ListPending().empty());
   }
-  // The looks at its name and its place, the sysctls, the tag, the sysctls again.
-  EXPECT_EQ(failures, 5);
+  // The looks at its name and its place, the sysctls, its links and theirs, the tag, the sysctls again.
+  EXPECT_EQ(failures, 7);
 }
 
 TEST_F(AdoptTest, AnUnfinishedAdoptionIsUndoneAndTheNamespaceStays) {
@@ -375,6 +375,30 @@ TEST_F(AdoptTest, AnUnfinishedReleaseIsCompleted) {
     EXPECT_EQ(Entry().loopback_alias, "");
     EXPECT_FALSE(engine_->GetNamespace("blue")->managed);
   }
+}
+
+TEST_F(AdoptTest, WhatTheKernelChangesWithASysctlComesBackToo) {
+  const Sysctls theirs = {{"net.ipv4.conf.all.accept_redirects", "0"}, {"net.ipv4.conf.theirs.forwarding", "1"}};
+  ASSERT_TRUE(kernel_.SetSysctls(Blue(), theirs).ok());
+  const std::string before = kernel_.DumpForTest();
+  AdoptNamespaceCall call = Call();
+  call.spec.dns.nameservers = {"10.0.0.53"};
+  kernel_.FailNextForTest("SetEtcFiles", ENOMEM);
+  EXPECT_REFUSED(engine_->AdoptNamespace(call), Reason::kKernel);
+  EXPECT_EQ(*kernel_.FindSysctls(Blue(), theirs), theirs);
+  EXPECT_EQ(kernel_.DumpForTest(), before);
+}
+
+TEST_F(AdoptTest, ALinkThatHasGoneSinceKeepsNothingFromBeingPutBack) {
+  NamespaceRecord record = AdoptionOfBlue();
+  record.adoption->sysctls["net.ipv4.conf.theirs.forwarding"] = "1";
+  ASSERT_TRUE(registry_->Begin({.kind = Intent::Kind::kAdoptNamespace, .netns = record}).ok());
+  Tag(registry_->id(), record);
+  kernel_.SetSysctlForTest(Blue(), "net.ipv4.ip_forward", "1");
+  ASSERT_TRUE(kernel_.DeleteLink(Blue(), (*kernel_.FindLink(Blue(), "theirs"))->ifindex).ok());
+  EXPECT_EQ(Restart().Count(Finding::Kind::kRolledBack), 1);
+  EXPECT_EQ(kernel_.FindSysctls(Blue(), {{"net.ipv4.ip_forward", ""}})->at("net.ipv4.ip_forward"), "0");
+  EXPECT_TRUE(registry_->ListPending().empty());
 }
 
 }  // namespace

@@ -89,7 +89,8 @@ EngineResult<HostReport> Engine::Recover() {
   }
   CompareObjects(report);
   Publish(report);
-  return GetHostReport();
+  report.registry_fault = registry_.Fault().value_or("");
+  return report;
 }
 
 EngineResult<HostReport> Engine::CheckHost(const CheckHostCall& call) {

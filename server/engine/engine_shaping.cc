@@ -43,8 +43,11 @@ ShapingSpec ShapingOf(const VethRecord& record, const Held& held, const std::str
 
 }  // namespace
 
-KernelResult<void> Engine::ApplyShaping(VethRecord& record) {
+KernelResult<void> Engine::ApplyShaping(VethRecord& record, const VethSpec& former) {
   for (const Held& held : BothOf(record)) {
+    const EndpointSpec& before = held.end == &record.spec.a ? former.a : former.b;
+    // Where nothing is wanted and nothing was, what is there is somebody else's.
+    if (!held.end->config.HasLimits() && !before.config.HasLimits()) continue;
     Endpoint& other = record.*held.other;
     NETPROV_ASSIGN_OR_RETURN(other.shaper_ifindex, kernel_.Shape(RefOf(record, other), other.ifindex,
                                                                  ShapingOf(record, held, TagFor(record))));
@@ -119,7 +122,7 @@ EngineResult<void> Engine::HealLimits(const VethRecord& record) {
   VethRecord again = record;
   Plan plan;
   plan.Add({.name = absl::StrCat("limit the rates of veth ", record.id),
-            .run = [this, &again] { return ApplyShaping(again); },
+            .run = [this, &again] { return ApplyShaping(again, again.spec); },
             .undo = NothingToUndo,
             .sweep = nullptr});
   // Rolled back, it changes nothing, as the pair is registered.

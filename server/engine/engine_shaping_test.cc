@@ -340,5 +340,36 @@ TEST_F(EngineShapingTest, AnEndAtAPlaceIsLimitedInTheHost) {
   EXPECT_THAT(Ifbs(), IsEmpty());
 }
 
+TEST_F(EngineShapingTest, ABucketOfSomebodyElseStaysWhereTheEndHasNoLimits) {
+  const Veth veth = MakeLimited();
+  kernel_.SetBucketForTest(Blue(), "eth0", ToBucket(kOut));
+  auto theirs = [&] { return kernel_.FindShaping(Blue(), veth.b.ifindex)->egress; };
+  auto limit = [this](const std::optional<RateLimit>& wanted) {
+    return engine_->UpdateVeth({.context = {}, .id = "v", .edit = [wanted](Asked<VethSpec> asked) {
+                                  asked.spec.b.config.ingress_limit = wanted;
+                                  return netprov::Result<Asked<VethSpec>, std::vector<InvalidField>>(asked);
+                                }});
+  };
+  ASSERT_TRUE(limit(kOut).ok());
+  EXPECT_EQ(theirs(), ToBucket(kOut));
+  // What an update leaves of it is undone, by itself or by the next process.
+  kernel_.FailNextForTest("Shape", ENOMEM);
+  EXPECT_REFUSED(limit(kIn), Reason::kKernel);
+  EXPECT_EQ(theirs(), ToBucket(kOut));
+  kernel_.FailNextForTest("Shape", ENOMEM);
+  kernel_.FailNextForTest("Shape", ENOMEM);
+  EXPECT_REFUSED(limit(kIn), Reason::kRollbackFailed);
+  EXPECT_EQ(Restart().Count(Finding::Kind::kUnfinished), 0);
+  EXPECT_EQ(theirs(), ToBucket(kOut));
+  kernel_.SetBucketForTest(kHost, "h0", std::nullopt);
+  Heal();
+  EXPECT_EQ(theirs(), ToBucket(kOut));
+  EXPECT_THAT(Deviations(), IsEmpty());
+  // An end that loses its last limit has none.
+  ASSERT_TRUE(limit(std::nullopt).ok());
+  EXPECT_FALSE(kernel_.FindShaping(kHost, veth.a.ifindex)->egress.has_value());
+  EXPECT_EQ(theirs(), ToBucket(kOut));
+}
+
 }  // namespace
 }  // namespace netprov::engine

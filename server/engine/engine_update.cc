@@ -56,6 +56,13 @@ VethSpec NewForwarding(const VethSpec& old, const VethSpec& wanted) {
   return added;
 }
 
+// Whether writing a sysctl changes others too: those of each link, and of forwarding whether redirects are accepted
+// (inet_forward_change(), addrconf_fixup_forwarding(), devinet_copy_dflt_conf()).
+bool ChangesOthers(const std::string& sysctl) {
+  return sysctl == kIpv4ForwardSysctl || absl::StrContains(sysctl, ".conf.all.") ||
+         absl::StrContains(sysctl, ".conf.default.");
+}
+
 // Those that go with the link.
 IpConfig OnLink(IpConfig ip) {
   std::erase_if(ip.routes, [](const RouteSpec& route) { return !route.through_link(); });
@@ -101,6 +108,20 @@ KernelResult<uint32_t> Engine::BridgeIndex(const EndpointSpec& spec, const Netns
   return is_known ? KernelResult<uint32_t>(0) : *std::move(bridge.error().kernel);
 }
 
+KernelResult<void> Engine::SetDefaultVlans(const EndpointSpec& spec, const NetnsRef& netns, const Link& link,
+                                           LinkSettings& settings) {
+  NETPROV_ASSIGN_OR_RETURN(const uint32_t ifindex, BridgeIndex(spec, netns));
+  if (ifindex == 0 || link.master_ifindex != ifindex) return {};
+  NETPROV_ASSIGN_OR_RETURN(const std::optional<Link> bridge, kernel_.FindLink(netns, ifindex));
+  if (!bridge.has_value() || !bridge->device.has_value()) return {};
+  const auto* options = std::get_if<netlink::BridgeInfo>(&*bridge->device);
+  if (options == nullptr) return {};
+  const uint16_t vlan = options->default_pvid.value_or(1);
+  settings.no_vlans = vlan == 0;
+  if (vlan != 0) settings.port.vlans = {{.first = vlan, .last = vlan, .pvid = true, .untagged = true}};
+  return {};
+}
+
 KernelResult<Link> Engine::Turn(const LinkTurn& turn) {
   auto look = [&]() -> KernelResult<Link> {
     NETPROV_ASSIGN_OR_RETURN(std::optional<Link> link, kernel_.FindLink(turn.netns, turn.ifindex));
@@ -139,6 +160,9 @@ KernelResult<Link> Engine::Turn(const LinkTurn& turn) {
       settings.port = {};
     }
   }
+  const bool loses_vlans =
+      !turn.is_back && !needs_bridge && to.IsPort() && to.port.vlans.empty() && !from.port.vlans.empty();
+  if (loses_vlans) NETPROV_RETURN_IF_ERROR(SetDefaultVlans(turn.to.link, turn.netns, before, settings));
   const bool may_lose = settings.up.has_value() || settings.mtu.has_value() || settings.mac.has_value();
   // Where the kernel refused the way there, the way back would be refused as well.
   LeaveOutWhatIs(before, settings);
@@ -384,10 +408,10 @@ EngineResult<Veth> Engine::UpdateVeth(const UpdateVethCall& call) {
   }
   VethRecord limited_before = *record;
   if (HaveOtherLimits(record->spec, updated.spec)) {
-    auto back = [&] { return UnlessGone(ApplyShaping(limited_before)); };
+    auto back = [&] { return UnlessGone(ApplyShaping(limited_before, updated.spec)); };
     plan.Add({.name = "limit the rates of " + object,
               .run = [&]() -> KernelResult<void> {
-                KernelResult<void> limited = ApplyShaping(updated);
+                KernelResult<void> limited = ApplyShaping(updated, record->spec);
                 // Some of it may be done.
                 if (!limited.ok()) limited.error().may_have_effect = true;
                 return limited;
@@ -530,6 +554,26 @@ EngineResult<Device> Engine::UpdateDevice(const UpdateDeviceCall& call) {
   return std::move(done).error();
 }
 
+EngineResult<Sysctls> Engine::FindFormerSysctls(const std::string& object, const NetnsRef& netns,
+                                                const Sysctls& asked) {
+  if (asked.empty()) return Sysctls();
+  Sysctls looked_for = asked;
+  if (asked.contains(kIpv4ForwardSysctl)) looked_for.emplace(kIpv4RedirectsSysctl, "");
+  KernelResult<Sysctls> now = kernel_.FindSysctls(netns, looked_for);
+  if (!now.ok()) return KernelFailure(object, "read the sysctls", now.error());
+  NETPROV_RETURN_IF_ERROR(FindLinkForwarding(object, netns, *now));
+  return *std::move(now);
+}
+
+KernelResult<void> Engine::PutSysctlsBack(const NetnsRef& netns, const Sysctls& former) {
+  KernelResult<void> set = kernel_.SetSysctls(netns, former);
+  if (set.ok() || set.error().code != EOPNOTSUPP) return set;
+  NETPROV_ASSIGN_OR_RETURN(const Sysctls there, kernel_.FindSysctls(netns, former));
+  Sysctls left = former;
+  std::erase_if(left, [&there](const auto& item) { return !there.contains(item.first); });
+  return kernel_.SetSysctls(netns, left);
+}
+
 EngineResult<Namespace> Engine::UpdateNamespace(const UpdateNamespaceCall& call) {
   const std::string object = NamespaceName(call.id);
   NETPROV_ASSIGN_OR_RETURN(std::optional<RequestRecord> answered, Replay(call.context, object));
@@ -558,12 +602,22 @@ EngineResult<Namespace> Engine::UpdateNamespace(const UpdateNamespaceCall& call)
     return old != record->spec.sysctls.end() && old->second == item.second;
   });
   Sysctls former;
+  Sysctls written = changed;
   if (!changed.empty()) {
     NETPROV_ASSIGN_OR_RETURN(const std::optional<NetnsEntry> entry, FindNetns(call.id));
     if (!IsThere(*record, entry)) return NamespaceMissing(call.id);
-    KernelResult<Sysctls> now = kernel_.FindSysctls(netns, changed);
-    if (!now.ok()) return KernelFailure(object, "read the sysctls", now.error());
-    former = *std::move(now);
+    Sysctls looked_for = changed;
+    const bool changes_others = absl::c_any_of(changed, [](const auto& item) { return ChangesOthers(item.first); });
+    if (changes_others) {
+      looked_for.insert(updated.spec.sysctls.begin(), updated.spec.sysctls.end());
+      looked_for.insert(record->spec.sysctls.begin(), record->spec.sysctls.end());
+    }
+    NETPROV_ASSIGN_OR_RETURN(former, FindFormerSysctls(object, netns, looked_for));
+    // Those that are asked for as before are written again, as the kernel may change them with the others, to what they
+    // are now: what somebody else changed of them stays so.
+    for (const auto& [name, value] : former) {
+      if (changes_others && updated.spec.sysctls.contains(name)) written.emplace(name, value);
+    }
   }
   const bool has_other_dns = updated.spec.dns != record->spec.dns;
   if (has_other_dns) {
@@ -579,11 +633,11 @@ EngineResult<Namespace> Engine::UpdateNamespace(const UpdateNamespaceCall& call)
   if (call.context.stopped != nullptr && call.context.stopped()) return Stopped(object);
   Plan plan;
   if (!changed.empty()) {
-    auto back = [&] { return UnlessGone(kernel_.SetSysctls(netns, former)); };
+    auto back = [&] { return UnlessGone(PutSysctlsBack(netns, former)); };
     plan.Add({.name = "set the sysctls",
               .run =
                   [&] {
-                    KernelResult<void> set = kernel_.SetSysctls(netns, changed);
+                    KernelResult<void> set = kernel_.SetSysctls(netns, written);
                     // Those before it may be set.
                     if (!set.ok()) set.error().may_have_effect = true;
                     return set;
@@ -627,7 +681,7 @@ EngineResult<void> Engine::RollBackUpdate(const Intent& intent) {
       if (former.empty() || record->boot_id != kernel_.BootId()) return {};
       // One that was made in its stead since is as its record says.
       if (record->boot_id != intent.netns.boot_id || record->cookie != intent.netns.cookie) return {};
-      undone = UnlessGone(kernel_.SetSysctls({.name = record->id, .cookie = record->cookie}, former));
+      undone = UnlessGone(PutSysctlsBack({.name = record->id, .cookie = record->cookie}, former));
       break;
     }
     case Intent::Kind::kUpdateVeth: {
@@ -667,7 +721,8 @@ EngineResult<void> Engine::RollBackUpdate(const Intent& intent) {
       }
       if (has_other_limits) {
         VethRecord limited = *record;
-        KernelResult<void> rates = is_there ? UnlessGone(ApplyShaping(limited)) : DeleteShapersOf(intent.veth);
+        KernelResult<void> rates =
+            is_there ? UnlessGone(ApplyShaping(limited, intent.veth.spec)) : DeleteShapersOf(intent.veth);
         if (!rates.ok()) undone = std::move(rates);
       }
       if (undone.ok()) NETPROV_RETURN_IF_ERROR(RollBackForwarding(intent));

@@ -153,6 +153,8 @@ class EngineUpdateTest : public EngineTest {
 
   // Makes each operation fail in turn, by `die` as if the process ended there.
   void ExpectAllOrNothing(const std::function<bool()>& call, bool die) {
+    // Even the smallest change needs two looks at the link and something done to it.
+    constexpr int kFewestPoints = 3;
     const std::string before = kernel_.DumpForTest();
     for (int point = 0;; ++point) {
       int operation = 0;
@@ -165,19 +167,14 @@ class EngineUpdateTest : public EngineTest {
       });
       const bool ok = call();
       kernel_.SetFaultForTest(nullptr);
-      if (!failed) {
-        EXPECT_TRUE(ok);
-        EXPECT_GT(point, 5) << "the fault was hardly injected";
-        return;
-      }
-      if (die) {
-        // The look at what became of it is not needed.
-        if (!ok) Restart();
-      }
       if (ok) {
+        // At every point before this one it failed. The look at what became of it is not needed.
+        EXPECT_GE(point, kFewestPoints) << "the fault was hardly injected";
         EXPECT_NE(kernel_.DumpForTest(), before);
         return;
       }
+      ASSERT_TRUE(failed);
+      if (die) Restart();
       EXPECT_EQ(kernel_.DumpForTest(), before) << point;
       EXPECT_THAT(registry_->ListPending(), IsEmpty()) << point;
     }
@@ -667,6 +664,138 @@ TEST_F(EngineUpdateTest, ARouteThatIsAnothersByNowStays) {
   }
   EXPECT_EQ(engine_->GetVeth("v")->state, State::kReady);
   EXPECT_EQ(engine_->GetVeth("w")->state, State::kReady);
+}
+
+TEST_F(EngineUpdateTest, SysctlsThatTheKernelChangesWithOthersStay) {
+  const std::string redirects = "net.ipv4.conf.all.accept_redirects";
+  const std::string forward = "net.ipv4.ip_forward";
+  const std::string backlog = "net.core.somaxconn";
+  const Sysctls asked = {{redirects, "0"}, {forward, "1"}, {backlog, "128"}};
+  ASSERT_TRUE(engine_->CreateNamespace({.id = "blue", .spec = {.sysctls = asked}}).ok());
+  const NetnsRef blue{.name = "blue", .cookie = registry_->FindNamespace("blue")->cookie};
+  auto stop_forwarding = [&](Asked<NamespaceSpec>& present) { present.spec.sysctls[forward] = "0"; };
+  auto now = [&](const std::string& name) { return kernel_.FindSysctls(blue, {{name, ""}})->at(name); };
+  ASSERT_EQ(engine_->GetNamespace("blue")->state, State::kReady);
+  // Back to all of it, also where only some is asked for by then, by itself or by the next process.
+  auto forget_redirects = [&](Asked<NamespaceSpec>& present) {
+    stop_forwarding(present);
+    present.spec.sysctls.erase(redirects);
+    present.spec.dns.nameservers = {"10.0.0.53"};
+  };
+  for (const bool dies : {false, true}) {
+    SCOPED_TRACE(dies);
+    int sets = 0;
+    kernel_.SetFaultForTest([&](const std::string& operation) -> std::optional<KernelError> {
+      const bool fails = operation == "SetEtcFiles" || (dies && operation == "SetSysctls" && ++sets > 1);
+      return fails ? std::optional(KernelError{.code = ENOMEM, .operation = operation, .extack = {}}) : std::nullopt;
+    });
+    auto updated = UpdateBlue(forget_redirects);
+    kernel_.SetFaultForTest(nullptr);
+    EXPECT_REFUSED(updated, dies ? Reason::kRollbackFailed : Reason::kKernel);
+    if (dies) {
+      EXPECT_EQ(now(redirects), "1");
+      EXPECT_EQ(Restart().Count(Finding::Kind::kUnfinished), 0);
+    }
+    EXPECT_EQ(*kernel_.FindSysctls(blue, asked), asked);
+  }
+  // What somebody else changed stays so.
+  kernel_.SetSysctlForTest(blue, backlog, "256");
+  auto updated = UpdateBlue(stop_forwarding);
+  ASSERT_TRUE(updated.ok()) << updated.error().message;
+  EXPECT_EQ(now(redirects), "0");
+  EXPECT_EQ(now(forward), "0");
+  EXPECT_EQ(now(backlog), "256");
+  ASSERT_THAT(updated->deviations, SizeIs(1));
+  EXPECT_EQ(updated->deviations[0].field, "sysctls[net.core.somaxconn]");
+}
+
+TEST_F(EngineUpdateTest, SettingsOfSingleLinksComeBackWithForwarding) {
+  MakeBlueWithVeth();
+  const NetnsRef blue{.name = "blue", .cookie = registry_->FindNamespace("blue")->cookie};
+  const std::string redirects = "net.ipv4.conf.all.accept_redirects";
+  const Sysctls single = {{"net.ipv4.conf.eth0.forwarding", "1"}, {redirects, "0"}};
+  ASSERT_TRUE(kernel_.SetSysctls(blue, single).ok());
+  kernel_.FailNextForTest("SetEtcFiles", ENOMEM);
+  auto updated = UpdateBlue([](Asked<NamespaceSpec>& asked) {
+    asked.spec.sysctls = {{"net.ipv4.ip_forward", "1"}};
+    asked.spec.dns.nameservers = {"10.0.0.53"};
+  });
+  EXPECT_REFUSED(updated, Reason::kKernel);
+  EXPECT_EQ(*kernel_.FindSysctls(blue, single), single);
+  EXPECT_EQ(kernel_.FindSysctls(blue, {{"net.ipv4.ip_forward", ""}})->at("net.ipv4.ip_forward"), "0");
+}
+
+TEST_F(EngineUpdateTest, APortThatLosesItsVlansHasThoseOfANewOne) {
+  MakeBlueWithPort();
+  MakeOtherBridge();
+  kernel_.AddForeignLinkForTest(kHost, "br-lan", "bridge");
+  netlink::BridgeInfo none;
+  none.default_pvid = 0;
+  kernel_.SetLinkForTest(kHost, "br-lan", {.device = none});
+  const uint32_t ifindex = registry_->FindVeth("v")->a.ifindex;
+  const std::vector<netlink::BridgeVlan> own = {{.first = 10, .last = 19}};
+  auto clear = [](Asked<VethSpec>& asked) { asked.spec.a.config.port.vlans.clear(); };
+  auto vlans = [&] { return kernel_.ListPortVlans(kHost)->at(ifindex); };
+  struct Case {
+    const char* bridge;
+    const char* bridge_interface;
+    std::vector<netlink::BridgeVlan> of_new_port;
+  };
+  for (const Case& test :
+       {Case{"bridges/br", "", {{.first = 1, .last = 1, .pvid = true, .untagged = true}}},
+        Case{"bridges/other", "", {{.first = 7, .last = 7, .pvid = true, .untagged = true}}}, Case{"", "br-lan", {}}}) {
+    SCOPED_TRACE(absl::StrCat(test.bridge, test.bridge_interface));
+    auto updated = Update([&](Asked<VethSpec>& asked) {
+      asked.spec.a.config.bridge = test.bridge;
+      asked.spec.a.config.bridge_interface = test.bridge_interface;
+      asked.spec.a.config.port.vlans = own;
+    });
+    ASSERT_TRUE(updated.ok()) << updated.error().message;
+    EXPECT_EQ(vlans(), own);
+    kernel_.FailNextForTest("Configure", ENOMEM);
+    EXPECT_REFUSED(Update([&](Asked<VethSpec>& asked) {
+                     clear(asked);
+                     asked.spec.a.config.ip.addresses = {Address("10.0.0.1/24")};
+                   }),
+                   Reason::kKernel);
+    EXPECT_EQ(vlans(), own);
+    LeaveUnfinished([](EndpointConfig& config) { config.port.vlans.clear(); });
+    EXPECT_EQ(vlans(), test.of_new_port);
+    EXPECT_EQ(Restart().Count(Finding::Kind::kUnfinished), 0);
+    EXPECT_EQ(vlans(), own);
+    updated = Update(clear);
+    ASSERT_TRUE(updated.ok()) << updated.error().message;
+    EXPECT_EQ(vlans(), test.of_new_port);
+    EXPECT_EQ(updated->state, State::kReady) << ToText(updated->deviations);
+  }
+  // One that is no port any more has nothing to lose.
+  ASSERT_TRUE(Update([&](Asked<VethSpec>& asked) { asked.spec.a.config.port.vlans = own; }).ok());
+  kernel_.SetLinkForTest(kHost, "h0", {.master = 0});
+  EXPECT_TRUE(Update(clear).ok());
+}
+
+TEST_F(EngineUpdateTest, ALimitOfIpv4IsKeptThoughThatOfAllPacketsChanges) {
+  ASSERT_TRUE(CreateNamespace("blue").ok());
+  VethSpec spec = HostTo("blue");
+  spec.a.config.options.limits.gso_ipv4_max_size = 2000;
+  ASSERT_TRUE(CreateVeth("v", spec).ok());
+  auto change = [](Asked<VethSpec>& asked) {
+    asked.spec.a.config.options.limits.gso_max_size = 3000;
+    asked.spec.a.config.options.limits.gro_max_size = 4000;
+  };
+  const netlink::OffloadLimits before = HostLink("h0").options.limits;
+  kernel_.FailNextForTest("Configure", ENOMEM);
+  EXPECT_REFUSED(Update([&](Asked<VethSpec>& asked) {
+                   change(asked);
+                   asked.spec.a.config.alternative_names = {"new-name"};
+                 }),
+                 Reason::kKernel);
+  EXPECT_EQ(HostLink("h0").options.limits, before);
+  auto updated = Update(change);
+  ASSERT_TRUE(updated.ok()) << updated.error().message;
+  EXPECT_EQ(updated->state, State::kReady) << ToText(updated->deviations);
+  EXPECT_EQ(HostLink("h0").options.limits.gso_ipv4_max_size, 2000U);
+  EXPECT_EQ(HostLink("h0").options.limits.gro_ipv4_max_size, 4000U) << "nobody asked for another one";
 }
 
 }  // namespace

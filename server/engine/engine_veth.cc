@@ -675,7 +675,6 @@ void Engine::AddAnnouncement(const EndpointSpec& spec, const LinkSpec& link, con
 void Engine::AddConfigSteps(const VethRecord& record, const EndpointSpec& spec, const LinkSpec& link,
                             const Endpoint& made, Plan& plan) {
   AddConfigStep(spec, link, made, plan);
-  AddAnnouncement(spec, link, made, plan);
   const std::vector<RouteSpec> routes = spec.config.RoutesWithoutLink();
   if (routes.empty()) return;
   plan.Add({.name = absl::StrCat("add the routes of ", link.name, " without a link"),
@@ -756,6 +755,9 @@ EngineResult<VethRecord> Engine::MakeVeth(VethRecord record, LinkSpec a, LinkSpe
                 .request = {}};
   NETPROV_RETURN_IF_ERROR(FindForwarding(object, record.spec, a.netns, b.netns, intent.former));
   AddForwardingSteps(record, intent.former, plan);
+  // Last of all: who was told of an end can't be made to forget it, whatever fails after that.
+  AddAnnouncement(record.spec.a, a, record.a, plan);
+  AddAnnouncement(record.spec.b, b, record.b, plan);
   EngineResult<void> made = Transact(object, intent, plan, context.allowance, [&] {
     if (is_new) leases_.Start(record.uid, object, record.metadata);
     for (const NamespaceRecord& birth : births) leases_.Start(birth.uid, NamespaceName(birth.id), birth.metadata);

@@ -3,6 +3,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
@@ -11,10 +12,12 @@
 #include "server/engine/engine_fixture.h"
 #include "server/engine/fake_kernel.h"
 #include "server/engine/tag.h"
+#include "server/netlink/ip_address.h"
 
 namespace netprov::engine {
 namespace {
 
+using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
@@ -302,6 +305,28 @@ TEST_F(EngineTest, AFailedCreateIsSwept) {
   kernel_.SetFaultForTest(nullptr);
   EXPECT_EQ(Restart().Count(Finding::Kind::kRolledBack), 1) << "the intent was kept";
   EXPECT_EQ(kernel_.DumpForTest(), before);
+}
+
+TEST_F(EngineTest, NobodyIsToldOfAnEndBeforeAllElseIsDone) {
+  ASSERT_TRUE(CreateNamespace("blue").ok());
+  VethSpec spec = HostTo("blue");
+  spec.a.config.announce = spec.b.config.announce = true;
+  spec.b.config.ip.addresses = {{.local = *netlink::IpPrefix::Parse("10.0.0.2/24"), .peer = std::nullopt}};
+  spec.b.config.masquerade = true;
+  spec.b.config.ip_forwarding = true;
+  std::vector<std::string> operations;
+  kernel_.SetFaultForTest([&operations](const std::string& operation) -> std::optional<KernelError> {
+    operations.push_back(operation);
+    return std::nullopt;
+  });
+  auto made = CreateVeth("v", spec);
+  kernel_.SetFaultForTest(nullptr);
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  EXPECT_THAT(operations, Contains("AddNat"));
+  EXPECT_THAT(operations, Contains("SetSysctls"));
+  ASSERT_GE(operations.size(), 2u);
+  EXPECT_EQ(std::vector<std::string>(operations.end() - 2, operations.end()),
+            (std::vector<std::string>{"Announce", "Announce"}));
 }
 
 }  // namespace

@@ -543,9 +543,16 @@ void FakeKernel::Apply(const LinkSettings& settings, FakeLink& fake) {
   auto set = [](std::optional<uint32_t>& limit, const std::optional<uint32_t>& setting) {
     if (setting.has_value()) limit = setting;
   };
-  set(link.options.limits.gso_max_size, settings.limits.gso_max_size);
+  // netif_set_gso_max_size(), netif_set_gro_max_size()
+  auto set_with_ipv4 = [&set](std::optional<uint32_t>& limit, std::optional<uint32_t>& of_ipv4,
+                              const std::optional<uint32_t>& setting) {
+    constexpr uint32_t kMostOfIpv4 = 65536;
+    if (setting.has_value() && setting != limit && *setting <= kMostOfIpv4) of_ipv4 = setting;
+    set(limit, setting);
+  };
+  set_with_ipv4(link.options.limits.gso_max_size, link.options.limits.gso_ipv4_max_size, settings.limits.gso_max_size);
   set(link.options.limits.gso_max_segments, settings.limits.gso_max_segments);
-  set(link.options.limits.gro_max_size, settings.limits.gro_max_size);
+  set_with_ipv4(link.options.limits.gro_max_size, link.options.limits.gro_ipv4_max_size, settings.limits.gro_max_size);
   set(link.options.limits.gso_ipv4_max_size, settings.limits.gso_ipv4_max_size);
   set(link.options.limits.gro_ipv4_max_size, settings.limits.gro_ipv4_max_size);
   if (settings.device.has_value() && link.device.has_value()) {

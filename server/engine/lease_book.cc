@@ -1,16 +1,9 @@
 #include "server/engine/lease_book.h"
 
 #include <algorithm>
-#include <ctime>
 #include <utility>
 
 namespace netprov::engine {
-
-absl::Duration BootTime() {
-  timespec now = {};
-  ::clock_gettime(CLOCK_BOOTTIME, &now);
-  return absl::DurationFromTimespec(now);
-}
 
 absl::Duration LeaseBook::EndOf(const Entry& entry) const { return heard_.at(entry.owner) + entry.ttl; }
 

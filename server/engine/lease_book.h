@@ -10,12 +10,10 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "server/base/boot_time.h"
 #include "server/engine/objects.h"
 
 namespace netprov::engine {
-
-// The time since the host was started, suspended or not, without jumps (CLOCK_BOOTTIME, clock_gettime(2)).
-absl::Duration BootTime();
 
 // The leases of objects, in memory only: a lease that begins anew with the process errs on the side of what is needed.
 // Thread-safe; never blocks.

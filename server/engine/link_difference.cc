@@ -95,6 +95,9 @@ void CompareLimits(const netlink::OffloadLimits& expected, const netlink::Offloa
                   settings.gso_ipv4_max_size);
   compare.IfAsked("offload_limits.gro_ipv4_max_size", expected.gro_ipv4_max_size, actual.gro_ipv4_max_size,
                   settings.gro_ipv4_max_size);
+  // With each of the others, the kernel changes that of IPv4 (netif_set_gso_max_size(), netif_set_gro_max_size()).
+  if (settings.gso_max_size.has_value()) settings.gso_ipv4_max_size = expected.gso_ipv4_max_size;
+  if (settings.gro_max_size.has_value()) settings.gro_ipv4_max_size = expected.gro_ipv4_max_size;
 }
 
 void ComparePort(const PortOptions& expected, const netlink::BridgePort& actual,

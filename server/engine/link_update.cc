@@ -140,7 +140,15 @@ LinkShape Former(const LinkShape& old, const LinkShape& wanted, const Link& now,
     former_options.all_multicast = now.options.all_multicast;
   }
   if (link.config.options.alias != options.alias) former_options.alias = now.options.alias;
-  former_options.limits = FormerOf(kLimits, options.limits, link.config.options.limits, now.options.limits);
+  const OffloadLimits& limits = link.config.options.limits;
+  former_options.limits = FormerOf(kLimits, options.limits, limits, now.options.limits);
+  // With each of these, the kernel changes that of IPv4 (netif_set_gso_max_size(), netif_set_gro_max_size()).
+  if (limits.gso_max_size != options.limits.gso_max_size) {
+    former_options.limits.gso_ipv4_max_size = now.options.limits.gso_ipv4_max_size;
+  }
+  if (limits.gro_max_size != options.limits.gro_max_size) {
+    former_options.limits.gro_ipv4_max_size = now.options.limits.gro_ipv4_max_size;
+  }
   if (now.port.has_value()) {
     PortOptions& port = former.link.config.port;
     if (!link.config.HasBridgeOf(old.link.config)) {
@@ -173,7 +181,11 @@ LinkSettings SettingsBetween(const LinkShape& from, const LinkShape& to, uint32_
   if (config.options.all_multicast != before.options.all_multicast) {
     settings.all_multicast = config.options.all_multicast;
   }
-  settings.limits = SettingsOf(kLimits, before.options.limits, config.options.limits);
+  const OffloadLimits& limits = config.options.limits;
+  settings.limits = SettingsOf(kLimits, before.options.limits, limits);
+  // The kernel changes these with the others: where nobody asks for them, they follow.
+  if (settings.limits.gso_max_size.has_value()) settings.limits.gso_ipv4_max_size = limits.gso_ipv4_max_size;
+  if (settings.limits.gro_max_size.has_value()) settings.limits.gro_ipv4_max_size = limits.gro_ipv4_max_size;
   if (!config.HasBridgeOf(before)) {
     settings.master = config.IsPort() ? bridge : 0;
     if (config.IsPort()) settings.port = config.port;

@@ -175,7 +175,9 @@ enum class Fate {
 struct TracedChange {
   std::string call_id;  // Origin
   std::string origin;   // its text
-  std::string object;   // the resource name of what was changed
+  // The resource names of what was changed: what the intent is about, what comes with it, and, once there is an
+  // outcome, what went with it.
+  std::vector<std::string> objects;
   Fate fate = Fate::kUnfinished;
 };
 

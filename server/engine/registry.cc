@@ -20,8 +20,11 @@
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
@@ -175,7 +178,9 @@ class Runner {
 // An intent, an outcome, or neither: then it is a probe.
 struct Registry::Operation {
   Operation(const Intent& begun, const Origin* of) : intent(&begun), intent_text(ToJson(begun)), statements(1) {
-    if (of != nullptr) trace = {.call_id = of->call_id, .origin = of->text, .object = ObjectOf(begun)};
+    if (of == nullptr) return;
+    trace = {.call_id = of->call_id, .origin = of->text, .objects = {ObjectOf(begun)}};
+    for (const NamespaceRecord& record : begun.new_namespaces) trace.objects.push_back(NamespaceName(record.id));
   }
   explicit Operation(const Outcome& committed, int64_t of) : outcome(&committed), sequence(of) {
     for (const NamespaceRecord& record : outcome->put_namespaces) namespace_texts.push_back(ToJson(record));
@@ -192,7 +197,7 @@ struct Registry::Operation {
   const Intent* intent = nullptr;
   const Outcome* outcome = nullptr;
   int64_t sequence = 0;       // the row of the journal
-  TracedChange trace;         // of an intent; of its outcome the fate alone
+  TracedChange trace;         // of an intent; of its outcome objects and fate alone
   bool is_traced = false;     // of an outcome: its row stays
   bool is_audit_log = false;  // neither: the path in `intent_text` becomes the audit log's
   std::string intent_text;
@@ -372,7 +377,8 @@ RegistryResult<void> Registry::LoadRecords() {
     next_sequence_ = sequence + 1;
     if (!read_journal.IsNull(3)) {
       const auto fate = static_cast<Fate>(read_journal.Number(6));
-      traced_[sequence] = {read_journal.Text(3), read_journal.Text(4), read_journal.Text(5), fate};
+      traced_[sequence] = {read_journal.Text(3), read_journal.Text(4), absl::StrSplit(read_journal.Text(5), '\n'),
+                           fate};
     }
     if (read_journal.IsNull(1)) {
       if (!read_journal.IsNull(2)) answers_.emplace(HashOf(read_journal.Text(2)), sequence);
@@ -646,7 +652,7 @@ RegistryResult<void> Registry::Commit(int64_t sequence, const Outcome& outcome) 
   if (operation.statements == 0) return {};
   if (sequence == 0 && outcome.request.has_value()) operation.sequence = next_sequence_++;
   operation.trace.fate = Fate::kDone;
-  operation.is_traced = IsTraced(sequence);
+  Trace(operation);
   return Write(operation);
 }
 
@@ -654,13 +660,26 @@ RegistryResult<void> Registry::Abort(int64_t sequence, Fate fate) {
   const Outcome nothing;
   Operation operation(nothing, sequence);
   operation.trace.fate = fate;
-  operation.is_traced = IsTraced(sequence);
+  Trace(operation);
   return Write(operation);
 }
 
-bool Registry::IsTraced(int64_t sequence) const {
-  std::lock_guard<std::mutex> lock(memory_mutex_);
-  return traced_.contains(sequence);
+void Registry::Trace(Operation& operation) const {
+  std::vector<std::string>& objects = operation.trace.objects;
+  {
+    std::lock_guard<std::mutex> lock(memory_mutex_);
+    const auto found = traced_.find(operation.sequence);
+    if (found == traced_.end()) return;
+    objects = found->second.objects;
+  }
+  operation.is_traced = true;
+  auto add = [&objects](std::string name) {
+    if (!absl::c_linear_search(objects, name)) objects.push_back(std::move(name));
+  };
+  for (const NamespaceRecord& record : operation.outcome->put_namespaces) add(NamespaceName(record.id));
+  if (const auto& record = operation.outcome->remove_namespace; record.has_value()) add(NamespaceName(record->id));
+  for (const VethRecord& record : operation.outcome->remove_veths) add(VethName(record.id));
+  for (const DeviceRecord& record : operation.outcome->remove_devices) add(record.name);
 }
 
 std::vector<TracedChange> Registry::ListTraced() const {
@@ -744,6 +763,12 @@ RegistryResult<void> Registry::Probe() {
   return Write(probe);
 }
 
+void Registry::FlushAudited() {
+  std::lock_guard<std::mutex> lock(database_mutex_);
+  // What can't be written now is there the next time.
+  (void)ForgetAudited();
+}
+
 void Registry::Checkpoint() {
   std::lock_guard<std::mutex> lock(database_mutex_);
   if (log_pages_ >= kPagesWorthACheckpoint) MoveLogIntoDatabase();
@@ -814,7 +839,7 @@ RegistryResult<void> Registry::WriteOne(const Operation& operation) {
         .Bind(operation.intent_text)
         .Bind(operation.trace.call_id)
         .Bind(operation.trace.origin)
-        .Bind(operation.trace.object)
+        .Bind(absl::StrJoin(operation.trace.objects, "\n"))
         .Run();
   }
   if (operation.intent != nullptr) {
@@ -855,12 +880,13 @@ RegistryResult<void> Registry::WriteOne(const Operation& operation) {
   if (const auto& record = outcome.request; record.has_value() && operation.is_traced) {
     NETPROV_PREPARE(answer,
                     "UPDATE journal SET intent = NULL, request_id = ?, fingerprint = ?, answer = ?, answered = ?, "
-                    "fate = ? WHERE sequence = ?");
+                    "fate = ?, object = ? WHERE sequence = ?");
     return answer.BindBlob(record->request_id)
         .BindBlob(record->fingerprint)
         .Bind(operation.answer_text)
         .Bind(absl::ToUnixSeconds(absl::Now()))
         .Bind(static_cast<int64_t>(operation.trace.fate))
+        .Bind(absl::StrJoin(operation.trace.objects, "\n"))
         .Bind(operation.sequence)
         .Run();
   }
@@ -877,8 +903,11 @@ RegistryResult<void> Registry::WriteOne(const Operation& operation) {
   }
   if (operation.sequence == 0) return {};
   if (operation.is_traced) {
-    NETPROV_PREPARE(keep, "UPDATE journal SET intent = NULL, fate = ? WHERE sequence = ?");
-    return keep.Bind(static_cast<int64_t>(operation.trace.fate)).Bind(operation.sequence).Run();
+    NETPROV_PREPARE(keep, "UPDATE journal SET intent = NULL, fate = ?, object = ? WHERE sequence = ?");
+    return keep.Bind(static_cast<int64_t>(operation.trace.fate))
+        .Bind(absl::StrJoin(operation.trace.objects, "\n"))
+        .Bind(operation.sequence)
+        .Run();
   }
   NETPROV_PREPARE(forget, "DELETE FROM journal WHERE sequence = ?");
   return forget.Bind(operation.sequence).Run();
@@ -898,7 +927,10 @@ void Registry::Remember(const Operation& operation) {
   const Outcome& outcome = *operation.outcome;
   pending_.erase(operation.sequence);
   Release(operation.sequence);
-  if (auto found = traced_.find(operation.sequence); found != traced_.end()) found->second.fate = operation.trace.fate;
+  if (auto found = traced_.find(operation.sequence); found != traced_.end()) {
+    found->second.fate = operation.trace.fate;
+    found->second.objects = operation.trace.objects;
+  }
   if (const auto& record = outcome.remove_namespace; record.has_value()) {
     auto found = namespaces_.find(record->id);
     if (found != namespaces_.end() && found->second.uid == record->uid) {

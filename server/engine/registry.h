@@ -165,6 +165,11 @@ class Registry {
   // A small write, to find out whether a fault has passed.
   RegistryResult<void> Probe();
 
+  // Forgets at once what is kept for the sake of calls that are in the audit log (MarkAudited()): whoever starts next
+  // may not find their lines any more, and need not. Otherwise that happens for many at a time, in the course of
+  // writes.
+  void FlushAudited();
+
   // Moves what has gathered in the write-ahead log into the database, if it is much; that takes milliseconds. For a
   // thread that nobody waits for, about each second. Otherwise it happens within a write, later and rarely.
   void Checkpoint();
@@ -207,7 +212,8 @@ class Registry {
   RegistryResult<void> ForgetAudited(const std::vector<int64_t>& sequences);
   void MoveLogIntoDatabase();
 
-  bool IsTraced(int64_t sequence) const;
+  // Adds to an outcome what its intent's row says, if somebody asks about it.
+  void Trace(Operation& operation) const;
   size_t AuditedRows() const;
 
   // With memory_mutex_ held.

@@ -21,6 +21,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -524,7 +525,8 @@ std::vector<std::string> Traced(const Registry& registry) {
   std::vector<std::string> changes;
   for (const TracedChange& change : registry.ListTraced()) {
     EXPECT_EQ(change.origin, "who and what of " + change.call_id);
-    changes.push_back(absl::StrCat(change.call_id, " ", change.object, " ", static_cast<int>(change.fate)));
+    changes.push_back(
+        absl::StrCat(change.call_id, " ", absl::StrJoin(change.objects, "+"), " ", static_cast<int>(change.fate)));
   }
   return changes;
 }
@@ -589,6 +591,20 @@ TEST_F(RegistryTest, WhatIsKeptForAuditedCallsGoesInTheCourseOfWrites) {
   ASSERT_TRUE(registry_->Probe().ok());
   EXPECT_EQ(traced_after_a_crash(), 0);
   EXPECT_EQ(Number("SELECT count(*) FROM journal"), 0);
+}
+
+TEST_F(RegistryTest, WhatIsKeptForAuditedCallsGoesWhenItIsAskedFor) {
+  for (const char* call_id : {"told", "untold"}) {
+    const Origin origin = OriginOf(call_id);
+    auto begun = registry_->Begin({.kind = Intent::Kind::kCreateVeth, .veth = VethNamed("v")}, {}, &origin);
+    ASSERT_TRUE(begun.ok());
+    ASSERT_TRUE(registry_->Commit(*begun, {}).ok());
+  }
+  registry_->MarkAudited("told");
+  registry_->FlushAudited();
+  auto after_a_crash = Registry::Open(CopyOfFiles());
+  ASSERT_TRUE(after_a_crash.ok());
+  EXPECT_THAT(Traced(**after_a_crash), ElementsAre("untold veths/v 1"));
 }
 
 TEST_F(RegistryTest, AnOldAnswerStaysWhileItsCallIsNotAudited) {

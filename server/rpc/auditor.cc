@@ -37,7 +37,9 @@ const char* NameOf(engine::Fate fate) {
 
 Changes ChangesOf(const std::vector<engine::TracedChange>& traced) {
   Changes changes;
-  for (const engine::TracedChange& change : traced) changes.emplace_back(change.object, NameOf(change.fate));
+  for (const engine::TracedChange& change : traced) {
+    for (const std::string& object : change.objects) changes.emplace_back(object, NameOf(change.fate));
+  }
   return changes;
 }
 
@@ -130,27 +132,28 @@ void Auditor::EndChore(const audit::Call& chore, const std::vector<engine::Notic
 void Auditor::Recover(const engine::HostReport& report) {
   std::map<std::string, std::vector<engine::TracedChange>> calls;
   std::set<std::string> call_ids;
-  std::set<std::string> objects;
   absl::Time since = absl::Now();
   for (engine::TracedChange& change : registry_.ListTraced()) {
     call_ids.insert(change.call_id);
-    objects.insert(change.object);
     since = std::min(since, audit::BeginningOf(change.origin).value_or(since));
     calls[change.call_id].push_back(std::move(change));
   }
   const std::set<std::string> written = log_->Find(call_ids, since);
+  std::set<std::string> told;  // of which a line says what became of them
   for (const auto& [call_id, changes] : calls) {
     if (written.contains(call_id)) {
       registry_.MarkAudited(call_id);
     } else {
+      for (const engine::TracedChange& change : changes) told.insert(change.objects.begin(), change.objects.end());
       Write(call_id, audit::FormatRecovered(absl::Now(), call_id, changes.front().origin, ChangesOf(changes)),
             /*reserved=*/false, /*durably=*/true);
     }
   }
   for (const engine::Finding& finding : report.findings) {
     const char* act = ActOf(finding.kind);
-    // Of what a call left, the call's line tells.
-    if (act == nullptr || objects.contains(finding.resource)) continue;
+    const bool is_of_a_call =
+        finding.kind == engine::Finding::Kind::kRolledBack || finding.kind == engine::Finding::Kind::kCompleted;
+    if (act == nullptr || (is_of_a_call && told.contains(finding.resource))) continue;
     const audit::Call call = CallOfSelf(act, finding.resource);
     const bool is_done = finding.kind != engine::Finding::Kind::kNotRestored;
     Write(call.id,
@@ -160,6 +163,12 @@ void Auditor::Recover(const engine::HostReport& report) {
                              .error = is_done ? "" : finding.detail}),
           /*reserved=*/false, /*durably=*/true);
   }
+}
+
+absl::Status Auditor::Reopen() {
+  if (absl::Status opened = log_->Reopen(); !opened.ok()) return opened;
+  registry_.FlushAudited();
+  return absl::OkStatus();
 }
 
 std::optional<std::string> Auditor::Check() {

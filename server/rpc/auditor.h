@@ -32,6 +32,9 @@ class Auditor {
   static absl::StatusOr<std::unique_ptr<Auditor>> Open(const std::string& path, bool durable,
                                                        engine::Registry& registry);
 
+  // Whether Open() would take the file (audit::Log::Check()).
+  static absl::Status CheckFile(const std::string& path) { return audit::Log::Check(path); }
+
   // Whether the calls of a method have a line: those that may change something.
   static bool IsFor(absl::string_view method);
 
@@ -61,8 +64,9 @@ class Auditor {
   // Why lines can't be written, one sentence; nullopt: they can. Tries again.
   std::optional<std::string> Check();
 
-  // Goes on in a new file where the old one has another name now.
-  absl::Status Reopen() { return log_->Reopen(); }
+  // Goes on in a new file where the old one has another name now. Who gave it that may compress it from now on: no
+  // later start looks for the lines that are in it.
+  absl::Status Reopen();
 
  private:
   Auditor(std::unique_ptr<audit::Log> log, engine::Registry& registry);

@@ -18,6 +18,7 @@
 #include "server/api/request.h"
 #include "server/api/trace_context.h"
 #include "server/audit/line.h"
+#include "server/base/boot_time.h"
 #include "server/engine/origin.h"
 #include "server/rpc/call_log.h"
 #include "server/rpc/handover.h"
@@ -72,7 +73,7 @@ std::string NameOf(const google::protobuf::Message& response) { return api::Summ
 class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
  public:
   UnaryCall(CallRunner& runner, const Call& call)
-      : runner_(runner), call_(call), arrival_(absl::Now()), caller_(runner.caller_(*call.context)) {
+      : runner_(runner), call_(call), caller_(runner.caller_(*call.context)) {
     const auto& metadata = call.context->client_metadata();
     // Of two, nobody can say which is the caller's.
     if (metadata.count(kTraceKey) != 1) return;
@@ -117,7 +118,7 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
   void Enqueue(Work work) {
     Executor& executor = work.changes ? runner_.workers_ : runner_.readers_;
     may_change_ = work.changes && !summary_.validate_only;
-    queued_at_ = absl::Now();
+    queued_at_ = BootTime();
     // Copied, as the work moves.
     const std::vector<std::string> keys = work.keys;
     HandOver(this);
@@ -146,7 +147,7 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
   void OnCancel() override {
     TakeOver(this);
     if (taken_->exchange(true)) return;
-    queued_ = absl::Now() - queued_at_;
+    queued_ = BootTime() - queued_at_;
     IsStopped();
     Answer(stop_status_.ok() ? api::CallCancelled() : stop_status_);
   }
@@ -203,7 +204,7 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
                                  .error = std::string(status.message()),
                                  .kernel_errno = std::move(kernel.error),
                                  .extack = std::move(kernel.extack),
-                                 .duration = absl::Now() - arrival_,
+                                 .duration = BootTime() - came_at_,
                                  .queued = queued_},
                                 has_room_, has_begun_ && may_change_);
   }
@@ -219,7 +220,7 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
   }
 
   void Execute(const std::function<Response(const Caller&)>& run) {
-    queued_ = absl::Now() - queued_at_;
+    queued_ = BootTime() - queued_at_;
     if (IsStopped()) return Answer(stop_status_);
     if (entry_.later != nullptr) {
       const absl::Status allowed = entry_.later();
@@ -262,7 +263,7 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
 
   void Answer(const absl::Status& status) {
     if (has_line_) WriteLine(status);
-    const absl::Duration duration = absl::Now() - arrival_;
+    const absl::Duration duration = BootTime() - came_at_;
     runner_.statistics_.Answered(call_.method, status, duration);
     // What fails inside of the server is the operator's concern; all else is the caller's.
     const auto level = status.code() == absl::StatusCode::kInternal ? spdlog::level::err : spdlog::level::info;
@@ -287,7 +288,8 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
 
   CallRunner& runner_;
   const Call call_;
-  const absl::Time arrival_;
+  const absl::Time arrival_ = absl::Now();
+  const absl::Duration came_at_ = BootTime();  // the same by a clock that never goes back
   const std::shared_ptr<const access::Identity> caller_;
   bool has_entered_ = false;
   Gate::Entry entry_;
@@ -303,7 +305,7 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
   bool has_begun_ = false;
   // Whether somebody sees to the answer already: its turn in the queue, or the caller's end, whichever comes first.
   const std::shared_ptr<std::atomic<bool>> taken_ = std::make_shared<std::atomic<bool>>(false);
-  absl::Time queued_at_;
+  absl::Duration queued_at_;
   absl::Duration queued_;
   absl::Status stop_status_;
   // For the log, once the answer is on its way; empty: nothing.

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "server/base/boot_time.h"
 
 namespace netprov::rpc {
 namespace {
@@ -51,10 +51,10 @@ Admission Connections::Admit(int fd, ino_t inode, const access::Identity& peer, 
   const bool is_privileged = is_unix && (peer.uid == 0 || peer.uid == ::geteuid());
   const std::string key = is_unix ? absl::StrCat("uid:", peer.uid) : address;
   std::lock_guard<std::mutex> lock(mutex_);
-  if (!HasRoom(is_unix, is_privileged, key) && absl::Now() >= next_sweep_) {
+  if (!HasRoom(is_unix, is_privileged, key) && BootTime() >= next_sweep_) {
     const size_t before = connections_.size();
     Sweep();
-    if (connections_.size() == before) next_sweep_ = absl::Now() + pause_;
+    if (connections_.size() == before) next_sweep_ = BootTime() + pause_;
   }
   if (!HasRoom(is_unix, is_privileged, key)) {
     const size_t may_have = is_unix ? limits_.per_uid : limits_.per_address;

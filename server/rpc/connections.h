@@ -95,7 +95,7 @@ class Connections {
   std::vector<std::shared_ptr<const access::Identity>> places_;
   std::vector<size_t> free_places_;
   size_t tcp_ = 0;
-  absl::Time next_sweep_ = absl::InfinitePast();
+  absl::Duration next_sweep_ = -absl::InfiniteDuration();  // of BootTime()
 };
 
 }  // namespace netprov::rpc

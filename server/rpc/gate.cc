@@ -5,12 +5,13 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "google/protobuf/descriptor.h"
 #include "server/api/errors.h"
 #include "server/api/needs.h"
 #include "server/api/request.h"
 #include "server/api/resource_name.h"
+#include "server/base/boot_time.h"
 
 namespace netprov::rpc {
 namespace {
@@ -179,13 +180,20 @@ bool Gate::MayRenew(const Identity& caller, const std::string& owner) const {
   return policy()->Decide(caller, demand, nullptr) == Verdict::kAllowed;
 }
 
+namespace {
+
+// The limiter's time, which the host's clock may not set back.
+absl::Time LimiterTime() { return absl::UnixEpoch() + BootTime(); }
+
+}  // namespace
+
 absl::Status Gate::Enter(const Identity& caller) {
   const std::optional<access::Limiter::Refusal> refusal =
-      limiter_.Enter(caller.Name(), policy()->LimitsFor(caller), absl::Now());
+      limiter_.Enter(caller.Name(), policy()->LimitsFor(caller), LimiterTime());
   if (!refusal.has_value()) return absl::OkStatus();
   return api::CallLimitExceeded(caller.Name(), refusal->why, refusal->retry_after);
 }
 
-void Gate::Leave(const Identity& caller) { limiter_.Leave(caller.Name(), absl::Now()); }
+void Gate::Leave(const Identity& caller) { limiter_.Leave(caller.Name(), LimiterTime()); }
 
 }  // namespace netprov::rpc

@@ -302,7 +302,7 @@ absl::StatusOr<std::vector<ListeningSocket>> Listen(const ListenAddresses& addre
     absl::StatusOr<ListeningSocket> listening = ListenUnix(path, addresses.socket_group);
     if (!listening.ok()) return listening.status();
     unix_socket = *std::move(listening);
-  } else if (unix_socket->is_own) {
+  } else if (unix_socket->is_own && !addresses.leaves_group) {
     if (absl::Status given_to = GiveTo(path, addresses.socket_group.value_or(::getegid())); !given_to.ok()) {
       return given_to;
     }

@@ -58,12 +58,14 @@ struct ListenAddresses {
   std::optional<gid_t> socket_group;  // as for ListenUnix()
   std::vector<std::string> tcp;       // each as for ListenTcp()
   Reach tcp_reach = Reach::kAnywhere;
+  bool leaves_group = false;  // of a unix socket that was given
 };
 
 // All sockets for these addresses. One of `given` stands for an address that it is bound to (port 0 means the port that
-// it has), and a unix socket of a daemon's own then belongs to the group as if it were made here. The rest of `given`
-// is served too if it is not a daemon's own, and else stays there, as nobody asks for it. After an error nothing has
-// changed but `given`, of which any may be closed: no file is left that was not there before.
+// it has), and a unix socket of a daemon's own then belongs to the group as if it were made here, unless
+// `leaves_group`. The rest of `given` is served too if it is not a daemon's own, and else stays there, as nobody asks
+// for it. After an error nothing has changed but `given`, of which any may be closed: no file is left that was not
+// there before.
 //
 // Errors: as below, and FAILED_PRECONDITION for an address that others reach than
 // `tcp_reach` says.

@@ -18,12 +18,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "server/base/boot_time.h"
 #include "server/base/unique_fd.h"
 #include "server/rpc/access_service.h"
 #include "server/rpc/bridge_service.h"
 #include "server/rpc/call_runner.h"
 #include "server/rpc/device_service.h"
 #include "server/rpc/gate.h"
+#include "server/rpc/handover.h"
 #include "server/rpc/host_service.h"
 #include "server/rpc/housekeeper.h"
 #include "server/rpc/inspection_service.h"
@@ -79,11 +81,15 @@ ListenAddresses::Reach ReachOf(const ServerOptions& options) {
 void TellToGo(grpc::Server& server) {
   auto told = std::make_shared<std::promise<void>>();
   // On a thread of gRPC's, which has what its functions need (grpc_core::ExecCtx).
-  grpc::Alarm alarm;
-  alarm.Set(gpr_now(GPR_CLOCK_MONOTONIC), [told, &server](bool) {
+  static char order;
+  std::function<void(bool)> tell = [told, &server](bool) {
+    rpc::TakeOver(&order);
     SendGoaways(server.c_server());
     told->set_value();
-  });
+  };
+  grpc::Alarm alarm;
+  rpc::HandOver(&order);
+  alarm.Set(gpr_now(GPR_CLOCK_MONOTONIC), std::move(tell));
   told->get_future().wait();
 }
 
@@ -243,13 +249,13 @@ const std::vector<ListeningSocket>& Server::sockets() const {
 }
 
 void Server::HandOver(absl::Duration grace) {
-  const absl::Time end = absl::Now() + grace;
+  const absl::Duration end = BootTime() + grace;
   if (acceptor_ != nullptr && !shut_down_) {
     acceptor_->GiveUp();
-    absl::Time last_call = absl::Now();
-    for (absl::Time told = absl::InfinitePast(); connections_->open_unix() + connections_->open_tcp() > 0;) {
-      const absl::Time now = absl::Now();
-      if (!runner_->WaitUntilIdle(now)) last_call = now;
+    absl::Duration last_call = BootTime();
+    for (absl::Duration told = -absl::InfiniteDuration(); connections_->open_unix() + connections_->open_tcp() > 0;) {
+      const absl::Duration now = BootTime();
+      if (!runner_->WaitUntilIdle(absl::UnixEpoch())) last_call = now;
       if (now >= end || now - last_call >= kQuiet) break;
       if (now - told >= kGoAwayInterval) {
         TellToGo(*server_);
@@ -258,7 +264,7 @@ void Server::HandOver(absl::Duration grace) {
       absl::SleepFor(kLookInterval);
     }
   }
-  Shutdown(std::max(end - absl::Now(), absl::ZeroDuration()));
+  Shutdown(std::max(end - BootTime(), absl::ZeroDuration()));
 }
 
 void Server::Shutdown(absl::Duration grace) {

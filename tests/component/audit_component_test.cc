@@ -27,6 +27,7 @@ namespace {
 
 using ::google::protobuf::MethodDescriptor;
 using ::nlohmann::json;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
@@ -320,6 +321,40 @@ TEST_F(AuditTest, AStartTellsOfWhatItDidByItself) {
   EXPECT_EQ(line.at("method"), "RemoveOrphan");
   EXPECT_EQ(line.at("resource"), "namespaces/green");
   EXPECT_EQ(line.at("code"), "OK");
+}
+
+TEST_F(AuditTest, WhatComesAndGoesWithAnObjectIsInTheLine) {
+  v1::CreateVethRequest create;
+  create.set_veth_id("v");
+  create.set_create_namespaces(true);
+  create.mutable_veth()->mutable_endpoint_a()->mutable_host();
+  create.mutable_veth()->mutable_endpoint_b()->set_namespace_("namespaces/blue");
+  ASSERT_TRUE(client_->Create(create).ok());
+  auto objects = [](const json& line) {
+    std::vector<std::string> names;
+    for (const json& change : line.at("changes")) names.push_back(change.at("resource"));
+    return names;
+  };
+  EXPECT_THAT(objects(NewLine()), ElementsAre("veths/v", "namespaces/blue"));
+  ASSERT_TRUE(client_->DeleteNamespace("blue").ok());
+  EXPECT_THAT(objects(NewLine()), ElementsAre("namespaces/blue", "veths/v"));
+}
+
+// The call's line says nothing of what a start does with its object.
+TEST_F(AuditTest, WhatAStartRestoresHasALineThoughItsCallHasOne) {
+  v1::CreateNamespaceRequest create;
+  create.set_namespace_id("blue");
+  create.mutable_namespace_()->mutable_metadata()->set_persistent(true);
+  ASSERT_TRUE(client_->Create(create).ok());
+  EXPECT_EQ(NewLine().at("method"), "CreateNamespace");
+  KeepRegistry();
+  StopServer();
+  BringBackRegistry();
+  kernel_.RebootForTest();
+  StartServer();
+  const json line = NewLine();
+  EXPECT_EQ(line.at("method"), "Restore");
+  EXPECT_EQ(line.at("resource"), "namespaces/blue");
 }
 
 // What is intended and not done when the process dies is undone by the next one, which says so in the call's line.

@@ -96,7 +96,7 @@ TEST_F(QuotaTest, EachCallerHasItsOwn) {
   const auto quota = client::GetDetail<google::rpc::QuotaFailure>(refused.status());
   ASSERT_TRUE(quota.has_value());
   EXPECT_EQ(quota->violations(0).subject(), "caller:cn:ci");
-  EXPECT_FALSE(client::GetDetail<google::rpc::RetryInfo>(refused.status()).has_value());
+  EXPECT_TRUE(client::GetDetail<google::rpc::RetryInfo>(refused.status()).has_value());
   EXPECT_EQ(client_->GetNamespace("red").Summary(), "NOT_FOUND NAMESPACE_NOT_FOUND") << "a refusal changes nothing";
   // Another caller's are another's, and the daemon's own user has none.
   EXPECT_EQ(SummaryOf(lab.CreateNamespace("red")), "OK");

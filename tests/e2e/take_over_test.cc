@@ -282,6 +282,7 @@ TEST_F(TakeOverTest, OneThatCannotServeLeavesTheOtherServing) {
               HasSubstr("cannot read /run/x"));
   EXPECT_THAT(why({"--listen", "192.0.2.1:7001", "--insecure"}), HasSubstr("cannot listen on 192.0.2.1:7001"));
   EXPECT_THAT(why({"--listen", "0.0.0.0:7003", "--insecure"}), HasSubstr("without TLS"));
+  EXPECT_THAT(why({"--audit-log", "/run/none/audit.log"}), HasSubstr("/run/none/audit.log"));
   EXPECT_EQ(daemon_->Stop(SIGTERM), 0);
   // None is there: it starts as ever.
   std::unique_ptr<Process> alone = Next({});
@@ -378,6 +379,40 @@ TEST_F(TakeOverTest, AddressesAreThoseOfTheNewConfiguration) {
 }
 
 // It is bound ahead of the hand-over, while the new one has the privilege.
+// Once the old one has gone, nobody would serve instead.
+TEST_F(TakeOverTest, MetricsThatCannotBeServedAreNoReasonToEnd) {
+  Start(Plain());
+  const UniqueFd taken(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(7009);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  ASSERT_EQ(::bind(taken.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+  ASSERT_EQ(::listen(taken.get(), 1), 0);
+  std::vector<std::string> flags = Plain();
+  flags.insert(flags.end(), {"--metrics", "127.0.0.1:7009"});
+  std::unique_ptr<Process> next = Next(flags);
+  next->WaitForLine("listening address=unix:");
+  EXPECT_THAT(next->log(), HasSubstr("event=metrics_unavailable"));
+  daemon_ = std::move(next);
+  ExpectItServesOn();
+}
+
+TEST_F(TakeOverTest, ASignalWhileItHandsOverDoesNotCutItsCalls) {
+  Start(Plain());
+  // A connection that does not go keeps it on its way for a while.
+  const UniqueFd deaf(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  std::strncpy(address.sun_path, kSocket, sizeof(address.sun_path) - 1);
+  ASSERT_EQ(::connect(deaf.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  std::unique_ptr<Process> next = Next(Plain());
+  daemon_->WaitForLine("event=handed_over");
+  EXPECT_EQ(daemon_->Stop(SIGTERM), 0) << "the first signal that it gets";
+  next->WaitForLine("listening address=unix:");
+  daemon_ = std::move(next);
+}
+
 TEST_F(TakeOverTest, AmongThemAPortThatOnlyRootMayBind) {
   Start(Plain());
   std::unique_ptr<Process> next = Next({"--listen", "localhost:85", "--insecure", "--policy", kPolicy});

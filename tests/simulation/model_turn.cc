@@ -55,7 +55,13 @@ void TurnPort(const State& state, const EndpointSpec& old, const EndpointSpec& w
     if (is_port) turn.former.port = link.port;
     return;
   }
-  TurnWords(PortWords(old.config.port), asked, link.port, turn.wanted.port, turn.former.port);
+  const Words before = PortWords(old.config.port);
+  TurnWords(before, asked, link.port, turn.wanted.port, turn.former.port);
+  // With those that were asked for gone, it has those of a new port.
+  const bool is_port = link.master != 0 && link.master == BridgeNumber(state, old);
+  const auto of_new_port = state.new_port.find(kVlans);
+  const bool loses_vlans = before.contains(kVlans) && !asked.contains(kVlans) && link.port.contains(kVlans);
+  if (is_port && loses_vlans && of_new_port != state.new_port.end()) turn.wanted.port.insert(*of_new_port);
 }
 
 }  // namespace
