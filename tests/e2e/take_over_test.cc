@@ -359,8 +359,9 @@ TEST_F(TakeOverTest, OneThatWaitsForTheOldOneCanBeStopped) {
   predecessor.WaitForLine("there");
   std::unique_ptr<Process> next = Next({});
   predecessor.WaitForLine("going");
-  EXPECT_EQ(next->Stop(SIGTERM), 1);
-  EXPECT_THAT(next->log(), HasSubstr(absl::StrCat("end of netprovd (pid ", predecessor.pid(), ")")));
+  ASSERT_EQ(::kill(next->pid(), SIGTERM), 0);
+  EXPECT_THAT(next->WaitForLine("end of netprovd"), HasSubstr(absl::StrCat("(pid ", predecessor.pid(), ")")));
+  EXPECT_EQ(next->Wait(), 1);
   EXPECT_NE(::access(kSocket, F_OK), 0);
   EXPECT_EQ(predecessor.Stop(SIGKILL), 128 + SIGKILL);
 }
