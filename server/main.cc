@@ -443,9 +443,9 @@ int Run(Config config, const sigset_t& signals) {
     log->info(absl::StrCat("shutting_down signal=", sigabbrev_np(signal)));
   }
   reloader.Stop();
-  // The second one ends at once. The state is safe: what is unfinished is recovered at the next start. A successor has
-  // sent none.
-  std::thread([signals, left = successor.has_value() ? 2 : 1]() mutable {
+  // The second one ends at once. The state is safe: what is unfinished is recovered at the next start. That a successor
+  // has taken over is none.
+  std::thread([signals, left = signal == SIGHUP ? 2 : 1]() mutable {
     while (left > 0) {
       int next = SIGHUP;
       ::sigwait(&signals, &next);

@@ -211,13 +211,15 @@ class Files {
   // those before it are in theirs.
   absl::StatusOr<std::vector<std::string>> Keep() {
     for (const std::string& path : replacements_) {
-      const auto next = std::find(written_.begin(), written_.end(), path + ".new");
-      if (::rename(next->c_str(), path.c_str()) != 0) {
+      const std::string next = path + ".new";
+      if (::rename(next.c_str(), path.c_str()) != 0) {
         return absl::UnavailableError(absl::StrCat("cannot replace ", path, ": ", strerrordesc_np(errno)));
       }
-      *next = path;
+      std::erase(written_, next);
     }
-    return std::exchange(written_, {});
+    std::vector<std::string> kept = std::exchange(written_, {});
+    kept.insert(kept.end(), replacements_.begin(), replacements_.end());
+    return kept;
   }
 
  private:
@@ -295,7 +297,7 @@ bool IsFileName(const std::string& file) {
   return !file.empty() && file.front() != '.' && file.front() != '-' && file.size() <= 64 &&
          std::all_of(file.begin(), file.end(),
                      [](char c) { return absl::ascii_isalnum(c) || c == '.' || c == '_' || c == '-'; }) &&
-         file != "ca" && file != "server" && file != "crl";
+         file != "ca" && file != "server" && file != "crl" && !absl::EndsWith(file, "-key");
 }
 
 // What names the files of a client; `name` is what was asked for.
@@ -305,7 +307,7 @@ absl::StatusOr<std::string> FileOf(const std::string& client, const std::string&
   if (!IsFileName(file)) {
     return absl::InvalidArgumentError(
         absl::StrCat("--client: must be a name of 1 to 64 letters, digits, `.`, `_` and `-` other than ca, crl and "
-                     "server, or a URI ",
+                     "server that does not end in -key, or a URI ",
                      "that ends in `/` and such a name, not `", client, "`; for another URI, --name names the files"));
   }
   return file;
@@ -328,15 +330,15 @@ absl::StatusOr<Subject> SubjectOf(const std::string& client, const std::string& 
   return subject;
 }
 
-// Whether the certificate at `path` is of the same client as `next`, or as much a server's. One that can't be read is
-// nobody's.
+// Whether the certificate at `path` is of the same client as `next`, or as much a server's; also where there is no
+// file.
 bool IsOfTheSame(const std::string& path, X509* next) {
   const absl::StatusOr<std::string> text = ReadFile(path);
   if (!text.ok()) return true;
   const Bio bio(BIO_new_mem_buf(text->data(), static_cast<int>(text->size())));
   const Certificate former(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
   ERR_clear_error();
-  if (former == nullptr) return true;
+  if (former == nullptr) return false;
   const uint32_t use = X509_get_extended_key_usage(next);
   if (X509_get_extended_key_usage(former.get()) != use) return false;
   // A server may get other names.
@@ -380,7 +382,8 @@ absl::Status Issue(const Subject& subject, const std::string& file, const Author
 absl::Status IssueAll(const Authority& authority, const PkiCommand& command, absl::Time now, Files& files) {
   if (!command.name.empty() && !IsFileName(command.name) && (command.name != "server" || !command.clients.empty())) {
     return absl::InvalidArgumentError(
-        absl::StrCat("--name: must be 1 to 64 letters, digits, `.`, `_` and `-` other than ca, crl and server, not `",
+        absl::StrCat("--name: must be 1 to 64 letters, digits, `.`, `_` and `-` other than ca, crl and server that do "
+                     "not end in -key, not `",
                      command.name, "`"));
   }
   if (!command.name.empty() && command.clients.size() + (command.servers.empty() ? 0 : 1) != 1) {

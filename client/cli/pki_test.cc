@@ -229,6 +229,20 @@ TEST_F(PkiTest, ARenewalOfOneDoesNotReplaceAnother) {
   EXPECT_FALSE(std::filesystem::exists(directory_ + "/ci.pem.new"));
 }
 
+TEST_F(PkiTest, ARenewalReplacesNoKeyOfOthers) {
+  ASSERT_TRUE(Run({.servers = {"a"}, .clients = {"ci"}}).ok());
+  for (const char* key : {"ca-key", "server-key", "ci-key"}) {
+    const std::string before = Text(std::string(key) + ".pem");
+    EXPECT_FALSE(Run({.action = PkiCommand::Action::kIssue, .clients = {key}, .renew = true}).ok());
+    EXPECT_FALSE(Run({.action = PkiCommand::Action::kIssue, .clients = {"new"}, .name = key, .renew = true}).ok());
+    EXPECT_EQ(Text(std::string(key) + ".pem"), before);
+  }
+  // Nor what is no certificate at all.
+  std::ofstream(directory_ + "/mine.pem") << "notes";
+  EXPECT_FALSE(Run({.action = PkiCommand::Action::kIssue, .clients = {"mine"}, .renew = true}).ok());
+  EXPECT_EQ(Text("mine.pem"), "notes");
+}
+
 TEST_F(PkiTest, ANameSetsApartWhatEndsAlike) {
   ASSERT_TRUE(Run({.servers = {"a"}, .clients = {"spiffe://example.org/a/node"}}).ok());
   const auto taken = Run({.action = PkiCommand::Action::kIssue, .clients = {"spiffe://example.org/b/node"}});

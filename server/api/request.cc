@@ -100,7 +100,9 @@ std::string Fingerprint(absl::string_view method, absl::string_view resource, co
   }
   ClearOutputOnly(*copy);
   copy->DiscardUnknownFields();
-  std::string bytes = absl::StrCat(method, " ", resource, ":");
+  // What is updated is in no other field that counts.
+  const bool is_update = request.GetDescriptor()->FindFieldByName("update_mask") != nullptr;
+  std::string bytes = is_update ? absl::StrCat(method, " ", resource, ":") : absl::StrCat(method, ":");
   {
     google::protobuf::io::StringOutputStream stream(&bytes);
     google::protobuf::io::CodedOutputStream output(&stream);

@@ -24,8 +24,8 @@ RequestSummary Summarize(const google::protobuf::Message& request);
 
 // A canonical form of the request with the method's name: equal for two requests that ask for the same in the same
 // words, different otherwise. What does not count is left out: the request_id, fields that only the server sets, and
-// fields that it does not know. `resource` (of the request's summary) counts, which is such a field where it is
-// updated. Bytes, not text.
+// fields that it does not know. `resource` (of the request's summary) counts where it is updated, as its name is such a
+// field there. Bytes, not text; kept for as long as answers are, so that no later version may make others.
 std::string Fingerprint(absl::string_view method, absl::string_view resource, const google::protobuf::Message& request);
 
 }  // namespace netprov::api

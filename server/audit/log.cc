@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
+#include "server/base/boot_time.h"
 
 namespace netprov::audit {
 namespace {
@@ -130,11 +131,11 @@ absl::Status Log::Check(const std::string& path) {
 absl::StatusOr<Log::File> Log::OpenFile(const std::string& path, absl::Duration patience) {
   absl::StatusOr<UniqueFd> fd = OpenOwn(path, O_CREAT);
   if (!fd.ok()) return fd.status();
-  const absl::Time deadline = absl::Now() + patience;
+  const absl::Duration deadline = BootTime() + patience;
   while (::flock(fd->get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno == EINTR) continue;
     if (errno != EWOULDBLOCK) return Unavailable("lock", path);
-    if (absl::Now() >= deadline) {
+    if (BootTime() >= deadline) {
       return absl::UnavailableError(absl::StrCat("another process writes to the audit log ", path));
     }
     absl::SleepFor(kPollInterval);

@@ -558,7 +558,9 @@ EngineResult<Sysctls> Engine::FindFormerSysctls(const std::string& object, const
                                                 const Sysctls& asked) {
   if (asked.empty()) return Sysctls();
   Sysctls looked_for = asked;
-  if (asked.contains(kIpv4ForwardSysctl)) looked_for.emplace(kIpv4RedirectsSysctl, "");
+  // It has two names.
+  if (asked.contains(LinkForwardSysctl(kIpv4ForwardSysctl, "all"))) looked_for.emplace(kIpv4ForwardSysctl, "");
+  if (looked_for.contains(kIpv4ForwardSysctl)) looked_for.emplace(kIpv4RedirectsSysctl, "");
   KernelResult<Sysctls> now = kernel_.FindSysctls(netns, looked_for);
   if (!now.ok()) return KernelFailure(object, "read the sysctls", now.error());
   NETPROV_RETURN_IF_ERROR(FindLinkForwarding(object, netns, *now));

@@ -755,7 +755,8 @@ EngineResult<VethRecord> Engine::MakeVeth(VethRecord record, LinkSpec a, LinkSpe
                 .request = {}};
   NETPROV_RETURN_IF_ERROR(FindForwarding(object, record.spec, a.netns, b.netns, intent.former));
   AddForwardingSteps(record, intent.former, plan);
-  // Last of all: who was told of an end can't be made to forget it, whatever fails after that.
+  // Last of all: who was told of an end can't be made to forget it, whatever fails after that. What is left are
+  // neighbors, which an announcement flushes.
   AddAnnouncement(record.spec.a, a, record.a, plan);
   AddAnnouncement(record.spec.b, b, record.b, plan);
   EngineResult<void> made = Transact(object, intent, plan, context.allowance, [&] {

@@ -639,6 +639,11 @@ RegistryResult<int64_t> Registry::Begin(const Intent& intent, const Allowance& a
   }
   Operation operation(intent, origin);
   operation.sequence = sequence;
+  if (origin != nullptr && intent.kind == Intent::Kind::kDeleteNamespace) {
+    std::vector<std::string>& objects = operation.trace.objects;
+    for (const VethRecord& record : ListVethsOf(intent.netns.id)) objects.push_back(VethName(record.id));
+    for (const DeviceRecord& record : ListDevicesOf(intent.netns.id)) objects.push_back(record.name);
+  }
   if (RegistryResult<void> written = Write(operation); !written.ok()) {
     std::lock_guard<std::mutex> lock(memory_mutex_);
     Release(sequence);

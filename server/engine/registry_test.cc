@@ -544,18 +544,27 @@ TEST_F(RegistryTest, AChangeIsTracedUntilItsCallIsAudited) {
   };
   begin(create, "open");
   ASSERT_TRUE(registry_->Commit(begin(create, "answered"), {.request = RequestRecord{.request_id = "r"}}).ok());
-  ASSERT_TRUE(registry_->Commit(begin(create, "done"), {.put_veth = VethNamed("v")}).ok());
+  ASSERT_TRUE(registry_->Commit(begin(create, "done"), {.put_veth = VethNamed("v", "blue")}).ok());
   ASSERT_TRUE(registry_->Abort(begin(remove, "undone")).ok());
   ASSERT_TRUE(registry_->Abort(begin(remove, "recovered"), Fate::kCompleted).ok());
+  // With what comes and goes with it.
+  const Intent with_namespace = {
+      .kind = Intent::Kind::kCreateVeth, .veth = VethNamed("w"), .new_namespaces = {NamespaceNamed("red")}};
+  ASSERT_TRUE(registry_->Commit(begin(with_namespace, "more"), {.remove_veths = {VethNamed("u")}}).ok());
   // Two of one call.
   ASSERT_TRUE(registry_->Commit(begin(create, "two"), {}).ok());
   begin(remove, "two");
   // And one that nobody asks about.
   ASSERT_TRUE(registry_->Begin(create).ok());
 
-  const std::vector<std::string> all = {"open veths/v 0",           "answered veths/v 1",          "done veths/v 1",
-                                        "undone namespaces/blue 2", "recovered namespaces/blue 4", "two veths/v 1",
-                                        "two namespaces/blue 0"};
+  const std::vector<std::string> all = {"open veths/v 0",
+                                        "answered veths/v 1",
+                                        "done veths/v 1",
+                                        "undone namespaces/blue+veths/v 2",
+                                        "recovered namespaces/blue+veths/v 4",
+                                        "more veths/w+namespaces/red+veths/u 1",
+                                        "two veths/v 1",
+                                        "two namespaces/blue+veths/v 0"};
   EXPECT_EQ(Traced(*registry_), all);
   Open();
   EXPECT_EQ(Traced(*registry_), all) << "after a restart";
@@ -563,7 +572,7 @@ TEST_F(RegistryTest, AChangeIsTracedUntilItsCallIsAudited) {
   EXPECT_THAT(registry_->ListPending(), SizeIs(3));
   EXPECT_TRUE(registry_->FindRequest("r")->has_value());
 
-  for (const char* call_id : {"open", "answered", "done", "undone", "recovered", "two"}) {
+  for (const char* call_id : {"open", "answered", "done", "undone", "recovered", "more", "two"}) {
     registry_->MarkAudited(call_id);
     EXPECT_THAT(registry_->ListTracedOf(call_id), IsEmpty());
   }

@@ -64,8 +64,8 @@ class Auditor {
   // Why lines can't be written, one sentence; nullopt: they can. Tries again.
   std::optional<std::string> Check();
 
-  // Goes on in a new file where the old one has another name now. Who gave it that may compress it from now on: no
-  // later start looks for the lines that are in it.
+  // Goes on in a new file where the old one has another name now. No later start looks for the lines of calls that were
+  // over by then, wherever the old file goes.
   absl::Status Reopen();
 
  private:

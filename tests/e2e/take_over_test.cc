@@ -379,7 +379,6 @@ TEST_F(TakeOverTest, AddressesAreThoseOfTheNewConfiguration) {
   EXPECT_EQ(next->Stop(SIGTERM), 0);
 }
 
-// It is bound ahead of the hand-over, while the new one has the privilege.
 // Once the old one has gone, nobody would serve instead.
 TEST_F(TakeOverTest, MetricsThatCannotBeServedAreNoReasonToEnd) {
   Start(Plain());
@@ -414,7 +413,8 @@ TEST_F(TakeOverTest, ASignalWhileItHandsOverDoesNotCutItsCalls) {
   daemon_ = std::move(next);
 }
 
-TEST_F(TakeOverTest, AmongThemAPortThatOnlyRootMayBind) {
+// It is bound ahead of the hand-over, while the new one has the privilege.
+TEST_F(TakeOverTest, APortThatOnlyRootMayBindIsServed) {
   Start(Plain());
   std::unique_ptr<Process> next = Next({"--listen", "localhost:85", "--insecure", "--policy", kPolicy});
   next->WaitForLine("listening address=127.0.0.1:85");

@@ -147,8 +147,13 @@ int Process::Stop(int signal) {
 }
 
 int Process::Wait() {
-  if (!ended_) exit_code_ = Reap(pid_);
+  if (ended_) return exit_code_;
+  exit_code_ = Reap(pid_);
   ended_ = true;
+  // What it has said is there to be read; what it has started may go on speaking.
+  constexpr std::chrono::milliseconds kLastWords(500);
+  std::unique_lock<std::mutex> lock(mutex_);
+  changed_.wait_for(lock, kLastWords, [this] { return closed_; });
   return exit_code_;
 }
 
