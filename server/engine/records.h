@@ -175,8 +175,7 @@ enum class Fate {
 struct TracedChange {
   std::string call_id;  // Origin
   std::string origin;   // its text
-  // The resource names of what was changed: what the intent is about, what comes with it, and, once there is an
-  // outcome, what went with it.
+  // The resource names of what is changed: what the intent is about, and what comes and goes with it.
   std::vector<std::string> objects;
   Fate fate = Fate::kUnfinished;
 };

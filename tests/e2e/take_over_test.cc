@@ -73,6 +73,16 @@ bool IsServed(bool is_unix, int port) {
   return failed == 0 && ::recv(fd.get(), &first, 1, 0) == 1;
 }
 
+// A connection to the daemon that does not go keeps it on its way for a while.
+UniqueFd ConnectAndStay() {
+  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  std::strncpy(address.sun_path, kSocket, sizeof(address.sun_path) - 1);
+  EXPECT_EQ(::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  return fd;
+}
+
 class TakeOverTest : public DaemonTest {
  protected:
   void SetUp() override {
@@ -318,12 +328,7 @@ TEST_F(TakeOverTest, ASuccessorThatDiesBeforeItGoesLeavesTheOtherServing) {
 TEST_F(TakeOverTest, AnOldOneThatIsKilledOnItsWayLosesNothing) {
   Start(Plain());
   ASSERT_CALL_OK(CreateNamespace("kept", kRequestId));
-  // A connection that does not go keeps it on its way for a while.
-  const UniqueFd deaf(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_un address = {};
-  address.sun_family = AF_UNIX;
-  std::strncpy(address.sun_path, kSocket, sizeof(address.sun_path) - 1);
-  ASSERT_EQ(::connect(deaf.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  const UniqueFd deaf = ConnectAndStay();
   std::unique_ptr<Process> next = Next(Plain());
   daemon_->WaitForLine("event=handed_over");
   daemon_->Stop(SIGKILL);
@@ -400,12 +405,7 @@ TEST_F(TakeOverTest, MetricsThatCannotBeServedAreNoReasonToEnd) {
 
 TEST_F(TakeOverTest, ASignalWhileItHandsOverDoesNotCutItsCalls) {
   Start(Plain());
-  // A connection that does not go keeps it on its way for a while.
-  const UniqueFd deaf(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_un address = {};
-  address.sun_family = AF_UNIX;
-  std::strncpy(address.sun_path, kSocket, sizeof(address.sun_path) - 1);
-  ASSERT_EQ(::connect(deaf.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  const UniqueFd deaf = ConnectAndStay();
   std::unique_ptr<Process> next = Next(Plain());
   daemon_->WaitForLine("event=handed_over");
   EXPECT_EQ(daemon_->Stop(SIGTERM), 0) << "the first signal that it gets";
