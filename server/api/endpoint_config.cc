@@ -37,7 +37,6 @@ constexpr int kMostAlternativeNames = 16;
 constexpr size_t kLongestAlternativeName = 127;  // ALTIFNAMSIZ of linux/if.h, less the terminating zero
 constexpr size_t kLongestAlias = 100;            // IFALIASZ leaves so much beside the longest tag
 constexpr uint32_t kMostQueues = 4096;
-constexpr uint32_t kUsualMtu = 1500;      // of a veth
 constexpr uint32_t kLeastIpv4Mtu = 68;    // RFC 791
 constexpr uint32_t kLeastIpv6Mtu = 1280;  // RFC 8200
 constexpr uint32_t kLeastGsoSize = 256;   // more than MAX_TCP_HEADER + 1, which the kernel wants
@@ -144,12 +143,11 @@ class Reader {
   }
 
   void ReadLimits() {
-    const uint32_t mtu = spec_.mtu.value_or(kUsualMtu);
     if (endpoint_.has_ingress_limit()) {
-      config_.ingress_limit = ToRateLimit(Field("ingress_limit"), endpoint_.ingress_limit(), mtu, violations_);
+      config_.ingress_limit = ToRateLimit(Field("ingress_limit"), endpoint_.ingress_limit(), spec_.mtu, violations_);
     }
     if (endpoint_.has_egress_limit()) {
-      config_.egress_limit = ToRateLimit(Field("egress_limit"), endpoint_.egress_limit(), mtu, violations_);
+      config_.egress_limit = ToRateLimit(Field("egress_limit"), endpoint_.egress_limit(), spec_.mtu, violations_);
     }
   }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
@@ -12,6 +13,7 @@
 namespace netprov::api {
 namespace {
 
+constexpr uint32_t kUsualMtu = 1500;  // of a veth
 constexpr uint64_t kLeastRate = 8000;
 constexpr uint64_t kGreatestRate = 1'000'000'000'000;
 constexpr absl::Duration kLeastLatency = absl::Milliseconds(1);
@@ -24,13 +26,16 @@ constexpr uint64_t kLeastUsualBurst = 32768;
 constexpr uint64_t kTicksPerSecond = 100;
 constexpr uint64_t kBitsPerByte = 8;
 
-uint32_t UsualBurst(uint64_t rate, uint64_t least) {
-  return static_cast<uint32_t>(std::max({least, kLeastUsualBurst, rate / kBitsPerByte / kTicksPerSecond}));
+// One packet.
+uint64_t LeastBurst(std::optional<uint32_t> mtu) { return uint64_t{mtu.value_or(kUsualMtu)} + ETH_HLEN; }
+
+uint32_t UsualBurst(uint64_t rate, std::optional<uint32_t> mtu) {
+  return static_cast<uint32_t>(std::max({LeastBurst(mtu), kLeastUsualBurst, rate / kBitsPerByte / kTicksPerSecond}));
 }
 
 }  // namespace
 
-engine::RateLimit ToRateLimit(const std::string& field, const v1::RateLimit& proto, uint32_t mtu,
+engine::RateLimit ToRateLimit(const std::string& field, const v1::RateLimit& proto, std::optional<uint32_t> mtu,
                               Violations& violations) {
   if (proto.rate() < kLeastRate || proto.rate() > kGreatestRate) {
     violations.Add(field + ".rate", absl::StrCat("must be ", kLeastRate, " to ", kGreatestRate,
@@ -38,11 +43,11 @@ engine::RateLimit ToRateLimit(const std::string& field, const v1::RateLimit& pro
     return {};
   }
   engine::RateLimit limit{.rate = proto.rate(), .burst = proto.burst(), .latency = kUsualLatency};
-  const uint64_t least = uint64_t{mtu} + ETH_HLEN;
+  const uint64_t least = LeastBurst(mtu);
   const uint64_t greatest = std::min<uint64_t>(std::numeric_limits<uint32_t>::max(),
                                                proto.rate() / kBitsPerByte * (engine::kLongestFill - 1));
   if (proto.burst() == 0) {
-    limit.burst = UsualBurst(proto.rate(), least);
+    limit.burst = UsualBurst(proto.rate(), mtu);
   } else if (proto.burst() < least || proto.burst() > greatest) {
     violations.Add(field + ".burst", absl::StrCat("must be ", least, ", a packet of the MTU with its Ethernet header, ",
                                                   "to ", greatest, " bytes at this rate, but is ", proto.burst()));
@@ -67,6 +72,11 @@ v1::RateLimit ToProto(const engine::RateLimit& limit) {
   proto.mutable_latency()->set_seconds(absl::IDivDuration(limit.latency, absl::Seconds(1), &rest));
   proto.mutable_latency()->set_nanos(static_cast<int>(absl::ToInt64Nanoseconds(rest)));
   return proto;
+}
+
+engine::RateLimit WithoutUsualBurst(engine::RateLimit limit, std::optional<uint32_t> mtu) {
+  if (limit.burst == UsualBurst(limit.rate, mtu)) limit.burst = 0;
+  return limit;
 }
 
 }  // namespace netprov::api

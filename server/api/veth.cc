@@ -13,6 +13,7 @@
 #include "server/api/endpoint_config.h"
 #include "server/api/metadata.h"
 #include "server/api/page_token.h"
+#include "server/api/rate_limit.h"
 #include "server/api/request.h"
 #include "server/api/resource_name.h"
 #include "server/api/text.h"
@@ -165,12 +166,16 @@ v1::VethEndpoint ToProto(const engine::Endpoint& endpoint) {
 }
 
 engine::Endpoint AsAsked(const engine::EndpointSpec& spec) {
+  engine::EndpointConfig config = spec.config;
+  for (std::optional<engine::RateLimit>* limit : {&config.ingress_limit, &config.egress_limit}) {
+    if (limit->has_value()) *limit = WithoutUsualBurst(**limit, spec.mtu);
+  }
   return {.namespace_id = spec.namespace_id,
           .interface_name = spec.interface_name,
           .mac = spec.mac,
           .mtu = spec.mtu.value_or(0),
           .up = spec.up,
-          .config = spec.config,
+          .config = std::move(config),
           .place = spec.place};
 }
 

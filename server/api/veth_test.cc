@@ -325,6 +325,27 @@ TEST(VethUpdateTest, WhatIsNotNamedStaysAsItWasAskedFor) {
   EXPECT_EQ(asked->metadata, expected.metadata);
 }
 
+TEST(VethUpdateTest, ABurstThatNobodyAskedForFollowsTheRateAndTheMtu) {
+  auto updated = [](const engine::RateLimit& limit, const std::string& path, const auto& edit) {
+    engine::Asked<engine::VethSpec> present{
+        .spec = {.a = {.interface_name = "h0"}, .b = {.namespace_id = "blue", .interface_name = "eth0"}}};
+    present.spec.b.config.egress_limit = limit;
+    v1::UpdateVethRequest request = SomeUpdate({path});
+    edit(*request.mutable_veth()->mutable_endpoint_b());
+    return ToCall(request)->edit(present)->spec.b.config.egress_limit;
+  };
+  const engine::RateLimit usual{.rate = 10'000'000, .burst = 32768, .latency = absl::Milliseconds(20)};
+  auto faster = [](v1::VethEndpoint& end) { end.mutable_egress_limit()->set_rate(1'000'000'000); };
+  const auto of_rate = updated(usual, "endpoint_b.egress_limit.rate", faster);
+  EXPECT_EQ(of_rate, (engine::RateLimit{.rate = 1'000'000'000, .burst = 1'250'000, .latency = usual.latency}));
+  const auto of_mtu = updated(usual, "endpoint_b.mtu", [](v1::VethEndpoint& end) { end.set_mtu(65535); });
+  EXPECT_EQ(of_mtu, (engine::RateLimit{.rate = usual.rate, .burst = 65549, .latency = usual.latency}));
+  engine::RateLimit asked = usual;
+  asked.burst = 40000;
+  const auto kept = updated(asked, "endpoint_b.egress_limit.rate", faster);
+  EXPECT_EQ(kept, (engine::RateLimit{.rate = 1'000'000'000, .burst = 40000, .latency = usual.latency}));
+}
+
 TEST(VethUpdateTest, WhatIsNamedAndLeftOutIsTakenAway) {
   const engine::Asked<engine::VethSpec> present{.spec = {.a = {.interface_name = "h0"}, .b = FullEnd()},
                                                 .metadata = {.owner = "ci", .labels = {{"a", "b"}}}};

@@ -514,6 +514,7 @@ class Engine {
   // only known `by_looking`. kDeviceNotFound, kBridgeUnusable.
   EngineResult<uint32_t> ResolveBridge(const EndpointSpec& spec, const NetnsRef& netns, const std::string& field,
                                        bool by_looking);
+  bool IsRecordOf(const DeviceRecord& record, const NetnsRef& netns, const Link& link) const;
   EngineResult<uint32_t> ResolveForeignBridge(const EndpointSpec& spec, const NetnsRef& netns,
                                               const std::string& field);
   // Sets of what a link is to be a port, and as which, to what `link` is.
@@ -574,19 +575,28 @@ class Engine {
                                      const std::string& object, const std::optional<VethRecord>& replaced);
 
   struct LinkTurn;
-  // Makes of a link what it shall be, but for its routes that belong to no link. Where it fails, some of it may be
-  // done.
+  // Makes of a link what it shall be, but for its routes that belong to no link, and, on the way there, for its end.
+  // Where it fails, some of it may be done.
   KernelResult<Link> Turn(const LinkTurn& turn);
+  // What leaves a trace when it is gone back on: last of all.
+  KernelResult<Link> EndTurn(const LinkTurn& turn);
+  KernelResult<Link> LookAt(const LinkTurn& turn);
+  // The addresses, neighbours and routes that the link shall have and has not any more.
+  KernelResult<void> BringBackLost(const LinkTurn& turn);
   // And back, with those routes; a link that is gone needs nothing.
   KernelResult<void> TurnBack(const LinkTurn& turn);
   // Checks what can be checked by looking, and adds what to go back to. `made` is what the link was, and `link` what it
   // is.
   EngineResult<void> PrepareTurn(const std::string& object, const std::string& tag, const Endpoint& made,
                                  const Link& link, LinkTurn& turn);
+  // Makes `config` that of a port of the bridge with that index, whose ever it is, or of none.
+  EngineResult<void> NameBridge(const std::string& object, const NetnsRef& netns, uint32_t ifindex,
+                                EndpointConfig& config);
   // Whether the kernel does not let a device become what `turn` wants.
   static bool IsRefusedTurn(const DeviceOptions& options, const LinkTurn& turn, const Error& error);
   // Adds the steps. `turn` must outlive the plan.
   void AddTurn(LinkTurn& turn, Plan& plan);
+  void AddEndOfTurn(LinkTurn& turn, Plan& plan);
   // Routes that belong to no link.
   KernelResult<void> AddMissingRoutes(const NetnsRef& netns, std::vector<RouteSpec> routes);
   // The ifindex of the bridge that a link in `netns` names: as it was made, or of one that is not ours as it is there

@@ -28,8 +28,9 @@ std::array<Held, 2> BothOf(const VethRecord& record) {
 
 bool HasLimits(const VethSpec& spec) { return spec.a.config.HasLimits() || spec.b.config.HasLimits(); }
 
-// What holds the end to its limits where the other one is.
-ShapingSpec ShapingOf(const VethRecord& record, const Held& held, const std::string& tag) {
+// What holds the end to its limits where the other one is, when it was held to those of `before`.
+ShapingSpec ShapingOf(const VethRecord& record, const Held& held, const EndpointConfig& before,
+                      const std::string& tag) {
   const EndpointConfig& config = held.end->config;
   // What the one receives, the other sends.
   ShapingSpec wanted{.egress = std::nullopt,
@@ -38,6 +39,8 @@ ShapingSpec ShapingOf(const VethRecord& record, const Held& held, const std::str
                      .alias = tag};
   if (config.ingress_limit.has_value()) wanted.egress = ToBucket(*config.ingress_limit);
   if (config.egress_limit.has_value()) wanted.ingress = ToBucket(*config.egress_limit);
+  // Where nothing is wanted and nothing was, what is there is somebody else's.
+  wanted.leaves_root = !config.ingress_limit.has_value() && !before.ingress_limit.has_value();
   return wanted;
 }
 
@@ -46,11 +49,12 @@ ShapingSpec ShapingOf(const VethRecord& record, const Held& held, const std::str
 KernelResult<void> Engine::ApplyShaping(VethRecord& record, const VethSpec& former) {
   for (const Held& held : BothOf(record)) {
     const EndpointSpec& before = held.end == &record.spec.a ? former.a : former.b;
-    // Where nothing is wanted and nothing was, what is there is somebody else's.
+    // As above.
     if (!held.end->config.HasLimits() && !before.config.HasLimits()) continue;
     Endpoint& other = record.*held.other;
-    NETPROV_ASSIGN_OR_RETURN(other.shaper_ifindex, kernel_.Shape(RefOf(record, other), other.ifindex,
-                                                                 ShapingOf(record, held, TagFor(record))));
+    NETPROV_ASSIGN_OR_RETURN(
+        other.shaper_ifindex,
+        kernel_.Shape(RefOf(record, other), other.ifindex, ShapingOf(record, held, before.config, TagFor(record))));
   }
   return {};
 }
@@ -63,8 +67,9 @@ void Engine::AddShapingStep(VethRecord& record, Plan& plan) {
                 // Where nothing is wanted, nothing can be there yet.
                 if (!held.end->config.HasLimits()) continue;
                 Endpoint& other = record.*held.other;
-                NETPROV_ASSIGN_OR_RETURN(other.shaper_ifindex, kernel_.Shape(RefOf(record, other), other.ifindex,
-                                                                             ShapingOf(record, held, TagFor(record))));
+                NETPROV_ASSIGN_OR_RETURN(
+                    other.shaper_ifindex,
+                    kernel_.Shape(RefOf(record, other), other.ifindex, ShapingOf(record, held, {}, TagFor(record))));
               }
               return {};
             },

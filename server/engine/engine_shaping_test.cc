@@ -371,5 +371,30 @@ TEST_F(EngineShapingTest, ABucketOfSomebodyElseStaysWhereTheEndHasNoLimits) {
   EXPECT_EQ(theirs(), ToBucket(kOut));
 }
 
+TEST_F(EngineShapingTest, ABucketOfSomebodyElseStaysWhereTheOtherDirectionIsLimited) {
+  ASSERT_TRUE(CreateNamespace("blue").ok());
+  VethSpec spec = HostTo("blue");
+  spec.b.config.egress_limit = kOut;
+  auto veth = CreateVeth("v", spec);
+  ASSERT_TRUE(veth.ok());
+  kernel_.SetBucketForTest(kHost, "h0", ToBucket(kIn));
+  auto now = [&] { return *kernel_.FindShaping(kHost, veth->a.ifindex); };
+  auto limit = [this](const std::optional<RateLimit>& wanted) {
+    return engine_->UpdateVeth({.context = {}, .id = "v", .edit = [wanted](Asked<VethSpec> asked) {
+                                  asked.spec.b.config.egress_limit = wanted;
+                                  return netprov::Result<Asked<VethSpec>, std::vector<InvalidField>>(asked);
+                                }});
+  };
+  ASSERT_TRUE(limit(kIn).ok());
+  EXPECT_EQ(now().ingress, ToBucket(kIn));
+  EXPECT_EQ(now().egress, ToBucket(kIn));
+  ASSERT_TRUE(kernel_.DeleteLink(kHost, now().ifb_ifindex).ok());
+  Heal();
+  EXPECT_EQ(now().ingress, ToBucket(kIn));
+  EXPECT_EQ(now().egress, ToBucket(kIn));
+  ASSERT_TRUE(limit(std::nullopt).ok());
+  EXPECT_EQ(now(), (Shaping{.egress = ToBucket(kIn), .ingress = std::nullopt}));
+}
+
 }  // namespace
 }  // namespace netprov::engine

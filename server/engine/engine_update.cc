@@ -1,3 +1,5 @@
+#include <linux/ipv6.h>
+
 #include <cerrno>
 #include <cstdint>
 #include <optional>
@@ -63,6 +65,28 @@ bool ChangesOthers(const std::string& sysctl) {
          absl::StrContains(sysctl, ".conf.default.");
 }
 
+// Takes out of `settings` what comes last of all, as it can't be gone back on without a trace: a link that goes down or
+// gets another hardware address loses routes and neighbours of others as well, and the kernel keeps it in mind that
+// somebody set a hardware address or an MTU (dev_set_mac_address(), br_change_mtu()).
+LinkSettings TakeEnd(const Link& now, LinkSettings& settings) {
+  LinkSettings end;
+  // One that comes up has nothing to lose, and some kinds keep their hardware address from then on
+  // (eth_prepare_mac_addr_change()).
+  if (settings.up != true) {
+    end.up = std::exchange(settings.up, std::nullopt);
+    end.mac = std::exchange(settings.mac, std::nullopt);
+  }
+  // Addresses may need another one (ipv6_find_idev()).
+  if (now.mtu >= IPV6_MIN_MTU) end.mtu = std::exchange(settings.mtu, std::nullopt);
+  return end;
+}
+
+// Whether a link that gets these may lose addresses, routes or neighbours: its routes and its IPv6 addresses when it
+// goes down, or below the least MTU of IPv6, and neighbours with its hardware address (neigh_changeaddr()).
+bool MayLoseConfig(const LinkSettings& settings) {
+  return settings.up.has_value() || settings.mtu.has_value() || settings.mac.has_value();
+}
+
 // Those that go with the link.
 IpConfig OnLink(IpConfig ip) {
   std::erase_if(ip.routes, [](const RouteSpec& route) { return !route.through_link(); });
@@ -83,6 +107,12 @@ struct Engine::LinkTurn {
   Link turned;  // as it is then
   bool is_back = false;
 
+  // What its end is about (TakeEnd()).
+  bool HasEnd() const {
+    return to.link.mac != from.link.mac || to.link.mtu != from.link.mtu || to.link.up != from.link.up;
+  }
+  std::string BeginningName() const { return "update " + name; }
+  std::string EndName() const { return "finish the update of " + name; }
   std::vector<RouteSpec> RoutesGained() const {
     return RoutesWithoutLinkOf(Missing(to.link.config.WholeIp(), from.link.config.WholeIp()));
   }
@@ -123,12 +153,7 @@ KernelResult<void> Engine::SetDefaultVlans(const EndpointSpec& spec, const Netns
 }
 
 KernelResult<Link> Engine::Turn(const LinkTurn& turn) {
-  auto look = [&]() -> KernelResult<Link> {
-    NETPROV_ASSIGN_OR_RETURN(std::optional<Link> link, kernel_.FindLink(turn.netns, turn.ifindex));
-    if (link.has_value()) return *std::move(link);
-    return KernelError{.code = ENODEV, .operation = "RTM_GETLINK " + turn.name, .extack = {}};
-  };
-  NETPROV_ASSIGN_OR_RETURN(const Link before, look());
+  NETPROV_ASSIGN_OR_RETURN(const Link before, LookAt(turn));
   const EndpointConfig& from = turn.from.link.config;
   const EndpointConfig& to = turn.to.link.config;
   const bool needs_bridge = to.IsPort() && (turn.is_back || !to.HasBridgeOf(from));
@@ -163,9 +188,10 @@ KernelResult<Link> Engine::Turn(const LinkTurn& turn) {
   const bool loses_vlans =
       !turn.is_back && !needs_bridge && to.IsPort() && to.port.vlans.empty() && !from.port.vlans.empty();
   if (loses_vlans) NETPROV_RETURN_IF_ERROR(SetDefaultVlans(turn.to.link, turn.netns, before, settings));
-  const bool may_lose = settings.up.has_value() || settings.mtu.has_value() || settings.mac.has_value();
   // Where the kernel refused the way there, the way back would be refused as well.
   LeaveOutWhatIs(before, settings);
+  if (!turn.is_back) TakeEnd(before, settings);
+  const bool may_lose = MayLoseConfig(settings);
   if (settings != LinkSettings()) NETPROV_RETURN_IF_ERROR(kernel_.SetLink(turn.netns, turn.ifindex, settings));
 
   const IpChange change = ChangeBetween(OnLink(from.WholeIp()), OnLink(to.WholeIp()));
@@ -181,16 +207,35 @@ KernelResult<Link> Engine::Turn(const LinkTurn& turn) {
   if (!change.lost.empty() || !names_lost.empty()) {
     NETPROV_RETURN_IF_ERROR(kernel_.Unconfigure(turn.netns, turn.ifindex, names_lost, change.lost));
   }
-  // A link that goes down loses its routes and its IPv6 addresses, one that gets another hardware address its
-  // neighbours (neigh_changeaddr()), and an address may take others and routes with it.
-  const IpConfig wanted = OnLink(to.WholeIp());
-  if (!wanted.empty() && (may_lose || !change.empty())) {
-    NETPROV_ASSIGN_OR_RETURN(const IpConfig now, kernel_.FindIpConfig(turn.netns, turn.ifindex));
-    if (const IpConfig missing = Missing(wanted, now); !missing.empty()) {
-      NETPROV_RETURN_IF_ERROR(kernel_.Configure(turn.netns, turn.ifindex, {}, missing, /*anew=*/true));
-    }
-  }
-  return look();
+  // An address may take others and routes with it.
+  if (may_lose || !change.empty()) NETPROV_RETURN_IF_ERROR(BringBackLost(turn));
+  return LookAt(turn);
+}
+
+KernelResult<Link> Engine::EndTurn(const LinkTurn& turn) {
+  NETPROV_ASSIGN_OR_RETURN(const Link before, LookAt(turn));
+  LinkSettings settings = SettingsBetween(turn.from, turn.to, /*bridge=*/0);
+  LeaveOutWhatIs(before, settings);
+  settings = TakeEnd(before, settings);
+  if (settings == LinkSettings()) return before;
+  NETPROV_RETURN_IF_ERROR(kernel_.SetLink(turn.netns, turn.ifindex, settings));
+  if (MayLoseConfig(settings)) NETPROV_RETURN_IF_ERROR(BringBackLost(turn));
+  return LookAt(turn);
+}
+
+KernelResult<Link> Engine::LookAt(const LinkTurn& turn) {
+  NETPROV_ASSIGN_OR_RETURN(std::optional<Link> link, kernel_.FindLink(turn.netns, turn.ifindex));
+  if (link.has_value()) return *std::move(link);
+  return KernelError{.code = ENODEV, .operation = "RTM_GETLINK " + turn.name, .extack = {}};
+}
+
+KernelResult<void> Engine::BringBackLost(const LinkTurn& turn) {
+  const IpConfig wanted = OnLink(turn.to.link.config.WholeIp());
+  if (wanted.empty()) return {};
+  NETPROV_ASSIGN_OR_RETURN(const IpConfig now, kernel_.FindIpConfig(turn.netns, turn.ifindex));
+  const IpConfig missing = Missing(wanted, now);
+  if (missing.empty()) return {};
+  return kernel_.Configure(turn.netns, turn.ifindex, {}, missing, /*anew=*/true);
 }
 
 EngineResult<void> Engine::PrepareTurn(const std::string& object, const std::string& tag, const Endpoint& made,
@@ -219,7 +264,9 @@ EngineResult<void> Engine::PrepareTurn(const std::string& object, const std::str
   const LinkShape asked = turn.from;
   turn.from = Former(asked, turn.to, link, vlans);
   RemoveLostEntries(asked, turn.from, turn.to);
-  if (changes_bridge && !difference.is_port) turn.from.link.config.LeaveBridge();
+  if (changes_bridge && !difference.is_port) {
+    NETPROV_RETURN_IF_ERROR(NameBridge(object, turn.netns, link.master_ifindex, turn.from.link.config));
+  }
   // What somebody else took away, an update of something else neither brings back nor takes away again.
   for (EndpointConfig* config : {&turn.from.link.config, &turn.to.link.config}) {
     config->Remove(shortage.ip);
@@ -228,12 +275,28 @@ EngineResult<void> Engine::PrepareTurn(const std::string& object, const std::str
   return {};
 }
 
+EngineResult<void> Engine::NameBridge(const std::string& object, const NetnsRef& netns, uint32_t ifindex,
+                                      EndpointConfig& config) {
+  config.LeaveBridge();
+  if (ifindex == 0) return {};
+  KernelResult<std::optional<Link>> bridge = kernel_.FindLink(netns, ifindex);
+  if (!bridge.ok()) return KernelFailure(object, "look at its bridge", bridge.error());
+  if (!bridge->has_value() || (*bridge)->kind != "bridge") return {};
+  for (const DeviceRecord& record : registry_.ListDevicesOf(netns.key())) {
+    if (!IsRecordOf(record, netns, **bridge)) continue;
+    config.bridge = record.name;
+    return {};
+  }
+  config.bridge_interface = (*bridge)->name;
+  return {};
+}
+
 void Engine::AddTurn(LinkTurn& turn, Plan& plan) {
   auto back = [this, &turn]() -> KernelResult<void> {
     KernelResult<Link> turned = Turn(turn.Back());
     return turned.ok() ? KernelResult<void>() : UnlessGone(std::move(turned).error());
   };
-  plan.Add({.name = "update " + turn.name,
+  plan.Add({.name = turn.BeginningName(),
             .run = [this, &turn]() -> KernelResult<void> {
               KernelResult<Link> turned = Turn(turn);
               if (turned.ok()) {
@@ -277,6 +340,18 @@ void Engine::AddTurn(LinkTurn& turn, Plan& plan) {
               .undo = remove,
               .sweep = remove});
   }
+}
+
+void Engine::AddEndOfTurn(LinkTurn& turn, Plan& plan) {
+  if (!turn.HasEnd()) return;
+  // The way back of the beginning is the end's too.
+  plan.Add({.name = turn.EndName(),
+            .run = [this, &turn]() -> KernelResult<void> {
+              NETPROV_ASSIGN_OR_RETURN(turn.turned, EndTurn(turn));
+              return {};
+            },
+            .undo = NothingToUndo,
+            .sweep = nullptr});
 }
 
 KernelResult<void> Engine::AddMissingRoutes(const NetnsRef& netns, std::vector<RouteSpec> routes) {
@@ -435,6 +510,7 @@ EngineResult<Veth> Engine::UpdateVeth(const UpdateVethCall& call) {
   NETPROV_RETURN_IF_ERROR(
       FindForwarding(object, forwarding, RefOf(*record, record->a), RefOf(*record, record->b), intent.former));
   AddForwardingSteps(updated, intent.former, plan);
+  for (LinkTurn& turn : turns) AddEndOfTurn(turn, plan);
   Veth answer;
   EngineResult<void> done = Transact(object, intent, plan, call.context.allowance, [&] {
     for (const LinkTurn& turn : turns) {
@@ -459,7 +535,8 @@ EngineResult<Veth> Engine::UpdateVeth(const UpdateVethCall& call) {
 }
 
 bool Engine::IsRefusedTurn(const DeviceOptions& options, const LinkTurn& turn, const Error& error) {
-  if (error.reason != Reason::kKernel || error.step != "update " + turn.name) return false;
+  if (error.reason != Reason::kKernel) return false;
+  if (error.step != turn.BeginningName() && error.step != turn.EndName()) return false;
   // Addresses and routes are a part of the step.
   for (const char* of_ip : {"RTM_NEWADDR", "RTM_DELADDR", "RTM_NEWROUTE", "RTM_DELROUTE"}) {
     if (absl::StartsWith(error.kernel->operation, of_ip)) return false;
@@ -521,6 +598,7 @@ EngineResult<Device> Engine::UpdateDevice(const UpdateDeviceCall& call) {
     intent.former.device = {.link = turn->from.link, .options = *turn->from.options};
     intent.device.spec = {.link = turn->to.link, .options = *turn->to.options, .lower = updated.spec.lower};
     AddTurn(*turn, plan);
+    AddEndOfTurn(*turn, plan);
   }
   Device answer;
   EngineResult<void> done = Transact(call.name, intent, plan, call.context.allowance, [&] {

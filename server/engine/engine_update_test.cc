@@ -6,7 +6,9 @@
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/engine/engine.h"
@@ -131,8 +133,8 @@ class EngineUpdateTest : public EngineTest {
     DeviceSpec spec{.link = {.interface_name = "br0"}, .options = netlink::BridgeInfo{}};
     ASSERT_TRUE(engine_->CreateDevice({.context = {}, .name = "bridges/br", .spec = spec, .metadata = {}}).ok());
   }
-  // An update of the MTU of h0 to 1400 that fails, and so does its undoing.
-  void LeaveAnUpdateOfTheMtu() {
+  // An update of a limit of h0 to 1000 that fails, and so does its undoing.
+  void LeaveAnUpdateOfALimit() {
     int calls = 0;
     kernel_.SetFaultForTest([&](const std::string& operation) -> std::optional<KernelError> {
       KernelError error{.code = ENOMEM, .operation = operation, .extack = {}};
@@ -142,13 +144,14 @@ class EngineUpdateTest : public EngineTest {
       return std::nullopt;
     });
     auto change = [](Asked<VethSpec>& asked) {
-      asked.spec.a.mtu = 1400;
+      asked.spec.a.config.options.limits.gso_max_size = 1000;
       asked.spec.a.config.alternative_names = {"new-name"};
     };
     EXPECT_REFUSED(Update(change), Reason::kRollbackFailed);
-    EXPECT_EQ(HostLink("h0").mtu, 1400U);
+    EXPECT_EQ(LimitOfH0(), 1000U);
     kernel_.SetFaultForTest(nullptr);
   }
+  std::optional<uint32_t> LimitOfH0() { return HostLink("h0").options.limits.gso_max_size; }
   Link HostLink(const std::string& name) { return **kernel_.FindLink(kHost, name); }
 
   // Makes each operation fail in turn, by `die` as if the process ended there.
@@ -381,11 +384,11 @@ TEST_F(EngineUpdateTest, AnUpdateThatCouldNotBeUndoneIsUndoneBeforeTheNext) {
     return std::nullopt;
   });
   auto change = [](Asked<VethSpec>& asked) {
-    asked.spec.a.mtu = 1400;
+    asked.spec.a.config.options.limits.gso_max_size = 1000;
     asked.spec.a.config.alternative_names = {"new-name"};
   };
   EXPECT_REFUSED(Update(change), Reason::kRollbackFailed);
-  EXPECT_EQ(HostLink("h0").mtu, 1400U);
+  EXPECT_EQ(LimitOfH0(), 1000U);
   EXPECT_REFUSED(Update(change), Reason::kRollbackFailed);
   kernel_.SetFaultForTest(nullptr);
   ASSERT_TRUE(Update([](Asked<VethSpec>& asked) { asked.metadata.labels["a"] = "b"; }).ok());
@@ -425,28 +428,70 @@ TEST_F(EngineUpdateTest, WithAnotherHardwareAddressTheNeighborsStay) {
   EXPECT_THAT(veth->b.config.ip.neighbours, SizeIs(1));
 }
 
+// With another hardware address or down, the link loses them for good.
+TEST_F(EngineUpdateTest, AnUpdateThatFailsLeavesNeighborsAndRoutesOfOthers) {
+  MakeBlueWithFullVeth();
+  const VethRecord record = *registry_->FindVeth("v");
+  const NetnsRef blue{.name = "blue", .cookie = registry_->FindNamespace("blue")->cookie};
+  IpConfig theirs{.neighbours = {{.address = *netlink::IpAddress::Parse("10.0.0.77"),
+                                  .mac = netlink::MacAddress{{2, 0, 0, 0, 0, 77}}}}};
+  theirs.routes.push_back({.destination = *netlink::IpPrefix::Parse("10.77.0.0/16")});
+  ASSERT_TRUE(kernel_.Configure(blue, record.b.ifindex, {}, theirs, /*anew=*/false).ok());
+  // Whatever the order of the routes.
+  auto lines = [this] {
+    std::vector<std::string> all = absl::StrSplit(kernel_.DumpForTest(), '\n');
+    absl::c_sort(all);
+    return all;
+  };
+  const std::vector<std::string> before = lines();
+  auto change = [](Asked<VethSpec>& asked) {
+    EndpointSpec& b = asked.spec.b;
+    b.mac = netlink::MacAddress{{2, 0, 0, 0, 0, 9}};
+    b.mtu = 1400;
+    b.config.alternative_names = {"different"};
+    b.config.ingress_limit = RateLimit{.rate = 20'000'000, .burst = 20'000, .latency = absl::Milliseconds(50)};
+    b.config.ip.routes = {Blackhole("10.8.0.0/16")};
+  };
+  auto go_down = [](Asked<VethSpec>& asked) {
+    EndpointSpec& b = asked.spec.b;
+    b.up = false;
+    b.config.gateways.clear();
+    b.config.ingress_limit = RateLimit{.rate = 20'000'000, .burst = 20'000, .latency = absl::Milliseconds(50)};
+    b.config.ip.routes = {Blackhole("10.8.0.0/16")};
+  };
+  for (const char* operation : {"Unconfigure", "Shape", "DeleteRoutes", "AddRoutes"}) {
+    for (const std::function<void(Asked<VethSpec>&)>& edit : {std::function(change), std::function(go_down)}) {
+      SCOPED_TRACE(operation);
+      kernel_.FailNextForTest(operation, ENOMEM);
+      EXPECT_REFUSED(Update(edit), Reason::kKernel);
+      EXPECT_EQ(lines(), before);
+    }
+  }
+}
+
 TEST_F(EngineUpdateTest, ValidationLeavesAnEarlierUpdateAsItIs) {
   MakeBlueWithVeth();
-  LeaveAnUpdateOfTheMtu();
+  LeaveAnUpdateOfALimit();
   auto label = [](Asked<VethSpec>& asked) { asked.metadata.labels["a"] = "b"; };
   ASSERT_TRUE(Update(label, {.validate_only = true}).ok());
-  EXPECT_EQ(HostLink("h0").mtu, 1400U);
+  EXPECT_EQ(LimitOfH0(), 1000U);
   EXPECT_THAT(registry_->ListPending(), SizeIs(1));
 }
 
 TEST_F(EngineUpdateTest, AnUpdateOfWhatWasMadeAgainSinceIsNotUndone) {
   MakeBlueWithVeth();
+  const std::optional<uint32_t> usual = LimitOfH0();
   LinkSettings theirs;
-  theirs.mtu = 1300;
+  theirs.limits.gso_max_size = 2000;
   kernel_.SetLinkForTest(kHost, "h0", theirs);
-  LeaveAnUpdateOfTheMtu();
+  LeaveAnUpdateOfALimit();
   ASSERT_TRUE(kernel_.DeleteLink(kHost, HostLink("h0").ifindex).ok());
   ASSERT_TRUE(engine_->Heal({.name = "veths/v", .uid = engine_->GetVeth("v")->uid}).ok());
-  EXPECT_EQ(HostLink("h0").mtu, 1500U);
+  EXPECT_EQ(LimitOfH0(), usual);
   auto report = engine_->CheckHost(engine_->PlanCheck(/*validate_only=*/false));
   ASSERT_TRUE(report.ok());
   EXPECT_THAT(registry_->ListPending(), IsEmpty());
-  EXPECT_EQ(HostLink("h0").mtu, 1500U);
+  EXPECT_EQ(LimitOfH0(), usual);
 }
 
 TEST_F(EngineUpdateTest, ARepeatSaysWhatWasMissing) {
@@ -630,6 +675,33 @@ TEST_F(EngineUpdateTest, APortThatIsAnotherBridgesByNowStaysAsItIs) {
   EXPECT_EQ(Restart().Count(Finding::Kind::kUnfinished), 0);
   EXPECT_EQ((*kernel_.FindLink(kHost, ifindex))->port->hairpin, true);
   EXPECT_EQ(kernel_.ListPortVlans(kHost)->at(ifindex), port.vlans);
+}
+
+TEST_F(EngineUpdateTest, AFailedJoinGoesBackToTheBridgeToWhichSomebodyElseMovedTheEnd) {
+  MakeBlueWithPort();
+  MakeOtherBridge();
+  const uint32_t ifindex = registry_->FindVeth("v")->a.ifindex;
+  PortOptions port;
+  port.settings.hairpin = true;
+  port.vlans = {{.first = 30, .last = 30}};
+  const auto theirs = kernel_.CreateDevice({.name = "theirs"}, netlink::BridgeInfo(), "");
+  for (const uint32_t bridge : {theirs->ifindex, HostLink("br1").ifindex}) {
+    ASSERT_TRUE(kernel_.SetLink(kHost, ifindex, {.master = bridge, .port = port}).ok());
+    const std::string before = kernel_.DumpForTest();
+    auto leave = [](EndpointConfig& config) { config.LeaveBridge(); };
+    kernel_.FailNextForTest("Configure", ENOMEM);
+    auto updated = Update([leave](Asked<VethSpec>& asked) {
+      leave(asked.spec.a.config);
+      asked.spec.a.config.ip.addresses = {Address("10.0.0.1/24")};
+    });
+    EXPECT_REFUSED(updated, Reason::kKernel);
+    EXPECT_EQ(kernel_.DumpForTest(), before);
+    // By the next process.
+    LeaveUnfinished(leave);
+    EXPECT_EQ(HostLink("h0").master_ifindex, 0U);
+    EXPECT_EQ(Restart().Count(Finding::Kind::kUnfinished), 0);
+    EXPECT_EQ(kernel_.DumpForTest(), before);
+  }
 }
 
 TEST_F(EngineUpdateTest, ABridgeThatCannotBeLookedAtAfterItsUpdateHasItsPorts) {

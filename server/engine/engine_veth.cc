@@ -294,6 +294,11 @@ EngineResult<LinkDifference> Engine::FindDifference(const std::string& object, c
   return Compare(expected, link, vlans);
 }
 
+bool Engine::IsRecordOf(const DeviceRecord& record, const NetnsRef& netns, const Link& link) const {
+  return record.link.ifindex == link.ifindex && record.netns_cookie == netns.cookie &&
+         record.boot_id == kernel_.BootId();
+}
+
 EngineResult<uint32_t> Engine::ResolveForeignBridge(const EndpointSpec& spec, const NetnsRef& netns,
                                                     const std::string& field) {
   const std::string& name = spec.config.bridge_interface;
@@ -316,9 +321,7 @@ EngineResult<uint32_t> Engine::ResolveForeignBridge(const EndpointSpec& spec, co
     return ours(tag->object);
   }
   for (const DeviceRecord& record : registry_.ListDevicesOf(netns.key())) {
-    const bool is_it = record.link.ifindex == (*link)->ifindex && record.netns_cookie == netns.cookie &&
-                       record.boot_id == kernel_.BootId();
-    if (is_it) return ours(record.name);
+    if (IsRecordOf(record, netns, **link)) return ours(record.name);
   }
   return (*link)->ifindex;
 }

@@ -2,6 +2,7 @@
 #ifndef NETPROV_SERVER_ENGINE_FAKE_KERNEL_H_
 #define NETPROV_SERVER_ENGINE_FAKE_KERNEL_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -177,6 +178,14 @@ class FakeKernel : public Kernel {
     bool empty = true;
   };
 
+  static constexpr size_t kLongestAlias = 254;  // IFALIASZ - 1, the terminating zero among them
+  // Sysctls of links to come.
+  static constexpr const char* kForwardsByDefault[] = {"net.ipv4.conf.default.forwarding",
+                                                       "net.ipv6.conf.default.forwarding"};
+
+  static KernelError Fail(int code, std::string operation, std::string extack = "");
+  // Of a new namespace. A few that the machine has too.
+  static const Sysctls& DefaultSysctls();
   std::optional<KernelError> Ask(const std::string& operation);
   void Boot();
   uint64_t AddNetns(const std::string& alias);

@@ -48,17 +48,14 @@ KernelResult<void> FakeKernel::AddNat(const NetnsRef& netns, const std::string& 
   std::lock_guard<std::mutex> lock(mutex_);
   NETPROV_ASSIGN_OR_RETURN(FakeNetns * inside, Enter(netns));
   if (elements.empty()) return {};
-  auto fail = [](int code, const std::string& operation) -> KernelError {
-    return {.code = code, .operation = operation, .extack = {}};
-  };
-  if (!inside->nat.empty() && inside->nat_registry != registry) return fail(EBUSY, "table inet netprov");
+  if (!inside->nat.empty() && inside->nat_registry != registry) return Fail(EBUSY, "table inet netprov");
   std::vector<NatElement> after = inside->nat;
   for (const NatElement& element : elements) {
     const std::string operation = absl::StrCat("NFT_MSG_NEWSETELEM ", ToString(element));
-    if (!IsValid(element)) return fail(EINVAL, operation);
+    if (!IsValid(element)) return Fail(EINVAL, operation);
     const bool taken =
         std::any_of(after.begin(), after.end(), [&](const NatElement& other) { return HaveOneKey(other, element); });
-    if (taken) return fail(EEXIST, operation);
+    if (taken) return Fail(EEXIST, operation);
     after.push_back(element);
   }
   inside->nat = std::move(after);

@@ -176,8 +176,9 @@ struct Shaping {
 struct ShapingSpec {
   std::optional<netlink::TokenBucket> egress;
   std::optional<netlink::TokenBucket> ingress;
-  std::string ifb_name;  // of the ifb, which is of group kOwnedGroup
-  std::string alias;     // and has this IFLA_IFALIAS
+  std::string ifb_name;      // of the ifb, which is of group kOwnedGroup
+  std::string alias;         // and has this IFLA_IFALIAS
+  bool leaves_root = false;  // without `egress`: a token bucket that is at the root stays
 };
 
 // Whether an operation failed because its namespace is not there any more.
@@ -346,9 +347,9 @@ class Kernel {
 
   // Holds a veth to what `wanted` says, whatever it was held to, without a moment in which a limit that was there and
   // stays is not. Makes an ifb or deletes it; returns its ifindex, 0 without one. A token bucket at the root is taken
-  // for one of ours. Where the kernel refuses one thing, others may be done: what is on the link goes with it, and the
-  // ifb stays. ENODEV: there is no such link. EEXIST: the name of the ifb is taken. EOPNOTSUPP: the kernel has no tbf,
-  // ifb, clsact, mirred, or neither u32 nor matchall.
+  // for one of ours, unless `leaves_root`. Where the kernel refuses one thing, others may be done: what is on the link
+  // goes with it, and the ifb stays. ENODEV: there is no such link. EEXIST: the name of the ifb is taken. EOPNOTSUPP:
+  // the kernel has no tbf, ifb, clsact, mirred, or neither u32 nor matchall.
   virtual KernelResult<uint32_t> Shape(const NetnsRef& netns, uint32_t ifindex, const ShapingSpec& wanted) = 0;
 
   // What a veth is held to. Nothing where there is no such link; nothing of what it receives where the ifb is down.

@@ -50,6 +50,9 @@ constexpr Need kNeeds[] = {
     {"RTM_NEWLINK * gro_ipv4_max_size", "IFLA_GRO_IPV4_MAX_SIZE"},
     {"RTM_SETLINK bridge vlan", "CONFIG_BRIDGE_VLAN_FILTERING"},
     {"RTM_DELLINK bridge vlan", "CONFIG_BRIDGE_VLAN_FILTERING"},
+    // Tables of routes.
+    {"RTM_GETRULE ipv4", "CONFIG_IP_MULTIPLE_TABLES"},
+    {"RTM_GETRULE ipv6", "CONFIG_IPV6_MULTIPLE_TABLES"},
     // Queueing disciplines and filters.
     {"RTM_GETQDISC", "CONFIG_NET_SCHED"},
     {"RTM_NEWQDISC tbf", "CONFIG_NET_SCH_TBF"},

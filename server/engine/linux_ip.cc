@@ -121,6 +121,24 @@ KernelResult<std::vector<netlink::Route>> DumpRoutes(netlink::Session& session, 
   return routes;
 }
 
+// Checks that the kernel has the tables that routes name.
+KernelResult<void> ExpectTables(netlink::Session& session, const std::vector<RouteSpec>& routes) {
+  for (const netlink::IpFamily family : {netlink::IpFamily::kIpv4, netlink::IpFamily::kIpv6}) {
+    auto is_always_there = [family](uint32_t table) {
+      return table == RT_TABLE_MAIN || (table == RT_TABLE_LOCAL && family == netlink::IpFamily::kIpv4);
+    };
+    const bool needs_rules = std::any_of(routes.begin(), routes.end(), [&](const RouteSpec& route) {
+      return route.destination.address.family() == family && !is_always_there(route.table);
+    });
+    if (!needs_rules) continue;
+    KernelResult<std::vector<netlink::Payload>> rules = session.Dump(netlink::EncodeDumpRules(family));
+    if (rules.ok()) continue;
+    if (rules.error().code == EAFNOSUPPORT) rules.error().code = EOPNOTSUPP;
+    return std::move(rules).error();
+  }
+  return {};
+}
+
 // Waits until the kernel has made up its mind about those of the addresses that are to be alone.
 KernelResult<void> AwaitDuplicateDetection(netlink::Session& session, uint32_t ifindex,
                                            const std::vector<AddressSpec>& specs) {
@@ -164,6 +182,7 @@ KernelResult<std::vector<RouteSpec>> OwnRoutesWithoutLink(netlink::Session& sess
 
 KernelResult<void> ConfigureLink(netlink::Session& session, uint32_t ifindex,
                                  const std::vector<std::string>& alternative_names, const IpConfig& ip, bool anew) {
+  NETPROV_RETURN_IF_ERROR(ExpectTables(session, ip.routes));
   std::vector<netlink::Request> requests;
   if (anew) {
     for (const AddressSpec& address : ip.addresses) {
@@ -256,6 +275,7 @@ KernelResult<IpConfig> FindIpConfigOfLink(netlink::Session& session, uint32_t if
 }
 
 KernelResult<void> AddRoutesWithoutLink(netlink::Session& session, const std::vector<RouteSpec>& routes) {
+  NETPROV_RETURN_IF_ERROR(ExpectTables(session, routes));
   for (size_t i = 0; i < routes.size(); ++i) {
     KernelResult<void> added = session.Execute(netlink::EncodeNewRoute(ToRoute(routes[i], std::nullopt)));
     if (added.ok()) continue;

@@ -174,7 +174,7 @@ KernelResult<uint32_t> ShapeLink(netlink::Session& session, uint32_t ifindex, co
   if (wanted.egress.has_value()) {
     NETPROV_RETURN_IF_ERROR(
         OrMissing(session.Execute(netlink::EncodeReplaceQdisc({.ifindex = index, .options = *wanted.egress}))));
-  } else if (has_bucket) {
+  } else if (has_bucket && !wanted.leaves_root) {
     NETPROV_RETURN_IF_ERROR(session.Execute(
         netlink::EncodeDeleteQdisc({.ifindex = index, .options = netlink::TokenBucket(look.buckets.at(index))})));
   }

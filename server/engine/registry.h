@@ -103,7 +103,7 @@ class Registry {
   // Writes an intent; returns what names it, a number above 0. What it adds counts as used from before it is written
   // until its outcome, so that of two that come at once not both take what is left for one; where that would be more
   // than `allowance` has room for, nothing is written. With an origin, the change is traced: its row stays, after the
-  // outcome too, until MarkAudited().
+  // outcome too, until MarkAudited(). It names all that the intent may make, change or remove, as it is registered now.
   RegistryResult<int64_t> Begin(const Intent& intent, const Allowance& allowance = {}, const Origin* origin = nullptr);
   // Why Begin() would refuse it now.
   std::optional<QuotaExcess> FindExcess(const Intent& intent, const Allowance& allowance) const;
@@ -212,8 +212,12 @@ class Registry {
   RegistryResult<void> ForgetAudited(const std::vector<int64_t>& sequences);
   void MoveLogIntoDatabase();
 
-  // Adds to an outcome what its intent's row says, if somebody asks about it.
-  void Trace(Operation& operation) const;
+  // TracedChange::objects of an intent. For Begin(): later, some of them may be gone.
+  std::vector<std::string> ObjectsOf(const Intent& intent) const;
+  // Whether what is registered in the intent's namespace goes when it is done.
+  bool TakesContents(const Intent& intent) const;
+  // Whether somebody asks what became of an intent.
+  bool IsTraced(int64_t sequence) const;
   size_t AuditedRows() const;
 
   // With memory_mutex_ held.
@@ -222,6 +226,7 @@ class Registry {
   void Put(const VethRecord& record);
   void Put(const DeviceRecord& record);
   void Remove(const std::string& veth_id);
+  void AddAnswer(const std::string& request_id, int64_t sequence);
   template <typename Record>
   static Charge ChargeOf(const Record& record);
   Charge ChargeOf(const Intent& intent) const;

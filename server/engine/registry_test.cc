@@ -547,10 +547,9 @@ TEST_F(RegistryTest, AChangeIsTracedUntilItsCallIsAudited) {
   ASSERT_TRUE(registry_->Commit(begin(create, "done"), {.put_veth = VethNamed("v", "blue")}).ok());
   ASSERT_TRUE(registry_->Abort(begin(remove, "undone")).ok());
   ASSERT_TRUE(registry_->Abort(begin(remove, "recovered"), Fate::kCompleted).ok());
-  // With what comes and goes with it.
   const Intent with_namespace = {
       .kind = Intent::Kind::kCreateVeth, .veth = VethNamed("w"), .new_namespaces = {NamespaceNamed("red")}};
-  ASSERT_TRUE(registry_->Commit(begin(with_namespace, "more"), {.remove_veths = {VethNamed("u")}}).ok());
+  ASSERT_TRUE(registry_->Commit(begin(with_namespace, "more"), {}).ok());
   // Two of one call.
   ASSERT_TRUE(registry_->Commit(begin(create, "two"), {}).ok());
   begin(remove, "two");
@@ -562,7 +561,7 @@ TEST_F(RegistryTest, AChangeIsTracedUntilItsCallIsAudited) {
                                         "done veths/v 1",
                                         "undone namespaces/blue+veths/v 2",
                                         "recovered namespaces/blue+veths/v 4",
-                                        "more veths/w+namespaces/red+veths/u 1",
+                                        "more veths/w+namespaces/red 1",
                                         "two veths/v 1",
                                         "two namespaces/blue+veths/v 0"};
   EXPECT_EQ(Traced(*registry_), all);
@@ -582,6 +581,44 @@ TEST_F(RegistryTest, AChangeIsTracedUntilItsCallIsAudited) {
   EXPECT_THAT(registry_->ListPending(), SizeIs(3));
   EXPECT_TRUE(registry_->FindRequest("r")->has_value());
   EXPECT_EQ(Number("SELECT count(*) FROM journal"), 4);
+}
+
+TEST_F(RegistryTest, AChangeNamesWhatGoesWithItsNamespaceAlsoWithoutAnOutcome) {
+  const NamespaceRecord blue = NamespaceNamed("blue");
+  const VethRecord veth = VethNamed("v", "blue");
+  const DeviceRecord bridge{
+      .name = "bridges/br0", .uid = "uid of br0", .boot_id = "boot", .link = {.namespace_id = "blue"}};
+  ASSERT_TRUE(registry_->Commit(0, {.put_namespaces = {blue}, .put_veth = veth, .put_device = bridge}).ok());
+  auto begin = [&](Intent::Kind kind, const NamespaceRecord& record, const std::string& call_id) {
+    const Origin origin = OriginOf(call_id);
+    auto begun = registry_->Begin({.kind = kind, .netns = record}, {}, &origin);
+    EXPECT_TRUE(begun.ok());
+    return *begun;
+  };
+  NamespaceRecord other = blue;
+  other.uid = "another";
+  // Of a namespace that is made again nothing goes, nor of one that changes or is released.
+  begin(Intent::Kind::kCreateNamespace, blue, "again");
+  begin(Intent::Kind::kUpdateNamespace, blue, "update");
+  begin(Intent::Kind::kReleaseNamespace, blue, "release");
+  begin(Intent::Kind::kDeleteNamespace, blue, "deletion");
+  begin(Intent::Kind::kCreateNamespace, other, "no outcome");
+  const int64_t done = begin(Intent::Kind::kCreateNamespace, other, "done");
+  const Outcome replaced{
+      .put_namespaces = {other}, .remove_namespace = blue, .remove_veths = {veth}, .remove_devices = {bridge}};
+  ASSERT_TRUE(registry_->Commit(done, replaced).ok());
+  begin(Intent::Kind::kDeleteNamespace, other, "nothing left");
+  const std::vector<std::string> all = {"again namespaces/blue 0",
+                                        "update namespaces/blue 0",
+                                        "release namespaces/blue 0",
+                                        "deletion namespaces/blue+veths/v+bridges/br0 0",
+                                        "no outcome namespaces/blue+veths/v+bridges/br0 0",
+                                        "done namespaces/blue+veths/v+bridges/br0 1",
+                                        "nothing left namespaces/blue 0"};
+  for (bool reopened : {false, true}) {
+    if (reopened) Open();
+    EXPECT_EQ(Traced(*registry_), all);
+  }
 }
 
 TEST_F(RegistryTest, WhatIsKeptForAuditedCallsGoesInTheCourseOfWrites) {

@@ -1,5 +1,6 @@
 #include "server/netlink/route.h"
 
+#include <linux/fib_rules.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
@@ -121,6 +122,15 @@ Request EncodeDumpRoutes(IpFamily family, std::optional<uint32_t> table, std::op
   message.PutHeader(header);
   if (table) message.PutU32(RTA_TABLE, *table);
   if (ifindex) message.PutU32(RTA_OIF, static_cast<uint32_t>(*ifindex));
+  return std::move(message).Build();
+}
+
+Request EncodeDumpRules(IpFamily family) {
+  const char* const operation = family == IpFamily::kIpv4 ? "RTM_GETRULE ipv4" : "RTM_GETRULE ipv6";
+  MessageBuilder message(operation, RTM_GETRULE, NLM_F_DUMP);
+  fib_rule_hdr header = {};
+  header.family = static_cast<uint8_t>(family);
+  message.PutHeader(header);
   return std::move(message).Build();
 }
 

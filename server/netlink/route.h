@@ -96,6 +96,11 @@ Request EncodeDeleteRoute(const Route& route);
 Request EncodeDumpRoutes(IpFamily family, std::optional<uint32_t> table = std::nullopt,
                          std::optional<int> ifindex = std::nullopt);
 
+// RTM_GETRULE for all rules of a family (ip-rule(8)), for Session::Dump. EOPNOTSUPP, EAFNOSUPPORT: the kernel has no
+// policy routing, or none of the family, and takes its one table for any that a route names (fib_get_table(),
+// fib6_get_table()).
+Request EncodeDumpRules(IpFamily family);
+
 // Reads a reply to EncodeDumpRoutes. EBADMSG where it is malformed: cut short, or an attribute of the wrong length.
 // EAFNOSUPPORT for another family than IPv4 and IPv6.
 KernelResult<Route> DecodeRoute(std::span<const std::byte> payload);

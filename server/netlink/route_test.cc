@@ -103,6 +103,19 @@ TEST(EncodeDumpRoutesTest, OfAllTablesOrOfOne) {
   )");
 }
 
+TEST(EncodeDumpRulesTest, OfAFamily) {
+  ExpectMessage(EncodeDumpRules(IpFamily::kIpv4), "RTM_GETRULE ipv4", R"(
+    1c 00 00 00  22 00 01 03  # 28 bytes, RTM_GETRULE, NLM_F_REQUEST|NLM_F_DUMP
+    00 00 00 00  00 00 00 00
+    02 00 00 00  00 00 00 00  00 00 00 00  # fib_rule_hdr: AF_INET
+  )");
+  ExpectMessage(EncodeDumpRules(IpFamily::kIpv6), "RTM_GETRULE ipv6", R"(
+    1c 00 00 00  22 00 01 03  # 28 bytes, RTM_GETRULE, NLM_F_REQUEST|NLM_F_DUMP
+    00 00 00 00  00 00 00 00
+    0a 00 00 00  00 00 00 00  00 00 00 00  # fib_rule_hdr: AF_INET6
+  )");
+}
+
 TEST(EncodeRouteTest, RefusesContradictions) {
   for (const Route& route : {
            Route{.destination = {Ip("10.0.0.0"), 33}},

@@ -86,6 +86,23 @@ TEST_P(ShapingContractTest, WhatIsThereIsMadeWhatIsWanted) {
   EXPECT_EQ(Ifbs().size(), 1u);
 }
 
+TEST_P(ShapingContractTest, ABucketAtTheRootMayStay) {
+  engine::ShapingSpec theirs = both_;
+  theirs.ingress.reset();
+  ASSERT_EQ(*kernel_.Shape(kHost, end_, theirs), 0u);
+  engine::ShapingSpec one_way = both_;
+  one_way.egress.reset();
+  one_way.leaves_root = true;
+  const uint32_t ifb = *kernel_.Shape(kHost, end_, one_way);
+  EXPECT_EQ(Now(), (engine::Shaping{.egress = both_.egress, .ingress = both_.ingress, .ifb_ifindex = ifb}));
+  one_way.ingress.reset();
+  EXPECT_EQ(*kernel_.Shape(kHost, end_, one_way), 0u);
+  EXPECT_EQ(Now(), (engine::Shaping{.egress = both_.egress, .ingress = std::nullopt}));
+  one_way.egress = one_way.ingress = both_.ingress;
+  EXPECT_NE(*kernel_.Shape(kHost, end_, one_way), 0u);
+  EXPECT_EQ(Now().egress, both_.ingress) << "what is wanted takes its place all the same";
+}
+
 TEST_P(ShapingContractTest, OneThatWasLeftIsTaken) {
   const uint32_t ifb = *kernel_.Shape(kHost, end_, both_);
   ASSERT_EQ(CodeOf(kernel_.DeleteLink(kHost, end_)), 0);
