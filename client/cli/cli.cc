@@ -358,18 +358,19 @@ class Runner {
 };
 
 // What a request asks for that only a daemon does; nullptr where there is no such thing in it.
-const v1::Metadata* MetadataOf(const v1::CreateNamespaceRequest& request) { return &request.namespace_().metadata(); }
-const v1::Metadata* MetadataOf(const v1::AdoptNamespaceRequest& request) { return &request.namespace_().metadata(); }
-const v1::Metadata* MetadataOf(const v1::UpdateNamespaceRequest& request) { return &request.namespace_().metadata(); }
-const v1::Metadata* MetadataOf(const v1::CreateVethRequest& request) { return &request.veth().metadata(); }
-const v1::Metadata* MetadataOf(const v1::UpdateVethRequest& request) { return &request.veth().metadata(); }
-const v1::Metadata* MetadataOf(const v1::CreateBridgeRequest& request) { return &request.bridge().metadata(); }
-const v1::Metadata* MetadataOf(const v1::UpdateBridgeRequest& request) { return &request.bridge().metadata(); }
-const v1::Metadata* MetadataOf(const v1::CreateDeviceRequest& request) { return &request.device().metadata(); }
-const v1::Metadata* MetadataOf(const v1::UpdateDeviceRequest& request) { return &request.device().metadata(); }
-template <typename Other>
-const v1::Metadata* MetadataOf(const Other&) {
-  return nullptr;
+template <typename Request>
+const v1::Metadata* MetadataOf(const Request& request) {
+  if constexpr (requires { request.namespace_().metadata(); }) {
+    return &request.namespace_().metadata();
+  } else if constexpr (requires { request.veth().metadata(); }) {
+    return &request.veth().metadata();
+  } else if constexpr (requires { request.bridge().metadata(); }) {
+    return &request.bridge().metadata();
+  } else if constexpr (requires { request.device().metadata(); }) {
+    return &request.device().metadata();
+  } else {
+    return nullptr;
+  }
 }
 
 // What a person is to know who asked a server that ends with the command for what takes a daemon; empty: nothing.

@@ -232,6 +232,17 @@ std::vector<std::string> MethodsOf(const Role& role) {
   return methods;
 }
 
+// Whether a rule allows what is demanded, of a resource that has the rule's labels.
+static bool IsAbout(const Rule& rule, const Identity& identity, const Demand& demand) {
+  if (!rule.role.Has(demand.method) || !IsAny(rule.who, identity)) return false;
+  if (demand.right.has_value()) return rule.rights.contains(*demand.right);
+  if (demand.resource.empty()) return true;
+  const bool is_named =
+      std::any_of(rule.resources.begin(), rule.resources.end(),
+                  [&demand](const std::string& pattern) { return Matches(pattern, demand.resource); });
+  return is_named && (rule.labels.empty() || HasLabels(demand.resource));
+}
+
 const std::vector<Role>& BuiltInRoles() {
   static const auto* const roles = new std::vector<Role>{{.name = "viewer", .methods = Power::kView},
                                                          {.name = "operator", .methods = Power::kOperate},
@@ -243,19 +254,8 @@ Verdict Policy::Decide(const Identity& identity, const Demand& demand, const Lab
   if (PowerOf(demand.method) == Power::kNothing) return Verdict::kAllowed;
   bool is_up_to_labels = false;
   for (const Rule& rule : rules_) {
-    if (!rule.role.Has(demand.method)) continue;
-    if (!IsAny(rule.who, identity)) continue;
-    if (demand.right.has_value()) {
-      if (rule.rights.contains(*demand.right)) return Verdict::kAllowed;
-      continue;
-    }
-    const bool is_named = demand.resource.empty() || std::any_of(rule.resources.begin(), rule.resources.end(),
-                                                                 [&demand](const std::string& pattern) {
-                                                                   return Matches(pattern, demand.resource);
-                                                                 });
-    if (!is_named) continue;
-    if (rule.labels.empty() || demand.resource.empty()) return Verdict::kAllowed;
-    if (!HasLabels(demand.resource)) continue;
+    if (!IsAbout(rule, identity, demand)) continue;
+    if (demand.right.has_value() || demand.resource.empty() || rule.labels.empty()) return Verdict::kAllowed;
     if (labels == nullptr) {
       is_up_to_labels = true;
     } else if (std::includes(labels->begin(), labels->end(), rule.labels.begin(), rule.labels.end())) {
@@ -263,6 +263,14 @@ Verdict Policy::Decide(const Identity& identity, const Demand& demand, const Lab
     }
   }
   return is_up_to_labels ? Verdict::kUpToLabels : Verdict::kDenied;
+}
+
+std::vector<Labels> Policy::LabelsThatAllow(const Identity& identity, const Demand& demand) const {
+  std::vector<Labels> found;
+  for (const Rule& rule : rules_) {
+    if (!rule.labels.empty() && IsAbout(rule, identity, demand)) found.push_back(rule.labels);
+  }
+  return found;
 }
 
 std::vector<const Rule*> Policy::RulesFor(const Identity& identity) const {

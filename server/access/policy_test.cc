@@ -12,7 +12,10 @@
 namespace netprov::access {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
 
 Identity Unix(uid_t uid, std::vector<gid_t> groups = {}) {
   return {.kind = Identity::Kind::kUnix, .uid = uid, .gid = uid, .groups = std::move(groups)};
@@ -154,6 +157,19 @@ TEST(PolicyTest, LabelsDecideWhereARuleHasSome) {
   // What has no labels is not among what has some.
   EXPECT_EQ(policy.Decide(Unix(1000), {.method = "RenewLease", .resource = "owners/ci"}, nullptr), Verdict::kDenied);
   EXPECT_EQ(policy.Decide(Unix(1000), {.method = "GetHostReport", .resource = "host"}, nullptr), Verdict::kDenied);
+}
+
+TEST(PolicyTest, SaysWithWhichLabelsSomethingIsAllowed) {
+  const std::vector<Principal> who = {Parsed("uid:1000")};
+  const Policy policy({{.who = who, .role = BuiltIn("operator"), .labels = {{"team", "ci"}, {"env", "lab"}}},
+                       {.who = who, .role = BuiltIn("operator"), .resources = {"veths/*"}, .labels = {{"a", "b"}}},
+                       {.who = who, .role = BuiltIn("viewer"), .labels = {{"c", "d"}}},
+                       {.who = {Parsed("uid:1001")}, .role = BuiltIn("operator"), .labels = {{"e", "f"}}}});
+  const Demand demand{.method = "DeleteNamespace", .resource = "namespaces/a"};
+  EXPECT_THAT(policy.LabelsThatAllow(Unix(1000), demand), ElementsAre(Labels{{"env", "lab"}, {"team", "ci"}}));
+  EXPECT_THAT(policy.LabelsThatAllow(Unix(1000), {.method = "GetVeth", .resource = "veths/v"}), SizeIs(3));
+  EXPECT_THAT(policy.LabelsThatAllow(Unix(1002), demand), IsEmpty());
+  EXPECT_THAT(policy.LabelsThatAllow(Unix(1000), {.method = "RenewLease", .resource = "owners/ci"}), IsEmpty());
 }
 
 TEST(PolicyTest, ARoleOfOnesOwnHasTheMethodsThatItNames) {

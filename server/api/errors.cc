@@ -417,7 +417,7 @@ absl::Status CallCancelled() {
 }
 
 absl::Status AccessDenied(absl::string_view caller, absl::string_view method, absl::string_view resource,
-                          absl::string_view right) {
+                          absl::string_view right, absl::string_view labels) {
   std::string what;
   if (!right.empty()) {
     what = absl::StrCat(" with the right `", right, "`");
@@ -425,11 +425,13 @@ absl::Status AccessDenied(absl::string_view caller, absl::string_view method, ab
     what = absl::StrCat(" for ", Quote(resource));
   }
   return StatusBuilder(absl::StatusCode::kPermissionDenied, v1::ERROR_REASON_ACCESS_DENIED,
-                       absl::StrCat(caller, " may not call ", method, what, ": no rule of the policy allows it"))
+                       absl::StrCat(caller, " may not call ", method, what, ": no rule of the policy allows it",
+                                    labels.empty() ? "" : " without the labels ", labels))
       .Metadata("caller", caller)
       .Metadata("method", method)
       .Metadata("resource", resource)
       .Metadata("right", right)
+      .Metadata("labels", labels)
       .Build();
 }
 

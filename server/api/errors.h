@@ -73,9 +73,10 @@ absl::Status CallCancelled();
 // AUDIT_FAILED: nothing was changed. Why the audit log can't be written is for the operator to know.
 absl::Status AuditFailed();
 
-// ACCESS_DENIED. `resource` and `right` are what is not allowed, one of them empty.
+// ACCESS_DENIED. `resource` and `right` are what is not allowed, one of them empty; `labels`, such as `a=b,c=d or e=f`,
+// with which the resource would be.
 absl::Status AccessDenied(absl::string_view caller, absl::string_view method, absl::string_view resource,
-                          absl::string_view right);
+                          absl::string_view right, absl::string_view labels);
 
 // CALL_LIMIT_EXCEEDED. `limit` says which, as a sentence without its caller.
 absl::Status CallLimitExceeded(absl::string_view caller, absl::string_view limit, absl::Duration retry_after);

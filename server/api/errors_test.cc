@@ -100,8 +100,8 @@ std::vector<absl::Status> AllStatuses() {
                                    DeadlineExceeded(),
                                    CallCancelled(),
                                    AuditFailed(),
-                                   AccessDenied("uid:1000", "CreateVeth", "veths/v", ""),
-                                   AccessDenied("uid:1000", "CreateVeth", "", "host"),
+                                   AccessDenied("uid:1000", "CreateVeth", "veths/v", "", "team=ci"),
+                                   AccessDenied("uid:1000", "CreateVeth", "", "host", ""),
                                    CallLimitExceeded("uid:1000", "has too many calls under way", absl::Seconds(1))};
   for (Method method : kMethods) {
     for (Reason reason : kReasons)

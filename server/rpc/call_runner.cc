@@ -92,7 +92,7 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
   // Counts the call among those of its caller.
   absl::Status Enter() {
     // Connections without a peer are closed before they make a call, so this is a fault of the server's.
-    if (caller_ == nullptr) return api::AccessDenied("nobody known", call_.method, "", "");
+    if (caller_ == nullptr) return api::AccessDenied("nobody known", call_.method, "", "", "");
     absl::Status status = runner_.gate_.Enter(*caller_);
     has_entered_ = status.ok();
     if (!status.ok()) return status;

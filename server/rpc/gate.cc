@@ -1,10 +1,13 @@
 #include "server/rpc/gate.h"
 
 #include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "google/protobuf/descriptor.h"
 #include "server/api/errors.h"
@@ -24,9 +27,18 @@ using access::Right;
 using access::Verdict;
 using google::protobuf::FieldDescriptor;
 
-absl::Status Denied(const Identity& caller, const Demand& demand) {
-  return api::AccessDenied(caller.Name(), demand.method, demand.resource,
-                           demand.right.has_value() ? access::NameOf(*demand.right) : "");
+// Says which labels the resource would have to have, and not which it has, nor whether it is there.
+absl::Status Denied(const Policy& policy, const Identity& caller, const Demand& demand) {
+  if (demand.right.has_value()) {
+    return api::AccessDenied(caller.Name(), demand.method, /*resource=*/"", access::NameOf(*demand.right),
+                             /*labels=*/"");
+  }
+  std::vector<std::string> alternatives;
+  for (const Labels& labels : policy.LabelsThatAllow(caller, demand)) {
+    alternatives.push_back(absl::StrJoin(labels, ",", absl::PairFormatter("=")));
+  }
+  return api::AccessDenied(caller.Name(), demand.method, demand.resource, /*right=*/"",
+                           absl::StrJoin(alternatives, " or "));
 }
 
 // What is left of a call's needs once all was decided that can be by the request alone.
@@ -80,13 +92,13 @@ absl::Status DecideLater(const engine::Engine& engine, const Policy& policy, con
     // What it has been deleted by may be asked for again: the engine answers as it did then, or refuses.
     const bool may_be_repeat = !facts.has_value() && need.demand.resource == rest.changes;
     if (may_be_repeat && engine.IsAnswered(rest.request_id)) continue;
-    if (policy.Decide(caller, need.demand, labels) != Verdict::kAllowed) return Denied(caller, need.demand);
+    if (policy.Decide(caller, need.demand, labels) != Verdict::kAllowed) return Denied(policy, caller, need.demand);
   }
   if (rest.missing.empty()) return absl::OkStatus();
   const std::optional<engine::ObjectFacts> facts = FactsOf(engine, rest.changes);
   if (!facts.has_value()) return absl::OkStatus();
   for (const Right right : rest.missing) {
-    if (IsNeeded(right, *facts)) return Denied(caller, {.method = rest.method, .right = right});
+    if (IsNeeded(right, *facts)) return Denied(policy, caller, {.method = rest.method, .right = right});
   }
   return absl::OkStatus();
 }
@@ -116,12 +128,12 @@ Gate::Entry Gate::Check(const std::shared_ptr<const Identity>& caller, absl::str
   Rest rest{.changes = needs.changes, .method = std::string(method), .request_id = api::Summarize(request).request_id};
   for (api::Need& need : needs.all) {
     const Verdict verdict = policy->Decide(*caller, need.demand, nullptr);
-    if (verdict == Verdict::kDenied) return {.status = Denied(*caller, need.demand)};
+    if (verdict == Verdict::kDenied) return {.status = Denied(*policy, *caller, need.demand)};
     if (verdict == Verdict::kAllowed) continue;
     // It is up to labels: those that it will have, and those that it has.
     const bool is_as_asked_for = need.labels.has_value() && !need.may_be_made;
     if (is_as_asked_for && policy->Decide(*caller, need.demand, &*need.labels) != Verdict::kAllowed) {
-      return {.status = Denied(*caller, need.demand)};
+      return {.status = Denied(*policy, *caller, need.demand)};
     }
     rest.up_to_labels.push_back(std::move(need));
   }

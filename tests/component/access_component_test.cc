@@ -31,6 +31,7 @@ using ::google::protobuf::Descriptor;
 using ::google::protobuf::Message;
 using ::google::protobuf::MethodDescriptor;
 using ::testing::ElementsAre;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 
 const access::Role& RoleOf(const std::string& name) {
@@ -284,6 +285,11 @@ TEST_F(AccessTest, LabelsDecideOfWhatIsThereAndOfWhatIsMade) {
   EXPECT_EQ(client_->GetNamespace("theirs").Summary(), "PERMISSION_DENIED ACCESS_DENIED");
   // What is not there has no labels.
   EXPECT_EQ(client_->GetNamespace("gone").Summary(), "PERMISSION_DENIED ACCESS_DENIED");
+  // Which labels it takes is said of either, and nothing of what there is.
+  for (const char* id : {"theirs", "gone"}) {
+    EXPECT_THAT(client_->GetNamespace(id).message,
+                EndsWith(": no rule of the policy allows it without the labels team=ci"));
+  }
   EXPECT_TRUE(client_->Create(Labelled("new", "ci")).ok());
   EXPECT_EQ(client_->Create(Labelled("bare", "")).Summary(), "PERMISSION_DENIED ACCESS_DENIED");
   // Nothing is given away, nor taken.
