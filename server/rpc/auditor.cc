@@ -5,9 +5,11 @@
 #include <set>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
+#include "netprov/v1/host.pb.h"
 #include "server/access/policy.h"
 #include "server/engine/tag.h"
 
@@ -98,8 +100,25 @@ void Auditor::MarkWritten(const std::vector<std::string>& call_ids) {
 }
 
 void Auditor::WriteCall(const audit::Call& call, audit::Ending ending, bool reserved, bool may_have_changed) {
-  if (may_have_changed) ending.changes = ChangesOf(registry_.ListTracedOf(call.id));
+  if (may_have_changed) {
+    Changes changes = ChangesOf(registry_.ListTracedOf(call.id));
+    for (auto& change : ending.changes) {
+      const bool is_told = absl::c_any_of(changes, [&](const auto& other) { return other.first == change.first; });
+      if (!is_told) changes.push_back(std::move(change));
+    }
+    ending.changes = std::move(changes);
+  }
   Write(call.id, audit::FormatLine(absl::Now(), call, ending), reserved, may_have_changed);
+}
+
+std::vector<std::pair<std::string, std::string>> Auditor::RemovedBy(const google::protobuf::Message& answer) {
+  Changes removed;
+  const auto* report = dynamic_cast<const v1::HostReport*>(&answer);
+  if (report == nullptr) return removed;
+  for (const v1::Finding& finding : report->findings()) {
+    if (finding.kind() == v1::Finding::KIND_ORPHAN_REMOVED) removed.emplace_back(finding.resource(), "removed");
+  }
+  return removed;
 }
 
 audit::Call Auditor::CallOfSelf(const std::string& method, const std::string& resource) {

@@ -7,11 +7,13 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "google/protobuf/message.h"
 #include "server/audit/line.h"
 #include "server/audit/log.h"
 #include "server/engine/caretaker.h"
@@ -44,9 +46,13 @@ class Auditor {
   // Reserves room for a call's line, which WriteCall() must follow. False: there is none, and the call must be refused.
   bool Reserve();
 
-  // Adds what the call has changed to its ending, and writes its line. `reserved`: Reserve() has made room for it.
-  // `may_have_changed`: something, so that the line is to be as durable as that. What can't be written is written
-  // later.
+  // What a check of the host has removed, of which no intent tells, by its answer: `{"veths/v1", "removed"}`. Of any
+  // other answer nothing.
+  static std::vector<std::pair<std::string, std::string>> RemovedBy(const google::protobuf::Message& answer);
+
+  // Adds what the call has changed, as far as intents tell, to its ending, and writes its line. `reserved`: Reserve()
+  // has made room for it. `may_have_changed`: something, so that the line is to be as durable as that. What can't be
+  // written is written later.
   void WriteCall(const audit::Call& call, audit::Ending ending, bool reserved, bool may_have_changed);
 
   // Of a chore that is about to begin; and its line, unless nothing came of it.

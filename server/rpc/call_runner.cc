@@ -205,7 +205,8 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
                                  .kernel_errno = std::move(kernel.error),
                                  .extack = std::move(kernel.extack),
                                  .duration = BootTime() - came_at_,
-                                 .queued = queued_},
+                                 .queued = queued_,
+                                 .changes = std::move(removed_)},
                                 has_room_, has_begun_ && may_change_);
   }
 
@@ -230,6 +231,7 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
     has_begun_ = true;
     Response response = RunWith(run);
     if (response.ok()) {
+      if (has_line_ && !summary_.validate_only) removed_ = Auditor::RemovedBy(**response);
       if (entry_.filter != nullptr) entry_.filter(**response);
       WriteResponse(**response, call_.response);
       if (summary_.resource.empty()) summary_.resource = NameOf(**response);
@@ -301,6 +303,7 @@ class CallRunner::UnaryCall final : public grpc::ServerUnaryReactor {
   bool has_room_ = false;
   audit::Call record_;
   audit::Decision decision_ = audit::Decision::kNone;
+  std::vector<std::pair<std::string, std::string>> removed_;  // Auditor::RemovedBy()
   bool may_change_ = false;
   bool has_begun_ = false;
   // Whether somebody sees to the answer already: its turn in the queue, or the caller's end, whichever comes first.

@@ -20,6 +20,7 @@
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "server/access/policy.h"
+#include "server/engine/tag.h"
 #include "tests/component/fixture.h"
 
 namespace netprov::testing {
@@ -323,6 +324,23 @@ TEST_F(AuditTest, AStartTellsOfWhatItDidByItself) {
   EXPECT_EQ(line.at("code"), "OK");
 }
 
+TEST_F(AuditTest, WhatACheckRemovesIsInItsLine) {
+  engine::LinkSpec stray{.netns = {}, .name = "stray0"};
+  engine::LinkSpec peer{.netns = {}, .name = "stray1"};
+  const std::string tag = engine::TagOf(registry().id(), engine::NewUid(), "veths/stray");
+  ASSERT_TRUE(kernel_.CreateVeth(stray, peer, tag).ok());
+  v1::CheckHostRequest check;
+  check.set_validate_only(true);
+  ASSERT_TRUE(client_->Check(check).ok());
+  EXPECT_FALSE(NewLine().contains("changes"));
+  check.set_validate_only(false);
+  ASSERT_TRUE(client_->Check(check).ok());
+  const json changes = NewLine().at("changes");
+  ASSERT_THAT(changes, SizeIs(1));
+  EXPECT_EQ(changes[0].at("resource"), "veths/stray");
+  EXPECT_EQ(changes[0].at("fate"), "removed");
+}
+
 TEST_F(AuditTest, WhatComesAndGoesWithAnObjectIsInTheLine) {
   v1::CreateVethRequest create;
   create.set_veth_id("v");
@@ -337,6 +355,15 @@ TEST_F(AuditTest, WhatComesAndGoesWithAnObjectIsInTheLine) {
   };
   EXPECT_THAT(objects(NewLine()), ElementsAre("veths/v", "namespaces/blue"));
   ASSERT_TRUE(client_->DeleteNamespace("blue").ok());
+  EXPECT_THAT(objects(NewLine()), ElementsAre("namespaces/blue", "veths/v"));
+  // In place of one that somebody removed.
+  ASSERT_TRUE(client_->Create(create).ok());
+  NewLine();
+  const uint64_t cookie = (*kernel_.FindNetns("blue"))->cookie;
+  ASSERT_TRUE(kernel_.RemoveNetns({.name = "blue", .cookie = cookie}).ok());
+  v1::CreateNamespaceRequest again;
+  again.set_namespace_id("blue");
+  ASSERT_TRUE(client_->Create(again).ok());
   EXPECT_THAT(objects(NewLine()), ElementsAre("namespaces/blue", "veths/v"));
 }
 
