@@ -10,6 +10,7 @@
 
 #include "absl/time/time.h"
 #include "server/rpc/connections.h"
+#include "server/rpc/listening_socket.h"
 #include "server/rpc/tls.h"
 
 namespace netprov {
@@ -51,9 +52,10 @@ struct ExitRequest {
 // ["[::1]:7001"]`. The command line wins over the file. A key that is no option is an error. An error's text begins
 // with `netprovd:`, and with the file's path after that where it is about what stands there.
 //
-// TLS needs an address to listen on, or sockets that whoever started this process listens on for it (LISTEN_PID and
-// LISTEN_FDS).
-std::variant<Config, ExitRequest> ParseConfig(int argc, const char* const* argv);
+// `inherited`: the sockets that whoever started this process listens on for it (rpc::InheritedSockets()), which are
+// served besides. There must be something to serve; TLS is for TCP alone, and TCP needs TLS or `insecure`.
+std::variant<Config, ExitRequest> ParseConfig(int argc, const char* const* argv,
+                                              const std::vector<rpc::ListeningSocket>& inherited = {});
 
 }  // namespace netprov
 

@@ -1,8 +1,5 @@
 #include "server/config.h"
 
-#include <stdlib.h>
-#include <unistd.h>
-
 #include <fstream>
 #include <optional>
 #include <string>
@@ -10,8 +7,10 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/rpc/listening_socket.h"
 
 namespace netprov {
 namespace {
@@ -57,6 +56,7 @@ TEST(ConfigTest, HasTheDocumentedDefaults) {
   EXPECT_EQ(config.connections.per_uid, 128u);
   EXPECT_EQ(config.connections.tcp_total, 512u);
   EXPECT_EQ(config.connections.per_address, 128u);
+  EXPECT_EQ(config.connections.short_per_second, 32u);
   EXPECT_EQ(config.metrics, std::nullopt);
   EXPECT_EQ(config.workers, 4);
   EXPECT_EQ(config.queue_limit, 1024u);
@@ -100,13 +100,16 @@ TEST(ConfigTest, ReadsEveryFlag) {
                                 "--max-tcp-connections",
                                 "3",
                                 "--max-connections-per-address",
-                                "4"});
+                                "4",
+                                "--max-short-connections-per-address",
+                                "0"});
   EXPECT_EQ(config.socket_group, "net");
   EXPECT_EQ(config.policy, "/p.yaml");
   EXPECT_EQ(config.connections.unix_total, 1u);
   EXPECT_EQ(config.connections.per_uid, 2u);
   EXPECT_EQ(config.connections.tcp_total, 3u);
   EXPECT_EQ(config.connections.per_address, 4u);
+  EXPECT_EQ(config.connections.short_per_second, 0u);
   EXPECT_EQ(config.socket_path, "/s");
   EXPECT_EQ(config.state_dir, "/d");
   EXPECT_EQ(config.audit_log, "/var/log/netprov/audit.log");
@@ -136,21 +139,71 @@ TEST(ConfigTest, TcpNeedsCertificatesOrAWordThatItShallDoWithout) {
   EXPECT_THAT(Refused({"--tls-cert", "c", "--tls-key", "k", "--tls-client-ca", "a"}).text, HasSubstr("--listen"));
 }
 
-TEST(ConfigTest, SocketsThatWereHandedOverMayBeServedWithTls) {
-  const std::vector<const char*> arguments = {"--tls-cert", "c", "--tls-key", "k", "--tls-client-ca", "a"};
-  const auto set = [](const std::string& pid, const char* count) {
-    ::setenv("LISTEN_PID", pid.c_str(), 1);
-    ::setenv("LISTEN_FDS", count, 1);
+// Sockets of whoever started the process, of these kinds.
+std::vector<rpc::ListeningSocket> Inherited(const std::vector<rpc::ListeningSocket::Kind>& kinds) {
+  std::vector<rpc::ListeningSocket> sockets;
+  for (const rpc::ListeningSocket::Kind kind : kinds) {
+    const bool is_unix = kind == rpc::ListeningSocket::Kind::kUnix;
+    sockets.push_back({.kind = kind, .address = is_unix ? "/run/given" : "192.0.2.1:7001", .is_own = false});
+  }
+  return sockets;
+}
+
+TEST(ConfigTest, SomethingIsServedAndTcpNotByChance) {
+  using enum rpc::ListeningSocket::Kind;
+  const std::vector<const char*> tls = {"--tls-cert", "c", "--tls-key", "k", "--tls-client-ca", "a"};
+  const std::vector<const char*> listen = {"--listen", "127.0.0.1:0"};
+  const std::vector<const char*> no_socket = {"--socket", ""};
+  const std::vector<const char*> insecure = {"--insecure"};
+  constexpr char kNothing[] = "netprovd: --socket: without a socket, --listen must say where to serve\n";
+  constexpr char kNoTcp[] = "netprovd: --tls-cert: is for TCP, and --listen names no address\n";
+  constexpr char kGivenIsNoTcp[] =
+      "netprovd: --tls-cert: is for TCP, and --listen names no address, nor is a socket that was handed over one of "
+      "TCP\n";
+  constexpr char kPlain[] = "netprovd: --listen 127.0.0.1:0 needs --tls-cert, --tls-key and --tls-client-ca (";
+  constexpr char kGivenIsPlain[] =
+      "netprovd: the socket 192.0.2.1:7001 that was handed over needs --tls-cert, --tls-key and --tls-client-ca (";
+  struct Case {
+    std::vector<std::vector<const char*>> arguments;
+    std::vector<rpc::ListeningSocket::Kind> inherited;
+    const char* refusal;  // its beginning; null: none
   };
-  set(absl::StrCat(::getpid()), "1");
-  EXPECT_EQ(Parsed(arguments).tls.certificate, "c");
-  // None, or another process's.
-  set(absl::StrCat(::getpid()), "0");
-  EXPECT_THAT(Refused(arguments).text, HasSubstr("--listen names no address"));
-  set(absl::StrCat(::getpid() + 1), "1");
-  EXPECT_THAT(Refused(arguments).text, HasSubstr("--listen names no address"));
-  ::unsetenv("LISTEN_PID");
-  ::unsetenv("LISTEN_FDS");
+  for (const Case& c : std::vector<Case>{
+           {{}, {}, nullptr},
+           {{tls}, {}, kNoTcp},
+           {{listen}, {}, kPlain},
+           {{listen, tls}, {}, nullptr},
+           {{listen, insecure}, {}, nullptr},
+           {{no_socket}, {}, kNothing},
+           {{no_socket, insecure}, {}, kNothing},
+           {{no_socket, tls}, {}, kNoTcp},
+           {{no_socket, listen, tls}, {}, nullptr},
+           {{}, {kUnix}, nullptr},
+           {{tls}, {kUnix}, kGivenIsNoTcp},
+           {{listen}, {kUnix}, kPlain},
+           {{listen, tls}, {kUnix}, nullptr},
+           {{no_socket}, {kUnix}, nullptr},
+           {{no_socket, tls}, {kUnix}, kGivenIsNoTcp},
+           {{}, {kTcp}, kGivenIsPlain},
+           {{tls}, {kTcp}, nullptr},
+           {{insecure}, {kTcp}, nullptr},
+           {{listen}, {kTcp}, kPlain},
+           {{no_socket}, {kTcp}, kGivenIsPlain},
+           {{no_socket, tls}, {kTcp}, nullptr},
+           {{no_socket, insecure}, {kTcp}, nullptr},
+           {{no_socket}, {kUnix, kTcp}, kGivenIsPlain},
+           {{no_socket, tls}, {kUnix, kTcp}, nullptr},
+       }) {
+    std::vector<const char*> arguments = {"netprovd"};
+    for (const auto& part : c.arguments) arguments.insert(arguments.end(), part.begin(), part.end());
+    const auto result = ParseConfig(static_cast<int>(arguments.size()), arguments.data(), Inherited(c.inherited));
+    const ExitRequest* exit = std::get_if<ExitRequest>(&result);
+    const std::string what = absl::StrCat(absl::StrJoin(arguments, " "), " with ", c.inherited.size(), " given");
+    ASSERT_EQ(exit != nullptr, c.refusal != nullptr) << what << ": " << (exit == nullptr ? "" : exit->text);
+    if (exit == nullptr) continue;
+    EXPECT_EQ(exit->code, 2) << what;
+    EXPECT_THAT(exit->text, StartsWith(c.refusal)) << what;
+  }
 }
 
 TEST(ConfigTest, SaysWhichFileIsWrong) {
@@ -166,11 +219,27 @@ TEST(ConfigTest, SaysWhichFileIsWrong) {
   }
   EXPECT_THAT(said("workers = \"many\"", {}), StartsWith("netprovd: FILE: --workers: "));
   EXPECT_THAT(said("shutdown-grace = \"soon\"", {}), StartsWith("netprovd: FILE: --shutdown-grace: "));
+  EXPECT_THAT(said("metrics = \"9100\"", {}), StartsWith("netprovd: FILE: --metrics: "));
+  EXPECT_THAT(said("listen = [\"nowhere\"]", {}), StartsWith("netprovd: FILE: --listen: "));
+  EXPECT_THAT(said("state-dir = \"\"", {}), StartsWith("netprovd: FILE: --state-dir: "));
+  EXPECT_THAT(said("insecure = \"maybe\"", {}), StartsWith("netprovd: FILE: "));
+  EXPECT_THAT(said("insecure = [true, false]", {}), StartsWith("netprovd: FILE: "));
+  EXPECT_THAT(said("config = \"x\"", {}), StartsWith("netprovd: FILE: config: "));
   EXPECT_THAT(said("tls-key = \"k\"", {}), StartsWith("netprovd: FILE: --tls-cert, --tls-key"));
   // The command line's own mistakes are not the file's.
   EXPECT_THAT(said("workers = 2", {"--workers", "many"}), StartsWith("netprovd: --workers: "));
   EXPECT_THAT(said("workers = 2", {"--log-level=loud"}), StartsWith("netprovd: --log-level: "));
-  EXPECT_THAT(Refused({"--config", "/no/such/file"}).text, StartsWith("netprovd: /no/such/file "));
+  EXPECT_THAT(said("workers = \"many\"", {"--log-level=loud"}), StartsWith("netprovd: --log-level: "));
+  EXPECT_THAT(said("workers = \"many\"", {"stray"}), StartsWith("netprovd: unexpected: stray\n"));
+  // Of several options, one that stands there is enough.
+  const std::vector<const char*> key = {"--tls-key", "k"};
+  EXPECT_THAT(said("tls-cert = \"c\"", key), StartsWith("netprovd: FILE: --tls-cert, --tls-key"));
+  EXPECT_THAT(said("workers = 2", key), StartsWith("netprovd: --tls-cert, --tls-key"));
+  EXPECT_THAT(said("listen = \"[::1]:1\"", {}), StartsWith("netprovd: FILE: --listen [::1]:1 needs "));
+  EXPECT_THAT(said("insecure = false", {"--listen", "[::1]:1"}), StartsWith("netprovd: --listen [::1]:1 needs "));
+  EXPECT_THAT(Refused({"--config", "/no/such/file"}).text,
+              StartsWith("netprovd: /no/such/file cannot be read: No such file or directory\n"));
+  EXPECT_THAT(Refused({"--config", "/proc"}).text, StartsWith("netprovd: /proc cannot be read: Is a directory\n"));
   EXPECT_THAT(Refused({"stray", "other"}).text, StartsWith("netprovd: unexpected: stray other\n"));
 }
 
@@ -250,6 +319,8 @@ TEST(ConfigTest, MetricsAreServedWhereItIsSaidOrNowhere) {
 TEST(ConfigTest, HelpAndVersionAreNoErrors) {
   const ExitRequest help = Refused({"--help"});
   EXPECT_EQ(help.code, 0);
+  const std::string broken = WriteFile("workers = \"many\"\n");
+  EXPECT_EQ(Refused({"--config", broken.c_str(), "--help"}).code, 0);
   for (const char* flag :
        {"--socket", "--state-dir", "--listen", "--insecure", "--workers", "--queue-limit", "--metrics",
         "--prepared-namespaces", "--shutdown-grace", "--log-level", "--version", "--config"}) {

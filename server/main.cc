@@ -107,16 +107,18 @@ absl::StatusOr<std::optional<gid_t>> GroupOf(const std::string& text) {
 // TLS handshakes that OpenSSL refused.
 Counter failed_handshakes;
 
-// Of the configured addresses, those that are listened on before the privilege for it goes.
-struct ReservedPorts {
+// Where the daemon is reached, for whoever finds the state in use.
+std::string EndpointOf(const Config& config, const std::vector<rpc::ListeningSocket>& inherited) {
+  if (!config.socket_path.empty()) return "unix:" + config.socket_path;
+  return config.listen.empty() ? inherited.front().Name() : config.listen.front();
+}
+
+// Listens on the configured addresses whose ports need CAP_NET_BIND_SERVICE, but for what one of `given` is bound to,
+// and adds the sockets there. What a predecessor serves of them is left to it. Returns the addresses.
+absl::StatusOr<std::vector<std::string>> ListenOnReservedPorts(const Config& config,
+                                                               std::vector<rpc::ListeningSocket>& given) {
   std::vector<std::string> addresses;
   std::vector<rpc::ListeningSocket> sockets;
-};
-
-// Listens on those whose ports need CAP_NET_BIND_SERVICE, but for what one of `given` is bound to, which is taken from
-// there. What a predecessor serves of them is left to it.
-absl::StatusOr<ReservedPorts> ListenOnReservedPorts(const Config& config, std::vector<rpc::ListeningSocket>& given) {
-  ReservedPorts reserved;
   for (const std::string& address : config.listen) {
     int port = 0;
     const bool is_reserved =
@@ -125,10 +127,11 @@ absl::StatusOr<ReservedPorts> ListenOnReservedPorts(const Config& config, std::v
     absl::StatusOr<std::vector<rpc::ListeningSocket>> listening = rpc::ListenTcp(address, given);
     if (!listening.ok() && config.take_over) continue;
     if (!listening.ok()) return listening.status();
-    reserved.addresses.push_back(address);
-    std::move(listening->begin(), listening->end(), std::back_inserter(reserved.sockets));
+    addresses.push_back(address);
+    std::move(listening->begin(), listening->end(), std::back_inserter(sockets));
   }
-  return reserved;
+  std::move(sockets.begin(), sockets.end(), std::back_inserter(given));
+  return addresses;
 }
 
 // Filters the system calls. Returns what the log is to say of what is in force. `capabilities` is what DropPrivileges()
@@ -272,35 +275,46 @@ absl::Status CheckIsMember(const Config& config, std::optional<gid_t> group) {
       absl::StrCat("--socket-group: this process may not give its socket to the group ", *group));
 }
 
-// Takes over from the daemon that serves, once all is found good that can be looked at before; of the addresses, all
-// but those `there` already. nullopt: there is none.
-absl::StatusOr<std::optional<TakenOver>> TakeOverFor(const Config& config, std::optional<gid_t> group,
-                                                     const std::vector<std::string>& there,
-                                                     const std::shared_ptr<spdlog::logger>& log) {
-  const bool has_tls = !config.tls.certificate.empty();
+// Finds what would keep this daemon from serving, as far as that can be looked at while another one serves.
+absl::Status CheckBeforeTakingOver(const Config& config, std::optional<gid_t> group) {
   if (absl::Status kernel = Backend::CheckKernel(); !kernel.ok()) return kernel;
-  if (absl::Status tls = has_tls ? rpc::Tls::Check(config.tls) : absl::OkStatus(); !tls.ok()) return tls;
-  if (absl::Status member = CheckIsMember(config, group); !member.ok()) return member;
-  if (const std::string path = AuditLogOf(config); !path.empty()) {
-    if (absl::Status audit = rpc::Auditor::CheckFile(path); !audit.ok()) return audit;
+  if (!config.tls.certificate.empty()) {
+    if (absl::Status tls = rpc::Tls::Check(config.tls); !tls.ok()) return tls;
   }
+  if (absl::Status member = CheckIsMember(config, group); !member.ok()) return member;
+  const std::string audit_log = AuditLogOf(config);
+  return audit_log.empty() ? absl::OkStatus() : rpc::Auditor::CheckFile(audit_log);
+}
+
+// Takes over from the daemon that serves, if there is one: all sockets but `sockets`, which are there already, those
+// for the `reserved` addresses among them. They are in the result too.
+absl::StatusOr<TakenOver> TakeOverFor(const Config& config, std::optional<gid_t> group,
+                                      const std::vector<std::string>& reserved,
+                                      std::vector<rpc::ListeningSocket> sockets,
+                                      const std::shared_ptr<spdlog::logger>& log) {
+  if (absl::Status good = CheckBeforeTakingOver(config, group); !good.ok()) return good;
   using Reach = rpc::ListenAddresses::Reach;
   std::vector<std::string> wanted = config.listen;
-  std::erase_if(wanted, [&](const std::string& address) { return absl::c_linear_search(there, address); });
+  std::erase_if(wanted, [&](const std::string& address) { return absl::c_linear_search(reserved, address); });
   // All threads leave these signals to whoever waits for them.
   sigset_t ends;
   ::sigemptyset(&ends);
   ::sigaddset(&ends, SIGTERM);
   ::sigaddset(&ends, SIGINT);
   const UniqueFd stop(::signalfd(-1, &ends, SFD_CLOEXEC));
-  return TakeOver({.state_dir = config.state_dir,
-                   .addresses = {.socket_path = config.socket_path,
-                                 .socket_group = group,
-                                 .tcp = std::move(wanted),
-                                 .tcp_reach = has_tls ? Reach::kAnywhere : Reach::kThisHost},
-                   .schema = engine::Registry::NewestSchema(),
-                   .log = log,
-                   .stop = stop.get()});
+  auto taken =
+      TakeOver({.state_dir = config.state_dir,
+                .addresses = {.socket_path = config.socket_path,
+                              .socket_group = group,
+                              .tcp = std::move(wanted),
+                              .tcp_reach = config.tls.certificate.empty() ? Reach::kThisHost : Reach::kAnywhere},
+                .schema = engine::Registry::NewestSchema(),
+                .log = log,
+                .stop = stop.get()});
+  if (!taken.ok()) return taken.status();
+  if (!taken->has_value()) return TakenOver{.sockets = std::move(sockets)};
+  std::move(sockets.begin(), sockets.end(), std::back_inserter((*taken)->sockets));
+  return **std::move(taken);
 }
 
 // Null, and why in the log: nobody can take over from this daemon.
@@ -341,21 +355,56 @@ int WaitForEnd(const sigset_t& signals, const SuccessorListener* successors, Rel
   }
 }
 
-int Run(Config config, const sigset_t& signals) {
-  const std::string endpoint = config.socket_path.empty() ? config.listen.front() : "unix:" + config.socket_path;
+// From now on, the second signal to end ends at once: the state is safe, as what is unfinished is recovered at the next
+// start. `first` is the signal that this daemon ends by; SIGHUP, that a successor has taken over, does not count.
+void EndAtSecondSignal(const sigset_t& signals, int first) {
+  std::thread([signals, left = first == SIGHUP ? 2 : 1]() mutable {
+    while (left > 0) {
+      int next = SIGHUP;
+      ::sigwait(&signals, &next);
+      if (next != SIGHUP) --left;
+    }
+    ::_exit(1);
+  }).detach();
+}
+
+// Serves until a signal or a successor ends that, and lets the calls finish.
+void ServeUntilEnd(const Config& config, const sigset_t& signals, rpc::Server& server, SuccessorListener* successors,
+                   Reloader& reloader, rpc::Auditor* auditor, spdlog::logger& log) {
+  ServiceManager manager([&server] { return server.GetsOn(); });
+  const std::string status = absl::StrCat("Serving ", absl::StrJoin(server.addresses(), ", "));
+  manager.Ready(status);
+  const int signal = WaitForEnd(signals, successors, reloader, auditor, manager, status, log);
+  const std::optional<pid_t> successor = successors == nullptr ? std::nullopt : successors->Stop();
+  if (successor.has_value()) {
+    manager.HandedOver(*successor);
+    log.info(absl::StrCat("event=handed_over pid=", *successor));
+  } else {
+    manager.Stopping();
+    log.info(absl::StrCat("shutting_down signal=", sigabbrev_np(signal)));
+  }
+  reloader.Stop();
+  EndAtSecondSignal(signals, signal);
+  if (successor.has_value()) {
+    server.HandOver(config.shutdown_grace);
+  } else {
+    server.Shutdown(config.shutdown_grace);
+  }
+}
+
+// `sockets` are those that whoever started this process listens on for it.
+int Run(Config config, std::vector<rpc::ListeningSocket> sockets, const sigset_t& signals) {
+  const std::string endpoint = EndpointOf(config, sockets);
   absl::StatusOr<std::optional<gid_t>> group = GroupOf(config.socket_group);
   if (!group.ok()) return Fail(group.status());
-  auto inherited = rpc::InheritedSockets(::getenv("LISTEN_PID"), ::getenv("LISTEN_FDS"));
-  if (!inherited.ok()) return Fail(inherited.status());
-  if (config.take_over && !inherited->empty()) {
+  if (config.take_over && !sockets.empty()) {
     return Fail(absl::FailedPreconditionError("--take-over: whoever started this process gave it its sockets already"));
   }
-  absl::StatusOr<ReservedPorts> reserved = ReservedPorts();
+  absl::StatusOr<std::vector<std::string>> reserved = std::vector<std::string>();
   absl::StatusOr<std::vector<std::string>> capabilities = std::vector<std::string>();
   if (!config.no_sandbox) {
-    reserved = ListenOnReservedPorts(config, *inherited);
+    reserved = ListenOnReservedPorts(config, sockets);
     if (!reserved.ok()) return Fail(reserved.status());
-    std::move(reserved->sockets.begin(), reserved->sockets.end(), std::back_inserter(*inherited));
     // Ahead of the first thread, which is the log's: each has capabilities of its own.
     capabilities = DropPrivileges(*group);
     if (!capabilities.ok()) return Fail(capabilities.status());
@@ -369,21 +418,15 @@ int Run(Config config, const sigset_t& signals) {
   Reloader reloader(SourcesOf(config, serving_tls, serving), log);
   auto policy = PolicyOf(config, *group);
   if (!policy.ok()) return Fail(policy.status());
-  TakenOver taken{.sockets = *std::move(inherited)};
-  if (config.take_over) {
-    auto from = TakeOverFor(config, *group, reserved->addresses, log);
-    if (!from.ok()) return Fail(from.status());
-    if (from->has_value()) {
-      std::move(taken.sockets.begin(), taken.sockets.end(), std::back_inserter((*from)->sockets));
-      taken = **std::move(from);
-    }
-  }
+  absl::StatusOr<TakenOver> taken = TakenOver{.sockets = std::move(sockets)};
+  if (config.take_over) taken = TakeOverFor(config, *group, *reserved, std::move(taken->sockets), log);
+  if (!taken.ok()) return Fail(taken.status());
   // Outlives all that is not its successor's before it is closed.
   std::unique_ptr<SuccessorListener> successors;
   auto backend = Backend::Open(
       {.state_dir = config.state_dir, .kind = StateLock::Kind::kDaemon, .endpoint = endpoint, .wait = kWaitForCommands},
       {.durability = config.durability == "power" ? engine::Durability::kPower : engine::Durability::kProcess},
-      config.prepared_namespaces, std::move(taken.lock));
+      config.prepared_namespaces, std::move(taken->lock));
   if (!backend.ok()) return Fail(backend.status());
   auto auditor = AuditorOf(config, (*backend)->registry());
   if (!auditor.ok()) return Fail(auditor.status());
@@ -397,7 +440,7 @@ int Run(Config config, const sigset_t& signals) {
       rpc::Server::Start((*backend)->engine(), {.socket_path = config.socket_path,
                                                 .socket_group = *group,
                                                 .listen = config.listen,
-                                                .inherited = std::move(taken.sockets),
+                                                .inherited = std::move(taken->sockets),
                                                 .tls = tls->get(),
                                                 .insecure = config.insecure,
                                                 .connections = config.connections,
@@ -418,7 +461,7 @@ int Run(Config config, const sigset_t& signals) {
                                 .reloader = &reloader,
                                 .tls = tls->get(),
                                 .failed_handshakes = &failed_handshakes});
-  auto exposer = ExposerOf(config, collector, taken.pid != 0, *log);
+  auto exposer = ExposerOf(config, collector, taken->pid != 0, *log);
   if (!exposer.ok()) return Fail(exposer.status());
   // A start that fails says why and nothing else.
   log->log(config.no_sandbox ? spdlog::level::warn : spdlog::level::info, *confined);
@@ -429,35 +472,7 @@ int Run(Config config, const sigset_t& signals) {
   reloader.Start();
   successors = ListenForSuccessor(config, **backend, **server, log);
   for (const std::string& address : (*server)->addresses()) log->info(absl::StrCat("listening address=", address));
-
-  ServiceManager manager([server = server->get()] { return server->GetsOn(); });
-  const std::string status = absl::StrCat("Serving ", absl::StrJoin((*server)->addresses(), ", "));
-  manager.Ready(status);
-  const int signal = WaitForEnd(signals, successors.get(), reloader, auditor->get(), manager, status, *log);
-  const std::optional<pid_t> successor = successors == nullptr ? std::nullopt : successors->Stop();
-  if (successor.has_value()) {
-    manager.HandedOver(*successor);
-    log->info(absl::StrCat("event=handed_over pid=", *successor));
-  } else {
-    manager.Stopping();
-    log->info(absl::StrCat("shutting_down signal=", sigabbrev_np(signal)));
-  }
-  reloader.Stop();
-  // The second one ends at once. The state is safe: what is unfinished is recovered at the next start. That a successor
-  // has taken over is none.
-  std::thread([signals, left = signal == SIGHUP ? 2 : 1]() mutable {
-    while (left > 0) {
-      int next = SIGHUP;
-      ::sigwait(&signals, &next);
-      if (next != SIGHUP) --left;
-    }
-    ::_exit(1);
-  }).detach();
-  if (successor.has_value()) {
-    (*server)->HandOver(config.shutdown_grace);
-  } else {
-    (*server)->Shutdown(config.shutdown_grace);
-  }
+  ServeUntilEnd(config, signals, **server, successors.get(), reloader, auditor->get(), *log);
   exposer->reset();
   server->reset();
   auditor->reset();
@@ -473,7 +488,9 @@ int Run(Config config, const sigset_t& signals) {
 int main(int argc, char** argv) {
   // Debian's Abseil looks for deadlocks at every lock that gRPC takes, also in what ships; that costs every call.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
-  auto parsed = netprov::ParseConfig(argc, argv);
+  auto inherited = netprov::rpc::InheritedSockets(::getenv("LISTEN_PID"), ::getenv("LISTEN_FDS"));
+  if (!inherited.ok()) return netprov::Fail(inherited.status());
+  auto parsed = netprov::ParseConfig(argc, argv, *inherited);
   if (const auto* exit = std::get_if<netprov::ExitRequest>(&parsed)) {
     std::fputs(exit->text.c_str(), exit->code == 0 ? stdout : stderr);
     return exit->code;
@@ -487,5 +504,5 @@ int main(int argc, char** argv) {
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   // Nobody may end the daemon by closing the pipe that it logs to.
   ::signal(SIGPIPE, SIG_IGN);
-  return netprov::Run(std::get<netprov::Config>(parsed), signals);
+  return netprov::Run(std::get<netprov::Config>(parsed), *std::move(inherited), signals);
 }

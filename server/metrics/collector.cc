@@ -68,10 +68,12 @@ void AddConnections(Families& families, const rpc::Server::Statistics& server) {
   families.Counter("netprov_connections_accepted_total", "Connections that were accepted")
       .Sample({{"transport", "unix"}}, accepted.accepted_unix)
       .Sample({{"transport", "tcp"}}, accepted.accepted_tcp);
-  families
-      .Counter("netprov_connections_refused_total", "Connections that were closed at once, by what there is no room in")
+  families.Counter("netprov_connections_delayed_total", "Connections that had to wait, as too many before were short")
+      .Sample({}, accepted.delayed);
+  families.Counter("netprov_connections_refused_total", "Connections that were closed, by what there was no room in")
       .Sample({{"reason", "connections"}}, accepted.refused)
       .Sample({{"reason", "connections_of_one"}}, accepted.refused_of_one)
+      .Sample({{"reason", "short_connections"}}, accepted.refused_delayed)
       .Sample({{"reason", "descriptors"}}, accepted.without_descriptors);
 }
 

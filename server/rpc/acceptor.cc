@@ -1,8 +1,7 @@
 #include "server/rpc/acceptor.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -33,6 +32,9 @@ constexpr absl::Duration kComplaintInterval = absl::Seconds(1);
 // Where descriptors or memory lack and not even the spare one helps, trying at once would only burn the processor.
 constexpr absl::Duration kPause = absl::Milliseconds(20);
 
+// For how long a connection waits for its turn before it is closed.
+constexpr absl::Duration kLongestWait = absl::Seconds(5);
+
 UniqueFd OpenSpare() { return UniqueFd(::open("/dev/null", O_RDONLY | O_CLOEXEC)); }
 
 // The supplementary groups of the peer (SO_PEERGROUPS, Linux 4.13).
@@ -62,21 +64,16 @@ bool ReadPeer(int fd, access::Identity& peer) {
   return true;
 }
 
-// The IP address of a peer, without its port. Of IPv6 the first half: a host mostly has all that begin with it.
-std::string AddressOf(const sockaddr_storage& address) {
-  char text[INET6_ADDRSTRLEN] = {};
-  if (address.ss_family == AF_INET6) {
-    in6_addr ipv6 = reinterpret_cast<const sockaddr_in6&>(address).sin6_addr;
-    if (IN6_IS_ADDR_V4MAPPED(&ipv6)) {
-      ::inet_ntop(AF_INET, &ipv6.s6_addr[12], text, sizeof(text));
-      return text;
-    }
-    std::fill(std::begin(ipv6.s6_addr) + 8, std::end(ipv6.s6_addr), 0);
-    ::inet_ntop(AF_INET6, &ipv6, text, sizeof(text));
-  } else {
-    ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in&>(address).sin_addr, text, sizeof(text));
-  }
-  return text;
+// Whether the peer has closed the connection. What it has sent before may be unread, so recv(2) does not tell.
+bool HasHungUp(int fd) {
+  pollfd events = {.fd = fd, .events = POLLRDHUP, .revents = 0};
+  return ::poll(&events, 1, 0) > 0;
+}
+
+// In milliseconds, never too short.
+int TimeoutOf(absl::Duration wait) {
+  if (wait == absl::InfiniteDuration()) return -1;
+  return static_cast<int>(absl::ToInt64Milliseconds(absl::Ceil(wait, absl::Milliseconds(1))));
 }
 
 }  // namespace
@@ -133,10 +130,10 @@ void Acceptor::Close() {
 void Acceptor::Run() {
   epoll_event events[16];
   for (;;) {
-    const int count = ::epoll_wait(epoll_.get(), events, 16, -1);
+    const int count = ::epoll_wait(epoll_.get(), events, 16, TimeoutOf(ServeWaiting()));
     for (int i = 0; i < count; ++i) {
       const auto* socket = static_cast<const ListeningSocket*>(events[i].data.ptr);
-      if (socket == nullptr) return;
+      if (socket == nullptr) return ServeAllWaiting();
       for (int accepted = 0; accepted < kAcceptedAtOnce && Accept(*socket); ++accepted) {
       }
     }
@@ -157,15 +154,23 @@ bool Acceptor::Accept(const ListeningSocket& socket) {
   if (socket.kind == ListeningSocket::Kind::kUnix) {
     if (!ReadPeer(fd.get(), peer)) return true;
   } else {
-    ip_address = AddressOf(address);
+    ip_address = KeyOf(address);
   }
   struct stat file = {};
   if (::fstat(fd.get(), &file) != 0) return true;
   size_t place = 0;
   switch (connections_.Admit(fd.get(), file.st_ino, peer, ip_address, &place)) {
     case Admission::kAdmitted:
-      (ip_address.empty() ? statistics_.accepted_unix : statistics_.accepted_tcp).Add();
-      options_.hand_over(std::move(fd), socket, place);
+      // Who comes later does not get in ahead of who waits.
+      if (!ip_address.empty() &&
+          (waiting_.contains(ip_address) || connections_.WaitFor(ip_address) > absl::ZeroDuration())) {
+        waiting_[ip_address].push_back(
+            {.fd = std::move(fd), .inode = file.st_ino, .socket = &socket, .until = options_.clock() + kLongestWait});
+        statistics_.delayed.Add();
+        Complain(delayed_, "event=connections_delayed", ip_address);
+        break;
+      }
+      HandOver(std::move(fd), socket, place);
       break;
     case Admission::kTooMany:
       statistics_.refused.Add();
@@ -179,6 +184,48 @@ bool Acceptor::Accept(const ListeningSocket& socket) {
   return true;
 }
 
+void Acceptor::HandOver(UniqueFd fd, const ListeningSocket& socket, size_t place) {
+  (socket.kind == ListeningSocket::Kind::kUnix ? statistics_.accepted_unix : statistics_.accepted_tcp).Add();
+  options_.hand_over(std::move(fd), socket, place);
+}
+
+absl::Duration Acceptor::ServeWaiting() {
+  absl::Duration next = absl::InfiniteDuration();
+  for (auto entry = waiting_.begin(); entry != waiting_.end();) {
+    auto& [address, queue] = *entry;
+    for (; !queue.empty(); queue.pop_front()) {
+      Waiting& first = queue.front();
+      if (HasHungUp(first.fd.get())) {
+        connections_.GiveUp(first.fd.get(), first.inode, address);
+        continue;
+      }
+      const absl::Duration wait = connections_.WaitFor(address);
+      if (wait == absl::ZeroDuration()) {
+        connections_.EndWait(first.fd.get(), first.inode, address);
+        HandOver(std::move(first.fd), *first.socket, 0);
+        continue;
+      }
+      const absl::Duration left = first.until - options_.clock();
+      if (left > absl::ZeroDuration()) {
+        next = std::min({next, wait, left});
+        break;
+      }
+      connections_.GiveUp(first.fd.get(), first.inode, address);
+      statistics_.refused_delayed.Add();
+      Refused("short_connections", address);
+    }
+    entry = queue.empty() ? waiting_.erase(entry) : std::next(entry);
+  }
+  return next;
+}
+
+void Acceptor::ServeAllWaiting() {
+  for (auto& [address, queue] : waiting_) {
+    for (Waiting& each : queue) HandOver(std::move(each.fd), *each.socket, 0);
+  }
+  waiting_.clear();
+}
+
 bool Acceptor::TurnAway(const ListeningSocket& socket) {
   const std::string reason = strerrorname_np(errno);
   spare_.Reset();
@@ -190,13 +237,15 @@ bool Acceptor::TurnAway(const ListeningSocket& socket) {
   return turned_away;
 }
 
-void Acceptor::Refused(const std::string& why, const std::string& who) {
-  ++refused_;
-  if (absl::Now() < next_complaint_) return;
-  options_.log->warn(
-      absl::StrCat("event=connections_refused reason=", why, " count=", refused_, " last=", LogfmtValue(who)));
-  next_complaint_ = absl::Now() + kComplaintInterval;
-  refused_ = 0;
+void Acceptor::Refused(absl::string_view why, const std::string& who) {
+  Complain(refused_, absl::StrCat("event=connections_refused reason=", why), who);
+}
+
+void Acceptor::Complain(Complaint& complaint, absl::string_view what, const std::string& who) {
+  ++complaint.count;
+  if (absl::Now() < complaint.next) return;
+  options_.log->warn(absl::StrCat(what, " count=", complaint.count, " last=", LogfmtValue(who)));
+  complaint = {.next = absl::Now() + kComplaintInterval};
 }
 
 }  // namespace netprov::rpc

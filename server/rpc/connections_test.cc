@@ -1,12 +1,18 @@
 #include "server/rpc/connections.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <set>
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "gtest/gtest.h"
+#include "server/base/boot_time.h"
 
 namespace netprov::rpc {
 namespace {
@@ -18,7 +24,8 @@ class ConnectionsTest : public ::testing::Test {
  protected:
   explicit ConnectionsTest(ConnectionLimits limits = {.unix_total = 6, .per_uid = 2, .tcp_total = 3, .per_address = 2})
       : connections_(
-            limits, [this](int fd, ino_t) { return open_.contains(fd); }, absl::ZeroDuration()) {}
+            limits, [this](int fd, ino_t) { return open_.contains(fd); }, absl::ZeroDuration(),
+            [this] { return now_; }) {}
 
   // Connects with the next descriptor.
   Admission Unix(uid_t uid) {
@@ -29,6 +36,7 @@ class ConnectionsTest : public ::testing::Test {
   void Close(int fd) { open_.erase(fd); }
 
   Connections connections_;
+  absl::Duration now_ = absl::Hours(1);
   std::set<int> open_;
   int last_ = 0;
   size_t place_ = 0;
@@ -101,7 +109,7 @@ TEST_F(ConnectionsTest, OneAddressCannotTakeAll) {
 // The number of a closed descriptor may be that of a new connection already.
 TEST(ConnectionsInodeTest, ANumberThatWasGivenToAnotherSocketIsNotTheConnection) {
   Connections connections(
-      {.unix_total = 4}, [](int, ino_t inode) { return inode == 2; }, absl::ZeroDuration());
+      {.unix_total = 4}, [](int, ino_t inode) { return inode == 2; }, absl::ZeroDuration(), BootTime);
   const access::Identity peer{.kind = access::Identity::Kind::kUnix, .uid = 0};
   size_t place = 0;
   ASSERT_EQ(connections.Admit(7, 1, peer, "", &place), Admission::kAdmitted);
@@ -133,6 +141,137 @@ TEST(ConnectionsFileTest, AConnectionCountsUntilItsSocketIsClosed) {
   ASSERT_EQ(connections.Admit(0, 1, {.kind = access::Identity::Kind::kUnix, .uid = 0}, "", &place),
             Admission::kAdmitted);
   EXPECT_EQ(connections.open_unix(), 0u);
+}
+
+std::string KeyOf(const char* text) {
+  sockaddr_storage peer = {};
+  auto& ipv4 = reinterpret_cast<sockaddr_in&>(peer);
+  auto& ipv6 = reinterpret_cast<sockaddr_in6&>(peer);
+  if (::inet_pton(AF_INET, text, &ipv4.sin_addr) == 1) {
+    peer.ss_family = AF_INET;
+  } else {
+    peer.ss_family = AF_INET6;
+    EXPECT_EQ(::inet_pton(AF_INET6, text, &ipv6.sin6_addr), 1) << text;
+  }
+  return rpc::KeyOf(peer);
+}
+
+TEST(ConnectionsKeyTest, AHostHasOneAddressOrSixtyFourBitsOfThem) {
+  EXPECT_EQ(KeyOf("192.0.2.1"), "192.0.2.1");
+  EXPECT_EQ(KeyOf("::ffff:192.0.2.1"), "192.0.2.1");
+  EXPECT_EQ(KeyOf("2001:db8:0:1::2"), "2001:db8:0:1::");
+  EXPECT_EQ(KeyOf("2001:db8:0:1:ffff::3"), "2001:db8:0:1::");
+  EXPECT_EQ(KeyOf("2001:db8:0:2::2"), "2001:db8:0:2::");
+}
+
+class ShortConnectionsTest : public ConnectionsTest {
+ protected:
+  explicit ShortConnectionsTest(size_t per_second = 4)
+      : ConnectionsTest(
+            {.unix_total = 64, .per_uid = 64, .tcp_total = 512, .per_address = 256, .short_per_second = per_second}) {}
+
+  // So many connections, each of which ends after `age`; found to have done so once all have.
+  void Have(int count, const std::string& address, absl::Duration age = absl::ZeroDuration()) {
+    for (int i = 0; i < count; ++i) {
+      ASSERT_EQ(Tcp(address), Admission::kAdmitted);
+      now_ += age;
+      Close(last_);
+    }
+    EXPECT_LE(connections_.open_tcp(), 512u);
+  }
+  double Wait(const std::string& address) { return absl::ToDoubleSeconds(connections_.WaitFor(address)); }
+};
+
+TEST_F(ShortConnectionsTest, TwiceAsManyAsASecondMayHaveAreForNothing) {
+  Have(7, "10.0.0.1");
+  EXPECT_EQ(Wait("10.0.0.1"), 0);
+  Have(1, "10.0.0.1");
+  EXPECT_EQ(Wait("10.0.0.1"), 0.25);
+  EXPECT_EQ(Wait("10.0.0.2"), 0) << "others do not pay for it";
+  now_ += absl::Milliseconds(250);
+  EXPECT_EQ(Wait("10.0.0.1"), 0);
+  // It is full again after two seconds, and not fuller.
+  now_ += absl::Hours(1);
+  Have(7, "10.0.0.1");
+  EXPECT_EQ(Wait("10.0.0.1"), 0);
+  Have(1, "10.0.0.1");
+  EXPECT_EQ(Wait("10.0.0.1"), 0.25);
+}
+
+TEST_F(ShortConnectionsTest, TheNextOneFindsThoseThatEnded) {
+  for (int i = 0; i < 8; ++i) {
+    ASSERT_EQ(Tcp("10.0.0.1"), Admission::kAdmitted);
+    Close(last_);
+    EXPECT_EQ(Wait("10.0.0.1"), 0);
+  }
+  ASSERT_EQ(Tcp("10.0.0.1"), Admission::kAdmitted);
+  EXPECT_EQ(Wait("10.0.0.1"), 0.25);
+}
+
+TEST_F(ShortConnectionsTest, WhatStaysOrLastsIsNotCharged) {
+  for (int i = 0; i < 100; ++i) ASSERT_EQ(Tcp("10.0.0.1"), Admission::kAdmitted);
+  EXPECT_EQ(connections_.open_tcp(), 100u);
+  EXPECT_EQ(Wait("10.0.0.1"), 0);
+  now_ += absl::Seconds(10);
+  open_.clear();
+  EXPECT_EQ(connections_.open_tcp(), 0u);
+  EXPECT_EQ(Wait("10.0.0.1"), 0);
+  Have(8, "10.0.0.1", absl::Milliseconds(1));
+  EXPECT_GT(Wait("10.0.0.1"), 0);
+}
+
+TEST_F(ShortConnectionsTest, ManyAtOnceArePaidForToo) {
+  for (int i = 0; i < 16; ++i) ASSERT_EQ(Tcp("10.0.0.1"), Admission::kAdmitted);
+  open_.clear();
+  ASSERT_EQ(Tcp("10.0.0.1"), Admission::kAdmitted);
+  EXPECT_EQ(Wait("10.0.0.1"), 2.25);
+  // But not forever.
+  for (int i = 0; i < 100; ++i) ASSERT_EQ(Tcp("10.0.0.1"), Admission::kAdmitted);
+  open_.clear();
+  ASSERT_EQ(Tcp("10.0.0.1"), Admission::kAdmitted);
+  EXPECT_EQ(Wait("10.0.0.1"), 4.25);
+}
+
+TEST_F(ShortConnectionsTest, WhoHasWaitedPaysOnceAndWhoGaveUpNothing) {
+  Have(8, "10.0.0.1");
+  ASSERT_EQ(Tcp("10.0.0.1"), Admission::kAdmitted);
+  const int served = last_;
+  ASSERT_EQ(Tcp("10.0.0.1"), Admission::kAdmitted);
+  now_ += absl::Milliseconds(250);
+  ASSERT_EQ(Wait("10.0.0.1"), 0);
+  connections_.EndWait(served, 1000 + served, "10.0.0.1");
+  EXPECT_EQ(Wait("10.0.0.1"), 0.25);
+  connections_.GiveUp(last_, 1000 + last_, "10.0.0.1");
+  EXPECT_EQ(connections_.open_tcp(), 1u);
+  Close(served);
+  EXPECT_EQ(connections_.open_tcp(), 0u);
+  EXPECT_EQ(Wait("10.0.0.1"), 0.25);
+}
+
+TEST_F(ShortConnectionsTest, AHostOfIpv6PaysForAllOfItsAddresses) {
+  for (int i = 0; i < 8; ++i) Have(1, KeyOf(absl::StrCat("2001:db8::", i).c_str()));
+  EXPECT_EQ(Wait(KeyOf("2001:db8::ffff")), 0.25);
+  EXPECT_EQ(Wait(KeyOf("2001:db8:0:1::1")), 0);
+}
+
+TEST_F(ShortConnectionsTest, UnixSocketsAreNotConcerned) {
+  for (int i = 0; i < 1000; ++i) {
+    ASSERT_EQ(Unix(kSomebody), Admission::kAdmitted);
+    Close(last_);
+    EXPECT_EQ(connections_.open_unix(), 0u);
+  }
+  EXPECT_EQ(Wait("uid:100000"), 0);
+}
+
+class AnyNumberOfConnectionsTest : public ShortConnectionsTest {
+ protected:
+  AnyNumberOfConnectionsTest() : ShortConnectionsTest(0) {}
+};
+
+TEST_F(AnyNumberOfConnectionsTest, ZeroIsNoLimit) {
+  Have(1000, "10.0.0.1");
+  ASSERT_EQ(Tcp("10.0.0.1"), Admission::kAdmitted);
+  EXPECT_EQ(Wait("10.0.0.1"), 0);
 }
 
 }  // namespace

