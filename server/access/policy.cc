@@ -265,10 +265,10 @@ Verdict Policy::Decide(const Identity& identity, const Demand& demand, const Lab
   return is_up_to_labels ? Verdict::kUpToLabels : Verdict::kDenied;
 }
 
-std::vector<Labels> Policy::LabelsThatAllow(const Identity& identity, const Demand& demand) const {
-  std::vector<Labels> found;
+std::set<Labels> Policy::LabelsThatAllow(const Identity& identity, const Demand& demand) const {
+  std::set<Labels> found;
   for (const Rule& rule : rules_) {
-    if (!rule.labels.empty() && IsAbout(rule, identity, demand)) found.push_back(rule.labels);
+    if (!rule.labels.empty() && IsAbout(rule, identity, demand)) found.insert(rule.labels);
   }
   return found;
 }

@@ -148,7 +148,7 @@ class Policy {
   Verdict Decide(const Identity& identity, const Demand& demand, const Labels* labels) const;
 
   // The labels of each rule that allows what is demanded of a resource that has them.
-  std::vector<Labels> LabelsThatAllow(const Identity& identity, const Demand& demand) const;
+  std::set<Labels> LabelsThatAllow(const Identity& identity, const Demand& demand) const;
 
   // The rules that `identity` is one of the principals of.
   std::vector<const Rule*> RulesFor(const Identity& identity) const;

@@ -70,14 +70,17 @@ bool ChangesOthers(const std::string& sysctl) {
 // somebody set a hardware address or an MTU (dev_set_mac_address(), br_change_mtu()).
 LinkSettings TakeEnd(const Link& now, LinkSettings& settings) {
   LinkSettings end;
+  // A bridge follows the MTU and the hardware address of its ports when they come, and what stands on it does too, and
+  // does not come back (br_mtu_auto_adjust(), vlan_device_event()); nor does it forward for one that shall be down.
+  if (settings.master.value_or(0) != 0) return end;
+  // As IPv6 comes to a link, it gets an address by its hardware address (addrconf_notify()), and may get others.
+  if (now.mtu < IPV6_MIN_MTU && settings.mtu.value_or(0) >= IPV6_MIN_MTU) return end;
+  end.mtu = std::exchange(settings.mtu, std::nullopt);
   // One that comes up has nothing to lose, and some kinds keep their hardware address from then on
   // (eth_prepare_mac_addr_change()).
-  if (settings.up != true) {
-    end.up = std::exchange(settings.up, std::nullopt);
-    end.mac = std::exchange(settings.mac, std::nullopt);
-  }
-  // Addresses may need another one (ipv6_find_idev()).
-  if (now.mtu >= IPV6_MIN_MTU) end.mtu = std::exchange(settings.mtu, std::nullopt);
+  if (settings.up == true) return end;
+  end.up = std::exchange(settings.up, std::nullopt);
+  end.mac = std::exchange(settings.mac, std::nullopt);
   return end;
 }
 
@@ -188,10 +191,12 @@ KernelResult<Link> Engine::Turn(const LinkTurn& turn) {
   const bool loses_vlans =
       !turn.is_back && !needs_bridge && to.IsPort() && to.port.vlans.empty() && !from.port.vlans.empty();
   if (loses_vlans) NETPROV_RETURN_IF_ERROR(SetDefaultVlans(turn.to.link, turn.netns, before, settings));
+  // An earlier way back may have come so far, and no further.
+  const bool may_have_lost = turn.is_back && MayLoseConfig(settings);
   // Where the kernel refused the way there, the way back would be refused as well.
   LeaveOutWhatIs(before, settings);
   if (!turn.is_back) TakeEnd(before, settings);
-  const bool may_lose = MayLoseConfig(settings);
+  const bool may_lose = may_have_lost || MayLoseConfig(settings);
   if (settings != LinkSettings()) NETPROV_RETURN_IF_ERROR(kernel_.SetLink(turn.netns, turn.ifindex, settings));
 
   const IpChange change = ChangeBetween(OnLink(from.WholeIp()), OnLink(to.WholeIp()));
@@ -216,10 +221,14 @@ KernelResult<Link> Engine::EndTurn(const LinkTurn& turn) {
   NETPROV_ASSIGN_OR_RETURN(const Link before, LookAt(turn));
   LinkSettings settings = SettingsBetween(turn.from, turn.to, /*bridge=*/0);
   LeaveOutWhatIs(before, settings);
-  settings = TakeEnd(before, settings);
-  if (settings == LinkSettings()) return before;
-  NETPROV_RETURN_IF_ERROR(kernel_.SetLink(turn.netns, turn.ifindex, settings));
-  if (MayLoseConfig(settings)) NETPROV_RETURN_IF_ERROR(BringBackLost(turn));
+  LinkSettings end = TakeEnd(before, settings);
+  if (end == LinkSettings()) return before;
+  // An MTU may be refused, as one above that of what the link stands on: before anything is lost.
+  if (end.mtu.has_value()) {
+    NETPROV_RETURN_IF_ERROR(kernel_.SetLink(turn.netns, turn.ifindex, {.mtu = std::exchange(end.mtu, std::nullopt)}));
+  }
+  if (end != LinkSettings()) NETPROV_RETURN_IF_ERROR(kernel_.SetLink(turn.netns, turn.ifindex, end));
+  NETPROV_RETURN_IF_ERROR(BringBackLost(turn));
   return LookAt(turn);
 }
 

@@ -469,6 +469,75 @@ TEST_F(EngineUpdateTest, AnUpdateThatFailsLeavesNeighborsAndRoutesOfOthers) {
   }
 }
 
+// The kernel may refuse it.
+TEST_F(EngineUpdateTest, AnMtuComesAheadOfWhatLosesNeighbors) {
+  MakeBlueWithFullVeth();
+  const netlink::MacAddress mac = HostLink("h0").mac;
+  int sets = 0;
+  kernel_.SetFaultForTest([&](const std::string& operation) -> std::optional<KernelError> {
+    if (operation == "SetLink") ++sets;
+    return sets < 2 ? std::nullopt : std::optional(KernelError{.code = EIO, .operation = operation, .extack = {}});
+  });
+  EXPECT_REFUSED(Update([](Asked<VethSpec>& asked) {
+                   asked.spec.a.mac = netlink::MacAddress{{2, 0, 0, 0, 0, 9}};
+                   asked.spec.a.mtu = 1400;
+                 }),
+                 Reason::kRollbackFailed);
+  kernel_.SetFaultForTest(nullptr);
+  EXPECT_EQ(HostLink("h0").mtu, 1400U);
+  EXPECT_EQ(HostLink("h0").mac, mac);
+}
+
+// A bridge follows its ports, and what stands on it does not come back.
+TEST_F(EngineUpdateTest, WhatJoinsABridgeIsAsItShallBeBefore) {
+  MakeBlueWithFullVeth();
+  MakeBridge();
+  int sets = 0;
+  kernel_.SetFaultForTest([&](const std::string& operation) -> std::optional<KernelError> {
+    if (operation == "SetLink") ++sets;
+    return std::nullopt;
+  });
+  ASSERT_TRUE(Update([](Asked<VethSpec>& asked) {
+                asked.spec.a.mac = netlink::MacAddress{{2, 0, 0, 0, 0, 9}};
+                asked.spec.a.mtu = 9000;
+                asked.spec.a.config.bridge = "bridges/br";
+              }).ok());
+  kernel_.SetFaultForTest(nullptr);
+  EXPECT_EQ(sets, 1) << "all in one, of which the bridge comes last";
+  EXPECT_EQ(HostLink("h0").mtu, 9000U);
+}
+
+TEST_F(EngineUpdateTest, AWayBackThatStoppedHalfwayGoesOnToWhatWasLost) {
+  ASSERT_TRUE(CreateNamespace("blue").ok());
+  VethSpec spec = Full();
+  spec.b.config.ip.neighbours = {
+      {.address = *netlink::IpAddress::Parse("10.0.0.1"), .mac = netlink::MacAddress{{2, 0, 0, 0, 0, 1}}}};
+  ASSERT_TRUE(CreateVeth("v", spec).ok());
+  const std::string before = kernel_.DumpForTest();
+  for (const bool restarts : {false, true}) {
+    int sets = 0;
+    kernel_.SetFaultForTest([&](const std::string& operation) -> std::optional<KernelError> {
+      if (operation == "SetLink") ++sets;
+      // What the end loses can't be brought back, nor what the way back loses.
+      const bool fails = operation == "FindIpConfig" && sets > 0;
+      return fails ? std::optional(KernelError{.code = EIO, .operation = operation, .extack = {}}) : std::nullopt;
+    });
+    EXPECT_REFUSED(Update([](Asked<VethSpec>& asked) {
+                     asked.spec.b.mac = netlink::MacAddress{{2, 0, 0, 0, 0, 9}};
+                   }),
+                   Reason::kRollbackFailed);
+    kernel_.SetFaultForTest(nullptr);
+    EXPECT_EQ(sets, 2);
+    EXPECT_NE(kernel_.DumpForTest(), before);
+    if (restarts) {
+      Restart();
+    } else {
+      ASSERT_TRUE(Update([](Asked<VethSpec>& asked) { asked.metadata.labels["a"] = "b"; }).ok());
+    }
+    EXPECT_EQ(kernel_.DumpForTest(), before);
+  }
+}
+
 TEST_F(EngineUpdateTest, ValidationLeavesAnEarlierUpdateAsItIs) {
   MakeBlueWithVeth();
   LeaveAnUpdateOfALimit();
