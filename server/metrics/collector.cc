@@ -75,6 +75,11 @@ void AddConnections(Families& families, const rpc::Server::Statistics& server) {
       .Sample({{"reason", "connections_of_one"}}, accepted.refused_of_one)
       .Sample({{"reason", "short_connections"}}, accepted.refused_delayed)
       .Sample({{"reason", "descriptors"}}, accepted.without_descriptors);
+  static const Counter zero;
+  families
+      .Counter("netprov_connections_hung_up_total",
+               "Connections that were ended, as their peers began too many streams")
+      .Sample({}, server.hung_up == nullptr ? zero : *server.hung_up);
 }
 
 void AddConfiguration(Families& families, const Collector::Sources& sources) {

@@ -155,6 +155,7 @@ bool Acceptor::Accept(const ListeningSocket& socket) {
     if (!ReadPeer(fd.get(), peer)) return true;
   } else {
     ip_address = KeyOf(address);
+    peer.from = NameOf(address);
   }
   struct stat file = {};
   if (::fstat(fd.get(), &file) != 0) return true;

@@ -1,6 +1,7 @@
 #include "server/rpc/connections.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/base/boot_time.h"
+#include "server/base/unique_fd.h"
 
 namespace netprov::rpc {
 namespace {
@@ -56,6 +58,23 @@ std::string KeyOf(const sockaddr_storage& peer) {
     ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in&>(peer).sin_addr, text, sizeof(text));
   }
   return text;
+}
+
+std::string NameOf(const sockaddr_storage& peer) {
+  char text[INET6_ADDRSTRLEN] = {};
+  if (peer.ss_family == AF_INET6) {
+    const auto& ipv6 = reinterpret_cast<const sockaddr_in6&>(peer);
+    const uint16_t port = ntohs(ipv6.sin6_port);
+    if (IN6_IS_ADDR_V4MAPPED(&ipv6.sin6_addr)) {
+      ::inet_ntop(AF_INET, &ipv6.sin6_addr.s6_addr[12], text, sizeof(text));
+      return absl::StrCat(text, ":", port);
+    }
+    ::inet_ntop(AF_INET6, &ipv6.sin6_addr, text, sizeof(text));
+    return absl::StrCat("[", text, "]:", port);
+  }
+  const auto& ipv4 = reinterpret_cast<const sockaddr_in&>(peer);
+  ::inet_ntop(AF_INET, &ipv4.sin_addr, text, sizeof(text));
+  return absl::StrCat(text, ":", ntohs(ipv4.sin_port));
 }
 
 Connections::Connections(const ConnectionLimits& limits) : Connections(limits, IsSameSocket, kPause, BootTime) {}
@@ -112,9 +131,10 @@ Admission Connections::Admit(int fd, ino_t inode, const access::Identity& peer, 
     free_places_.pop_back();
     places_[*place] = std::make_shared<const access::Identity>(peer);
   } else {
+    connection.from = peer.from;
     ++tcp_;
   }
-  by_key_[key].push_back(connection);
+  by_key_[key].push_back(std::move(connection));
   return Admission::kAdmitted;
 }
 
@@ -189,6 +209,27 @@ void Connections::GiveUp(int fd, ino_t inode, const std::string& address) {
   connection->is_charged = true;
   Forget(address, of_key, connection, clock_());
   if (of_key.empty()) by_key_.erase(address);
+}
+
+bool Connections::HangUp(const std::string& from) {
+  std::vector<std::pair<int, ino_t>> sockets;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    for (const auto& [key, of_key] : by_key_) {
+      for (const Connection& each : of_key) {
+        if (!each.is_unix && each.from == from) sockets.emplace_back(each.fd, each.inode);
+      }
+    }
+  }
+  bool has_ended_one = false;
+  for (const auto& [fd, inode] : sockets) {
+    // gRPC may close it at any moment, and its number be another socket's then. A copy stays what it is, so nobody else
+    // is cut off. While there is one, gRPC may hear of what it has closed, as it does of events that it fetched before.
+    const UniqueFd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    if (!copy.valid() || !is_open_(copy.get(), inode)) continue;
+    has_ended_one |= ::shutdown(copy.get(), SHUT_RDWR) == 0;
+  }
+  return has_ended_one;
 }
 
 std::shared_ptr<const access::Identity> Connections::PeerAt(size_t place) const {

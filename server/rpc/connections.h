@@ -33,6 +33,10 @@ struct ConnectionLimits {
 // host mostly has all that begin with it. IPv4 within IPv6 is IPv4.
 std::string KeyOf(const sockaddr_storage& peer);
 
+// Such an address with its port, in whole: `10.0.0.7:51234`, `[::1]:51234`. Of no two connections that are open, but of
+// the same link-local address on two links.
+std::string NameOf(const sockaddr_storage& peer);
+
 // What becomes of a connection that somebody made.
 enum class Admission {
   kAdmitted,
@@ -67,7 +71,7 @@ class Connections {
 
   // Counts the socket `fd`, with which `peer` connected. Of kAdmitted with a peer of kind kUnix, `place` becomes a
   // number below `limits.unix_total`, by which PeerAt() knows the peer for as long as the connection counts. `address`
-  // is the KeyOf() any other peer.
+  // is the KeyOf() any other peer, and `peer.from` its NameOf().
   Admission Admit(int fd, ino_t inode, const access::Identity& peer, const std::string& address, size_t* place);
 
   // For how long a connection of TCP that was admitted is to wait, as `address` has had too many short ones. Zero: it
@@ -79,6 +83,10 @@ class Connections {
   void EndWait(int fd, ino_t inode, const std::string& address);
   // It is given up, and about to be closed: it counts no more, and is not charged.
   void GiveUp(int fd, ino_t inode, const std::string& address);
+
+  // Ends the connection of TCP with the peer of this NameOf(): both sides see its end, and gRPC closes it. False: there
+  // is none, or it can't be ended.
+  bool HangUp(const std::string& from);
 
   // The peer of a connection that counts, or null where nobody has the place.
   std::shared_ptr<const access::Identity> PeerAt(size_t place) const;
@@ -102,6 +110,7 @@ class Connections {
     bool is_unix;
     bool is_charged;       // or never will be
     absl::Duration since;  // of the clock
+    std::string from;      // of TCP
   };
   using List = std::list<Connection>;  // the oldest first
 

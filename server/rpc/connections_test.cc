@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <set>
@@ -13,6 +14,7 @@
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "server/base/boot_time.h"
+#include "server/base/unique_fd.h"
 
 namespace netprov::rpc {
 namespace {
@@ -143,7 +145,59 @@ TEST(ConnectionsFileTest, AConnectionCountsUntilItsSocketIsClosed) {
   EXPECT_EQ(connections.open_unix(), 0u);
 }
 
-std::string KeyOf(const char* text) {
+// Two that are connected with each other, of which the first is admitted as one of TCP.
+class HangUpTest : public ::testing::Test {
+ protected:
+  HangUpTest() {
+    int ends[2] = {};
+    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
+    ours_ = UniqueFd(ends[0]);
+    peers_ = UniqueFd(ends[1]);
+    struct stat file = {};
+    EXPECT_EQ(::fstat(ours_.get(), &file), 0);
+    size_t place = 0;
+    EXPECT_EQ(connections_.Admit(ours_.get(), file.st_ino, {.from = "10.0.0.1:1234"}, "10.0.0.1", &place),
+              Admission::kAdmitted);
+  }
+
+  bool IsAtItsEnd(const UniqueFd& fd) {
+    char byte = 0;
+    return ::recv(fd.get(), &byte, 1, 0) == 0;
+  }
+
+  Connections connections_{ConnectionLimits{}};
+  UniqueFd ours_;
+  UniqueFd peers_;
+};
+
+TEST_F(HangUpTest, BothSidesSeeTheEnd) {
+  EXPECT_TRUE(connections_.HangUp("10.0.0.1:1234"));
+  EXPECT_TRUE(IsAtItsEnd(peers_));
+  EXPECT_TRUE(IsAtItsEnd(ours_));
+  EXPECT_EQ(connections_.open_tcp(), 1u) << "until its descriptor is closed";
+  ours_.Reset();
+  EXPECT_EQ(connections_.open_tcp(), 0u);
+  EXPECT_FALSE(connections_.HangUp("10.0.0.1:1234"));
+}
+
+TEST_F(HangUpTest, OthersAreLeftAlone) {
+  EXPECT_FALSE(connections_.HangUp("10.0.0.1:1235"));
+  EXPECT_FALSE(connections_.HangUp(""));
+  EXPECT_FALSE(IsAtItsEnd(peers_));
+}
+
+TEST_F(HangUpTest, AnotherSocketOfTheSameNumberIsLeftAlone) {
+  const int number = ours_.get();
+  int ends[2] = {};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
+  const UniqueFd another(ends[0]);
+  const UniqueFd its_peer(ends[1]);
+  ASSERT_EQ(::dup2(another.get(), number), number);
+  EXPECT_FALSE(connections_.HangUp("10.0.0.1:1234"));
+  EXPECT_FALSE(IsAtItsEnd(its_peer));
+}
+
+sockaddr_storage PeerOf(const char* text) {
   sockaddr_storage peer = {};
   auto& ipv4 = reinterpret_cast<sockaddr_in&>(peer);
   auto& ipv6 = reinterpret_cast<sockaddr_in6&>(peer);
@@ -153,7 +207,16 @@ std::string KeyOf(const char* text) {
     peer.ss_family = AF_INET6;
     EXPECT_EQ(::inet_pton(AF_INET6, text, &ipv6.sin6_addr), 1) << text;
   }
-  return rpc::KeyOf(peer);
+  return peer;
+}
+
+std::string KeyOf(const char* text) { return rpc::KeyOf(PeerOf(text)); }
+
+std::string NameOf(const char* text, uint16_t port) {
+  sockaddr_storage peer = PeerOf(text);
+  // At the same place in both.
+  reinterpret_cast<sockaddr_in&>(peer).sin_port = htons(port);
+  return rpc::NameOf(peer);
 }
 
 TEST(ConnectionsKeyTest, AHostHasOneAddressOrSixtyFourBitsOfThem) {
@@ -162,6 +225,12 @@ TEST(ConnectionsKeyTest, AHostHasOneAddressOrSixtyFourBitsOfThem) {
   EXPECT_EQ(KeyOf("2001:db8:0:1::2"), "2001:db8:0:1::");
   EXPECT_EQ(KeyOf("2001:db8:0:1:ffff::3"), "2001:db8:0:1::");
   EXPECT_EQ(KeyOf("2001:db8:0:2::2"), "2001:db8:0:2::");
+}
+
+TEST(ConnectionsKeyTest, APeerHasAnAddressInWholeAndAPort) {
+  EXPECT_EQ(NameOf("192.0.2.1", 51234), "192.0.2.1:51234");
+  EXPECT_EQ(NameOf("::ffff:192.0.2.1", 51234), "192.0.2.1:51234");
+  EXPECT_EQ(NameOf("2001:db8:0:1::2", 1), "[2001:db8:0:1::2]:1");
 }
 
 class ShortConnectionsTest : public ConnectionsTest {

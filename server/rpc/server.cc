@@ -32,6 +32,7 @@
 #include "server/rpc/lease_service.h"
 #include "server/rpc/namespace_service.h"
 #include "server/rpc/peer.h"
+#include "server/rpc/stream_watch.h"
 #include "server/rpc/tls.h"
 #include "server/rpc/veth_service.h"
 
@@ -153,6 +154,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(engine::Engine& engine, Se
   builder.SetMaxReceiveMessageSize(options.transport.request_bytes);
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, options.transport.metadata_bytes);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.transport.streams);
+  // For StreamWatch. It is the default, but of a library that may be another one day.
+  builder.AddChannelArgument(GRPC_ARG_ENABLE_CHANNELZ, 1);
   builder.AddChannelArgument("grpc.server_handshake_timeout_ms", ToMilliseconds(options.transport.handshake));
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
@@ -199,6 +202,16 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(engine::Engine& engine, Se
        }});
   if (!acceptor.ok()) return acceptor.status();
   server->acceptor_ = *std::move(acceptor);
+  const std::vector<ListeningSocket>& listens = server->acceptor_->sockets();
+  if (std::any_of(listens.begin(), listens.end(),
+                  [](const ListeningSocket& socket) { return socket.kind == ListeningSocket::Kind::kTcp; })) {
+    server->stream_watch_ = std::make_unique<StreamWatch>(
+        *server->connections_, StreamWatch::Options{.log = options.log,
+                                                    .streams = options.transport.streams,
+                                                    // Half of the memory that they may have is left to all others.
+                                                    .waiting = static_cast<int>(options.transport.memory_bytes / 2) /
+                                                               options.transport.request_bytes});
+  }
   return server;
 }
 
@@ -238,7 +251,8 @@ Server::Statistics Server::GetStatistics() const {
           .read_waits = &runner_->readers().waits(),
           .limits = &gate_->limiter().statistics(),
           .open = connections_->CountOpen(),
-          .accepted = acceptor_ == nullptr ? nullptr : &acceptor_->statistics()};
+          .accepted = acceptor_ == nullptr ? nullptr : &acceptor_->statistics(),
+          .hung_up = stream_watch_ == nullptr ? nullptr : &stream_watch_->hung_up()};
 }
 
 std::shared_ptr<grpc::Channel> Server::InProcessChannel() { return server_->InProcessChannel({}); }

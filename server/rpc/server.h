@@ -40,6 +40,7 @@ class Auditor;
 class CallRunner;
 class Gate;
 class Housekeeper;
+class StreamWatch;
 class Tls;
 
 // What gRPC is to bear of one connection, and of all of them.
@@ -52,7 +53,8 @@ struct TransportLimits {
   int metadata_bytes = 8 << 10;
 
   // Calls and other streams of one connection at a time. What is beyond waits in the client; where it does not, the
-  // connection is closed. As for metadata, gRPC 1.51 begins with that once the client has acknowledged its settings.
+  // connection is closed. As for metadata, gRPC 1.51 begins with that once the client has acknowledged its settings. Of
+  // TCP, StreamWatch closes it even where it never does.
   int streams = 256;
 
   // How long a peer may take to begin to speak. Then it is let go.
@@ -159,6 +161,7 @@ class Server {
     const access::Limiter::Statistics* limits = nullptr;
     Connections::Open open;
     const Acceptor::Statistics* accepted = nullptr;  // null: it listens on nothing
+    const Counter* hung_up = nullptr;                // null: on no TCP
   };
   // Keeps no call waiting.
   Statistics GetStatistics() const;
@@ -196,6 +199,7 @@ class Server {
   std::vector<std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor>> unix_doors_;
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> tcp_door_;
   std::unique_ptr<Acceptor> acceptor_;
+  std::unique_ptr<StreamWatch> stream_watch_;
   std::vector<std::string> addresses_;
   bool serving_ = false;
   bool shut_down_ = false;

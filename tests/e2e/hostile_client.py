@@ -1,8 +1,9 @@
 """A client with a good certificate and bad manners: does argv[1] to the daemon at argv[2] until SIGTERM.
 
 With argv[3], the directory of a `contain pki`, and argv[4], whose certificate to show. HTTP/2 (RFC 9113) by hand, as no library does
-what is done here. Its standard error says `attacking` once it has begun, `at work` once it has done argv[6] units, and at the end how
-much it did. Its load is bounded: by argv[5] units a second, by the connections that it makes, and by 120 seconds."""
+what is done here. Its standard error says `attacking` once it has begun, `at work` once it has done argv[6] units, and been hung up on
+where that is what shall come of it, and at the end how much it did. Its load is bounded: by argv[5] units a second, by the connections
+that it makes, and by 120 seconds."""
 
 import os
 import signal
@@ -113,9 +114,11 @@ class Attack:
     """Some connections, each of which does a unit of something whenever it is its turn."""
 
     connections = 4
+    most = 1 << 30  # units
     window = 65535
     reads = True
     acknowledges = True
+    is_hung_up_on = False  # before that it has not done enough
 
     def __init__(self, target, context):
         self.target = target
@@ -130,6 +133,9 @@ class Attack:
     def unit(self, connection):
         raise NotImplementedError
 
+    def has_done(self, enough):
+        return self.done >= enough and (self.lost > 0 or not self.is_hung_up_on)
+
     def turn(self):
         for i, connection in enumerate(self.pool):
             if connection.gone or connection.stream > MOST_STREAMS:
@@ -139,7 +145,7 @@ class Attack:
                 except OSError:
                     continue
             # What does not go out is not heaped up.
-            if len(connection.backlog) < 1 << 16:
+            if len(connection.backlog) < 1 << 16 and self.done < self.most:
                 self.unit(connection)
                 self.done += 1
             connection.pump(self.reads)
@@ -166,13 +172,26 @@ class Streams(Attack):
     """Calls whose request never comes, as many of them as a connection may have; for each more, the oldest is given up."""
 
     connections = 16
-    MOST = 250  # with more than 256, the daemon ends the connection
+    is_hung_up_on = True
+    MOST = 250  # with more than 256, gRPC ends the connection
 
     def unit(self, connection):
         stream = connection.next_stream()
         if stream > 2 * self.MOST:
             connection.backlog += frame(RST_STREAM, 0, stream - 2 * self.MOST, CANCEL)
         connection.backlog += frame(HEADERS, END_HEADERS, stream, LIST)
+
+
+class Unacknowledged(Attack):
+    """Calls whose request never comes, without end as the daemon's settings are never acknowledged, until it hangs up."""
+
+    connections = 2
+    is_hung_up_on = True
+    acknowledges = False
+    most = 20000  # some 250 MB of the daemon's memory, if it took them all
+
+    def unit(self, connection):
+        connection.backlog += frame(HEADERS, END_HEADERS, connection.next_stream(), LIST)
 
 
 class Headers(Attack):
@@ -210,6 +229,7 @@ class Bodies(Attack):
     """Calls whose requests are as long as they may be, and lack their last byte."""
 
     connections = 8
+    is_hung_up_on = True
     LENGTH = 1 << 20  # of a message, as the daemon takes it
     MOST = 256  # on a connection, as it allows
 
@@ -295,6 +315,9 @@ class Handshakes:
         self.done = 0
         self.lost = 0
 
+    def has_done(self, enough):
+        return self.done >= enough
+
     def turn(self):
         if len(self.pool) < self.MOST:
             try:
@@ -317,6 +340,7 @@ ATTACKS = {
     "none": Nothing,
     "resets": Resets,
     "streams": Streams,
+    "unacknowledged": Unacknowledged,
     "headers": Headers,
     "unbound_headers": UnboundHeaders,
     "slow_reads": SlowReads,
@@ -340,7 +364,7 @@ def run(attack, rate, enough):
     while time.monotonic() - begun < LONGEST:
         attack.turn()
         turns += 1
-        if not is_at_work and attack.done >= enough:
+        if not is_at_work and attack.has_done(enough):
             is_at_work = True
             print("at work", file=sys.stderr, flush=True)
         if rate == 0:
