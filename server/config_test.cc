@@ -56,7 +56,7 @@ TEST(ConfigTest, HasTheDocumentedDefaults) {
   EXPECT_EQ(config.connections.per_uid, 128u);
   EXPECT_EQ(config.connections.tcp_total, 512u);
   EXPECT_EQ(config.connections.per_address, 128u);
-  EXPECT_EQ(config.connections.short_per_second, 32u);
+  EXPECT_EQ(config.connections.short_per_second, 8u);
   EXPECT_EQ(config.metrics, std::nullopt);
   EXPECT_EQ(config.workers, 4);
   EXPECT_EQ(config.queue_limit, 1024u);

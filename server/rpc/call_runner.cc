@@ -331,6 +331,14 @@ CallRunner::~CallRunner() { Stop(); }
 
 grpc::ServerUnaryReactor* CallRunner::Run(const Call& call, google::protobuf::Message& request,
                                           const std::function<absl::StatusOr<Work>()>& prepare) {
+  // Given up before its request came, as are all that wait for theirs where a connection ends: there is nothing to
+  // tell, and whoever makes many of these must not keep the others waiting.
+  if (!call.request->Valid() && call.context->IsCancelled()) {
+    statistics_.Answered(call.method, api::CallCancelled(), absl::ZeroDuration());
+    grpc::ServerUnaryReactor* const reactor = call.context->DefaultReactor();
+    reactor->Finish(grpc::Status::CANCELLED);
+    return reactor;
+  }
   {
     std::lock_guard<std::mutex> lock(mutex_);
     ++active_;

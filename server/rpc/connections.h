@@ -26,7 +26,7 @@ struct ConnectionLimits {
   size_t per_address = 128;  // of them, from one IPv4 address or one /64 of IPv6
   // Of one address, connections that end within 10 seconds: so many a second, and twice as many at once. What comes
   // after more than these is to wait. 0: any number.
-  size_t short_per_second = 32;
+  size_t short_per_second = 8;
 };
 
 // The IP address of a peer of TCP, by which its connections are counted, without its port. Of IPv6 the first half: a
