@@ -206,11 +206,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(engine::Engine& engine, Se
   if (std::any_of(listens.begin(), listens.end(),
                   [](const ListeningSocket& socket) { return socket.kind == ListeningSocket::Kind::kTcp; })) {
     server->stream_watch_ = std::make_unique<StreamWatch>(
-        *server->connections_, StreamWatch::Options{.log = options.log,
-                                                    .streams = options.transport.streams,
-                                                    // Half of the memory that they may have is left to all others.
-                                                    .waiting = static_cast<int>(options.transport.memory_bytes / 2) /
-                                                               options.transport.request_bytes});
+        *server->connections_, StreamWatch::Options{.log = options.log, .streams = options.transport.streams});
   }
   return server;
 }

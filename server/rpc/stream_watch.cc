@@ -25,8 +25,9 @@ using nlohmann::json;
 
 constexpr absl::Duration kReportInterval = absl::Seconds(1);
 
-// How often connections are looked at that give no reason.
-constexpr absl::Duration kUsualPeriod = absl::Seconds(1);
+// How often gRPC is asked how many calls there are: all streams of a connection that is hung up on end at once, and
+// keep a thread of gRPC's that long.
+constexpr absl::Duration kAsking = absl::Milliseconds(50);
 
 // None of these throw, whatever `of` is.
 json Parse(absl::string_view text) { return json::parse(text.begin(), text.end(), nullptr, false); }
@@ -93,8 +94,10 @@ std::vector<ServerCalls> ServersIn(absl::string_view text) {
   std::vector<ServerCalls> servers;
   const json response = Parse(text);
   for (const json& server : Member(response, "server")) {
-    servers.push_back(
-        {.id = Number(Member(server, "ref"), "serverId"), .started = Number(Member(server, "data"), "callsStarted")});
+    const json& data = Member(server, "data");
+    servers.push_back({.id = Number(Member(server, "ref"), "serverId"),
+                       .started = Number(data, "callsStarted"),
+                       .ended = Number(data, "callsSucceeded") + Number(data, "callsFailed")});
   }
   return servers;
 }
@@ -123,27 +126,6 @@ bool AreTooMany(const Streams& before, const Streams& now, absl::Duration elapse
          static_cast<double>(in_vain(now) - in_vain(before)) > static_cast<double>(most) * periods;
 }
 
-int64_t WaitingIn(const Streams& now, int64_t over) {
-  return std::max<int64_t>(0, std::min(now.started - now.ended, now.started - now.requests - over));
-}
-
-std::vector<int64_t> WhereTooManyWait(const std::map<int64_t, int64_t>& waiting, int64_t most) {
-  std::vector<std::pair<int64_t, int64_t>> by_number;
-  int64_t all = 0;
-  for (const auto& [connection, number] : waiting) {
-    if (number > 0) by_number.emplace_back(number, connection);
-    all += number;
-  }
-  std::sort(by_number.rbegin(), by_number.rend());
-  std::vector<int64_t> found;
-  for (const auto& [number, connection] : by_number) {
-    if (all <= most) break;
-    found.push_back(connection);
-    all -= number;
-  }
-  return found;
-}
-
 StreamWatch::StreamWatch(Connections& connections, const Options& options)
     : connections_(connections), options_(options), last_look_(BootTime()), thread_([this] { Run(); }) {}
 
@@ -159,7 +141,7 @@ StreamWatch::~StreamWatch() {
 void StreamWatch::Run() {
   ::pthread_setname_np(::pthread_self(), "stream-watch");
   std::unique_lock<std::mutex> lock(mutex_);
-  while (!stop_.wait_for(lock, absl::ToChronoNanoseconds(kStreamWatchPeriod), [this] { return stopping_; })) {
+  while (!stop_.wait_for(lock, absl::ToChronoNanoseconds(kAsking), [this] { return stopping_; })) {
     lock.unlock();
     Look();
     lock.lock();
@@ -169,17 +151,19 @@ void StreamWatch::Run() {
 void StreamWatch::Look() {
   const std::vector<ServerCalls> servers = ServersIn(Take(::grpc_channelz_get_servers(0)));
   int64_t calls = 0;
-  for (const ServerCalls& server : servers) calls += server.started;
+  int64_t open = 0;
+  for (const ServerCalls& server : servers) {
+    calls += server.started;
+    open += server.started - server.ended;
+  }
   const absl::Duration now = BootTime();
   const absl::Duration elapsed = now - last_look_;
   // Fewer: a server has gone.
-  const bool is_urgent = some_wait_ || calls < calls_ || calls - calls_ > options_.streams;
-  if (!is_urgent && (calls == calls_ || elapsed < kUsualPeriod)) return;
+  const bool have_many_begun = calls < calls_ || calls - calls_ > options_.streams;
+  if (open <= 2 * options_.streams && (!have_many_begun || elapsed < kStreamWatchPeriod)) return;
   calls_ = calls;
   last_look_ = now;
-  some_wait_ = false;
   std::map<int64_t, Seen> seen;
-  std::map<int64_t, int64_t> waiting;
   for (const ServerCalls& server : servers) {
     for (const int64_t socket : SocketsOf(server.id)) {
       Streams streams = StreamsIn(Take(::grpc_channelz_get_socket(socket)));
@@ -188,16 +172,9 @@ void StreamWatch::Look() {
       if (const auto before = seen_.find(socket); before != seen_.end()) entry = before->second;
       const bool are_too_many = AreTooMany(entry.streams, streams, elapsed, options_.streams);
       entry.streams = std::move(streams);
-      if (entry.is_hung_up) continue;
-      if (entry.streams.started == entry.streams.ended) entry.over = entry.streams.started - entry.streams.requests;
-      const int64_t now_waiting = WaitingIn(entry.streams, entry.over);
-      // Those that came since the last look don't count yet.
-      waiting[socket] = std::min(std::exchange(entry.waiting, now_waiting), now_waiting);
-      some_wait_ = some_wait_ || now_waiting > 0;
       if (are_too_many) HangUp(entry);
     }
   }
-  for (const int64_t socket : WhereTooManyWait(waiting, options_.waiting)) HangUp(seen.at(socket));
   seen_ = std::move(seen);
 }
 

@@ -34,6 +34,7 @@ struct Streams {
 struct ServerCalls {
   int64_t id = 0;
   int64_t started = 0;  // calls: streams of all its connections, with a request or without
+  int64_t ended = 0;    // of them
 
   friend bool operator==(const ServerCalls&, const ServerCalls&) = default;
 };
@@ -44,7 +45,7 @@ std::vector<ServerCalls> ServersIn(absl::string_view text);
 std::vector<int64_t> SocketsIn(absl::string_view text);
 Streams StreamsIn(absl::string_view text);
 
-// How often a connection is looked at.
+// How often a connection is looked at, unless many streams are open.
 inline constexpr absl::Duration kStreamWatchPeriod = absl::Milliseconds(250);
 
 // Whether a connection, of which it was `before` and is `now`, is one to hang up on, where a peer may have `most`
@@ -53,26 +54,18 @@ inline constexpr absl::Duration kStreamWatchPeriod = absl::Milliseconds(250);
 // - for more than `most` streams in each period of the `elapsed` time no request was read.
 bool AreTooMany(const Streams& before, const Streams& now, absl::Duration elapsed, int64_t most);
 
-// How many of a connection's calls wait for their requests, at least: of those that are open, those for which no
-// request came. `over` is for how many none came when no call was open.
-int64_t WaitingIn(const Streams& now, int64_t over);
-
-// The connections to hang up on where more than `most` calls wait for their requests in all: those with the most first,
-// until no more do. `waiting` is how many do of each.
-std::vector<int64_t> WhereTooManyWait(const std::map<int64_t, int64_t>& waiting, int64_t most);
-
 // A thread that looks at the connections of TCP.
 //
 // gRPC 1.51 holds a peer to a number of streams at a time from when that has acknowledged its settings, and waits for
 // it without end. A stream takes 12 KB, and while its request does not come, no handler hears of it and no limit of
-// calls counts it. But channelz does, for each connection. And a request that comes but for its end holds memory for
-// all of it; where there is no more, gRPC sends away whoever has no call under way (GOAWAY).
+// calls counts it. But channelz does, for each connection.
 //
-// What it costs others: four times a second gRPC is asked for one number, and where that has risen, once a second or as
-// soon as it is by more than `streams`, for those of each connection, some 20 us each. A client that keeps to what it
-// is told never has more than so many streams open. One that, within a period, gives up more than so many calls before
-// their requests are read, or makes them to methods that there are not, loses its connection, and with it all its calls
-// that are under way (UNAVAILABLE). It makes another one, as clients do, and repeats them by the same `request_id`.
+// What it costs others: twenty times a second gRPC is asked for its calls, and where more than twice `streams` of them
+// are open, or in 250 ms more than `streams` began, for those of each connection, some 20 us each. A client that keeps
+// to what it is told never has more than so many streams open. One that, within a period, gives up more than so many
+// calls before their requests are read, or makes them to methods that there are not, loses its connection, and with it
+// all its calls that are under way (UNAVAILABLE). It makes another one, as clients do, and repeats them by the same
+// `request_id`.
 //
 // All servers of the process are looked at, as gRPC does not tell which one is which; what is not one of `connections`
 // is left alone.
@@ -81,7 +74,6 @@ class StreamWatch {
   struct Options {
     std::shared_ptr<spdlog::logger> log;
     int streams = 256;  // that a connection may have at a time
-    int waiting = 128;  // calls of all connections that may wait for their requests for longer than a period
   };
 
   // Begins. `connections` must outlive it.
@@ -96,8 +88,6 @@ class StreamWatch {
  private:
   struct Seen {
     Streams streams;
-    int64_t over = 0;         // WaitingIn()
-    int64_t waiting = 0;      // at that look
     bool is_hung_up = false;  // gRPC takes a while to be done with it
   };
 
@@ -113,7 +103,6 @@ class StreamWatch {
   // Of the thread.
   std::map<int64_t, Seen> seen_;  // by the number of the socket in channelz
   int64_t calls_ = 0;             // at the last look
-  bool some_wait_ = false;        // for their requests, then
   absl::Duration last_look_;      // of BootTime()
   absl::Duration next_report_ = -absl::InfiniteDuration();
   int unreported_ = 0;

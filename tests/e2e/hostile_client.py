@@ -172,7 +172,6 @@ class Streams(Attack):
     """Calls whose request never comes, as many of them as a connection may have; for each more, the oldest is given up."""
 
     connections = 16
-    is_hung_up_on = True
     MOST = 250  # with more than 256, gRPC ends the connection
 
     def unit(self, connection):
@@ -229,7 +228,6 @@ class Bodies(Attack):
     """Calls whose requests are as long as they may be, and lack their last byte."""
 
     connections = 8
-    is_hung_up_on = True
     LENGTH = 1 << 20  # of a message, as the daemon takes it
     MOST = 256  # on a connection, as it allows
 
