@@ -206,7 +206,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(engine::Engine& engine, Se
   if (std::any_of(listens.begin(), listens.end(),
                   [](const ListeningSocket& socket) { return socket.kind == ListeningSocket::Kind::kTcp; })) {
     server->stream_watch_ = std::make_unique<StreamWatch>(
-        *server->connections_, StreamWatch::Options{.log = options.log, .streams = options.transport.streams});
+        *server->connections_,
+        StreamWatch::Options{
+            .log = options.log, .streams = options.transport.streams, .memory = options.transport.memory_bytes / 2});
   }
   return server;
 }

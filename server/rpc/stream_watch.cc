@@ -6,9 +6,11 @@
 #include <netinet/in.h>
 #include <pthread.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
+#include <fstream>
 #include <memory>
 #include <utility>
 
@@ -77,6 +79,15 @@ std::string Take(char* answer) {
   return owned == nullptr ? "" : owned.get();
 }
 
+// Of this process, in bytes (proc(5)); 0 where nobody says.
+size_t ResidentMemory() {
+  std::ifstream statm("/proc/self/statm");
+  size_t all = 0;
+  size_t resident = 0;
+  statm >> all >> resident;
+  return resident * static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+}
+
 // All sockets of a server, which come in pages in the order of their numbers.
 std::vector<int64_t> SocketsOf(int64_t server) {
   std::vector<int64_t> sockets;
@@ -126,6 +137,27 @@ bool AreTooMany(const Streams& before, const Streams& now, absl::Duration elapse
          static_cast<double>(in_vain(now) - in_vain(before)) > static_cast<double>(most) * periods;
 }
 
+int64_t WaitingIn(const Streams& now, int64_t over) {
+  return std::max<int64_t>(0, std::min(now.started - now.ended, now.started - now.requests - over));
+}
+
+std::vector<int64_t> WhereTooManyWait(const std::map<int64_t, int64_t>& waiting, int64_t most) {
+  std::vector<std::pair<int64_t, int64_t>> by_number;
+  int64_t all = 0;
+  for (const auto& [connection, number] : waiting) {
+    if (number > 0) by_number.emplace_back(number, connection);
+    all += number;
+  }
+  std::sort(by_number.rbegin(), by_number.rend());
+  std::vector<int64_t> found;
+  for (const auto& [number, connection] : by_number) {
+    if (all <= most) break;
+    found.push_back(connection);
+    all -= number;
+  }
+  return found;
+}
+
 StreamWatch::StreamWatch(Connections& connections, const Options& options)
     : connections_(connections), options_(options), last_look_(BootTime()), thread_([this] { Run(); }) {}
 
@@ -160,10 +192,12 @@ void StreamWatch::Look() {
   const absl::Duration elapsed = now - last_look_;
   // Fewer: a server has gone.
   const bool have_many_begun = calls < calls_ || calls - calls_ > options_.streams;
-  if (open <= 2 * options_.streams && (!have_many_begun || elapsed < kStreamWatchPeriod)) return;
+  const bool is_memory_short = open > options_.waiting && ResidentMemory() > options_.memory;
+  if (open <= 2 * options_.streams && !is_memory_short && (!have_many_begun || elapsed < kStreamWatchPeriod)) return;
   calls_ = calls;
   last_look_ = now;
   std::map<int64_t, Seen> seen;
+  std::map<int64_t, int64_t> waiting;
   for (const ServerCalls& server : servers) {
     for (const int64_t socket : SocketsOf(server.id)) {
       Streams streams = StreamsIn(Take(::grpc_channelz_get_socket(socket)));
@@ -172,8 +206,14 @@ void StreamWatch::Look() {
       if (const auto before = seen_.find(socket); before != seen_.end()) entry = before->second;
       const bool are_too_many = AreTooMany(entry.streams, streams, elapsed, options_.streams);
       entry.streams = std::move(streams);
+      if (entry.is_hung_up) continue;
+      if (entry.streams.started == entry.streams.ended) entry.over = entry.streams.started - entry.streams.requests;
+      waiting[socket] = WaitingIn(entry.streams, entry.over);
       if (are_too_many) HangUp(entry);
     }
+  }
+  if (is_memory_short) {
+    for (const int64_t socket : WhereTooManyWait(waiting, options_.waiting)) HangUp(seen.at(socket));
   }
   seen_ = std::move(seen);
 }

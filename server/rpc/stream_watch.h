@@ -54,11 +54,21 @@ inline constexpr absl::Duration kStreamWatchPeriod = absl::Milliseconds(250);
 // - for more than `most` streams in each period of the `elapsed` time no request was read.
 bool AreTooMany(const Streams& before, const Streams& now, absl::Duration elapsed, int64_t most);
 
+// How many of a connection's calls wait for their requests, at least: of those that are open, those for which no
+// request came. `over` is for how many none came when no call was open.
+int64_t WaitingIn(const Streams& now, int64_t over);
+
+// The connections to hang up on where more than `most` calls wait for their requests in all: those with the most first,
+// until no more do. `waiting` is how many do of each.
+std::vector<int64_t> WhereTooManyWait(const std::map<int64_t, int64_t>& waiting, int64_t most);
+
 // A thread that looks at the connections of TCP.
 //
 // gRPC 1.51 holds a peer to a number of streams at a time from when that has acknowledged its settings, and waits for
 // it without end. A stream takes 12 KB, and while its request does not come, no handler hears of it and no limit of
-// calls counts it. But channelz does, for each connection.
+// calls counts it. But channelz does, for each connection. And a request that comes but for its end holds memory for
+// all of it. Where gRPC's quota of memory is used up, it ends connections and calls of whoever it may be: before that
+// happens, those are hung up on that have the most calls waiting.
 //
 // What it costs others: twenty times a second gRPC is asked for its calls, and where more than twice `streams` of them
 // are open, or in 250 ms more than `streams` began, for those of each connection, some 20 us each. A client that keeps
@@ -73,7 +83,9 @@ class StreamWatch {
  public:
   struct Options {
     std::shared_ptr<spdlog::logger> log;
-    int streams = 256;  // that a connection may have at a time
+    int streams = 256;          // that a connection may have at a time
+    size_t memory = 128 << 20;  // bytes that the process may have in memory while
+    int waiting = 128;          // more calls than these wait for their requests
   };
 
   // Begins. `connections` must outlive it.
@@ -88,6 +100,7 @@ class StreamWatch {
  private:
   struct Seen {
     Streams streams;
+    int64_t over = 0;         // WaitingIn()
     bool is_hung_up = false;  // gRPC takes a while to be done with it
   };
 

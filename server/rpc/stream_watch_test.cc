@@ -114,5 +114,21 @@ TEST(StreamWatchRuleTest, OpenOnesAreTooManyHoweverTheyCame) {
   EXPECT_TRUE(AreTooMany(Of(100, 0, 100), Of(613, 100, 613), absl::Hours(1), kMost));
 }
 
+TEST(StreamWatchRuleTest, ACallWaitsForItsRequestWhileItIsOpen) {
+  EXPECT_EQ(WaitingIn(Of(10, 0, 0), 0), 10);
+  EXPECT_EQ(WaitingIn(Of(10, 0, 10), 0), 0);
+  EXPECT_EQ(WaitingIn(Of(10, 10, 0), 0), 0) << "they are over";
+  EXPECT_EQ(WaitingIn(Of(10, 5, 0), 5), 5) << "no request came of five that were over before";
+  EXPECT_EQ(WaitingIn(Of(10, 8, 4), 2), 2) << "no more than are open";
+  EXPECT_EQ(WaitingIn(Of(1, 0, 5'000), 0), 0) << "a stream with many requests";
+}
+
+TEST(StreamWatchRuleTest, WhereTheMostWaitIsHungUpOnFirst) {
+  EXPECT_THAT(WhereTooManyWait({}, 128), IsEmpty());
+  EXPECT_THAT(WhereTooManyWait({{1, 64}, {2, 64}, {3, 0}}, 128), IsEmpty());
+  EXPECT_THAT(WhereTooManyWait({{1, 1}, {2, 64}, {3, 64}, {4, 0}}, 128), ElementsAre(3));
+  EXPECT_THAT(WhereTooManyWait({{1, 2}, {2, 250}, {3, 256}}, 128), ElementsAre(3, 2));
+}
+
 }  // namespace
 }  // namespace netprov::rpc
