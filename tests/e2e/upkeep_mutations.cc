@@ -203,7 +203,8 @@ std::vector<Mutation> UpkeepMutations() {
        .await = AwaitExpiry},
       HealPair("HealChangedLink", "ip link set h0 mtu 1400", PairRequest),
       HealPair("HealDeletedLink", "ip link del h0", PairRequest),
-      HealPair("HealDeletedNamespace", "ip netns delete blue", PairRequest),
+      // Where it is healed between its unmounting and its unlinking, `ip` says that it is busy.
+      HealPair("HealDeletedNamespace", "ip netns delete blue 2>/dev/null || true", PairRequest),
       HealPair("HealRates", kDeleteIfb, LimitedPairRequest),
       HealPair("HealNat", kDropRules, TranslatedPairRequest),
       Heal("HealDnsFiles", kChangeFiles, "namespaces/blue",
