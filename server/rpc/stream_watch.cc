@@ -137,6 +137,8 @@ bool AreTooMany(const Streams& before, const Streams& now, absl::Duration elapse
          static_cast<double>(in_vain(now) - in_vain(before)) > static_cast<double>(most) * periods;
 }
 
+int64_t EndedInVain(const Streams& now) { return std::max<int64_t>(0, now.ended - now.requests); }
+
 int64_t WaitingIn(const Streams& now, int64_t over) {
   return std::max<int64_t>(0, std::min(now.started - now.ended, now.started - now.requests - over));
 }
@@ -190,25 +192,35 @@ void StreamWatch::Look() {
   }
   const absl::Duration now = BootTime();
   const absl::Duration elapsed = now - last_look_;
+  open -= uncounted_;
   // Fewer: a server has gone.
   const bool have_many_begun = calls < calls_ || calls - calls_ > options_.streams;
   const bool is_memory_short = open > options_.waiting && ResidentMemory() > options_.memory;
   if (open <= 2 * options_.streams && !is_memory_short && (!have_many_begun || elapsed < kStreamWatchPeriod)) return;
   calls_ = calls;
   last_look_ = now;
+  uncounted_ += open;
   std::map<int64_t, Seen> seen;
   std::map<int64_t, int64_t> waiting;
   for (const ServerCalls& server : servers) {
     for (const int64_t socket : SocketsOf(server.id)) {
       Streams streams = StreamsIn(Take(::grpc_channelz_get_socket(socket)));
+      uncounted_ -= streams.started - streams.ended;
       if (streams.from.empty()) continue;
-      Seen& entry = seen[socket];
+      Seen& entry = seen.try_emplace(socket, Seen{.since = now - elapsed}).first->second;
       if (const auto before = seen_.find(socket); before != seen_.end()) entry = before->second;
-      const bool are_too_many = AreTooMany(entry.streams, streams, elapsed, options_.streams);
-      entry.streams = std::move(streams);
+      entry.now = std::move(streams);
       if (entry.is_hung_up) continue;
-      if (entry.streams.started == entry.streams.ended) entry.over = entry.streams.started - entry.streams.requests;
-      waiting[socket] = WaitingIn(entry.streams, entry.over);
+      const bool are_too_many = AreTooMany(entry.then, entry.now, now - entry.since, options_.streams);
+      // Looks that come sooner don't grant more.
+      if (now - entry.since >= kStreamWatchPeriod) {
+        entry.then = entry.now;
+        entry.since = now;
+      }
+      entry.over = std::max(entry.over, EndedInVain(entry.now));
+      const int64_t are_waiting = WaitingIn(entry.now, entry.over);
+      // A request that has just not come yet is no reason.
+      waiting[socket] = std::min(std::exchange(entry.waiting, are_waiting), are_waiting);
       if (are_too_many) HangUp(entry);
     }
   }
@@ -219,9 +231,9 @@ void StreamWatch::Look() {
 }
 
 void StreamWatch::HangUp(Seen& connection) {
-  if (connection.is_hung_up || !connections_.HangUp(connection.streams.from)) return;
+  if (connection.is_hung_up || !connections_.HangUp(connection.now.from)) return;
   connection.is_hung_up = true;
-  Report(connection.streams);
+  Report(connection.now);
 }
 
 void StreamWatch::Report(const Streams& streams) {

@@ -54,8 +54,11 @@ inline constexpr absl::Duration kStreamWatchPeriod = absl::Milliseconds(250);
 // - for more than `most` streams in each period of the `elapsed` time no request was read.
 bool AreTooMany(const Streams& before, const Streams& now, absl::Duration elapsed, int64_t most);
 
-// How many of a connection's calls wait for their requests, at least: of those that are open, those for which no
-// request came. `over` is for how many none came when no call was open.
+// Of how many of a connection's calls that are over no request came, at least.
+int64_t EndedInVain(const Streams& now);
+
+// How many of a connection's calls wait for their requests: of those that are open, those for which no request came.
+// `over` is the most that EndedInVain() has ever been. A stream with many requests hides as many that wait.
 int64_t WaitingIn(const Streams& now, int64_t over);
 
 // The connections to hang up on where more than `most` calls wait for their requests in all: those with the most first,
@@ -99,8 +102,11 @@ class StreamWatch {
 
  private:
   struct Seen {
-    Streams streams;
+    Streams then;  // a period ago or more
+    absl::Duration since;
+    Streams now;
     int64_t over = 0;         // WaitingIn()
+    int64_t waiting = 0;      // at the last look
     bool is_hung_up = false;  // gRPC takes a while to be done with it
   };
 
@@ -116,6 +122,7 @@ class StreamWatch {
   // Of the thread.
   std::map<int64_t, Seen> seen_;  // by the number of the socket in channelz
   int64_t calls_ = 0;             // at the last look
+  int64_t uncounted_ = 0;         // of the calls that a server has open, those that are no stream's (any more)
   absl::Duration last_look_;      // of BootTime()
   absl::Duration next_report_ = -absl::InfiniteDuration();
   int unreported_ = 0;

@@ -120,6 +120,8 @@ TEST(StreamWatchRuleTest, ACallWaitsForItsRequestWhileItIsOpen) {
   EXPECT_EQ(WaitingIn(Of(10, 10, 0), 0), 0) << "they are over";
   EXPECT_EQ(WaitingIn(Of(10, 5, 0), 5), 5) << "no request came of five that were over before";
   EXPECT_EQ(WaitingIn(Of(10, 8, 4), 2), 2) << "no more than are open";
+  EXPECT_EQ(EndedInVain(Of(10, 8, 4)), 4);
+  EXPECT_EQ(EndedInVain(Of(10, 4, 8)), 0);
   EXPECT_EQ(WaitingIn(Of(1, 0, 5'000), 0), 0) << "a stream with many requests";
 }
 
