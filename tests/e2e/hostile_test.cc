@@ -244,7 +244,7 @@ TEST_P(HostileTest, AnotherIsServed) {
   }
   // What netprov and its libraries need takes a part of the rest.
   EXPECT_LT(PeakMemory(), kMemoryOfConnections + (128 << 20));
-  // Where memory for what comes is used up, gRPC sends away whoever has no call under way.
+  // Where memory for what comes is used up, gRPC ends connections that have no call.
   if (!GetParam().takes_memory) {
     EXPECT_THAT(Peers(), SizeIs(1)) << "it had to connect again";
   }
