@@ -166,19 +166,20 @@ TEST_F(AccessTest, ABrokenConfigurationKeepsItFromStarting) {
   EXPECT_NE(::access(kSocket, F_OK), 0);
 }
 
+// What starts a program with a socket that listens at `address`, as systemd does (sd_listen_fds(3)), in Python.
+std::string Activate(const std::string& family, const std::string& address) {
+  return absl::StrCat("import os, socket, sys\n", "s = socket.socket(socket.", family, ")\n", "s.bind(", address, ")\n",
+                      "s.listen(8)\n"
+                      "os.dup2(s.fileno(), 3)\n"
+                      "os.set_inheritable(3, True)\n"
+                      "os.environ['LISTEN_PID'] = str(os.getpid())\n"
+                      "os.environ['LISTEN_FDS'] = '1'\n"
+                      "os.execv(sys.argv[1], sys.argv[1:])\n");
+}
+
 TEST_F(AccessTest, SocketsOfWhoeverStartsItAreServedAndStay) {
-  constexpr char kActivate[] =
-      "import os, socket, sys\n"
-      "s = socket.socket(socket.AF_UNIX)\n"
-      "s.bind('/run/given.sock')\n"
-      "s.listen(8)\n"
-      "os.dup2(s.fileno(), 3)\n"
-      "os.set_inheritable(3, True)\n"
-      "os.environ['LISTEN_PID'] = str(os.getpid())\n"
-      "os.environ['LISTEN_FDS'] = '1'\n"
-      "os.execv(sys.argv[1], sys.argv[1:])\n";
-  daemon_ = std::make_unique<Process>(
-      std::vector<std::string>{"/usr/bin/python3", "-c", kActivate, kNetprovd, "--socket", "/run/given.sock"});
+  daemon_ = std::make_unique<Process>(std::vector<std::string>{
+      "/usr/bin/python3", "-c", Activate("AF_UNIX", "'/run/given.sock'"), kNetprovd, "--socket", "/run/given.sock"});
   daemon_->WaitForLine("listening address=unix:/run/given.sock");
   EXPECT_EQ(RunCommand({kContain, "--endpoint", "unix:///run/given.sock", "whoami"}).exit_code, 0);
   EXPECT_EQ(daemon_->Stop(SIGTERM), 0);
@@ -186,17 +187,8 @@ TEST_F(AccessTest, SocketsOfWhoeverStartsItAreServedAndStay) {
 }
 
 TEST_F(AccessTest, ASocketOfTcpThatIsGivenIsEnough) {
-  constexpr char kActivate[] =
-      "import os, socket, sys\n"
-      "s = socket.socket(socket.AF_INET)\n"
-      "s.bind(('127.0.0.1', 7003))\n"
-      "s.listen(8)\n"
-      "os.dup2(s.fileno(), 3)\n"
-      "os.set_inheritable(3, True)\n"
-      "os.environ['LISTEN_PID'] = str(os.getpid())\n"
-      "os.environ['LISTEN_FDS'] = '1'\n"
-      "os.execv(sys.argv[1], sys.argv[1:])\n";
-  const std::vector<std::string> start = {"/usr/bin/python3", "-c", kActivate, kNetprovd, "--socket", ""};
+  const std::vector<std::string> start = {"/usr/bin/python3", "-c",       Activate("AF_INET", "('127.0.0.1', 7003)"),
+                                          kNetprovd,          "--socket", ""};
   const Completed bare = RunCommand(start);
   EXPECT_EQ(bare.exit_code, 2);
   EXPECT_THAT(bare.err, HasSubstr("the socket 127.0.0.1:7003 that was handed over needs --tls-cert"));
